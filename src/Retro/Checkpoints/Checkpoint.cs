@@ -113,7 +113,7 @@ public static class Checkpoint
     /// <returns>The model, in training mode as a fresh one; call eval() to use it.</returns>
     /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists
     /// all.</exception>
-    /// <exception cref="RetroOptionsException">The configuration or an option is not valid.</exception>
+    /// <exception cref="RetroOptionsException">An option is not valid.</exception>
     public static RetroModel Load(
         string folder, CheckpointLoadOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -149,8 +149,7 @@ public static class Checkpoint
 
     /// <summary>Loads a folder's configuration alone.</summary>
     /// <param name="folder">The folder.</param>
-    /// <exception cref="CheckpointException">It is missing or cannot be read.</exception>
-    /// <exception cref="RetroOptionsException">It is not valid.</exception>
+    /// <exception cref="CheckpointException">It is missing, cannot be read or is not valid.</exception>
     public static RetroConfig LoadConfig(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);

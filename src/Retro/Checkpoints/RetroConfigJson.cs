@@ -23,22 +23,6 @@ internal static class RetroConfigJson
             nameof(RetroConfig.FeedForwardSize)
         ];
 
-    // In format version 1 everything of retrieval stood beside the decoder's keys.
-    private static readonly (string Old, string Retrieval)[] s_retrievalKeys =
-    [
-        ("chunk_length", "chunk_length"), ("retrieved_length", "retrieved_length"), ("neighbors", "neighbors"),
-        ("cross_attention_layers", "cross_attention_layers"), ("retrieval_positions", "positions"),
-        ("shifted_keys", "shifted_keys"), ("cross_attention_rank", "cross_attention_rank"), ("zero_cross_attention_output", "zero_output"),
-    ];
-
-    private static readonly (string Old, string Encoder)[] s_encoderKeys =
-    [
-        ("encoder_width", "width"), ("encoder_layers", "layers"), ("encoder_heads", "heads"), ("encoder_head_size", "head_size"),
-        ("encoder_feed_forward_size", "feed_forward_size"),
-        ("encoder_cross_attention_layers", "cross_attention_layers"), ("share_encoder_embedding", "share_embedding"), ("encoder_final_norm", "final_norm"),
-        ("encoder_dropout", "dropout"),
-    ];
-
     private static readonly JsonSerializerOptions s_options = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
@@ -71,9 +55,8 @@ internal static class RetroConfigJson
 
     /// <summary>Reads a configuration from JSON, and checks it.</summary>
     /// <param name="json">The JSON.</param>
-    /// <exception cref="CheckpointException">It is no JSON, of another kind of model or a later version, has a key that is not known or lacks a required
-    /// one.</exception>
-    /// <exception cref="RetroOptionsException">The values are not valid.</exception>
+    /// <exception cref="CheckpointException">It is no JSON, of another kind of model or version, has a key that is not known or lacks a required
+    /// one, or its values are not valid.</exception>
     public static RetroConfig Read(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
@@ -84,11 +67,7 @@ internal static class RetroConfigJson
                 throw new CheckpointException("The configuration is no JSON object.");
             }
 
-            if (VersionOf(root) == 1)
-            {
-                Nest(root);
-            }
-
+            RequireVersion(root);
             string[] missing = [.. s_required.Select(JsonNamingPolicy.SnakeCaseLower.ConvertName).Where(name => !root.ContainsKey(name))];
             if (missing.Length > 0)
             {
@@ -103,34 +82,13 @@ internal static class RetroConfigJson
         {
             throw new CheckpointException($"The configuration cannot be read: {exception.Message}", exception);
         }
-    }
-
-    /// <summary>Gives a configuration of format version 1 the shape of version 2.</summary>
-    private static void Nest(JsonObject root)
-    {
-        JsonObject encoder = Take(s_encoderKeys), retrieval = Take(s_retrievalKeys);
-        if (retrieval.TryGetPropertyValue("cross_attention_layers", out JsonNode? layers) && layers is not JsonArray { Count: 0 })
+        catch (RetroOptionsException exception)
         {
-            retrieval["encoder"] = encoder;
-            root["retrieval"] = retrieval;
-        }
-
-        JsonObject Take((string Old, string New)[] keys)
-        {
-            JsonObject taken = [];
-            foreach ((string old, string key) in keys)
-            {
-                if (root.Remove(old, out JsonNode? value))
-                {
-                    taken[key] = value;
-                }
-            }
-
-            return taken;
+            throw new CheckpointException(exception.Message, exception); // who reads a file says which
         }
     }
 
-    private static int VersionOf(JsonObject root)
+    private static void RequireVersion(JsonObject root)
     {
         string? kind = root["model_type"]?.GetValue<string>();
         if (kind != ModelType)
@@ -141,11 +99,11 @@ internal static class RetroConfigJson
         }
 
         int version = root["format_version"]?.GetValue<int>() ?? throw new CheckpointException("The configuration lacks the key format_version.");
-        return version is 1 or FormatVersion
-            ? version
-            : throw new CheckpointException(
-                $"The configuration is of format version {version}; this library reads versions 1 and {FormatVersion}. Use the library that wrote it, or "
-                    + "a later one.");
+        if (version != FormatVersion)
+        {
+            throw new CheckpointException(
+                $"The configuration is of format version {version}; this library reads version {FormatVersion}. Use the library that wrote it.");
+        }
     }
 
     // What can be read alone follows from the rest.

@@ -25,7 +25,7 @@ internal sealed class RetroFamily : DecoderFamily
         {
             read = RetroConfigJson.Read(config.Whole());
         }
-        catch (RetroException exception)
+        catch (CheckpointException exception)
         {
             throw config.Fault(exception.Message.TrimEnd('.'));
         }

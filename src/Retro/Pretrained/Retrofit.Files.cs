@@ -306,7 +306,7 @@ public sealed partial class Retrofit
             int version = Said("format_version").GetValue<int>();
             if (version != FormatVersion)
             {
-                throw new CheckpointException($"{file.FilePath} has format version {version}; this version of the library reads {FormatVersion}.");
+                throw new JsonException($"it has format version {version}; this version of the library reads {FormatVersion}.");
             }
 
             string unfreeze = Said("unfreeze").GetValue<string>();
@@ -319,7 +319,8 @@ public sealed partial class Retrofit
 
             JsonNode Said(string key) => root[key] ?? throw new JsonException($"\"{key}\" is missing");
         }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException or ArgumentException or FormatException)
+        catch (Exception exception)
+            when (exception is JsonException or CheckpointException or InvalidOperationException or ArgumentException or FormatException)
         {
             throw new CheckpointException($"What {file.FilePath} says of itself cannot be read: {exception.Message}", exception);
         }

@@ -38,13 +38,14 @@ internal sealed record RetrieverState(
                 $"{path} holds no state of a retriever's training that this version reads (format {CurrentVersion}, found {state?.Version}).");
     }
 
-    /// <summary>Refuses a training of other settings, naming those that differ; one that is not there was not written yet when the file was.</summary>
+    /// <summary>Refuses a training of other settings, naming those that differ.</summary>
     public void RequireSettings(Dictionary<string, string> now, string path)
     {
         string[] differing =
         [
-            .. now.Where(pair => Settings.GetValueOrDefault(pair.Key, pair.Value) != pair.Value)
-                .Select(pair => $"{pair.Key} {Settings[pair.Key]} (now: {pair.Value})"),
+            .. Settings.Keys.Union(now.Keys)
+                .Where(key => Settings.GetValueOrDefault(key) != now.GetValueOrDefault(key))
+                .Select(key => $"{key} {Settings.GetValueOrDefault(key, "none")} (now: {now.GetValueOrDefault(key, "none")})"),
         ];
         if (differing.Length > 0)
         {

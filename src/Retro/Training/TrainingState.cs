@@ -48,7 +48,10 @@ internal sealed record TrainingState
     /// <summary>The last step, where it was to be measured or looked at and neither was done to the end; null: nothing is owed.</summary>
     public TrainingProgress? Unseen { get; init; }
 
-    /// <summary>The hash of the parameters that are not trained; null: there are none, or an earlier version wrote it.</summary>
+    /// <summary>Whether neighbors were read, which a training then does to its end.</summary>
+    public bool Reads { get; init; }
+
+    /// <summary>The hash of the parameters that are not trained; null: there are none.</summary>
     public string? Frozen { get; init; }
 
     /// <summary>Type of an optimizer that is not Retro's; null: Retro's.</summary>
@@ -71,10 +74,10 @@ internal sealed record TrainingState
             throw new CheckpointException($"The state of the training in {path} cannot be read: {exception.Message} Use another checkpoint.", exception);
         }
 
-        if (state is null || state.FormatVersion is not (1 or CurrentFormatVersion))
+        if (state is null || state.FormatVersion != CurrentFormatVersion)
         {
             throw new CheckpointException(
-                $"The state of the training in {path} has format version {state?.FormatVersion}; this version reads 1 and {CurrentFormatVersion}.");
+                $"The state of the training in {path} has format version {state?.FormatVersion}; this version reads {CurrentFormatVersion}.");
         }
 
         if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.MeasuresSinceBest < 0 || state.Elapsed < TimeSpan.Zero)
@@ -91,9 +94,9 @@ internal sealed record TrainingState
         RetroConfig stored;
         try
         {
-            stored = RetroConfigJson.Read((FormatVersion == 1 ? FirstFormat(Config) : Config).ToJsonString());
+            stored = RetroConfigJson.Read(Config.ToJsonString());
         }
-        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException)
+        catch (Exception exception) when (exception is CheckpointException or InvalidOperationException or ArgumentException)
         {
             // A key that stands there twice, or half a surrogate pair, is found when it is read.
             throw new CheckpointException($"The configuration in {path} cannot be read: {exception.Message} Use another checkpoint.", exception);
@@ -115,24 +118,6 @@ internal sealed record TrainingState
     }
 
     public static JsonObject Describe(RetroConfig config) => JsonNode.Parse(RetroConfigJson.Write(config))!.AsObject();
-
-    // Format version 1 wrote the configuration's properties by their own names.
-    private static JsonObject FirstFormat(JsonObject config)
-    {
-        JsonObject snake = Snake(config).AsObject();
-        snake["model_type"] = "retro";
-        snake["format_version"] = 1;
-        snake.Remove("has_retrieval"); // computed
-        return snake;
-
-        static JsonNode Snake(JsonNode node) => node switch
-        {
-            JsonObject many => new JsonObject(many.Select(pair =>
-                KeyValuePair.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(pair.Key), pair.Value is null ? null : Snake(pair.Value)))),
-            JsonValue value when value.TryGetValue(out string? text) => JsonValue.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(text)),
-            _ => node.DeepClone(),
-        };
-    }
 
     /// <summary>Writes every value of a tree under its path.</summary>
     public static void Flatten(JsonNode? node, string name, Dictionary<string, string> values)

@@ -87,7 +87,7 @@ public sealed class WindowSampler : ITrainingData
         _same = new(database, _retrieval, progress, cancellationToken);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {Describe(options)}")
+            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {InvariantText.Of(options)}")
             + (targets is null ? "" : $", targets of documents {IdentityHash.Of(IdentityHash.SourceEnd, [.. targets.Order().Cast<object?>()])}");
     }
 
@@ -141,20 +141,6 @@ public sealed class WindowSampler : ITrainingData
         }
 
         return batch;
-    }
-
-    /// <summary>
-    /// The settings in a form of its own, by the names they had when the first trainings were begun, so that one goes on whatever its settings are called
-    /// today.
-    /// </summary>
-    private static string Describe(WindowSamplerOptions options)
-    {
-        string planting = options.Planting is not { } plan ? "" : string.Create(
-            CultureInfo.InvariantCulture,
-            $"PlantingSchedule {{ Share = {plan.Share}, End = {plan.End}, AlignedUntil = {plan.AlignedUntil}, MaximumShift = {plan.MaximumShift}, MaximumNoise = {plan.MaximumNoise} }}");
-        return string.Create(
-            CultureInfo.InvariantCulture,
-            $"WindowSamplerOptions {{ Tokens = {options.WindowLength}, Rows = {options.BatchSize}, Neighbors = {options.Neighbors}, RetrievedLength = {options.RetrievedLength}, RetrievalDropout = {options.RetrievalDropout}, Planting = {planting}, Seed = {options.Seed} }}");
     }
 
     private long ChunkAt(long first, int offset) => (first + offset) % _database.ChunkCount;

@@ -445,6 +445,9 @@ public sealed class RetrofitTests
         string message = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message;
         Assert.Contains(config, message, StringComparison.Ordinal);
         Assert.Contains(named, message, StringComparison.Ordinal);
+        message = Assert.Throws<CheckpointException>(() => Checkpoint.LoadConfig(folder.Path)).Message;
+        Assert.Contains(config, message, StringComparison.Ordinal);
+        Assert.Contains(named, message, StringComparison.Ordinal);
     }
 
     [Fact]

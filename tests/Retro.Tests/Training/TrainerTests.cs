@@ -138,36 +138,6 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
-    public void A_training_of_the_first_format_goes_on()
-    {
-        // Written by version 0.1.0 of 25 November 2026, whose configuration did not nest.
-        string folder = Path.Combine(Fixtures.Own, "checkpoint-format-1");
-        using RetroModel model = Checkpoint.Load(folder), fresh = new(model.Config);
-        RetrievalConfig retrieval = model.Config.Retrieval!;
-        Assert.Equal((2, 4, 1, true), (retrieval.ChunkLength, retrieval.RetrievedLength, retrieval.Encoder.Layers, retrieval.Encoder.ShareEmbedding));
-        using Trainer trainer = new(fresh, new TrainingOptions { Steps = 4, WarmupSteps = 1 });
-
-        trainer.Load(folder);
-
-        Assert.Equal(3, trainer.StepsDone);
-        AssertSameWeights(model, fresh);
-        using (Safetensors saved = Safetensors.Open(Path.Combine(folder, "model.safetensors")))
-        {
-            Dictionary<string, double[]> weights = Weights(fresh);
-            Assert.Equal(saved.Entries.Select(entry => entry.Name).Order(StringComparer.Ordinal), weights.Keys.Order(StringComparer.Ordinal));
-            Assert.All(saved.Entries, entry =>
-            {
-                using Tensor one = saved.Read(entry.Name), exact = one.to_type(ScalarType.Float64, copy: true);
-                Assert.Equal(exact.data<double>().ToArray(), weights[entry.Name]);
-            });
-        }
-
-        TokenBatch batch = new(1, 6);
-        using TrainingBatch tensors = batch.ToTensors();
-        Assert.False(trainer.Step([tensors]).Skipped);
-    }
-
-    [Fact]
     public void A_checkpoint_of_another_configuration_optimizer_or_data_is_refused_with_the_values()
     {
         CopyingData data = new(s_config, 2, 3, seed: 2);

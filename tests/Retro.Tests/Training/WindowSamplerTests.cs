@@ -305,22 +305,6 @@ public sealed class WindowSamplerTests : IDisposable
     }
 
     [Fact]
-    public void A_training_that_was_begun_under_older_names_of_the_settings_goes_on()
-    {
-        using ChunkDatabase database = Database(40, out _);
-        WindowSampler plain = new(database, new() { WindowLength = 4 * M, BatchSize = 3, RetrievalDropout = 0.25, Seed = 5 });
-        Assert.EndsWith(
-            "WindowSamplerOptions { Tokens = 32, Rows = 3, Neighbors = 2, RetrievedLength = 128, RetrievalDropout = 0.25, Planting = , Seed = 5 }",
-            plain.Identity,
-            StringComparison.Ordinal);
-        WindowSampler planting = new(database, new() { WindowLength = 4 * M, Planting = new() });
-        Assert.EndsWith(
-            "Planting = PlantingSchedule { Share = 0.8, End = 0.75, AlignedUntil = 0.15, MaximumShift = 40, MaximumNoise = 0.4 }, Seed = 0 }",
-            planting.Identity,
-            StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void Only_the_tokens_of_the_documents_that_are_asked_for_are_targets_and_all_are_read()
     {
         using ChunkDatabase database = Database(40, out _);
