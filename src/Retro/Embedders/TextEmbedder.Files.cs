@@ -100,13 +100,7 @@ public sealed partial class TextEmbedder
             ["max_position_embeddings"] = config.MaximumPositions,
             ["type_vocab_size"] = config.TokenTypes,
             ["layer_norm_eps"] = config.LayerNormEpsilon,
-            ["hidden_act"] = config.Activation switch
-            {
-                EncoderActivation.GeluTanh => "gelu_new",
-                EncoderActivation.Relu => "relu",
-                EncoderActivation.Silu => "silu",
-                _ => "gelu",
-            },
+            ["hidden_act"] = ActivationNames.NameOf(config.Activation),
             ["position_embedding_type"] = "absolute",
             ["hidden_dropout_prob"] = 0,
             ["attention_probs_dropout_prob"] = 0,

@@ -147,7 +147,7 @@ public sealed partial class TextEncoder
         [ComponentName(Name = "dense")]
         private readonly LinearLayer _dense;
 
-        private readonly EncoderActivation _activation;
+        private readonly ActivationKind _activation;
 
         public Intermediate(TextEncoderConfig config)
             : base(nameof(Intermediate))
@@ -157,17 +157,7 @@ public sealed partial class TextEncoder
             RegisterComponents();
         }
 
-        public override Tensor forward(Tensor x)
-        {
-            Tensor inner = _dense.forward(x);
-            return _activation switch
-            {
-                EncoderActivation.GeluTanh => F.gelu(inner, GELU.Approximate.tanh, false),
-                EncoderActivation.Relu => F.relu(inner),
-                EncoderActivation.Silu => F.silu(inner),
-                _ => F.gelu(inner),
-            };
-        }
+        public override Tensor forward(Tensor x) => FeedForward.Activate(_activation, _dense.forward(x));
     }
 
     /// <summary>A linear map, the sum with the residual, and a layer norm.</summary>

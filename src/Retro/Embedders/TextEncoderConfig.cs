@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Retro.Modeling;
 
 namespace Retro.Embedders;
 
@@ -14,7 +15,7 @@ namespace Retro.Embedders;
 /// <param name="MaximumLength">Tokens a text is cut to, its frame ([CLS] and [SEP]) included.</param>
 /// <param name="Pooling">How the states become one vector.</param>
 /// <param name="Normalize">Whether vectors are scaled to length 1.</param>
-/// <param name="Activation">The function within the feed-forward sub-layers.</param>
+/// <param name="Activation">The function within the feed-forward sub-layers, which are not gated.</param>
 public sealed record TextEncoderConfig(
     int VocabularySize,
     int Width,
@@ -27,7 +28,7 @@ public sealed record TextEncoderConfig(
     int MaximumLength = 512,
     TextPooling Pooling = TextPooling.Mean,
     bool Normalize = false,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] EncoderActivation Activation = EncoderActivation.Gelu)
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] ActivationKind Activation = ActivationKind.Gelu)
 {
     /// <summary>The small encoder that is trained on the corpus itself: 4 layers of width 128, at most 128 tokens, vectors of length 1.</summary>
     /// <param name="vocabularySize">The tokenizer's vocabulary size.</param>
@@ -61,7 +62,8 @@ public sealed record TextEncoderConfig(
         }
 
         faults.Defined(Pooling);
-        faults.Defined(Activation);
+        faults.Require(
+            Enum.IsDefined(Activation) && Activation is not (ActivationKind.SwiGlu or ActivationKind.GeGlu), Activation, "a function without a gate");
         faults.Throw();
         return this;
     }

@@ -54,7 +54,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 MaximumLength: length,
                 Pooling: modules.Pooling,
                 Normalize: modules.Normalize,
-                Activation: ReadActivation(config)).Validate();
+                Activation: ActivationNames.Read(
+                    config, "hidden_act", "gelu", ActivationKind.Gelu, ActivationKind.GeluTanh, ActivationKind.Relu, ActivationKind.Silu)).Validate();
             if (modules.Dimensions is int dimensions && dimensions != sizes.Width)
             {
                 throw config.Fault(
@@ -92,18 +93,6 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         config.Require("is_decoder", false);
         config.Require("is_encoder_decoder", false);
         config.Require("add_cross_attention", false);
-    }
-
-    private static EncoderActivation ReadActivation(StrictJson config)
-    {
-        string name = config.Text("hidden_act") ?? "gelu";
-        return ActivationNames.GeluOf(name) is { } gelu ? gelu == ActivationKind.Gelu ? EncoderActivation.Gelu : EncoderActivation.GeluTanh
-            : ActivationNames.Relu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Relu
-            : ActivationNames.Silu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Silu
-            : throw config.Unsupported(
-                "hidden_act",
-                $"\"{name}\"",
-                "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh, ActivationNames.Relu, ActivationNames.Silu));
     }
 
     private sealed record Modules(string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize);

@@ -9,6 +9,12 @@ public enum ActivationKind
     /// <summary>GELU in its tanh approximation, as GPT-2 has it.</summary>
     GeluTanh,
 
+    /// <summary>ReLU.</summary>
+    Relu,
+
+    /// <summary>SiLU, also called swish.</summary>
+    Silu,
+
     /// <summary>SiLU(gate) · up: a gated feed-forward of three matrices (arXiv 2002.05202).</summary>
     SwiGlu,
 

@@ -55,7 +55,7 @@ public class FeedForward : nn.Module<Tensor, Tensor>
 
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = _norm.call(x);
-        Tensor inner = Activate((_gate ?? _up).call(normed));
+        Tensor inner = Activate(_activation, (_gate ?? _up).call(normed));
         return _down.call(_gate is null ? inner : inner * _up.call(normed)).MoveToOuterDisposeScope();
     }
 
@@ -81,10 +81,12 @@ public class FeedForward : nn.Module<Tensor, Tensor>
         return few.ToTensor(few.Product(inner, _down).Span, x.shape);
     }
 
-    private Tensor Activate(Tensor x) => _activation switch
+    /// <summary>activation(x): of gated kinds, what the gate's branch goes through.</summary>
+    internal static Tensor Activate(ActivationKind kind, Tensor x) => kind switch
     {
         ActivationKind.GeluTanh => nn.functional.gelu(x, GELU.Approximate.tanh, false),
-        ActivationKind.SwiGlu => nn.functional.silu(x),
+        ActivationKind.Relu => nn.functional.relu(x),
+        ActivationKind.Silu or ActivationKind.SwiGlu => nn.functional.silu(x),
         _ => nn.functional.gelu(x),
     };
 

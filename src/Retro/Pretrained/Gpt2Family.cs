@@ -37,7 +37,7 @@ internal sealed class Gpt2Family : DecoderFamily
             Positions = PositionKind.Learned,
             Norm = NormKind.LayerNorm,
             NormEpsilon = config.Number("layer_norm_epsilon") ?? 1e-5,
-            Activation = Gelu(config, "activation_function", "gelu_new"),
+            Activation = ActivationNames.Read(config, "activation_function", "gelu_new", ActivationKind.Gelu, ActivationKind.GeluTanh),
             QueryKeyValueBias = true,
             AttentionOutputBias = true,
             FeedForwardBias = true,
@@ -81,14 +81,6 @@ internal sealed class Gpt2Family : DecoderFamily
     }
 
     public override bool IsBuffer(string name) => IsInLayer(name, "h", "attn.bias", "attn.masked_bias");
-
-    /// <summary>GELU, exact or by tanh, as transformers names it.</summary>
-    internal static ActivationKind Gelu(StrictJson config, string key, string unsaid)
-    {
-        string name = config.Text(key) ?? unsaid;
-        return ActivationNames.GeluOf(name)
-            ?? throw config.Unsupported(key, $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh));
-    }
 
     private static Tensor[] Thirds(Tensor tensor)
     {

@@ -34,7 +34,7 @@ internal sealed class GptNeoXFamily : DecoderFamily
             FeedForwardSize = config.Size("intermediate_size"),
             Norm = NormKind.LayerNorm,
             NormEpsilon = config.Number("layer_norm_eps") ?? 1e-5,
-            Activation = Gpt2Family.Gelu(config, "hidden_act", "gelu"),
+            Activation = ActivationNames.Read(config, "hidden_act", "gelu", ActivationKind.Gelu, ActivationKind.GeluTanh),
             Positions = PositionKind.Rotary,
             RotaryBase = rotary.Base,
             RotaryFraction = rotary.Fraction ?? UnsaidFraction,

@@ -62,11 +62,7 @@ internal class LlamaFamily : DecoderFamily
     protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
-        string activation = config.Text("hidden_act") ?? "silu";
-        if (!ActivationNames.Silu.Contains(activation, StringComparer.Ordinal))
-        {
-            throw config.Unsupported("hidden_act", $"\"{activation}\"", "one of " + ActivationNames.List(ActivationNames.Silu));
-        }
+        _ = ActivationNames.Read(config, "hidden_act", "silu", ActivationKind.Silu); // SwiGLU's
 
         // Spoken of by some configs; another value is another model.
         config.Require("rope_interleaved", false);

@@ -1,4 +1,5 @@
 using Retro.Embedders;
+using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -7,11 +8,11 @@ namespace Retro.Tests.Embedders;
 public class EncoderActivationTests
 {
     [Theory]
-    [InlineData(EncoderActivation.Gelu)]
-    [InlineData(EncoderActivation.GeluTanh)]
-    [InlineData(EncoderActivation.Relu)]
-    [InlineData(EncoderActivation.Silu)]
-    public void Each_activation_is_what_its_formula_says(EncoderActivation activation)
+    [InlineData(ActivationKind.Gelu)]
+    [InlineData(ActivationKind.GeluTanh)]
+    [InlineData(ActivationKind.Relu)]
+    [InlineData(ActivationKind.Silu)]
+    public void Each_activation_is_what_its_formula_says(ActivationKind activation)
     {
         using DisposeScope scope = NewDisposeScope();
         using TextEncoder encoder = new(EmbeddingInputs.Tiny with { Activation = activation }, seed: 4);
@@ -29,9 +30,9 @@ public class EncoderActivationTests
             double v = inner[i];
             double expected = activation switch
             {
-                EncoderActivation.Relu => Math.Max(0, v),
-                EncoderActivation.Silu => v / (1 + Math.Exp(-v)),
-                EncoderActivation.GeluTanh => 0.5 * v * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (v + (0.044715 * v * v * v)))),
+                ActivationKind.Relu => Math.Max(0, v),
+                ActivationKind.Silu => v / (1 + Math.Exp(-v)),
+                ActivationKind.GeluTanh => 0.5 * v * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (v + (0.044715 * v * v * v)))),
                 _ => 0.5 * v * (1 + ErrorFunction(v / Math.Sqrt(2))),
             };
             Assert.True(Math.Abs(expected - actual[i]) <= 1e-5 * Math.Max(1, Math.Abs(v)), $"{activation}({v}) is {actual[i]}, expected {expected}.");
@@ -39,15 +40,15 @@ public class EncoderActivationTests
     }
 
     [Theory]
-    [InlineData("gelu", EncoderActivation.Gelu)]
-    [InlineData("gelu_python", EncoderActivation.Gelu)]
-    [InlineData("gelu_new", EncoderActivation.GeluTanh)]
-    [InlineData("gelu_pytorch_tanh", EncoderActivation.GeluTanh)]
-    [InlineData("gelu_fast", EncoderActivation.GeluTanh)]
-    [InlineData("relu", EncoderActivation.Relu)]
-    [InlineData("silu", EncoderActivation.Silu)]
-    [InlineData("swish", EncoderActivation.Silu)]
-    public void A_folder_s_activation_is_read_and_saved_under_any_of_its_names(string name, EncoderActivation expected)
+    [InlineData("gelu", ActivationKind.Gelu)]
+    [InlineData("gelu_python", ActivationKind.Gelu)]
+    [InlineData("gelu_new", ActivationKind.GeluTanh)]
+    [InlineData("gelu_pytorch_tanh", ActivationKind.GeluTanh)]
+    [InlineData("gelu_fast", ActivationKind.GeluTanh)]
+    [InlineData("relu", ActivationKind.Relu)]
+    [InlineData("silu", ActivationKind.Silu)]
+    [InlineData("swish", ActivationKind.Silu)]
+    public void A_folder_s_activation_is_read_and_saved_under_any_of_its_names(string name, ActivationKind expected)
     {
         using TemporaryFolder folder = new();
         using TemporaryFolder copy = new();

@@ -30,6 +30,8 @@ public class LayerTests
     [Theory]
     [InlineData(ActivationKind.Gelu, -0.15426877)]
     [InlineData(ActivationKind.GeluTanh, -0.15428599)]
+    [InlineData(ActivationKind.Relu, 0)]
+    [InlineData(ActivationKind.Silu, -0.18877033)]
     [InlineData(ActivationKind.SwiGlu, -0.18877033)]
     [InlineData(ActivationKind.GeGlu, -0.15426877)]
     public void Activations_are_the_named_ones(ActivationKind kind, double atMinusHalf)

@@ -24,7 +24,8 @@ public sealed class TokenActivationTests
                 Tensor exact = kind switch
                 {
                     ActivationKind.GeluTanh => nn.functional.gelu(wide, GELU.Approximate.tanh, false),
-                    ActivationKind.SwiGlu => nn.functional.silu(wide),
+                    ActivationKind.Relu => nn.functional.relu(wide),
+                    ActivationKind.Silu or ActivationKind.SwiGlu => nn.functional.silu(wide),
                     _ => nn.functional.gelu(wide),
                 };
                 float[] numbers = x.data<float>().ToArray();
