@@ -41,7 +41,6 @@ try
     TrainingOptions options = TrainingOptions.SmallModel with
     {
         Steps = total,
-        WarmupSteps = Math.Max(1, total / 20),
         Accumulation = 2,
         ClosedBook = 0.5,
         Dtype = TrainingOptions.PreferredDtype(),

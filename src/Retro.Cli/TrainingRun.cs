@@ -269,7 +269,6 @@ internal sealed class TrainingRun
         {
             LearningRate = parsed.GetValue(_rate) ?? recipe.LearningRate,
             Steps = steps,
-            WarmupSteps = Math.Max(1, steps / 20),
             TimeBudget = time,
             Accumulation = parsed.GetValue(_batch) / Together(parsed),
             CheckpointFolder = workspace.Model,

@@ -56,7 +56,6 @@ internal sealed record Recipe(long Seed, ScalarType Dtype, Device? Device = null
     public TrainingOptions Training(int steps, string? folder = null, TimeSpan? time = null) => TrainingOptions.SmallModel with
     {
         Steps = steps,
-        WarmupSteps = Math.Max(1, steps / 20),
         TimeBudget = time,
         Dtype = Dtype,
         Accumulation = WindowsPerStep / Together,

@@ -13,8 +13,8 @@ public sealed record TrainingOptions
     /// </summary>
     public long Steps { get; init; } = 1000;
 
-    /// <summary>Steps of the warm-up. Default 50.</summary>
-    public long WarmupSteps { get; init; } = 50;
+    /// <summary>Steps of the warm-up; null: a twentieth of <see cref="Steps"/>, at least one. Default null.</summary>
+    public long? WarmupSteps { get; init; }
 
     /// <summary>
     /// Time to train, over which the whole schedule is run through; null: by <see cref="Steps"/>. How many steps fit depends on the machine, so such a training
@@ -132,7 +132,7 @@ public sealed record TrainingOptions
 
     /// <summary>The schedule of AdamW's learning rate.</summary>
     /// <returns>The schedule.</returns>
-    public LearningRateSchedule Schedule() => new(LearningRate, FinalLearningRate ?? LearningRate / 10, WarmupSteps, Steps);
+    public LearningRateSchedule Schedule() => new(LearningRate, FinalLearningRate ?? LearningRate / 10, WarmupSteps ?? Math.Max(1, Steps / 20), Steps);
 
     /// <summary>Checks every setting.</summary>
     /// <returns>These options.</returns>
@@ -141,7 +141,7 @@ public sealed record TrainingOptions
     {
         OptionFaults faults = new(nameof(TrainingOptions));
         faults.Between(Steps, 1);
-        faults.Between(WarmupSteps, 0, Math.Max(0, Steps));
+        faults.Between(WarmupSteps ?? 0, 0, Math.Max(0, Steps), nameof(WarmupSteps));
         faults.Require(TimeBudget is null || TimeBudget > TimeSpan.Zero, TimeBudget, "more than no time");
         faults.Positive(LearningRate);
         faults.Require(

@@ -1001,6 +1001,15 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void The_warm_up_is_a_twentieth_of_the_steps_unless_it_is_said()
+    {
+        Assert.Equal([1, 1, 50, 3], new[]
+        {
+            new TrainingOptions { Steps = 1 }, new TrainingOptions { Steps = 20 }, new TrainingOptions(), new TrainingOptions { WarmupSteps = 3 },
+        }.Select(options => options.Validate().Schedule().WarmupSteps));
+    }
+
+    [Fact]
     public void Every_fault_of_the_options_is_named()
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (s_options with
