@@ -9,6 +9,12 @@ namespace Retro.Training;
 /// </remarks>
 public sealed record PlantingSchedule
 {
+    /// <summary>
+    /// Share of the training before which nothing is planted, <see cref="TrainingOptions.ClosedBook"/> of one that reads no neighbors until then; the shares
+    /// below are of what comes after. Default 0.
+    /// </summary>
+    public double Begin { get; init; }
+
     /// <summary>Share of the chunks that get a planted neighbor at the start. It falls linearly to 0 at <see cref="End"/>. Default 0.8.</summary>
     public double Share { get; init; } = 0.8;
 
@@ -31,7 +37,12 @@ public sealed record PlantingSchedule
     /// <returns>Share of chunks with a planted neighbor, largest shift in tokens, largest share of replaced tokens.</returns>
     public (double Share, int Shift, double Noise) At(double progress)
     {
-        progress = Math.Clamp(progress, 0, 1);
+        if (progress < Begin)
+        {
+            return default;
+        }
+
+        progress = Math.Clamp((progress - Begin) / (1 - Begin), 0, 1);
         if (progress >= End)
         {
             return (0, MaximumShift, MaximumNoise);
@@ -43,6 +54,7 @@ public sealed record PlantingSchedule
 
     internal void Check(OptionFaults faults)
     {
+        faults.ShareBelowOne(Begin);
         faults.Share(Share);
         faults.Share(End);
         faults.Share(MaximumNoise);

@@ -20,15 +20,23 @@ internal sealed record StepBatch(Tensor Tokens, PassNeighbors? Neighbors, BatchT
     /// <exception cref="TrainingException">What was retrieved is for chunks of another length than the model's.</exception>
     public static StepBatch Of(RetroModel model, TrainingBatch batch, bool closedBook = false)
     {
-        if (batch is { Neighbors: not null, ChunkLength: { } given } && model.Config.Retrieval is { ChunkLength: int chunk } && given != chunk)
+        RequireChunks(model, batch.Neighbors is null ? null : batch.ChunkLength);
+        (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
+        model.Check(batch.Tokens, neighbors, valid);
+        return new(batch.Tokens, PassNeighbors.Of(neighbors, valid), BatchTargets.Of(batch), PackedRows.Of(batch.Padding));
+    }
+
+    /// <summary>Refuses what was retrieved for chunks of another length than the model's.</summary>
+    /// <param name="model">Reads it.</param>
+    /// <param name="given">The length; null: nothing was retrieved, or whoever did answers for it.</param>
+    /// <exception cref="TrainingException">It is another.</exception>
+    public static void RequireChunks(RetroModel model, int? given)
+    {
+        if (given is not null && model.Config.Retrieval is { ChunkLength: int chunk } && given != chunk)
         {
             throw new TrainingException(
                 $"The batch holds what was retrieved for chunks of {given} tokens, the model's have {chunk}; train on a database with chunks of the model's "
                     + "length.");
         }
-
-        (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
-        model.Check(batch.Tokens, neighbors, valid);
-        return new(batch.Tokens, PassNeighbors.Of(neighbors, valid), BatchTargets.Of(batch), PackedRows.Of(batch.Padding));
     }
 }

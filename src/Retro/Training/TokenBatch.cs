@@ -48,10 +48,13 @@ public sealed class TokenBatch
     /// <summary>The batch as tensors. Neighbors of which no token is valid are left out altogether, which gives the same loss for less work.</summary>
     /// <param name="device">Where the tensors go; null: the default device.</param>
     /// <returns>The tensors.</returns>
-    public TrainingBatch ToTensors(Device? device = null)
+    public TrainingBatch ToTensors(Device? device = null) => ToTensors(device, read: true);
+
+    /// <summary>The batch as tensors, without what was retrieved where that is not read.</summary>
+    internal TrainingBatch ToTensors(Device? device, bool read)
     {
         TorchLibrary.Require();
-        (Tensor? neighbors, Tensor? valid) = Retrieved?.ToTensors(device) ?? default;
+        (Tensor? neighbors, Tensor? valid) = read && Retrieved is not null ? Retrieved.ToTensors(device) : default;
         return new TrainingBatch(
             tensor(Tokens, [Rows, Length], device: device),
             neighbors,

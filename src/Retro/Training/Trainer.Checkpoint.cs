@@ -259,6 +259,7 @@ public sealed partial class Trainer
         BestMeasure = state.BestMeasure;
         _measuresSinceBest = state.MeasuresSinceBest;
         _unseen = state.Unseen;
+        _reads = state.Reads;
         _compared = false; // what the processes have loaded may differ
     }
 
@@ -299,6 +300,7 @@ public sealed partial class Trainer
         BestMeasure = BestMeasure,
         MeasuresSinceBest = _measuresSinceBest,
         Unseen = _unseen,
+        Reads = _reads,
         Frozen = Frozen(),
     };
 

@@ -41,6 +41,7 @@ public sealed partial class Trainer : IDisposable
     private int _measuresSinceBest;
     private string? _dataIdentity;
     private bool _isMoving;
+    private bool _reads;
     private TrainingProgress? _unseen;
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -175,9 +176,12 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same, or a batch holds
     /// what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
-    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
+    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches, IsClosedBook()));
 
-    private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches)
+    /// <summary>Whether the next step reads no neighbors. Once one has read some, all do, also where more steps make the share of those done less.</summary>
+    private bool IsClosedBook() => !(_reads |= Progress >= Options.ClosedBook);
+
+    private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches, bool closedBook)
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
@@ -189,7 +193,6 @@ public sealed partial class Trainer : IDisposable
             : Options.TimeBudget is null ? _schedule.Rate(StepsDone)
             : _schedule.RateAt(Progress);
         Model.train();
-        bool closedBook = Options.ClosedBook > 0 && Progress < Options.ClosedBook;
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
         using DisposeScope scope = NewDisposeScope();
         StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
@@ -441,8 +444,11 @@ public sealed partial class Trainer : IDisposable
 
     private TrainingProgress Step(TokenBatch[] prepared)
     {
+        // Before anything is left out: data that do not fit are refused in the first step, and not where neighbors are first read.
+        Array.ForEach(prepared, batch => StepBatch.RequireChunks(Model, batch.Retrieved is null ? null : batch.ChunkLength));
+        bool closedBook = IsClosedBook();
         using DisposeScope scope = NewDisposeScope();
-        return Step([.. prepared.Select(batch => batch.ToTensors(Model.Device))]);
+        return OneStep([.. prepared.Select(batch => batch.ToTensors(Model.Device, read: !closedBook))], closedBook);
     }
 
     private Task<TokenBatch[]> Prepare(ITrainingData data, long first, double progress)

@@ -45,7 +45,8 @@ public sealed record TrainingOptions
 
     /// <summary>
     /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step;
-    /// retrieval is fitted onto it then. 0: they are read from the first step on. Default 0.
+    /// retrieval is fitted onto it then. 0: they are read from the first step on. A training that has read some goes on reading, however much longer it is
+    /// made. What is planted before is not read either: see <see cref="PlantingSchedule.Begin"/>. Default 0.
     /// </summary>
     public double ClosedBook { get; init; }
 

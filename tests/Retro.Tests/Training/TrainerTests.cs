@@ -714,6 +714,9 @@ public sealed class TrainerTests : IDisposable
         using Trainer trainer = new(model, s_options);
         string message = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1))).Message;
         Assert.Contains("chunks of 4 tokens, the model's have 2", message, StringComparison.Ordinal);
+        using Trainer closed = new(model, s_options with { ClosedBook = 0.5 });
+        Assert.Equal(message, Assert.Throws<TrainingException>(() => closed.Run(new CopyingData(s_config, 2, 3, seed: 1))).Message);
+        Assert.Equal(0, closed.StepsDone);
 
         // In a step of one's own, too.
         using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
@@ -900,6 +903,42 @@ public sealed class TrainerTests : IDisposable
         }
 
         double[] Output() => Weights(model)["decoder.2.cca.o.weight"];
+    }
+
+    /// <summary>The branches fit the decoder that they were trained on: without them it would move on, and leave them behind.</summary>
+    [Fact]
+    public void A_training_that_has_read_neighbors_goes_on_reading_however_much_longer_it_is_made()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        using RetroModel model = Model(s_config), longer = Model(s_config), before = Model(s_config), after = Model(s_config);
+        using (Trainer trainer = new(model, s_options with { Steps = 4, ClosedBook = 0.5, CheckpointFolder = Folder }))
+        {
+            trainer.Run(data);
+        }
+
+        using Trainer resumed = new(longer, s_options with { Steps = 40, ClosedBook = 0.5 });
+        resumed.Load(Folder);
+        AssertReads(resumed, longer, reads: true);
+
+        // What has read none yet does not begin where it is loaded.
+        using (Trainer trainer = new(before, s_options with { Steps = 4, ClosedBook = 0.5 }))
+        {
+            using TrainingBatch batch = data.Batch(0, 0).ToTensors();
+            trainer.Step([batch]);
+            trainer.Save(Folder);
+        }
+
+        using Trainer alone = new(after, s_options with { Steps = 40, ClosedBook = 0.5 });
+        alone.Load(Folder);
+        AssertReads(alone, after, reads: false);
+
+        void AssertReads(Trainer trainer, RetroModel of, bool reads)
+        {
+            double[] then = Weights(of)["decoder.2.cca.o.weight"];
+            using TrainingBatch batch = data.Batch(9, 0).ToTensors();
+            trainer.Step([batch]);
+            Assert.Equal(reads, !Weights(of)["decoder.2.cca.o.weight"].SequenceEqual(then));
+        }
     }
 
     /// <summary>What is planted, and how often a text is taken of which, moves with it.</summary>
