@@ -290,7 +290,7 @@ public sealed partial class Trainer : IDisposable
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
         bool finished = IsFinished, canceled = false;
         long lastSaved = StepsDone;
-        double reached = Progress;
+        long taken = Due(StepsDone, Progress);
         try
         {
             if (_unseen is { } last)
@@ -315,9 +315,9 @@ public sealed partial class Trainer : IDisposable
 
                 // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
                 finished = done.Progress >= 1;
-                bool isDue = (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)
-                    || Math.Floor(done.Progress * Options.Measures) > Math.Floor(reached * Options.Measures);
-                reached = done.Progress;
+                long due = Due(done.Step, done.Progress);
+                bool isDue = (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0) || due > taken;
+                taken = due;
                 if (finished || isDue)
                 {
                     See(done);
@@ -360,6 +360,11 @@ public sealed partial class Trainer : IDisposable
         {
             throw Everywhere(new OperationCanceledException(cancellationToken));
         }
+
+        // How many of the measures are due; of steps in whole numbers, since a share of them, such as 0.29, may be rounded to less.
+        long Due(long steps, double progress) => Options.TimeBudget is null
+            ? (long)((Int128)steps * Options.Measures / Options.Steps)
+            : (long)Math.Floor(progress * Options.Measures);
 
         void See(TrainingProgress done)
         {
