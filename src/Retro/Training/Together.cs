@@ -11,6 +11,11 @@ namespace Retro.Training;
 /// <param name="exchange">The processes.</param>
 internal sealed class Together(IGradientExchange exchange)
 {
+    /// <summary>The number that a batch of a process's part of a step has in the whole step: process r of n has r, r + n, r + 2n and so on.</summary>
+    /// <param name="exchange">The processes; null: there is one.</param>
+    /// <param name="batch">The batch's number in the part.</param>
+    public static long NumberOf(IGradientExchange? exchange, int batch) => exchange is null ? batch : exchange.Rank + ((long)batch * exchange.Size);
+
     /// <summary>Sums whole numbers over the processes.</summary>
     public long[] Sum(params long[] counts)
     {

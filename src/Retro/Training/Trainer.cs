@@ -458,8 +458,8 @@ public sealed partial class Trainer : IDisposable
 
     private Task<TokenBatch[]> Prepare(ITrainingData data, long first, double progress)
     {
-        int count = Options.Accumulation, rank = _exchange?.Rank ?? 0, size = _exchange?.Size ?? 1;
-        return Task.Run(() => Enumerable.Range(0, count).Where(i => i % size == rank).Select(i => data.Batch(first + i, progress)).ToArray());
+        IEnumerable<long> own = Enumerable.Range(0, Options.Accumulation).Select(batch => Together.NumberOf(_exchange, batch));
+        return Task.Run(() => own.TakeWhile(number => number < Options.Accumulation).Select(number => data.Batch(first + number, progress)).ToArray());
     }
 
     private bool IsFirst => _exchange is null or { Rank: 0 };
