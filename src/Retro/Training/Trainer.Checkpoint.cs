@@ -203,13 +203,6 @@ public sealed partial class Trainer
                 $"{path} trains other parameters than this trainer, among them {string.Join(", ", differing)}; freeze the same ones.");
         }
 
-        if (state.Frozen is { } frozen && frozen != Frozen())
-        {
-            throw new CheckpointException(
-                $"The training of {path} was begun on other weights than this model's where none are trained; load the model, such as the decoder that "
-                    + "retrieval is fitted onto, as it was then.");
-        }
-
         foreach ((string name, Parameter parameter) in trained)
         {
             if (!parameter.shape.SequenceEqual(weights[name].shape) || parameter.dtype != weights[name].dtype)
@@ -218,6 +211,14 @@ public sealed partial class Trainer
                     $"{path} has {name} as {weights[name].dtype} [{string.Join(", ", weights[name].shape)}]; the model's is {parameter.dtype} "
                         + $"[{string.Join(", ", parameter.shape)}].");
             }
+        }
+
+        // After the types, since the same weights in another type have another hash.
+        if (state.Frozen is { } frozen && frozen != Frozen())
+        {
+            throw new CheckpointException(
+                $"The training of {path} was begun on other weights than this model's where none are trained; load the model, such as the decoder that "
+                    + "retrieval is fitted onto, as it was then.");
         }
 
         KeyValuePair<string, Tensor>[] own = [.. Checkpoint.Buffers(Model).Where(pair => buffers.ContainsKey(pair.Key))];

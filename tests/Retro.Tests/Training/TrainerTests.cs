@@ -550,6 +550,10 @@ public sealed class TrainerTests : IDisposable
         string message = Assert.Throws<CheckpointException>(() => wrong.Load(Folder)).Message;
         Assert.Contains("was begun on other weights than this model's where none are trained", message, StringComparison.Ordinal);
 
+        // The same weights in another type are told as such.
+        using Trainer narrow = new(other, s_options with { Dtype = ScalarType.BFloat16 });
+        Assert.Contains("as Float32", Assert.Throws<CheckpointException>(() => narrow.Load(Folder)).Message, StringComparison.Ordinal);
+
         static RetroModel Frozen(long seed)
         {
             manual_seed(seed);
