@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Retro.Answering;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
@@ -239,8 +241,24 @@ internal sealed class TrainingRun
         return Train(parsed, workspace, name, model, sources, windows, recipe, cancellationToken);
     }
 
-    /// <summary>Rows of a batch: each core of a processor takes one, an accelerator all of a step.</summary>
-    public int Together(ParseResult parsed) => Device(parsed) is null ? 1 : parsed.GetValue(_batch);
+    /// <summary>
+    /// Rows of a batch: each core of a processor takes one, an accelerator all of a step. A training that goes on keeps to those that its data were divided
+    /// into, wherever it does.
+    /// </summary>
+    /// <exception cref="UsageException">The rows of a step are no multiple of them.</exception>
+    public int Together(ParseResult parsed)
+    {
+        int batch = parsed.GetValue(_batch), rows = Device(parsed) is null ? 1 : batch;
+        if (GoesOn(parsed) && Trainer.StoredData(new Workspace(parsed.GetValue(Out)!).Model) is { } begun)
+        {
+            Match said = Regex.Match(begun, $"{nameof(WindowSamplerOptions.BatchSize)} = ([1-9][0-9]{{0,3}}),");
+            rows = said.Success ? int.Parse(said.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : rows;
+        }
+
+        return batch % rows == 0
+            ? rows
+            : throw new UsageException($"{_batch.Name} takes a multiple of {rows} where this training goes on, not {batch}: so many it computes together.");
+    }
 
     /// <summary>Trains a model on any data, of which a batch is <see cref="Together"/>; leaves its checkpoint, its tokenizer and what it took.</summary>
     /// <param name="parsed">The command line.</param>

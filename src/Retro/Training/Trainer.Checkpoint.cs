@@ -130,6 +130,16 @@ public sealed partial class Trainer
         return Checkpoint.TypeOf(dtype);
     }
 
+    /// <summary>The data of a training, from its state alone.</summary>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <returns>Their <see cref="ITrainingData.Identity"/>; null: none were read.</returns>
+    /// <exception cref="CheckpointException">There is no state of a training, or it is damaged.</exception>
+    public static string? StoredData(string folder)
+    {
+        using Safetensors file = OpenState(folder, out string description);
+        return TrainingState.Parse(description, file.FilePath).Data;
+    }
+
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
     /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of branches of one's own go

@@ -98,6 +98,25 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>An accelerator computes all windows of a step together, which the data's identity knows; a training goes on elsewhere all the same.</summary>
+    [Fact]
+    public void A_training_that_was_begun_on_a_GPU_goes_on_without_one()
+    {
+        _retro.Build();
+        _retro.Done(["train", "--database", "work", "--out", "model", "--source", "none", "--steps", "2", "--batch", "4", .. CliRun.Tiny]);
+        string path = Path.Combine(_retro["model"], "model", "training.safetensors");
+        byte[] state = File.ReadAllBytes(path);
+        int at = state.AsSpan().IndexOf("BatchSize = 1"u8);
+        state[at + "BatchSize = 1".Length - 1] = (byte)'2';
+        File.WriteAllBytes(path, state);
+
+        ChildProcess.Outcome odd = _retro.Run("train", "--out", "model", "--resume", "--steps", "3", "--batch", "3");
+        Assert.Equal(2, odd.ExitCode);
+        Assert.Contains("--batch takes a multiple of 2 where this training goes on, not 3", odd.Errors, StringComparison.Ordinal);
+        _retro.Done("train", "--out", "model", "--resume", "--steps", "3", "--json", "train.json");
+        Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
+    }
+
     /// <summary>What is refused, by the trainer too, changes nothing of what a folder remembers, and the same without it goes on.</summary>
     [Fact]
     public void What_is_refused_is_not_remembered()
