@@ -312,7 +312,7 @@ internal sealed class TrainingRun
         string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
         List<TrainingProgress> reports;
         SavedCheckpoint saved = new(
-            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile, Retrofit.FileName));
+            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile));
         using (JsonLinesObserver lines = new(stepsFile))
         using (CsvObserver? table = parsed.GetValue(_csv) is { } csv ? new(csv) : null)
         using (TensorBoardObserver? events = parsed.GetValue(_tensorBoard) is { } folder ? new(folder) : null)
@@ -413,7 +413,7 @@ internal sealed class TrainingRun
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
-        Saved(workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile, Retrofit.FileName);
+        Saved(workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile);
         using ChunkDatabase? heldOut = sources.HeldOut();
         RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);

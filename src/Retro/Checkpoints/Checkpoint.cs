@@ -19,10 +19,13 @@ public static class Checkpoint
     /// <summary>The name of a model's embedding, whose type is the model's.</summary>
     internal const string Embedding = "embedding.weight";
 
+    /// <summary>The file of what a RETROfit adds to its decoder, which may lie beside a checkpoint of the whole.</summary>
+    internal const string Additions = "retrofit.safetensors";
+
     /// <summary>
     /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves
     /// the old checkpoint or the new one, never a mixture, and the disk holds both until then.
-    /// Weights of an earlier save in the folder are replaced.
+    /// Weights of an earlier save in the folder are replaced, and what <see cref="Pretrained.Retrofit.Save"/> wrote there goes: it would be of other weights.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="model">The model.</param>
@@ -77,7 +80,7 @@ public static class Checkpoint
         }
 
         staged.WriteText(Path.Combine(folder, ConfigName), RetroConfigJson.Write(model.Config));
-        foreach (string path in WeightFolder.FilesOf(folder))
+        foreach (string path in WeightFolder.FilesOf(folder).Append(Path.Combine(folder, Additions)))
         {
             staged.Remove(path);
         }

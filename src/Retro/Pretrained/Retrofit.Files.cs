@@ -11,7 +11,7 @@ namespace Retro.Pretrained;
 public sealed partial class Retrofit
 {
     /// <summary>The file of the additions.</summary>
-    public const string FileName = "retrofit.safetensors";
+    public const string FileName = Checkpoint.Additions;
 
     /// <summary>Beside it in a folder that holds the whole: the decoder as a Hugging Face folder.</summary>
     public const string BaseFolder = "base";

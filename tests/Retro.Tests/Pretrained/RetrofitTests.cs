@@ -300,6 +300,7 @@ public sealed class RetrofitTests
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix")), other = PretrainedDecoder.Load(Folder("mistral-sliding-window"));
         (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
         using Retrofit retrofit = Retrofit.From(decoder, s_small, unfreeze);
+        retrofit.Save(folder.Path); // what comes after takes its place
         Train(retrofit, tokens, neighbors, valid, 2);
         TrainingOptions options = TrainingOptions.SmallModel with { Steps = 3, WarmupSteps = 1 };
         using (Trainer trainer = new(retrofit.Model, options))
