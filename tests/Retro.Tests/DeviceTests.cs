@@ -80,6 +80,27 @@ public sealed class DeviceTests : IDisposable
         }
     }
 
+    /// <summary>TorchSharp takes a model for one on the processor until it is moved, wherever it was made.</summary>
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_model_moves_from_where_it_was_made_and_back(string device)
+    {
+        Device on = Require(device);
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel reference = ModelCase.Model(config), model = Copy(reference, ScalarType.Float64, on);
+        Tensor tokens = ModelCase.Tokens(config, 2, 14);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 14, 2);
+        Tensor wanted = Pass(reference, tokens, neighbors, valid);
+        foreach (Device place in new[] { CPU, on, CPU })
+        {
+            model.to(place);
+            Assert.All(model.parameters(), parameter => Assert.Equal(place.type, parameter.device_type));
+            Tensor came = Pass(model, tokens.to(place), neighbors.to(place), valid.to(place));
+            Assert.InRange(ModelCase.Distance(wanted, came.cpu()), 0, 1e-10 * wanted.abs().max().ToDouble());
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Cases))]
     public void Decoding_with_caches_equals_the_full_pass(string device, string name)

@@ -85,6 +85,14 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public Device Device => Undisposed._norm.Weight.device;
 
+    /// <inheritdoc/>
+    protected override nn.Module _to(DeviceType deviceType, int deviceIndex, bool non_blocking)
+    {
+        // TorchSharp takes a module for one on the processor until it is moved, wherever its parameters were made, and would not move it there.
+        base._to(Device.type, Device.index, non_blocking);
+        return base._to(deviceType, deviceIndex, non_blocking);
+    }
+
     /// <summary>Predicts the next token at every position.</summary>
     /// <param name="tokens">[B, T] of int64.</param>
     /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; positions of later chunks read nothing. Null:
