@@ -39,13 +39,22 @@ public sealed unsafe class NcclExchange : IGradientExchange, IDisposable
     /// </summary>
     /// <param name="mpi">The processes; it stays the caller's, and is disposed after what is returned.</param>
     /// <returns>The exchange; disposing it leaves the others.</returns>
-    /// <exception cref="ExchangeException">NCCL is missing, or finds no GPU; the message says what to do.</exception>
+    /// <exception cref="ExchangeException">NCCL is missing, or finds no GPU, or the list has fewer than this machine has processes; the message says what to
+    /// do.</exception>
     public static NcclExchange Start(MpiExchange mpi)
     {
         ArgumentNullException.ThrowIfNull(mpi);
-        Nccl.Load();
         const string Visible = "CUDA_VISIBLE_DEVICES";
         string[] listed = Environment.GetEnvironmentVariable(Visible)?.Split(',') ?? [];
+        if (listed.Length > 1 && mpi.LocalRank >= listed.Length)
+        {
+            // The GPU that has its number by itself is another job's.
+            throw new ExchangeException(
+                $"{mpi.Place} is number {mpi.LocalRank} of its machine, from 0, and {Visible} lists {listed.Length} GPUs; start at most as many processes on "
+                    + "a machine as it has GPUs.");
+        }
+
+        Nccl.Load();
         if (listed.Length != 1)
         {
             string own = listed.ElementAtOrDefault(mpi.LocalRank) ?? mpi.LocalRank.ToString(CultureInfo.InvariantCulture);
