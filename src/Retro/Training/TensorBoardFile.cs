@@ -44,6 +44,16 @@ internal sealed class TensorBoardFile : IDisposable
     public static string NameFor(DateTimeOffset time)
         => FormattableString.Invariant($"events.out.tfevents.{time.ToUnixTimeSeconds()}.{Environment.MachineName}");
 
+    /// <summary>
+    /// Says where the file takes the run over: of what those before it have, readers keep what comes before this step (_CheckForRestartAndMaybePurge of
+    /// TensorBoard's event_accumulator, to which the first of a run says nothing).
+    /// </summary>
+    /// <param name="time">When it did.</param>
+    /// <param name="step">The first step.</param>
+    /// <exception cref="TrainingException">The file cannot be written.</exception>
+    public void Begin(DateTimeOffset time, long step)
+        => Write(time, new Event { Step = step, SessionLog = new() { Status = SessionLog.Types.SessionStatus.Start } });
+
     /// <summary>Writes a scalar.</summary>
     /// <param name="time">When it was measured.</param>
     /// <param name="step">The step, from 0.</param>

@@ -1,10 +1,14 @@
 namespace Retro.Training;
 
-/// <summary>Writes each step of a training as scalars that TensorBoard draws; a training that goes on begins a file of its own in the same folder.</summary>
+/// <summary>
+/// Writes each step of a training as scalars that TensorBoard draws; a training that goes on begins a file of its own in the same folder, whose steps take the
+/// place of those that are done again.
+/// </summary>
 public sealed class TensorBoardObserver : IProgress<TrainingProgress>, IDisposable
 {
     private readonly TensorBoardFile _file;
     private readonly TimeProvider _time;
+    private bool _hasBegun;
 
     /// <summary>Begins the file.</summary>
     /// <param name="folder">The run's folder; it is made where it is missing.</param>
@@ -29,6 +33,12 @@ public sealed class TensorBoardObserver : IProgress<TrainingProgress>, IDisposab
     public void Report(TrainingProgress value)
     {
         DateTimeOffset now = _time.GetUtcNow();
+        if (!_hasBegun)
+        {
+            _file.Begin(now, value.Step);
+            _hasBegun = true;
+        }
+
         foreach ((string name, double? scalar) in TrainingScalars.Names.Zip(TrainingScalars.Of(value)))
         {
             if (scalar is { } number)

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Retro.Modeling;
 using Retro.Tests.Modeling;
 using Retro.Training;
+using Tensorboard;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Training;
@@ -44,9 +45,41 @@ public sealed class ObserverTests : IDisposable
         byte[][] bytes = [.. files.Order(StringComparer.Ordinal).Select(File.ReadAllBytes)];
         Assert.True(bytes[0].AsSpan().IndexOf("loss/off"u8) > 0 && bytes[0].AsSpan().IndexOf("measure"u8) < 0, "what a step has is written, and no more");
 
-        // The steps differ alone: 300 takes a byte more in each of the eight scalars.
-        Assert.Equal(bytes[0].Length + 8, bytes[1].Length);
+        // The steps differ alone: 300 takes a byte more where the file begins and in each of the eight scalars.
+        Assert.Equal(bytes[0].Length + 9, bytes[1].Length);
         Assert.Throws<TrainingException>(() => new TensorBoardFile(files[0], DateTimeOffset.UnixEpoch));
+    }
+
+    /// <summary>As TensorBoard's event_accumulator reads: the first beginning of a run says nothing, each other takes out its step and later ones.</summary>
+    [Fact]
+    public void Steps_done_again_take_the_place_of_those_that_TensorBoard_has()
+    {
+        TrainingProgress[][] runs = [[Step(1), Step(2), Step(3)], [Step(3) with { Loss = 9 }, Step(4)], [Step(4) with { Loss = 8 }, Step(5)]];
+        foreach (TrainingProgress[] run in runs)
+        {
+            using TensorBoardObserver observer = new(_folder["run"], new StandingClock());
+            Array.ForEach(run, observer.Report);
+        }
+
+        List<(long Step, float Loss)> drawn = [];
+        bool isRestart = false;
+        foreach (byte[] file in Directory.GetFiles(_folder["run"]).Order(StringComparer.Ordinal).Select(File.ReadAllBytes))
+        {
+            for (int at = 0, length; at < file.Length; at += length + 16) // a record's length and three checksums are around it
+            {
+                length = (int)BitConverter.ToUInt64(file, at);
+                Event read = Event.Parser.ParseFrom(file, at + 12, length);
+                if (read.SessionLog?.Status == SessionLog.Types.SessionStatus.Start)
+                {
+                    drawn.RemoveAll(one => isRestart && one.Step >= read.Step);
+                    isRestart = true;
+                }
+
+                drawn.AddRange((read.Summary?.Value ?? []).Where(value => value.Tag == "loss/train").Select(value => (read.Step, value.SimpleValue)));
+            }
+        }
+
+        Assert.Equal([(1, 2.5f), (2, 2.5f), (3, 9f), (4, 8f), (5, 2.5f)], drawn);
     }
 
     [Fact]
