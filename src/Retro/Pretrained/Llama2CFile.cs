@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Retro.Checkpoints;
 using Retro.Modeling;
-using Retro.Tokenizers;
 using static TorchSharp.torch;
 
 namespace Retro.Pretrained;

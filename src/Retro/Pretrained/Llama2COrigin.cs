@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using Retro.Modeling;
-using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 

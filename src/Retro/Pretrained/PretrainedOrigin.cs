@@ -50,11 +50,6 @@ public abstract class PretrainedOrigin
     /// <summary>Types of the stored values, such as "BF16".</summary>
     public IReadOnlyList<string> StoredTypes => [.. Dtypes.Values.Distinct().Order(StringComparer.Ordinal)];
 
-    /// <summary>Names of stored tensors that follow from the configuration (masks, frequencies, a tied head) and were left out.</summary>
-    internal IReadOnlyList<string> Ignored
-        => [.. _buffers.Keys.Concat(Tensors.GroupBy(tensor => tensor.Targets[0]).SelectMany(same => same.Skip(1)).Select(tensor => tensor.Name))
-            .Order(StringComparer.Ordinal)];
-
     private protected IReadOnlyList<StoredTensor> Tensors { get; }
 
     /// <summary>Types by stored name, buffers excluded.</summary>
