@@ -31,8 +31,8 @@ internal static class ChatPrompt
         string[] special = [.. tokenizer.SpecialTexts.Where(text => text.Length > 1 && all.Contains(text, StringComparison.Ordinal))];
         int[] ids = tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(message => With(message, Mark))]), mark);
 
-        // Generation puts the token that begins a text there. Where it is the one that ends texts as well, only the template's text can tell which it is.
-        return ids is [int first, ..] && first == tokenizer.BeginOfText && first != tokenizer.EndOfText ? ids[1..] : ids;
+        // Generation puts that one there.
+        return ids is [int first, ..] && first == tokenizer.BeginOfText ? ids[1..] : ids;
 
         // One that overlaps another of its kind stays whole in a round.
         string Mark(string text) => special.Aggregate(text, (now, token) =>

@@ -81,19 +81,11 @@ public sealed class ChatTemplate
 
     /// <summary>Writes a conversation, up to where the assistant begins to speak.</summary>
     /// <param name="messages">The messages.</param>
-    /// <returns>The prompt. A begin-of-text token that the template puts first is left out: generation begins with one.</returns>
+    /// <returns>The prompt, as transformers writes it: with the special tokens that the template has, one that begins a text among them.</returns>
     /// <exception cref="RetroException">The template refuses the conversation, or does what is not supported.</exception>
     public string Render(IReadOnlyList<ChatMessage> messages)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        string prompt = Written(messages);
-        return _tokens.TryGetValue("bos_token", out string? begin) && begin.Length > 0 && prompt.StartsWith(begin, StringComparison.Ordinal)
-            ? prompt[begin.Length..]
-            : prompt;
-    }
-
-    private string Written(IReadOnlyList<ChatMessage> messages)
-    {
         Dictionary<string, object?> values = new(StringComparer.Ordinal)
         {
             ["messages"] = messages.Select(message => (object?)new Dictionary<string, object?>(StringComparer.Ordinal)
@@ -118,14 +110,15 @@ public sealed class ChatTemplate
     /// <param name="tokenizer">The model's tokenizer.</param>
     /// <returns>
     /// The prompt's ids, for <see cref="RetroGenerator.GenerateAsync(ReadOnlyMemory{int}, GenerationOptions?, CancellationToken)"/>: of what
-    /// <see cref="Render"/> gives, with the special tokens that the template writes. Those that a message holds are encoded as the characters they are.
+    /// <see cref="Render"/> gives, with the special tokens that the template writes, but for the one that generation puts before a text, where it comes first.
+    /// Those that a message holds are encoded as the characters they are.
     /// </returns>
     /// <exception cref="RetroException">The template refuses the conversation, or does what is not supported.</exception>
     public int[] Encode(IReadOnlyList<ChatMessage> messages, RetroTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(messages);
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return ChatPrompt.Encode(tokenizer, messages, tokenizer.BeginOfText == tokenizer.EndOfText ? Render : Written);
+        return ChatPrompt.Encode(tokenizer, messages, Render);
     }
 
     private static string? TokenText(JsonElement value) => value.ValueKind switch

@@ -77,6 +77,32 @@ public sealed class ChatPromptTests : IDisposable
         Assert.Equal(tokenizer.Encode("one"), ChatPrompt.Encode(tokenizer, messages, _ => "<|im_end|>one"));
     }
 
+    /// <summary>As in files of MiniMind and SmolLM2-Instruct: a bos_token that is not put before texts begins each message.</summary>
+    [Fact]
+    public async Task A_bos_token_that_begins_no_text_is_one_of_the_template_s_own()
+    {
+        const string Configuration = "{\"eos_token\": \"<|im_end|>\", \"bos_token\": \"<|im_start|>\"}";
+        RetroTokenizer tokenizer = Tokenizer(
+            "tokenizer.json", folder => folder.File("tokenizer_config.json", Configuration), ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]);
+        Assert.Equal((258, 258), (tokenizer.BeginOfText, tokenizer.EndOfText));
+        ChatTemplate template = new(
+            "{% for message in messages %}{{ bos_token + message.role + '\n' + message.content + eos_token }}{% endfor %}",
+            new Dictionary<string, string> { ["bos_token"] = "<|im_start|>", ["eos_token"] = "<|im_end|>" });
+        ChatMessage[] messages = [new(ChatRole.User, "one")];
+        int[] expected = [257, .. tokenizer.Encode("user\none"), 258];
+        Assert.Equal(expected, template.Encode(messages, tokenizer));
+        Assert.Equal(tokenizer.Tokenizer.EncodeToIds(template.Render(messages)), expected);
+
+        using RetroModel model = Model(tokenizer);
+        RetroChatClient client = new(new(model, tokenizer), template.Render, new() { MaximumNewTokens = 1 });
+        ChatResponse response = await client.GetResponseAsync(messages, null, TestContext.Current.CancellationToken);
+        Assert.Equal(1 + expected.Length, response.Usage!.InputTokenCount);
+
+        // What begins texts is there once, also where it is what ends them.
+        ChatTemplate begins = new("{{ eos_token }}{{ messages[0].content }}", new Dictionary<string, string> { ["eos_token"] = "<|im_end|>" });
+        Assert.Equal(tokenizer.Encode("one"), begins.Encode(messages, tokenizer));
+    }
+
     [Theory]
     [InlineData("tokenizer.json")]
     [InlineData("vocab.json")]
@@ -197,7 +223,7 @@ public sealed class ChatPromptTests : IDisposable
             RetroTokenizer again = RetroTokenizer.Load(copy.Path);
             again.Save(further.Path);
             Assert.All(new[] { tokenizer, again, RetroTokenizer.Load(further.Path) }, one => Assert.Equal(expected, one.EndTokens));
-            Assert.Equal("hi!", ChatTemplate.Load(further.Path)!.Render([new(ChatRole.User, "hi")]));
+            Assert.Equal("<|endoftext|>hi!", ChatTemplate.Load(further.Path)!.Render([new(ChatRole.User, "hi")]));
         }
     }
 

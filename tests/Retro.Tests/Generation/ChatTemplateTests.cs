@@ -47,8 +47,8 @@ public sealed class ChatTemplateTests : IDisposable
 
     [Theory]
     [InlineData(Qwen2, "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n What is a river? <|im_end|>\n<|im_start|>assistant\nWater.<|im_end|>\n<|im_start|>user\nAnd a \"bridge\"?<|im_end|>\n<|im_start|>assistant\n")]
-    [InlineData(Llama2, "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n What is a river? [/INST] Water. </s><s>[INST] And a \"bridge\"? [/INST]")]
-    [InlineData(Llama3, "<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhat is a river?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nWater.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd a \"bridge\"?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")]
+    [InlineData(Llama2, "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n What is a river? [/INST] Water. </s><s>[INST] And a \"bridge\"? [/INST]")]
+    [InlineData(Llama3, "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhat is a river?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nWater.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd a \"bridge\"?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")]
     [InlineData(Blocks, "<USER> What is a river? \n<ASSISTANT>Water.\n<USER>And a \"bridge\"?\n3 of 4")]
     public void Templates_of_decoders_are_rendered_as_they_are_elsewhere(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
@@ -286,7 +286,7 @@ public sealed class ChatTemplateTests : IDisposable
         string config = _folder.File(
             "tokenizer_config.json",
             """{"bos_token":{"content":"<b>"},"eos_token":"</b>","chat_template":"{{ bos_token }}{{ eos_token }}"}""");
-        Assert.Equal("</b>", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
+        Assert.Equal("<b></b>", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         File.WriteAllText(config, """{"chat_template":[{"name":"rag","template":"r"},{"name":"default","template":"d"}]}""");
         Assert.Equal("d", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         _folder.File("chat_template.jinja", "\uFEFFof its own"); // a byte order mark is no part of it
