@@ -106,6 +106,17 @@ public sealed partial class CopyReader : IReader, IDisposable
     }
 
     /// <inheritdoc/>
+    string IReader.Identity => IdentityHash.Of(
+        IdentityHash.KeyEnd,
+        WeightsHash.Rounded(_model, Trained),
+        Neighbors,
+        Options.Stride,
+        Options.QueryLength,
+        _retrievedLength,
+        Options.CrossAttended,
+        _index?.Database.Manifest.TokensHash);
+
+    /// <inheritdoc/>
     public long RowBytes(int length)
         => ModelReading.RowBytes(_model, length, Options.CrossAttended) + (length * (long)CopyCandidates.MostCandidates * (HasContent ? 512 : 64));
 

@@ -37,6 +37,9 @@ public sealed class DecoderReader : IReader
     internal RetroModel Model => _model;
 
     /// <inheritdoc/>
+    string IReader.Identity => WeightsHash.Rounded(_model);
+
+    /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0);
 
     /// <inheritdoc/>

@@ -70,6 +70,10 @@ public sealed partial class DecoupledReader : IReader, IDisposable
     }
 
     /// <inheritdoc/>
+    string IReader.Identity => IdentityHash.Of(
+        IdentityHash.KeyEnd, WeightsHash.Rounded(_model, _weights.ByName.Select(pair => (pair.Key, pair.Value))), Neighbors, _retrievedLength);
+
+    /// <inheritdoc/>
     public long RowBytes(int length)
     {
         // Every chunk has its passages, as rows of their own; M is not known here, and a passage is taken to be two chunks long.

@@ -34,6 +34,12 @@ public interface IReader
     /// <summary>A database that it reads from besides the neighbors it is given, in which no held-out document may be; null, the default: none.</summary>
     ChunkDatabase? Database => null;
 
+    /// <summary>
+    /// Names what the log-likelihoods depend on besides the batch, weights as far as bfloat16 tells them apart, whatever type a model is loaded in; null, the
+    /// default: it is not known.
+    /// </summary>
+    internal string? Identity => null;
+
     /// <summary>Where it computes: on a processor several batches are given to it side by side, on an accelerator one after the other.</summary>
     Device Device { get; }
 

@@ -45,6 +45,9 @@ public sealed class MeteredReader(IReader reader, IReader? without = null) : IRe
     public Device Device => _reader.Device;
 
     /// <inheritdoc/>
+    string? IReader.Identity => _reader.Identity;
+
+    /// <inheritdoc/>
     public long RowBytes(int length) => Math.Max(_reader.RowBytes(length), without?.RowBytes(length) ?? 0);
 
     /// <inheritdoc/>

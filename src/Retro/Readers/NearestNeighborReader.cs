@@ -174,6 +174,10 @@ public sealed class NearestNeighborReader : IReader
     }
 
     /// <inheritdoc/>
+    string IReader.Identity => IdentityHash.Of(
+        IdentityHash.KeyEnd, WeightsHash.Rounded(_model), _store.Database.Manifest.TokensHash, Share, Temperature, States);
+
+    /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0) + (length * ((States * 20L) + (_store.Width * 16L)));
 
     /// <inheritdoc/>

@@ -62,6 +62,11 @@ public sealed class PointerReader : IReader
     public Device Device => _reader.Device;
 
     /// <inheritdoc/>
+    string IReader.Identity => IdentityHash.Of(
+        IdentityHash.KeyEnd,
+        [_reader.Identity, _rule.Neighbors, _rule.ChunkLength, _rule.RetrievedLength, .. _rule.Precisions.Cast<object>()]);
+
+    /// <inheritdoc/>
     public long RowBytes(int length) => _reader.RowBytes(length);
 
     /// <inheritdoc/>

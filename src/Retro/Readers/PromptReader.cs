@@ -35,6 +35,9 @@ public abstract class PromptReader : IReader
     /// <summary>The decoder.</summary>
     internal RetroModel Model { get; }
 
+    /// <inheritdoc cref="IReader.Identity"/>
+    private protected virtual string Identity => IdentityHash.Of(IdentityHash.KeyEnd, WeightsHash.Rounded(Model), Options);
+
     /// <summary>How prompts are put together.</summary>
     internal PassagePrompt Prompt { get; }
 
@@ -43,6 +46,9 @@ public abstract class PromptReader : IReader
 
     /// <summary>Neighbors of a chunk that the model's cross-attention reads, those behind <see cref="InContext"/>; 0: its retrieval is off.</summary>
     internal virtual int CrossAttended => 0;
+
+    /// <inheritdoc/>
+    string IReader.Identity => Identity;
 
     /// <inheritdoc/>
     public long RowBytes(int length) => PromptReading.RowBytes(this, length);

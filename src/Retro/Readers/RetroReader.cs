@@ -46,6 +46,9 @@ public sealed class RetroReader : IReader
     internal RetroModel Model => _model;
 
     /// <inheritdoc/>
+    string IReader.Identity => IdentityHash.Of(IdentityHash.KeyEnd, WeightsHash.Rounded(_model), Neighbors);
+
+    /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, Neighbors);
 
     /// <inheritdoc/>

@@ -122,6 +122,10 @@ public sealed class RunReader : IReader
     }
 
     /// <inheritdoc/>
+    string IReader.Identity => IdentityHash.Of(
+        IdentityHash.KeyEnd, [_reader.Identity, _index.Database.Manifest.TokensHash, .. Precisions.Cast<object>()]);
+
+    /// <inheritdoc/>
     public long RowBytes(int length) => _reader.RowBytes(length);
 
     /// <inheritdoc/>

@@ -15,17 +15,10 @@ internal static class WeightsHash
     /// <summary>
     /// Of weights and what is kept beside them, as far as bfloat16 tells them apart: whether a model is the same, in whatever type it is loaded to compute in.
     /// </summary>
-    public static string Rounded(RetroModel model, CancellationToken cancellationToken = default)
-        => Of(model, "", Round, cancellationToken);
-
-    /// <summary>The same of a reader: its model, and what was trained besides; null: it has no model.</summary>
-    public static string? Rounded(IReader reader) => ModelReading.ModelOf(reader) is not { } model ? null
-        : MeteredReader.Unwatched(reader) switch
-        {
-            CopyReader copying => Of(model, "", Round, default, copying.Trained),
-            DecoupledReader own => Of(model, "", Round, default, own.Weights.ByName.Select(pair => (pair.Key, pair.Value))),
-            _ => Rounded(model),
-        };
+    /// <param name="model">The model.</param>
+    /// <param name="besides">What was trained besides it.</param>
+    public static string Rounded(RetroModel model, IEnumerable<(string Name, Parameter Weights)>? besides = null)
+        => Of(model, "", Round, default, besides);
 
     private static Tensor Round(Tensor weights)
         => weights.is_floating_point() ? weights.to(ScalarType.Float32).to(ScalarType.BFloat16) : weights;

@@ -17,7 +17,7 @@ public sealed partial class RetrieverTrainer
     private const string OptimizerPrefix = "optimizer/";
     private const string IndexPrefix = "index/";
 
-    private string? _readerHash;
+    private string? _readerIdentity;
 
     /// <summary>Writes all that <see cref="Load"/> goes on from into one file, which takes its name when it is whole.</summary>
     /// <param name="folder">The folder of <see cref="StateFile"/>; made where it is missing.</param>
@@ -142,9 +142,9 @@ public sealed partial class RetrieverTrainer
             ["reader"] = _reading.Reader.Name,
             ["options"] = InvariantText.Of(Options),
         };
-        if ((_readerHash ??= WeightsHash.Rounded(_reading.Reader)) is { } hash)
+        if ((_readerIdentity ??= _reading.Reader.Identity) is { } identity)
         {
-            settings["reader's weights"] = hash;
+            settings["reader's weights and settings"] = identity;
         }
 
         return settings;

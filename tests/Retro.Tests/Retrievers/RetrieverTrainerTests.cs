@@ -372,6 +372,32 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         second.Load(_world["own"]);
         Assert.Contains("reader's weights", Assert.Throws<CheckpointException>(() => third.Load(_world["own"])).Message, StringComparison.Ordinal);
 
+        // So do what is set of a reader, what it is made over, and the database that it looks into.
+        InContextOptions options = new() { Neighbors = 4 };
+        using ChunkDatabase further = _world.Build("further", RetrieverWorld.Texts("a", 3, new Random(5)));
+        TokenIndex passages = TokenIndex.Build(_world.Passages), others = TokenIndex.Build(further);
+        (IReader One, IReader Other)[] pairs =
+        [
+            (Rule(new DecoderReader(model), 0.5), Rule(new DecoderReader(fitted), 0.5)),
+            (Rule(new DecoderReader(model), 0.5), Rule(new DecoderReader(model), 0.4)),
+            (Rule(Runs(passages, 0.5), 0.5), Rule(Runs(passages, 0.4), 0.5)), (Rule(Runs(passages, 0.5), 0.5), Rule(Runs(others, 0.5), 0.5)),
+            (new InContextReader(model, Tokenizer, options), new InContextReader(model, Tokenizer, options with { PrefixLength = 99 })),
+            (new EnsembleReader(model, Tokenizer, options, 1), new MeteredReader(new EnsembleReader(model, Tokenizer, options, 2))),
+        ];
+        foreach ((IReader one, IReader another) in pairs)
+        {
+            using RetrieverTrainer saved = With(one), alikeAgain = With(new MeteredReader(one)), otherwise = With(another);
+            saved.Save(_world["set"]);
+            alikeAgain.Load(_world["set"]);
+            Assert.Contains("reader's weights", Assert.Throws<CheckpointException>(() => otherwise.Load(_world["set"])).Message, StringComparison.Ordinal);
+        }
+
+        IReader Rule(IReader reader, double precision)
+            => new PointerReader(reader, new(4, M, 2 * M, [.. Enumerable.Repeat(precision, PointerRule.LongestRun)]));
+
+        RunReader Runs(TokenIndex index, double precision)
+            => new(new DecoderReader(model), index, [.. Enumerable.Repeat(precision, TokenIndex.LongestRun)]);
+
         DecoupledReader Fresh(long seed) => DecoupledReader.Fresh(model, new() { Neighbors = 4, Seed = seed }, _world.Source.Database.ChunkLength);
 
         RetrieverTrainer Of(RetroModel read) => With(new InContextReader(read, Tokenizer, new() { Neighbors = 4 }));
