@@ -57,6 +57,7 @@ internal static class ResultsJson
             ["reader"] = row.Name,
             ["found"] = Answers(row.Found),
             ["oracle"] = Answers(row.Oracle),
+            ["abilityQuestions"] = row.Abilities.Questions,
             ["noise"] = new JsonObject(row.Abilities.NoiseRobustness.Select(one =>
                 KeyValuePair.Create(one.Noise.ToString(CultureInfo.InvariantCulture), Number(one.Accuracy)))),
             ["rejection"] = Number(row.Abilities.NegativeRejection),

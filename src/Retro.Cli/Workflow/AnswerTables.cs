@@ -28,7 +28,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     /// <summary>The columns of the abilities.</summary>
     public string[] AbilityHeader =>
     [
-        "reader", .. Noises.Select(noise => $"right, {noise} of noise"), "rejection (AUROC)", "integration",
+        "reader", "questions", .. Noises.Select(noise => $"right, {noise} of noise"), "rejection (AUROC)", "integration",
         .. s_given.Select(given => $"right against a wrong answer, given {given}"),
     ];
 
@@ -36,6 +36,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     public IEnumerable<string[]> Abilities => _rows.Select(row => (string[])
     [
         row.Name,
+        $"{row.Abilities.Questions}",
         .. Noises.Select(noise => row.Abilities.NoiseRobustness.Where(one => one.Noise == noise).Select(one => $"{one.Accuracy}").FirstOrDefault("-")),
         $"{row.Abilities.NegativeRejection}",
         $"{row.Abilities.InformationIntegration}",
@@ -87,7 +88,8 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
         text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"""
             RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {1.0 / (1 + wrong):0.00});
             how well the likelihood tells that no passage holds it (chance 0.50); how often a pair of answers from two passages is likelier than
-            three wrong pairs (chance 0.25); and how often the right answer is likelier than the one that a passage was changed to.
+            three wrong pairs (chance 0.25); and how often the right answer is likelier than the one that a passage was changed to. A reader is not
+            asked the questions whose passage does not hold the answer as far as it reads it.
             """));
         return text.ToString();
 

@@ -51,13 +51,13 @@ public static class FourAbilities
             .ToDictionary(answer => answer, AnswerMatch.Normalize, StringComparer.Ordinal);
         Item[] items =
         [
-            .. questions.Select((question, number) => Item.Of(question, number, others, passages, asked.RetrievedLength, options, normalized)).OfType<Item>(),
+            .. questions.Select((question, number) => Item.Of(question, number, others, passages, asked, options, normalized)).OfType<Item>(),
         ];
         if (items.Length == 0)
         {
             throw new ArgumentException(
                 $"No question has another of its kind with another answer, to tell it from what is wrong, and a passage that holds its answer within the "
-                    + $"{asked.RetrievedLength} tokens that {reader.Name} gets of it; give more questions, or cut shorter passages.",
+                    + $"{asked.RetrievedLength} tokens that {reader.Name} gets of it, as far as it reads them; give more questions, or cut shorter passages.",
                 nameof(questions));
         }
 
@@ -88,7 +88,7 @@ public static class FourAbilities
             counterfactual.Add(Wrong("right and wrong", item => item.Number % 2 == 0 ? [item.Right, item.Wrong!] : [item.Wrong!, item.Right]));
         }
 
-        return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers);
+        return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers, items.Length);
 
         double[][] Likelihoods(
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
@@ -178,10 +178,11 @@ public static class FourAbilities
             int number,
             IReadOnlyList<Question> all,
             QuestionPassages passages,
-            int length,
+            QuestionReader asked,
             AbilityOptions options,
             Dictionary<string, string> normalized)
         {
+            int length = asked.RetrievedLength;
             long oracle = passages.Oracle(question);
             long[] held = passages.Tokens(oracle, length);
             IReadOnlyList<long> noise = passages.Distractors(question, options.Passages, options.HardShare, options.Seed, number);
@@ -200,7 +201,7 @@ public static class FourAbilities
                 }
             }
 
-            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0 || !passages.Holds(held, question))
+            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0 || !asked.Holds([(held, 0)], question))
             {
                 return null;
             }
@@ -220,7 +221,7 @@ public static class FourAbilities
             {
                 Question? partner = title.Length == 0 ? null
                     : Shuffled(others).FirstOrDefault(one => TitleOf(one, passages) is { Length: > 0 } theirs && theirs != title
-                        && passages.Holds(passages.Tokens(passages.Oracle(one), length), one));
+                        && asked.Holds([(passages.Tokens(passages.Oracle(one), length), 0)], one));
                 return partner is null ? null : new(
                     question with { Prompt = $"{title} and {TitleOf(partner, passages)}{question.Prompt[title.Length..]}" },
                     partner.Answers[0],

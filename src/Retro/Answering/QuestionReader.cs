@@ -157,8 +157,7 @@ public sealed class QuestionReader
             for (int i = 0; i < block.Length; i++)
             {
                 string? answer = await asked.AnswerAsync(block[i], chosen[i], LongestAnswer, cancellationToken).ConfigureAwait(false);
-                bool found = texts[i].Any(one => passages.Holds(one.Tokens, block[i]));
-                answered.Add(new(block[i], answer, -likelihoods[i][0] / Math.Log(2), found));
+                answered.Add(new(block[i], answer, -likelihoods[i][0] / Math.Log(2), asked.Holds(texts[i], block[i])));
                 progress?.Report(new StageProgress($"answer with {reader.Name}", answered.Count, questions.Count));
             }
         }
@@ -169,6 +168,20 @@ public sealed class QuestionReader
     /// <summary>The tokens of passages, with their scores.</summary>
     private IReadOnlyList<(long[] Tokens, float Score)> Texts(IEnumerable<(long Chunk, float Score)> passages)
         => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, RetrievedLength), one.Score))];
+    /// <summary>Whether what the reader reads of passages holds one of a question's answers: a prompt need not have room for all of them.</summary>
+    internal bool Holds(IReadOnlyList<(long[] Tokens, float Score)> passages, Question question)
+    {
+        IEnumerable<long[]> read = passages.Select(one => one.Tokens);
+        if (MeteredReader.Unwatched(Reader) is PromptReader prompts)
+        {
+            RetrievedTokens retrieved = new(1, 1, prompts.Neighbors, RetrievedLength);
+            Take(retrieved, 0, 0, passages);
+            read = read.Zip(prompts.ReadOf(retrieved, 0, 0), (tokens, part) => tokens[part]);
+        }
+
+        return read.Any(tokens => _passages.Holds(tokens, question));
+    }
+
 
     /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
     private static IReadOnlyList<(long Chunk, float Score)> Ranked(IReadOnlyList<long> passages)

@@ -6,7 +6,9 @@ namespace Retro.Generation;
 /// <param name="Title">The document's title; may be empty.</param>
 /// <param name="Location">Where the document came from, such as a file and line.</param>
 /// <param name="ChunkInDocument">The chunk's place in its document, in chunks from 0; of a passage that was given, its place among them.</param>
-/// <param name="Text">The chunk's text. Where its first or last character is cut by the chunk's border, U+FFFD stands for it.</param>
+/// <param name="Text">
+/// The chunk's text; of a passage that was given, what the model reads of it. Where the first or last character is cut by the border, U+FFFD stands for it.
+/// </param>
 /// <param name="Continuation">The text that follows in the same document, as far as the model reads it; empty where the document ends.</param>
 /// <param name="Score">The neighbor source's score; greater is better.</param>
 public sealed record RetrievedNeighbor(

@@ -309,7 +309,7 @@ public sealed class RetroGenerator
         HashSet<int>? unread = _reader is CopyReader or NearestNeighborReader
             ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
             : null;
-        return (plan is null ? null : new StretchRetriever(_tokenizer, _database, _source, plan, excluded, options), unread);
+        return (plan is null ? null : new StretchRetriever(_tokenizer, _database, _source, plan, excluded, options, _reader as PromptReader), unread);
     }
 
     /// <summary>Continues a prompt of tokens, the first of which begins a text.</summary>

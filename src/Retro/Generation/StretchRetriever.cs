@@ -1,4 +1,5 @@
 using Retro.Database;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 
@@ -11,8 +12,15 @@ namespace Retro.Generation;
 /// <param name="plan">What is asked for, and when.</param>
 /// <param name="excluded">Numbers of the documents that nothing is read of.</param>
 /// <param name="options">Which labels may be seen, and what is read after each stretch in place of what would be found.</param>
+/// <param name="prompts">The reader whose prompts may have no room for all of it; null: all is read.</param>
 internal sealed class StretchRetriever(
-    RetroTokenizer tokenizer, ChunkDatabase? database, INeighborSource? source, StretchPlan plan, int[] excluded, GenerationOptions options)
+    RetroTokenizer tokenizer,
+    ChunkDatabase? database,
+    INeighborSource? source,
+    StretchPlan plan,
+    int[] excluded,
+    GenerationOptions options,
+    PromptReader? prompts = null)
 {
     private readonly int[][] _given = [.. options.Passages.Take(plan.Neighbors).Select(passage => tokenizer.Encode(passage))];
 
@@ -52,15 +60,14 @@ internal sealed class StretchRetriever(
         RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
             first + c,
             Text(queries[c], places[c]),
-            Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
+            Read(retrieved, c).Select(one => (At: (c * neighbors) + one.Neighbor, one.Tokens)).Where(one => found[one.At] >= 0)
+                .Select(one => Describe(found[one.At], scores[one.At], one.Tokens)).ToArray())).ToArray();
         return new Found(retrieved, perStretch);
     }
 
     private Found Give(int[][] queries, int first, Range[] places)
     {
         RetrievedTokens retrieved = new(1, queries.Length, plan.Neighbors, plan.RetrievedLength);
-        RetrievedNeighbor[] read = [.. _given.Select((tokens, i) => new RetrievedNeighbor(
-            -1, "", "", "", i, tokenizer.Decode(tokens.AsSpan(0, Math.Min(tokens.Length, plan.RetrievedLength))), "", float.NaN))];
         for (int c = 0; c < queries.Length; c++)
         {
             for (int k = 0; k < _given.Length; k++)
@@ -68,19 +75,29 @@ internal sealed class StretchRetriever(
                 // The order is all that is known, and the score says it, as that of a GivenNeighborSource.
                 int start = retrieved.Offset(0, c, k);
                 retrieved.Scores[start / retrieved.Length] = -k;
-                for (int i = 0; i < _given[k].Length && i < plan.RetrievedLength; i++)
+                for (int i = 0; i < Length(_given[k]); i++)
                 {
                     (retrieved.Tokens[start + i], retrieved.Valid[start + i]) = (_given[k][i], true);
                 }
             }
         }
 
+        RetrievedNeighbor[] read = [.. Read(retrieved, 0).Where(one => one.Neighbor < _given.Length).Select(one => new RetrievedNeighbor(
+            -1, "", "", "", one.Neighbor, tokenizer.Decode(_given[one.Neighbor].AsSpan(0, Length(_given[one.Neighbor]))[one.Tokens]), "", float.NaN))];
         return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(first + c, Text(query, places[c]), read))]);
     }
 
+    /// <summary>The neighbors of a stretch of which something is read, and the range of their tokens that is: the others are no sources.</summary>
+    private IEnumerable<(int Neighbor, Range Tokens)> Read(RetrievedTokens retrieved, int stretch)
+        => prompts?.ReadOf(retrieved, 0, stretch).Select((tokens, neighbor) => (neighbor, tokens)).Where(one => one.tokens.End.Value > 0)
+            ?? Enumerable.Range(0, plan.Neighbors).Select(neighbor => (neighbor, Range.All));
+
+    /// <summary>Tokens that are read of something at most.</summary>
+    private int Length(int[] tokens) => Math.Min(tokens.Length, plan.RetrievedLength);
+
     private string Text(int[] query, Range place) => place.Start.Value == 0 ? tokenizer.Decode(query) : tokenizer.DecodeWithin(query);
 
-    private RetrievedNeighbor Describe(long chunk, float score)
+    private RetrievedNeighbor Describe(long chunk, float score, Range read)
     {
         DocumentEntry document = database!.Documents[database.DocumentOf(chunk)];
         long[] tokens = new long[Math.Max(plan.RetrievedLength, database.ChunkLength)];
@@ -90,6 +107,8 @@ internal sealed class StretchRetriever(
         int own = Math.Min(database.ChunkLength, real.Length);
         long number = chunk - document.FirstChunk;
         string text = number == 0 ? tokenizer.Decode(real.AsSpan(0, own)) : tokenizer.DecodeWithin(real.AsSpan(0, own));
-        return new RetrievedNeighbor(chunk, document.Id, document.Title, document.Location, number, text, tokenizer.DecodeWithin(real.AsSpan(own)), score);
+        (int start, int length) = read.GetOffsetAndLength(Length(real));
+        ReadOnlySpan<int> continuation = real.AsSpan(Math.Max(own, start)..Math.Max(own, start + length));
+        return new RetrievedNeighbor(chunk, document.Id, document.Title, document.Location, number, text, tokenizer.DecodeWithin(continuation), score);
     }
 }

@@ -46,19 +46,29 @@ public sealed partial class EnsembleReader : PromptReader
     private protected override string Identity => IdentityHash.Of(IdentityHash.KeyEnd, base.Identity, Temperature);
 
     internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
+        => [.. Weighed(retrieved, row, chunk).Select(one => (Prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, one.Neighbor)]), one.LogWeight))];
+
+    internal override Range[] ReadOf(RetrievedTokens retrieved, int row, int chunk)
     {
-        List<(long[] Prefix, double LogWeight)> prefixes = [];
-        for (int neighbor = 0; neighbor < Math.Min(Neighbors, retrieved.Neighbors); neighbor++)
+        Range[] read = new Range[retrieved.Neighbors];
+        foreach ((int neighbor, _) in Weighed(retrieved, row, chunk))
         {
-            if (Prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, neighbor)]) is { Length: > 0 } prefix)
-            {
-                prefixes.Add((prefix, Scaled(retrieved.Scores[retrieved.Offset(row, chunk, neighbor) / retrieved.Length], Temperature)));
-            }
+            read[neighbor] = Prompt.Fit([PassagePrompt.Passage(retrieved, row, chunk, neighbor).Length])[0];
         }
 
-        double[] logWeights = LogSoftmax([.. prefixes.Select(prefix => prefix.LogWeight)], Name);
-        // A weight of 0 adds nothing, and its passage need not be read.
-        return [.. prefixes.Zip(logWeights, (prefix, logWeight) => (prefix.Prefix, logWeight)).Where(prefix => prefix.logWeight > double.NegativeInfinity)];
+        return read;
+    }
+
+    /// <summary>The neighbors of a chunk that are read, with their weights: one of 0 adds nothing.</summary>
+    private IEnumerable<(int Neighbor, double LogWeight)> Weighed(RetrievedTokens retrieved, int row, int chunk)
+    {
+        int[] there =
+        [
+            .. Enumerable.Range(0, Math.Min(Neighbors, retrieved.Neighbors))
+                .Where(k => PassagePrompt.Passage(retrieved, row, chunk, k).Length > 0),
+        ];
+        double[] scores = [.. there.Select(k => Scaled(retrieved.Scores[retrieved.Offset(row, chunk, k) / retrieved.Length], Temperature))];
+        return there.Zip(LogSoftmax(scores, Name)).Where(one => one.Second > double.NegativeInfinity);
     }
 
     /// <summary>A score over a temperature; under an infinite one all are alike, those that are not known among them.</summary>

@@ -74,7 +74,8 @@ internal sealed class PassagePrompt
     /// <returns>The tokens from the begin-of-text token on; none where there is no passage.</returns>
     public long[] Prefix(IEnumerable<long[]> passages)
     {
-        List<long[]> kept = Fit([.. passages.Where(passage => passage.Length > 0)]);
+        long[][] all = [.. passages];
+        List<long[]> kept = [.. all.Zip(Fit([.. all.Select(passage => passage.Length)]), (passage, read) => passage[read]).Where(part => part.Length > 0)];
         if (kept.Count == 0)
         {
             return [];
@@ -120,32 +121,30 @@ internal sealed class PassagePrompt
         return ([.. Enumerable.Repeat((long)_begin, prefix.Length > 0 ? missing : 0), .. prefix], from);
     }
 
-    private List<long[]> Fit(List<long[]> passages)
+    /// <summary>Which of its tokens each passage has room for: none where it is empty, or the better ones leave it none.</summary>
+    /// <param name="lengths">Tokens of each, best first.</param>
+    public Range[] Fit(IReadOnlyList<int> lengths)
     {
-        List<long[]> kept = [];
+        Range[] kept = new Range[lengths.Count];
+        int[] filled = [.. Enumerable.Range(0, kept.Length).Where(i => lengths[i] > 0)];
         if (_options.Cut == PassageCut.Worst)
         {
             int left = _room;
-            foreach (long[] passage in passages)
+            foreach (int i in filled)
             {
-                left -= kept.Count > 0 ? _between.Length : 0;
-                if (left > 0)
-                {
-                    kept.Add(passage[..Math.Min(left, passage.Length)]);
-                }
-
-                left -= passage.Length;
+                kept[i] = ..Math.Clamp(left, 0, lengths[i]);
+                left -= lengths[i] + _between.Length;
             }
 
             return kept;
         }
 
         // As many as have a token each.
-        int count = Math.Min(passages.Count, (_room + _between.Length) / (1 + _between.Length));
-        for (int i = 0; i < count; i++)
+        int count = Math.Min(filled.Length, (_room + _between.Length) / (1 + _between.Length));
+        foreach (int i in filled.Take(count))
         {
-            int share = Math.Min((_room - ((count - 1) * _between.Length)) / count, passages[i].Length);
-            kept.Add(_options.Cut == PassageCut.Ends ? passages[i][..share] : passages[i][^share..]);
+            int share = Math.Min((_room - ((count - 1) * _between.Length)) / count, lengths[i]);
+            kept[i] = _options.Cut == PassageCut.Ends ? ..share : (lengths[i] - share)..lengths[i];
         }
 
         return kept;

@@ -65,6 +65,18 @@ public abstract class PromptReader : IReader
         => Prompt.Prefix(Enumerable.Range(0, Math.Min(InContext, retrieved.Neighbors)).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k)))
             is { Length: > 0 } prefix ? [(prefix, 0)] : [];
 
+    /// <summary>What is read of the passages that were retrieved for a chunk.</summary>
+    /// <param name="retrieved">What was retrieved.</param>
+    /// <param name="row">Row.</param>
+    /// <param name="chunk">The chunk.</param>
+    /// <returns>A range of the tokens of each, none where a prompt has no room for it; those behind the last are not read.</returns>
+    internal virtual Range[] ReadOf(RetrievedTokens retrieved, int row, int chunk)
+    {
+        int[] lengths = [.. Enumerable.Range(0, retrieved.Neighbors).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k).Length)];
+        int front = Math.Min(InContext, lengths.Length);
+        return [.. Prompt.Fit(lengths[..front]), .. lengths[front..].Take(CrossAttended).Select(length => new Range(0, length))];
+    }
+
     /// <summary>The prompts that options make with a model's tokenizer.</summary>
     private protected static PassagePrompt PromptOf(RetroModel model, RetroTokenizer tokenizer, InContextOptions? options)
     {

@@ -1,5 +1,9 @@
 using Retro.Answering;
 using Retro.Database;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Tests.Readers;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Answering;
 
@@ -42,6 +46,7 @@ public sealed class FourAbilitiesTests : IDisposable
         AbilityResult found = FourAbilities.Measure(whole, _towns.Set.Questions, passages);
         Assert.Equal(expected.NoiseRobustness, found.NoiseRobustness);
         Assert.Equal(expected.Counterfactual, found.Counterfactual);
+        Assert.Equal(_towns.Set.Questions.Count, found.Questions);
         Assert.Contains(
             $"within the {M} tokens that holding, k = 1 gets",
             Assert.Throws<ArgumentException>(() => FourAbilities.Measure(cut, _towns.Set.Questions, passages)).Message,
@@ -51,6 +56,24 @@ public sealed class FourAbilitiesTests : IDisposable
         async Task<double> Found(HoldingReader reader)
             => (await QuestionReader.MeasureAsync(reader, questions, passages, one => [passages.Oracle(one)])).Found.Value;
         Assert.Equal((1, 0), (await Found(whole), await Found(cut)));
+    }
+
+    /// <summary>A prompt that has no room for the whole of a passage reads its beginning alone, whatever the reader is given.</summary>
+    [Fact]
+    public async Task What_a_prompt_has_no_room_for_holds_no_answer()
+    {
+        manual_seed(2);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = _towns.Tokenizer.VocabularySize, Retrieval = null });
+        InContextReader whole = new(model, _towns.Tokenizer, new() { Neighbors = 1 });
+        InContextReader cut = new(model, _towns.Tokenizer, whole.Options with { PrefixLength = 20 });
+        Assert.Equal(_towns.Set.Questions.Count, FourAbilities.Measure(whole, _towns.Set.Questions, _towns.Passages).Questions);
+        int asked = FourAbilities.Measure(new MeteredReader(cut), _towns.Set.Questions, _towns.Passages).Questions;
+        Assert.InRange(asked, 2, _towns.Set.Questions.Count - 2);
+
+        async Task<double> Found(IReader reader) => (await QuestionReader.MeasureAsync(
+            reader, _towns.Set.Questions, _towns.Passages, one => [_towns.Passages.Oracle(one)])).Found.Value;
+        Assert.Equal(1, await Found(whole));
+        Assert.Equal((double)asked / _towns.Set.Questions.Count, await Found(cut), 1e-9);
     }
 
     /// <summary>Both sides of the area under the curve are drawn: where one side alone varies, either way round, so does the area.</summary>
@@ -65,7 +88,7 @@ public sealed class FourAbilitiesTests : IDisposable
     [Fact]
     public void A_reader_that_reads_nothing_is_the_same_with_any_passages()
     {
-        AbilityResult found = FourAbilities.Measure(new Readers.ToyReader(_towns.Tokenizer.VocabularySize), _towns.Set.Questions, _towns.Passages);
+        AbilityResult found = FourAbilities.Measure(new ToyReader(_towns.Tokenizer.VocabularySize), _towns.Set.Questions, _towns.Passages);
         Assert.Single(found.NoiseRobustness.Select(one => one.Accuracy.Value).Distinct());
         Assert.Equal(0.5, found.NegativeRejection.Value, 0.01);
         Assert.Single(found.Counterfactual.Select(one => one.Margin.Value).Distinct());

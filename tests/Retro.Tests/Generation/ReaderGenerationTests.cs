@@ -229,6 +229,26 @@ public sealed class ReaderGenerationTests : IDisposable
         }
     }
 
+    /// <summary>Of three passages of 16 tokens a prompt of 20 has room for one, and for a token of the next.</summary>
+    [Fact]
+    public async Task What_has_no_room_in_the_prompt_is_no_source()
+    {
+        InContextOptions options = new() { Neighbors = K, PrefixLength = 20, WindowLength = 80, Cut = PassageCut.Worst };
+        GenerationOptions asked = new() { Temperature = 0, MaximumNewTokens = M };
+        foreach (string[] passages in new string[][] { [], [.. Enumerable.Repeat("What stands in a passage that is longer than it.", K)] })
+        {
+            RetrievedNeighbor[] read = await Sources(new InContextReader(_model, s_tokenizer, options)),
+                all = await Sources(new EnsembleReader(_model, s_tokenizer, options, double.PositiveInfinity));
+            Assert.Equal((2, K), (read.Length, all.Length));
+            Assert.Equal(all[0], read[0]);
+            Assert.Equal(passages.Length == 0 ? all[1] with { Continuation = "" } : all[1] with { Text = "W" }, read[1]);
+
+            async Task<RetrievedNeighbor[]> Sources(PromptReader reader)
+                => [.. (await Collect(Generator(reader), _heldOut[0].Text[..40], asked with { Passages = passages }))
+                    .First(piece => piece.Retrieved is not null).Retrieved!.Neighbors];
+        }
+    }
+
     /// <summary>A stretch has to have room behind the passages, or its tokens would be asked for before there is any text to predict them from.</summary>
     [Fact]
     public async Task A_stretch_is_as_long_as_there_is_room_behind_passages_and_no_longer()

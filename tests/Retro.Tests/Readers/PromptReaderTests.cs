@@ -251,6 +251,41 @@ public sealed class PromptReaderTests
         Assert.Empty(Of(PassageCut.Ends, 9, PassageOrder.BestFirst, [], []));
     }
 
+    /// <summary>What is told to be read of each passage is what the prompts hold, whatever is cut.</summary>
+    [Theory]
+    [InlineData(PassageCut.Ends, 9)]
+    [InlineData(PassageCut.Ends, 12)]
+    [InlineData(PassageCut.Beginnings, 12)]
+    [InlineData(PassageCut.Worst, 9)]
+    [InlineData(PassageCut.Worst, 17)]
+    [InlineData(PassageCut.Worst, 60)]
+    public void What_is_read_is_what_stands_in_the_prompts(PassageCut cut, int budget)
+    {
+        InContextOptions options = new() { Neighbors = 3, PrefixLength = budget, Cut = cut, Order = PassageOrder.BestFirst };
+        using RetroModel model = Model();
+        RetrievedTokens retrieved = Batch(true).Retrieved!;
+        retrieved.Scores[^1] = float.NegativeInfinity; // which weighs nothing
+        PromptReader context = new InContextReader(model, Prompt(options), options), ensemble = new EnsembleReader(model, Prompt(options), options, 1),
+            best = new RetroInContextReader(model, Prompt(options), options);
+        for (int at = 0; at < retrieved.Rows * retrieved.Chunks; at++)
+        {
+            (int row, int chunk) = (at / retrieved.Chunks, at % retrieved.Chunks);
+            long[][] passages = [.. Enumerable.Range(0, 3).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k))];
+            Assert.Equal(InPrompts(context), Read(context) is { Length: > 0 } some ? [Framed(some)] : []);
+            Assert.Equal(InPrompts(ensemble), Read(ensemble).Select(part => Framed(part)));
+            Assert.Equal(InPrompts(best), passages[0].Length > 0 ? [Framed(Read(best)[0])] : []);
+            Assert.Equal(passages[1..].Where(passage => passage.Length > 0), Read(best)[(passages[0].Length > 0 ? 1 : 0)..]);
+
+            IEnumerable<long[]> InPrompts(PromptReader reader) => reader.Prefixes(retrieved, row, chunk).Select(one => one.Prefix);
+
+            long[][] Read(PromptReader reader)
+                => [.. passages.Zip(reader.ReadOf(retrieved, row, chunk), (passage, part) => passage[part]).Where(part => part.Length > 0)];
+        }
+
+        static long[] Framed(params long[][] parts)
+            => [Begin, 1, 2, .. parts.Skip(1).Aggregate<long[], IEnumerable<long>>(parts[0], (all, next) => [.. all, 3, .. next]), 4];
+    }
+
     [Fact]
     public void What_cannot_be_is_refused_in_one_sentence()
     {
