@@ -14,17 +14,13 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
         Enumerable.Range(1, banned.Length - 1).Where(length => banned.AsSpan(length).IndexOfAnyExceptInRange((byte)0x80, (byte)0xBF) < 0)
             .Select(length => banned[..length]))];
 
-    // Tokens that go on with a character, the shortest first.
-    private readonly Lazy<int[]> _continuing = new(() => [.. Enumerable.Range(0, tokenizer.VocabularySize)
-        .Where(id => Continues(tokenizer.TokenBytes(id))).OrderBy(id => tokenizer.TokenBytes(id).Length)]);
-
     private readonly List<byte> _end = [];
 
     /// <summary>Whether the text ends within a character that must not become one of the strings: another character has to come of it, and no end.</summary>
     public bool IsOpen => IsWithin(CollectionsMarshal.AsSpan(_end));
 
     /// <summary>Whether a token goes on with a character that is begun.</summary>
-    public bool Continues(int token) => Continues(tokenizer.TokenBytes(token));
+    public bool Continues(int token) => tokenizer.BeginsWithinCharacter(token);
 
     /// <summary>
     /// Whether the text would hold one of the strings with this token behind it, or only the beginning of a character, or one that nothing else can come of.
@@ -33,11 +29,10 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
 
     private bool Completes(byte[] end, int token)
     {
-        ReadOnlySpan<byte> bytes = tokenizer.TokenBytes(token);
-        byte[] with = [.. end, .. bytes];
+        byte[] with = [.. end, .. tokenizer.TokenBytes(token)];
         return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0)
-            || (IsWithin(end) && !Continues(bytes))
-            || (IsWithin(with) && _continuing.Value.All(next => Completes(with, next)));
+            || (IsWithin(end) && !Continues(token))
+            || (IsWithin(with) && tokenizer.WithinCharacters.All(next => Completes(with, next)));
     }
 
     private bool IsWithin(ReadOnlySpan<byte> text)
@@ -52,8 +47,6 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
 
         return false;
     }
-
-    private static bool Continues(ReadOnlySpan<byte> bytes) => bytes is [>= 0x80 and <= 0xBF, ..];
 
     /// <summary>Takes the next token of the text.</summary>
     public void Add(int token)

@@ -29,7 +29,9 @@ internal sealed class GenerationSequence
     /// <param name="options">How to go on.</param>
     /// <param name="prompt">The beginning, as tokens.</param>
     /// <param name="longest">Tokens that the text may have.</param>
-    public GenerationSequence(RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest)
+    /// <param name="bannedTokens">What another text of the same options never holds; null: it is looked for.</param>
+    public GenerationSequence(
+        RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest, HashSet<int>? bannedTokens = null)
     {
         _tokenizer = tokenizer;
         _retriever = retriever;
@@ -41,7 +43,7 @@ internal sealed class GenerationSequence
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
-        _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
+        _bannedTokens = bannedTokens ?? [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
         _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
@@ -143,7 +145,7 @@ internal sealed class GenerationSequence
     /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
     public GenerationSequence Fork()
     {
-        GenerationSequence fork = new(_tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)], _longest)
+        GenerationSequence fork = new(_tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)], _longest, _bannedTokens)
         {
             Activity = Activity, _logits = _logits, _logSum = _logSum,
         };

@@ -163,6 +163,13 @@ public sealed class RetroTokenizer
     /// <summary>The ids that stand for no text.</summary>
     internal IReadOnlyList<int> SpecialTokens => field ??= [.. Enumerable.Range(0, VocabularySize).Where(IsSpecial)];
 
+    /// <summary>Whether a token's bytes go on with a character of UTF-8 that another one has begun.</summary>
+    internal bool BeginsWithinCharacter(int id) => TokenBytes(id) is [>= 0x80 and <= 0xBF, ..];
+
+    /// <summary>The tokens that do, the shortest first.</summary>
+    internal IReadOnlyList<int> WithinCharacters
+        => field ??= [.. Enumerable.Range(0, VocabularySize).Where(BeginsWithinCharacter).OrderBy(id => TokenBytes(id).Length)];
+
     /// <summary>
     /// Writes the tokenizer's files into a folder, byte for byte as they were loaded, and what stands beside them and says how the model generates: its chat
     /// template, and what ends its texts. Such files of another tokenizer that the folder held go: they would be read in their place, or with them.
