@@ -11,7 +11,8 @@ namespace Retro.Generation;
 /// </summary>
 /// <remarks>
 /// Of the options, those count that a generator has: MaxOutputTokens, Temperature, TopP, TopK, Seed, StopSequences, Instructions, which stand as a system
-/// message before the others, and a number "repetition_penalty" among the additional properties. Safe for concurrent use where the generator is.
+/// message before the others, and a number "repetition_penalty" among the additional properties; FrequencyPenalty and PresencePenalty have to be 0. Safe for
+/// concurrent use where the generator is.
 /// </remarks>
 public sealed class RetroChatClient : IChatClient
 {
@@ -61,7 +62,7 @@ public sealed class RetroChatClient : IChatClient
     }
 
     /// <inheritdoc/>
-    /// <exception cref="NotSupportedException">Tools are asked for, or an answer in JSON.</exception>
+    /// <exception cref="NotSupportedException">Tools are asked for, an answer in JSON, or a penalty that a generator has not.</exception>
     public async Task<ChatResponse> GetResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -82,7 +83,7 @@ public sealed class RetroChatClient : IChatClient
     }
 
     /// <inheritdoc/>
-    /// <exception cref="NotSupportedException">Tools are asked for, or an answer in JSON.</exception>
+    /// <exception cref="NotSupportedException">Tools are asked for, an answer in JSON, or a penalty that a generator has not.</exception>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -90,6 +91,13 @@ public sealed class RetroChatClient : IChatClient
         if (options?.Tools is { Count: > 0 } || options?.ResponseFormat is ChatResponseFormatJson)
         {
             throw new NotSupportedException("The model writes text: leave out Tools, and ResponseFormat or set it to text.");
+        }
+
+        if (options?.FrequencyPenalty is not (null or 0) || options?.PresencePenalty is not (null or 0))
+        {
+            throw new NotSupportedException(
+                "Tokens that came are made less probable by \"repetition_penalty\" among the additional properties: leave out FrequencyPenalty and "
+                    + "PresencePenalty.");
         }
 
         List<ChatMessage> all = [.. messages];

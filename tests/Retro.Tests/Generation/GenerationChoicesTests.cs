@@ -301,7 +301,9 @@ public sealed class GenerationChoicesTests : IDisposable
         ChatResponse shorter = await client.GetResponseAsync(messages[1..], options, TestContext.Current.CancellationToken);
         Assert.StartsWith(shorter.Text, response.Text, StringComparison.Ordinal);
         Assert.Equal(3, shorter.Usage!.OutputTokenCount);
-        Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, new() { ResponseFormat = ChatResponseFormat.Json }));
+        ChatOptions[] refused =
+            [new() { ResponseFormat = ChatResponseFormat.Json }, new() { FrequencyPenalty = 0.5f }, new() { FrequencyPenalty = 0, PresencePenalty = -1 }];
+        Assert.All(refused, one => Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, one)));
 
         // However the number comes, also as options hold it that were read of JSON.
         List<string> penalized = [];
