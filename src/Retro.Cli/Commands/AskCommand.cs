@@ -48,7 +48,7 @@ internal sealed class AskCommand : Verb
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
-        GenerationOptions options = _reading.Generation(parsed, Asking.Stops);
+        GenerationOptions options = _reading.Generation(parsed, Asking.Stops) with { SkipsLeadingSpace = true };
         List<Passage> passages =
         [
             .. Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken)
@@ -60,10 +60,8 @@ internal sealed class AskCommand : Verb
         List<RetrievedNeighbors> read = [];
         await foreach (GeneratedPiece piece in opened.Generator().GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
         {
-            // A base model likes to begin with an empty line, which would end the answer.
-            string text = answer.Length == 0 ? piece.Text.TrimStart() : piece.Text;
-            answer.Append(text);
-            await Console.Out.WriteAsync(Printable.Of(text)).ConfigureAwait(false);
+            answer.Append(piece.Text);
+            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
             if (piece.Token is { } token)
             {
                 tokens.Add(token);

@@ -31,6 +31,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         GenerationOptions settings = writer.Settings(context, body, template is null ? Asking.Stops : []) with
         {
             Alternatives = (int)(body.Whole("top_logprobs", 0, 20) ?? 0),
+            SkipsLeadingSpace = true,
         };
         CancellationToken aborted = context.RequestAborted;
         using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
@@ -56,15 +57,14 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         GenerationEnd end = GenerationEnd.EndOfText;
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
-            string text = answer.Length == 0 ? piece.Text.TrimStart() : piece.Text;
             JsonNode? likely = logprobs && piece.Token is not null ? Probability(piece) : null;
             JsonArray read = [.. (piece.Retrieved?.Neighbors ?? []).Select(neighbor => Writer.Source(neighbor, $"after part {piece.Retrieved!.Chunk + 1}"))];
             tokens += piece.Token is null ? 0 : 1;
             end = piece.End ?? end;
-            answer.Append(text);
-            if (streams && (text.Length > 0 || likely is not null || read.Count > 0))
+            answer.Append(piece.Text);
+            if (streams && (piece.Text.Length > 0 || likely is not null || read.Count > 0))
             {
-                JsonObject chunk = Chunk(new() { ["content"] = text }, null, likely is null ? null : new JsonArray(likely));
+                JsonObject chunk = Chunk(new() { ["content"] = piece.Text }, null, likely is null ? null : new JsonArray(likely));
                 if (read.Count > 0)
                 {
                     chunk["sources"] = read;

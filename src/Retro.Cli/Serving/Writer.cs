@@ -73,7 +73,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             throw new Fault(400, "The question is empty; ask something.", "empty", "text");
         }
 
-        GenerationOptions settings = Settings(context, body, asks ? Asking.Stops : []);
+        GenerationOptions settings = Settings(context, body, asks ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
         using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
@@ -85,7 +85,6 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             await events.SendAsync(new() { ["source"] = Source(passage, "in the prompt") }, aborted).ConfigureAwait(false);
         }
 
-        bool begun = !asks;
         int tokens = 0;
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
@@ -95,11 +94,9 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
                 await events.SendAsync(new() { ["source"] = Source(neighbor, $"after part {piece.Retrieved!.Chunk + 1}") }, aborted).ConfigureAwait(false);
             }
 
-            string written = begun ? piece.Text : piece.Text.TrimStart();
-            begun |= written.Length > 0;
-            if (written.Length > 0)
+            if (piece.Text.Length > 0)
             {
-                await events.SendAsync(new() { ["text"] = Workflow.Printable.Of(written) }, aborted).ConfigureAwait(false);
+                await events.SendAsync(new() { ["text"] = Workflow.Printable.Of(piece.Text) }, aborted).ConfigureAwait(false);
             }
 
             if (piece.End is { } end)

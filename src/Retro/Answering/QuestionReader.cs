@@ -80,7 +80,10 @@ public sealed class QuestionReader
         }
 
         bool reads = passages.Count > 0 || Reader.Neighbors == 0;
-        GenerationOptions options = new() { MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], Retrieval = reads };
+        GenerationOptions options = new()
+        {
+            MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], SkipsLeadingSpace = true, Retrieval = reads,
+        };
         INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
         RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
         string answer = "";
@@ -90,7 +93,7 @@ public sealed class QuestionReader
             answer += piece.Text;
         }
 
-        return answer.Trim();
+        return answer.TrimEnd();
     }
 
     /// <summary>How likely answers are.</summary>
@@ -165,9 +168,6 @@ public sealed class QuestionReader
         return new(reader.Name, given ?? (reader.Neighbors == 0 ? null : passages.Source?.Name) ?? "none", answered);
     }
 
-    /// <summary>The tokens of passages, with their scores.</summary>
-    private IReadOnlyList<(long[] Tokens, float Score)> Texts(IEnumerable<(long Chunk, float Score)> passages)
-        => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, RetrievedLength), one.Score))];
     /// <summary>Whether what the reader reads of passages holds one of a question's answers: a prompt need not have room for all of them.</summary>
     internal bool Holds(IReadOnlyList<(long[] Tokens, float Score)> passages, Question question)
     {
@@ -182,6 +182,9 @@ public sealed class QuestionReader
         return read.Any(tokens => _passages.Holds(tokens, question));
     }
 
+    /// <summary>The tokens of passages, with their scores.</summary>
+    private IReadOnlyList<(long[] Tokens, float Score)> Texts(IEnumerable<(long Chunk, float Score)> passages)
+        => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, RetrievedLength), one.Score))];
 
     /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
     private static IReadOnlyList<(long Chunk, float Score)> Ranked(IReadOnlyList<long> passages)

@@ -73,6 +73,13 @@ public sealed record GenerationOptions
     /// <value>The default is none.</value>
     public IReadOnlyList<string> Stop { get; init; } = [];
 
+    /// <summary>
+    /// Whether white space in front of the text is passed over, since a model likes to begin an answer with a space or an empty line: it is no part of the
+    /// text, and a stop string of white space alone does not end the text there.
+    /// </summary>
+    /// <value>The default is false.</value>
+    public bool SkipsLeadingSpace { get; init; }
+
     /// <summary>Neighbors read at once; null for as many as the model's configuration names, or the reader reads: it reads no more.</summary>
     /// <value>The default is null.</value>
     public int? Neighbors { get; init; }

@@ -41,7 +41,7 @@ internal sealed class GenerationSequence
         _sampler = new TokenSampler(options);
         _sampler.See(prompt.AsSpan(1)); // the document's beginning is no repetition
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
-        _stops = new StopStrings(options.Stop);
+        _stops = new StopStrings(options.Stop, options.SkipsLeadingSpace);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
         _bannedTokens = bannedTokens ?? [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
         _longest = longest;

@@ -140,6 +140,7 @@ public sealed class RetroChatClient : IChatClient
         TopK = options?.TopK ?? _defaults.TopK,
         Seed = options?.Seed ?? _defaults.Seed,
         RepetitionPenalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty,
+        SkipsLeadingSpace = true, // what a template ends with wants a space
         Stop = [.. _defaults.Stop, .. _template is null ? s_plainStops : [], .. options?.StopSequences ?? []],
     };
 
@@ -148,15 +149,12 @@ public sealed class RetroChatClient : IChatClient
     {
         string id = Guid.NewGuid().ToString("N");
         int tokens = 0;
-        bool begun = false;
         await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt.AsMemory(), options, cancellationToken).ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
-            string text = begun ? piece.Text : piece.Text.TrimStart(); // what a template ends with wants a space
-            begun |= text.Length > 0;
-            if (text.Length > 0 || piece.Retrieved is { Neighbors.Count: > 0 } || piece.End is not null)
+            if (piece.Text.Length > 0 || piece.Retrieved is { Neighbors.Count: > 0 } || piece.End is not null)
             {
-                ChatResponseUpdate update = new(ChatRole.Assistant, text) { ResponseId = id, MessageId = id, ModelId = modelId };
+                ChatResponseUpdate update = new(ChatRole.Assistant, piece.Text) { ResponseId = id, MessageId = id, ModelId = modelId };
                 if (piece.Retrieved is { Neighbors.Count: > 0 } read)
                 {
                     update.AdditionalProperties = new() { [SourcesKey] = read.Neighbors };

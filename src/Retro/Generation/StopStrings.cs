@@ -3,9 +3,12 @@ using System.Text;
 namespace Retro.Generation;
 
 /// <summary>Finds stop strings in text that comes in pieces, and holds back what may become the beginning of one.</summary>
-internal sealed class StopStrings(IReadOnlyList<string> stops)
+/// <param name="stops">The stop strings.</param>
+/// <param name="skipsLeadingSpace">Whether white space in front of the text is left out, and ends nothing.</param>
+internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeadingSpace = false)
 {
     private readonly StringBuilder _held = new();
+    private bool _begun = !skipsLeadingSpace;
 
     /// <summary>Whether a stop string has come; nothing is let through any more.</summary>
     public bool Found { get; private set; }
@@ -14,23 +17,26 @@ internal sealed class StopStrings(IReadOnlyList<string> stops)
     /// <returns>The text that is now known to come before any stop string.</returns>
     public string Add(string piece)
     {
-        if (Found || stops.Count == 0)
+        if (Found)
         {
-            return Found ? "" : piece;
+            return "";
         }
 
         string text = _held.Append(piece).ToString();
         _held.Clear();
-        int end = stops.Select(stop => text.IndexOf(stop, StringComparison.Ordinal)).Where(index => index >= 0).DefaultIfEmpty(-1).Min();
-        if (end >= 0)
+
+        // A stop string may begin within the white space in front, but has to end behind it.
+        int space = _begun ? 0 : text.Length - text.TrimStart().Length;
+        int end = stops.Select(stop => text.IndexOf(stop, Math.Max(0, space + 1 - stop.Length), StringComparison.Ordinal)).Where(index => index >= 0)
+            .DefaultIfEmpty(-1).Min();
+        Found = end >= 0;
+        if (!Found)
         {
-            Found = true;
-            return text[..end];
+            end = text.Length - stops.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
+            _held.Append(text, end, text.Length - end);
         }
 
-        int safe = text.Length - stops.Max(stop => OpenLength(text, stop));
-        _held.Append(text, safe, text.Length - safe);
-        return text[..safe];
+        return Let(text[..end]);
     }
 
     /// <summary>Ends the text.</summary>
@@ -39,7 +45,14 @@ internal sealed class StopStrings(IReadOnlyList<string> stops)
     {
         string rest = Found ? "" : _held.ToString();
         _held.Clear();
-        return rest;
+        return Let(rest);
+    }
+
+    private string Let(string text)
+    {
+        text = _begun ? text : text.TrimStart();
+        _begun |= text.Length > 0;
+        return text;
     }
 
     /// <summary>Length of the longest end of the text that begins a stop string.</summary>

@@ -101,6 +101,16 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
             Assert.Throws<ArgumentException>(() => new QuestionReader(new DecoderReader(shorter), towns.Passages).LogLikelihoods(longer, [], ["a"])).Message);
     }
 
+    /// <summary>Others' decoders like to begin with an empty line, in which nothing is answered.</summary>
+    [Fact]
+    public async Task An_answer_is_the_first_line_that_says_something()
+    {
+        using Towns towns = new(12);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = towns.Tokenizer.VocabularySize, Retrieval = null });
+        Generation.ChainModel.Write(model, towns.Tokenizer.EndOfText, [.. "\n A".Select(letter => towns.Tokenizer.Encode($"{letter}").Single())]);
+        Assert.Equal("A", await new QuestionReader(new DecoderReader(model), towns.Passages).AnswerAsync(towns.Set.Questions[0], []));
+    }
+
     /// <summary>REPLUG weighs passages by what the source says of them, and not by their rank.</summary>
     [Fact]
     public async Task An_ensemble_weighs_passages_by_the_sources_scores()

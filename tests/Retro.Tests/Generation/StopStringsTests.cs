@@ -10,18 +10,21 @@ public class StopStringsTests
     [Fact]
     public void However_the_text_is_cut_it_ends_before_the_first_stop_string()
     {
-        Gen<string> word = Gen.Elements('a', 'b').ArrayOf().Select(letters => new string(letters));
-        Gen<(string[], string[])> cases = word.ArrayOf().SelectMany(pieces => word.Where(stop => stop.Length > 0).ArrayOf().Select(stops => (pieces, stops)));
+        Gen<string> word = Gen.Elements('a', '\n').ArrayOf().Select(letters => new string(letters));
+        Gen<(string[], string[], bool)> cases = word.ArrayOf().SelectMany(pieces => word.Where(stop => stop.Length > 0).ArrayOf()
+            .SelectMany(stops => Gen.Elements(true, false).Select(skips => (pieces, stops, skips))));
         Prop.ForAll(cases.ToArbitrary(), one =>
         {
-            (string[] pieces, string[] stops) = one;
+            (string[] pieces, string[] stops, bool skips) = one;
             string whole = string.Concat(pieces);
-            StopStrings filter = new(stops);
+            StopStrings filter = new(stops, skips);
 
             string let = string.Concat(pieces.Select(filter.Add)) + filter.Flush();
 
-            Assert.Equal(stops.Any(stop => whole.Contains(stop, StringComparison.Ordinal)), filter.Found);
-            Assert.Equal(whole[..EarliestStart(pieces, stops)], let);
+            int? end = EarliestStart(pieces, stops, skips);
+            Assert.Equal(end is not null, filter.Found);
+            string expected = whole[..(end ?? whole.Length)];
+            Assert.Equal(skips ? expected.TrimStart() : expected, let);
         }).QuickCheckThrowOnFailure();
     }
 
@@ -46,20 +49,39 @@ public class StopStringsTests
         Assert.True(filter.Found);
     }
 
-    /// <summary>What the literal rule gives: after each piece, the first stop string in what has come so far ends the text.</summary>
-    private static int EarliestStart(string[] pieces, string[] stops)
+    /// <summary>What is no word ends no answer, but the next question does, whatever it begins with.</summary>
+    [Theory]
+    [InlineData("\n\n|Paris|\n\nand", "Paris", true)]
+    [InlineData("\n|\n| \n|\n| Paris", "Paris", false)]
+    [InlineData("\n|Question|: and", "", true)]
+    [InlineData(" \n|\nQuestion", "Question", false)]
+    [InlineData("\n\n\n", "", false)]
+    public void An_answer_s_stop_strings_count_behind_its_first_word(string pieces, string expected, bool found)
+    {
+        StopStrings filter = new(["\nQuestion:", "\n\n"], skipsLeadingSpace: true);
+        Assert.Equal(expected, string.Concat(pieces.Split('|').Select(filter.Add)) + filter.Flush());
+        Assert.Equal(found, filter.Found);
+    }
+
+    /// <summary>
+    /// What the literal rule gives: after each piece, the first stop string in what has come so far ends the text, but one that lies within white space which
+    /// is passed over; null: none does.
+    /// </summary>
+    private static int? EarliestStart(string[] pieces, string[] stops, bool skips)
     {
         string sofar = "";
         foreach (string piece in pieces)
         {
             sofar += piece;
-            int[] found = stops.Select(stop => sofar.IndexOf(stop, StringComparison.Ordinal)).Where(index => index >= 0).ToArray();
+            int space = skips ? sofar.Length - sofar.TrimStart().Length : 0;
+            int[] found = [.. Enumerable.Range(0, sofar.Length).Where(
+                at => stops.Any(stop => at + stop.Length > space && sofar[at..].StartsWith(stop, StringComparison.Ordinal)))];
             if (found.Length > 0)
             {
                 return found.Min();
             }
         }
 
-        return sofar.Length;
+        return null;
     }
 }
