@@ -207,7 +207,7 @@ public sealed class RetroGenerator
         int[][] tokens = [.. prompts.Select(prompt => Tokens(Encode(prompt), options))];
         return options.Beams > 1
             ? SearchAsync(tokens, options, cancellationToken)
-            : _reader is null && options.RetrievalStride is null
+            : _reader is null && !Refreshes(options)
             ? GenerateAtOnce(tokens, options, cancellationToken)
             : GenerateInTurn(tokens, options, cancellationToken);
     }
@@ -285,11 +285,13 @@ public sealed class RetroGenerator
     // filled up to whole chunks at its beginning.
     private int Longest(GenerationOptions options)
         => _model.Config.MaximumLength is not { } longest || (_reader is PromptReader && Reads(options)) ? int.MaxValue
-            : options.RetrievalStride is null ? longest
-            : longest - (_model.Config.Retrieval?.ChunkLength ?? 1) + 1;
+            : Refreshes(options) ? longest - _plan!.Stride + 1
+            : longest;
 
     private bool Reads(GenerationOptions options)
         => options.Retrieval && (options.Passages.Count > 0 || _database is not null) && (_plan is not null || _reader is not null);
+
+    private bool Refreshes(GenerationOptions options) => _reader is null && options.RetrievalStride < _plan?.Stride && Reads(options);
 
     /// <summary>
     /// Finds neighbors as the options want them, and says which documents a reader passes over that looks up by itself; null: nothing is read.
@@ -484,8 +486,7 @@ public sealed class RetroGenerator
         PromptReader prompting when retriever is not null => new PromptDecoding(prompting, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
         NearestNeighborReader nearest when unread is not null => new NearestNeighborDecoding(nearest, capacity, unread),
-        null when retriever is not null && options.RetrievalStride is { } stride && stride < _plan!.Stride
-            => new RefreshedDecoding(_model, _tokenizer.BeginOfText, capacity, stride),
+        null when Refreshes(options) => new RefreshedDecoding(_model, _tokenizer.BeginOfText, capacity, retriever!.Stride),
         _ => new ModelDecoding(_model, capacity),
     };
 

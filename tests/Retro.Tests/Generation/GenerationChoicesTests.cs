@@ -224,6 +224,45 @@ public sealed class GenerationChoicesTests : IDisposable
         Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", options with { RetrievalStride = 3 }));
     }
 
+    /// <summary>A base model likes to begin with an empty line, where its answer does not end.</summary>
+    [Fact]
+    public async Task An_answer_begins_with_its_first_word()
+    {
+        using RetroModel model = new(s_config with { Retrieval = null, TieEmbeddings = false });
+        ChainModel.Write(model, s_tokenizer.EndOfText, [.. "\n A".Select(letter => s_tokenizer.Encode($"{letter}").Single())]);
+        RetroGenerator generator = new(model, s_tokenizer);
+        GenerationOptions options = new() { Temperature = 0, Stop = ["\n"] };
+        Assert.Equal("", Text(await Collect(generator, "Capital?", options)));
+        Assert.Equal("A", Text(await Collect(generator, "Capital?", options with { SkipsLeadingSpace = true })));
+        Assert.Equal("A", Text(await Collect(generator, "Capital?", options with { SkipsLeadingSpace = true, Beams = 2 })));
+        using RetroChatClient client = new(generator, defaults: options);
+        Assert.Equal("A", (await client.GetResponseAsync("Capital?", null, TestContext.Current.CancellationToken)).Text);
+    }
+
+    /// <summary>Only what reads its text anew within a chunk fills it up at its beginning.</summary>
+    [Fact]
+    public async Task A_text_is_as_long_as_the_model_reads_where_nothing_is_found_anew_within_a_chunk()
+    {
+        const int Longest = 40;
+        using RetroModel model = new((s_config with { Positions = PositionKind.Learned, MaximumLength = Longest }).Validate());
+        RetroGenerator generator = new(model, s_tokenizer, _database, _source);
+        GenerationOptions whole = new() { Temperature = 0, MaximumNewTokens = 99, MinimumNewTokens = 99, RetrievalStride = ChunkLength };
+        string[] prompts = ["tea", s_tokenizer.Decode(s_tokenizer.Encode(s_texts[0] + s_texts[0]).AsSpan(0, Longest - 1))];
+        foreach (GenerationOptions options in new[] { whole, whole with { Retrieval = false, RetrievalStride = 2 }, whole with { RetrievalStride = null } })
+        {
+            foreach (string prompt in prompts)
+            {
+                int tokens = (await Collect(generator, prompt, options)).Count(piece => piece.Token is not null);
+                Assert.Equal(Longest + 1, generator.CountTokens(prompt) + tokens);
+            }
+        }
+
+        Assert.Contains(
+            $"at most {Longest - ChunkLength + 1}",
+            Assert.Throws<ArgumentException>(() => generator.GenerateAsync(prompts[1], whole with { RetrievalStride = 2 })).Message,
+            StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Found_anew_after_each_chunk_is_what_is_done_anyway()
     {
