@@ -9,6 +9,8 @@ namespace Retro.Cli.Serving;
 /// <summary>Who may come in, and which labels whoever it is may see: keys, of which only hashes are kept, each with its labels.</summary>
 internal sealed class Access
 {
+    private const string Scheme = "Bearer "; // in any case (RFC 9110, section 11.1)
+
     private readonly List<(byte[] Hash, Caller Caller)> _known = [];
 
     /// <summary>Whether nobody may come in.</summary>
@@ -50,7 +52,7 @@ internal sealed class Access
     /// <returns>Whether it was let in by nothing before.</returns>
     public bool Add(string key, IReadOnlyList<string>? labels)
     {
-        byte[] hash = Hash($"Bearer {key}");
+        byte[] hash = Hash(key);
         if (_known.Any(one => one.Hash.AsSpan().SequenceEqual(hash)))
         {
             return false;
@@ -65,7 +67,12 @@ internal sealed class Access
     /// <returns>Whose it is; null: nobody's.</returns>
     public Caller? Find(string authorization)
     {
-        byte[] hash = Hash(authorization);
+        if (!authorization.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
+        {
+            return null;
+        }
+
+        byte[] hash = Hash(authorization[Scheme.Length..]);
         Caller? found = null;
         foreach ((byte[] known, Caller caller) in _known)
         {

@@ -186,6 +186,9 @@ public sealed class ServerTests
         Access access = Access.Read(path);
         Assert.Equal(["river", "bridge"], access.Find("Bearer one")!.Labels!);
         Assert.Empty(access.Find("Bearer two")!.Labels!);
+        Assert.Equal(["river", "bridge"], access.Find("bearer one")!.Labels!);
+        Assert.Null(access.Find("Bearer ONE"));
+        Assert.Null(access.Find("Basic one"));
         Assert.Null(access.Find("one"));
         Assert.Null(access.Find("Bearer "));
         string[] wrong =
