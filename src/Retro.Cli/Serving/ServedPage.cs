@@ -110,8 +110,13 @@ internal static class ServedPage
               if (one.end) { prompt = one.prompt; say(one.tokens + ' tokens: ' + ends[one.end] + '.'); }
             }
             if (prompt !== null) {
-              const shown = await post('/api/inspect', { text: prompt + (ask ? ' ' : '') + $('answer').textContent }, running.signal);
-              $('inspector').innerHTML = await shown.text();
+              try {
+                const shown = await post('/api/inspect', { text: prompt + (ask ? ' ' : '') + $('answer').textContent }, running.signal);
+                $('inspector').innerHTML = await shown.text();
+              } catch (fault) {
+                if (fault.name === 'AbortError') throw fault;
+                $('inspector').textContent = fault.message; // the text is whole all the same
+              }
             }
           } catch (fault) {
             say(fault.name === 'AbortError' ? 'Stopped.' : fault.message);

@@ -88,6 +88,19 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_served_page_of_a_model_that_reads_nothing_says_how_its_text_ended()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        IPage page = await Open(Desk, ColorScheme.Light);
+        await page.GotoAsync(served.Url);
+        await page.Locator("#text").FillAsync("The river");
+        await page.GetByText("go on with a text").ClickAsync();
+        await page.Locator("#go").ClickAsync();
+        await Assertions.Expect(page.Locator("#inspector")).ToContainTextAsync("The model reads nothing");
+        Assert.Matches(@"^\d+ tokens: .*\.$", await page.Locator("#status").InnerTextAsync());
+    }
+
+    [Fact]
     public async Task The_served_page_stops_says_what_is_wrong_and_asks_for_the_key()
     {
         const int Most = 100_000; // tokens take longer than a click

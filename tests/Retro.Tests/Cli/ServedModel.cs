@@ -4,6 +4,7 @@ using Retro.Cli.Serving;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Tests.Embedders;
+using Retro.Tests.Generation;
 using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
@@ -18,19 +19,24 @@ internal sealed class ServedModel : IAsyncDisposable
     private readonly ReadingOptions.Opened _opened;
     private readonly Server _server;
 
-    private ServedModel(Func<ServingOptions, ServingOptions> options, int tokens, string[]? labels)
+    private ServedModel(Func<ServingOptions, ServingOptions> options, GenerationOptions defaults, bool reads, string? writes)
     {
         Workspace workspace = new(_folder["work"]);
         RetroConfig config = Fill(workspace);
         Sources sources = new(workspace.Folder, null, null, 1, null, default);
         manual_seed(1);
-        RetroModel model = new(config);
+        RetroModel model = new(config with { TieEmbeddings = writes is null });
+        if (writes is not null)
+        {
+            ChainModel.Write(model, sources.Tokenizer.EndOfText, [.. writes.Select(letter => sources.Tokenizer.Encode($"{letter}").Single())]);
+        }
+
         model.eval();
-        _opened = new(new TrainedModel(model, 0, default, []), null, sources.Tokenizer, sources, sources.Open("bm25", 1));
+        _opened = new(new TrainedModel(model, 0, default, []), null, sources.Tokenizer, sources, reads ? sources.Open("bm25", 1) : null);
         Database = sources.Database;
         _server = new(
             _opened,
-            new GenerationOptions { Temperature = 0, MaximumNewTokens = tokens, Labels = labels },
+            defaults,
             options(new(IPAddress.Loopback, 0, null, Name, 2, 300, 2048, 2048, 1 << 20, 1)));
     }
 
@@ -40,9 +46,22 @@ internal sealed class ServedModel : IAsyncDisposable
 
     public HttpClient Http { get; private set; } = null!;
 
-    public static async Task<ServedModel> StartAsync(Func<ServingOptions, ServingOptions>? options = null, int tokens = 16, string[]? labels = null)
+    /// <param name="options">How it is served.</param>
+    /// <param name="tokens">Tokens that are written.</param>
+    /// <param name="labels">What may be seen.</param>
+    /// <param name="beams">Texts that are followed at once.</param>
+    /// <param name="reads">Whether it reads from the documents.</param>
+    /// <param name="writes">What it always writes, no letter of it twice; null: what comes of weights that are drawn.</param>
+    public static async Task<ServedModel> StartAsync(
+        Func<ServingOptions, ServingOptions>? options = null,
+        int tokens = 16,
+        string[]? labels = null,
+        int beams = 1,
+        bool reads = true,
+        string? writes = null)
     {
-        ServedModel served = new(options ?? (one => one), tokens, labels);
+        GenerationOptions defaults = new() { Temperature = 0, MaximumNewTokens = tokens, Labels = labels, Beams = beams };
+        ServedModel served = new(options ?? (one => one), defaults, reads, writes);
         await served._server.StartAsync(TestContext.Current.CancellationToken);
         served.Http = new() { BaseAddress = new(served.Url), Timeout = TimeSpan.FromMinutes(5) };
         return served;
