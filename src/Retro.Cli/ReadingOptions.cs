@@ -38,7 +38,6 @@ internal sealed class ReadingOptions
     private readonly PathOption _database = CommonOptions.Database(required: false);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
-    private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.Dtype();
@@ -62,10 +61,13 @@ internal sealed class ReadingOptions
     /// <summary>Neighbors read at once.</summary>
     public Option<int?> K { get; } = CommonOptions.WholeOrNone("--k", "Neighbors read at once. Default: as many as the model was trained with.", 1, 1024);
 
+    /// <summary>Seed of every random choice.</summary>
+    public Option<long> RandomSeed { get; } = CommonOptions.Seed();
+
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _beams, _stop, _ban, _exclude, _labels, _seed,
+        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _beams, _stop, _ban, _exclude, _labels, RandomSeed,
         _threads, _device, _dtype,
     ];
 
@@ -90,7 +92,7 @@ internal sealed class ReadingOptions
 
         if (!isServed && (Number(_temperature) == 0 || Number(_beams) > 1))
         {
-            foreach (Option option in source == "random" ? (Option[])[_topK, _topP] : [_topK, _topP, _seed])
+            foreach (Option option in source == "random" ? (Option[])[_topK, _topP] : [_topK, _topP, RandomSeed])
             {
                 yield return (option, $"nothing is drawn with {_temperature.Name} 0 or several {_beams.Name}");
             }
@@ -101,7 +103,7 @@ internal sealed class ReadingOptions
     }
 
     /// <summary>Seed of every random choice.</summary>
-    public long Seed(ParseResult parsed) => parsed.GetValue(_seed);
+    public long Seed(ParseResult parsed) => parsed.GetValue(RandomSeed);
 
     /// <summary>How the text is written.</summary>
     public GenerationOptions Generation(ParseResult parsed, params string[] stop) => new()

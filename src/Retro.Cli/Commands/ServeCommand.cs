@@ -48,6 +48,8 @@ internal sealed class ServeCommand : Verb
             "retro serve --model work --address 0.0.0.0 --port 8080 --api-key SECRET",
             "retro serve --model work --api-keys people.jsonl")
     {
+        _reading.RandomSeed.Description =
+            "Seed of every random choice, that of texts among them whose request names none. Where it is not said, each of these has its own.";
         AddOptions([.. _reading.Options, _address, _port, _key, _keys, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
         Validators.Add(result =>
         {
@@ -79,7 +81,7 @@ internal sealed class ServeCommand : Verb
     {
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _inPrompt);
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetValue(_reading.Model)!));
-        GenerationOptions defaults = _reading.Generation(parsed);
+        GenerationOptions defaults = _reading.Generation(parsed).Validate();
         ServingOptions options = new(
             IPAddress.Parse(parsed.GetValue(_address)!),
             parsed.GetValue(_port),
@@ -93,6 +95,7 @@ internal sealed class ServeCommand : Verb
             parsed.GetValue(_inPrompt))
         {
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
+            Seed = IsTyped(_reading.RandomSeed) ? _reading.Seed(parsed) : null,
         };
         opened.Sources?.Ready(); // what requests ask for is open before they come, and nothing is drawn while they are answered
         Stages.Quiet = true;

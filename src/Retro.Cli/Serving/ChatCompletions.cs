@@ -27,7 +27,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         RequireSupported(body);
         (string instructions, List<(string Question, string Answer)> earlier, string question) = Messages(body);
         bool streams = body.Flag("stream"), logprobs = body.Flag("logprobs");
-        bool counts = body["stream_options"] is JsonObject asked && asked["include_usage"] is JsonValue flag && flag.TryGetValue(out bool include) && include;
+        bool counts = body.Object("stream_options")?.Flag("include_usage") ?? false;
         GenerationOptions settings = writer.Settings(context, body, template is null ? Asking.Stops : []) with
         {
             Alternatives = (int)(body.Whole("top_logprobs", 0, 20) ?? 0),
@@ -43,11 +43,11 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         string id = $"chatcmpl-{Guid.NewGuid():N}";
         long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         EventStream events = new(context);
-        JsonArray sources = [.. passages.Select(passage => Writer.Source(passage, "in the prompt"))];
+        List<JsonObject> sources = [.. passages.Select(passage => Writer.Source(passage, "in the prompt"))];
         if (streams)
         {
             JsonObject first = Chunk(new() { ["role"] = "assistant", ["content"] = "" }, null, null);
-            first["sources"] = sources.DeepClone();
+            first["sources"] = new JsonArray([.. sources]);
             await events.SendAsync(first, aborted).ConfigureAwait(false);
         }
 
@@ -58,7 +58,8 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
             JsonNode? likely = logprobs && piece.Token is not null ? Probability(piece) : null;
-            JsonArray read = [.. (piece.Retrieved?.Neighbors ?? []).Select(neighbor => Writer.Source(neighbor, $"after part {piece.Retrieved!.Chunk + 1}"))];
+            string how = $"after part {piece.Retrieved?.Chunk + 1}";
+            List<JsonObject> read = [.. (piece.Retrieved?.Neighbors ?? []).Select(neighbor => Writer.Source(neighbor, how))];
             tokens += piece.Token is null ? 0 : 1;
             end = piece.End ?? end;
             answer.Append(piece.Text);
@@ -67,7 +68,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
                 JsonObject chunk = Chunk(new() { ["content"] = piece.Text }, null, likely is null ? null : new JsonArray(likely));
                 if (read.Count > 0)
                 {
-                    chunk["sources"] = read;
+                    chunk["sources"] = new JsonArray([.. read]);
                 }
 
                 await events.SendAsync(chunk, aborted).ConfigureAwait(false);
@@ -79,11 +80,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
                     probabilities.Add(likely);
                 }
 
-                foreach (JsonNode? source in read.ToArray())
-                {
-                    read.Remove(source);
-                    sources.Add(source);
-                }
+                sources.AddRange(read);
             }
         }
 
@@ -114,7 +111,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
             ["finish_reason"] = reason,
         });
         whole["usage"] = usage;
-        whole["sources"] = sources;
+        whole["sources"] = new JsonArray([.. sources]);
         await context.Response.WriteAsJsonAsync(whole, aborted).ConfigureAwait(false);
 
         JsonObject Head(string kind) => new() { ["id"] = id, ["object"] = kind, ["created"] = created, ["model"] = model };
@@ -138,21 +135,28 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
     {
         foreach (string name in new[] { "tools", "functions", "audio", "logit_bias" })
         {
-            if (body[name] is JsonArray { Count: > 0 } or JsonObject { Count: > 0 })
+            if (body[name] is not (null or JsonArray { Count: 0 } or JsonObject { Count: 0 }))
             {
                 throw new Fault(400, $"{name} is not supported: the model writes text, from the passages that it reads; leave it out.", "unsupported", name);
             }
         }
 
-        if (body["response_format"] is JsonObject format && (string?)format["type"] != "text")
+        if (body.Object("response_format") is { } format && RequestBody.TextOf(format["type"]) != "text")
         {
             throw new Fault(400, "response_format is not supported but for text; leave it out.", "unsupported", "response_format");
         }
 
-        body.Whole("n", 1, 1);
-        foreach (string name in new[] { "frequency_penalty", "presence_penalty", "min_p" })
+        foreach ((string name, double only) in new[] { ("n", 1.0), ("best_of", 1), ("frequency_penalty", 0), ("presence_penalty", 0), ("min_p", 0) })
         {
-            body.Number(name, 0, 0);
+            if (body[name] is { } said && !(said is JsonValue number && number.TryGetValue(out double value) && value == only))
+            {
+                throw new Fault(400, $"{name} is not supported but for {only:0}; leave it out.", "unsupported", name);
+            }
+        }
+
+        if (body.Flag("ignore_eos"))
+        {
+            throw new Fault(400, "ignore_eos is not supported; ask for min_tokens.", "unsupported", "ignore_eos");
         }
 
         if (body.Whole("top_logprobs", 0, 20) > 0 && !body.Flag("logprobs"))
@@ -204,7 +208,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         string? question = null;
         foreach (JsonNode? message in messages)
         {
-            string text = writer.AsCleaned(Content(message)), role = message!["role"] is JsonValue value && value.TryGetValue(out string? said) ? said : "";
+            string text = writer.AsCleaned(Content(message)), role = RequestBody.TextOf(message!["role"]) ?? "";
             switch (role)
             {
                 case "system" or "developer":
@@ -231,23 +235,27 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
     private static string Content(JsonNode? message)
     {
         JsonNode? content = message is JsonObject one ? one["content"] : null;
-        return content switch
-        {
-            JsonValue value when value.TryGetValue(out string? text) => text,
-            JsonArray parts when parts.All(part => part is JsonObject && (string?)part["type"] == "text" && part["text"] is JsonValue)
-                => string.Concat(parts.Select(part => part!["text"]!.ToString())),
-            _ => throw new Fault(400, "A message has to be an object whose content is a text, or parts of the type text.", "invalid_type", "messages"),
-        };
+        string?[] texts = content is JsonArray parts ? [.. parts.Select(TextPart)] : [RequestBody.TextOf(content)];
+        return !texts.Contains(null)
+            ? string.Concat(texts)
+            : throw new Fault(400, "A message has to be an object whose content is a text, or parts of the type text.", "invalid_type", "messages");
+
+        static string? TextPart(JsonNode? part)
+            => part is JsonObject some && RequestBody.TextOf(some["type"]) == "text" ? RequestBody.TextOf(some["text"]) : null;
     }
 
-    private static JsonObject Probability(GeneratedPiece piece) => new()
+    /// <summary>A token by itself, with its bytes, since it can be a part of a character, and what else could have come.</summary>
+    private JsonObject Probability(GeneratedPiece piece)
     {
-        ["token"] = piece.Text,
-        ["logprob"] = piece.LogProbability,
-        ["bytes"] = null,
-        ["top_logprobs"] = new JsonArray([.. piece.Alternatives.Select(other => new JsonObject
+        JsonObject probability = Of(piece.Token!.Value, piece.LogProbability);
+        probability["top_logprobs"] = new JsonArray([.. piece.Alternatives.Select(other => Of(other.Token, other.LogProbability))]);
+        return probability;
+
+        JsonObject Of(int token, double? logProbability) => new()
         {
-            ["token"] = other.Text, ["logprob"] = other.LogProbability, ["bytes"] = null,
-        })]),
-    };
+            ["token"] = writer.Tokenizer.DecodeWithin([token]),
+            ["logprob"] = logProbability,
+            ["bytes"] = new JsonArray([.. writer.Tokenizer.TokenBytes(token).ToArray().Select(one => JsonValue.Create(one))]),
+        };
+    }
 }

@@ -55,11 +55,18 @@ internal sealed class RequestBody
 
     /// <summary>A text.</summary>
     /// <returns>The text; null where it is missing.</returns>
-    public string? Text(string name) => this[name] switch
+    public string? Text(string name)
+        => this[name] is not { } member ? null : TextOf(member) ?? throw new Fault(400, $"{name} has to be a text.", "invalid_type", name);
+
+    /// <summary>The text that a node is; null where it is missing or something else.</summary>
+    public static string? TextOf(JsonNode? node) => node is JsonValue value && value.TryGetValue(out string? text) ? text : null;
+
+    /// <summary>An object; null where it is missing.</summary>
+    public RequestBody? Object(string name) => this[name] switch
     {
         null => null,
-        JsonValue value when value.TryGetValue(out string? text) => text,
-        _ => throw new Fault(400, $"{name} has to be a text.", "invalid_type", name),
+        JsonObject members => new(members),
+        _ => throw new Fault(400, $"{name} has to be an object.", "invalid_type", name),
     };
 
     /// <summary>A text that has to be there.</summary>
@@ -95,9 +102,8 @@ internal sealed class RequestBody
         string[]? texts = this[name] switch
         {
             null => [],
-            JsonValue value when value.TryGetValue(out string? one) => [one],
-            JsonArray many when many.All(one => one is JsonValue value && value.TryGetValue<string>(out _)) => [.. many.Select(one => (string)one!)],
-            _ => null,
+            JsonArray many when many.All(one => TextOf(one) is not null) => [.. many.Select(one => TextOf(one)!)],
+            JsonNode member => TextOf(member) is { } one ? [one] : null,
         };
         return texts is not null && texts.Length <= most && texts.All(text => text.Length > 0)
             ? texts

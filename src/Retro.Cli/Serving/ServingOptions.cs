@@ -19,4 +19,7 @@ internal sealed record ServingOptions(
 {
     /// <summary>How the model wants a conversation written; null: it does not say.</summary>
     public ChatTemplate? Template { get; init; }
+
+    /// <summary>Seed of texts whose request names none; null: each has its own.</summary>
+    public long? Seed { get; init; }
 }

@@ -23,18 +23,26 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     public string AsCleaned(string text) => opened.AsCleaned(text);
 
     /// <summary>The settings of a request, by the names that OpenAI gave them; what may be seen is by who sent it, and nothing in its body.</summary>
-    public GenerationOptions Settings(HttpContext context, RequestBody body, params string[] stops) => defaults with
+    public GenerationOptions Settings(HttpContext context, RequestBody body, params string[] stops)
     {
-        Labels = Caller.Of(context).Labels,
-        MaximumNewTokens = (int)(body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
-            ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens)),
-        Temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature,
-        TopK = (int)(body.Whole("top_k", 0, int.MaxValue) ?? defaults.TopK),
-        TopP = body.Number("top_p", 1e-6, 1) ?? defaults.TopP,
-        RepetitionPenalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty,
-        Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? defaults.Seed,
-        Stop = [.. defaults.Stop, .. stops, .. body.Texts("stop", 16)],
-    };
+        long most = body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
+            ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens);
+        double temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature;
+        double penalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty;
+        return defaults with
+        {
+            Labels = Caller.Of(context).Labels,
+            MaximumNewTokens = (int)most,
+            MinimumNewTokens = (int)(body.Whole("min_tokens", 0, most) ?? 0),
+            Temperature = temperature,
+            TopK = (int)(body.Whole("top_k", 0, int.MaxValue) ?? defaults.TopK),
+            TopP = body.Number("top_p", 1e-6, 1) ?? defaults.TopP,
+            RepetitionPenalty = penalty,
+            Beams = temperature > 0 || penalty != 1 ? 1 : defaults.Beams, // which a client knows nothing of, and which draw nothing
+            Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? options.Seed ?? Random.Shared.NextInt64(),
+            Stop = [.. defaults.Stop, .. stops, .. body.Texts("stop", 16)],
+        };
+    }
 
     /// <summary>Passages for a question, in the turn of whoever asks.</summary>
     public List<RetrievedNeighbor> Find(string question, GenerationOptions settings, CancellationToken cancellationToken)

@@ -20,7 +20,7 @@ public sealed class ServerTests
     [Fact]
     public async Task OpenAIs_client_chats_streams_counts_and_finds_the_models()
     {
-        await using ServedModel served = await ServedModel.StartAsync();
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Seed = 1 });
         OpenAIClient client = Client(served);
         ClientResult<OpenAIModelCollection> models = await client.GetOpenAIModelClient().GetModelsAsync(Cancel);
         Assert.Equal([ServedModel.Name, $"{ServedModel.Name}-embedder"], models.Value.Select(model => model.Id));
@@ -247,14 +247,60 @@ public sealed class ServerTests
     public async Task As_few_tokens_are_drawn_from_as_a_request_says()
     {
         await using ServedModel served = await ServedModel.StartAsync();
-        Assert.Equal(await Text(""), await Text(""","temperature":5,"top_k":1"""));
-        Assert.NotEqual(await Text(""), await Text(""","temperature":5,"top_k":0"""));
+        Assert.Equal(await Answer(served, ""), await Answer(served, ""","temperature":5,"top_k":1"""));
+        Assert.NotEqual(await Answer(served, ""), await Answer(served, ""","temperature":5,"top_k":0"""));
+    }
 
-        async Task<string> Text(string more)
-        {
-            string body = $$"""{"model":"tiny","messages":[{"role":"user","content":"What is a river?"}]{{more}}}""";
-            return (string)(await Json(await served.Http.PostAsync("/v1/chat/completions", Body(body), Cancel)))["choices"]![0]!["message"]!["content"]!;
-        }
+    /// <summary>Whoever asks again wants another one, but for a seed of the request's or of the server's.</summary>
+    [Fact]
+    public async Task Without_a_seed_each_text_is_drawn_anew()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(), seeded = await ServedModel.StartAsync(options => options with { Seed = 3 });
+        Assert.NotEqual(await Text(served, ""), await Text(served, ""));
+        Assert.Equal(await Text(served, ""","seed":3"""), await Text(served, ""","seed":3"""));
+        Assert.Equal(await Text(served, ""","seed":3"""), await Text(seeded, ""));
+
+        static Task<string> Text(ServedModel model, string more) => Answer(model, $$""","temperature":5{{more}}""");
+    }
+
+    /// <summary>A client knows nothing of beams, and most send a temperature.</summary>
+    [Theory]
+    [InlineData(""","temperature":1""")]
+    [InlineData(""","temperature":0,"repetition_penalty":1.2""")]
+    [InlineData(""","temperature":0""")]
+    public async Task Beams_are_for_requests_that_draw_nothing(string more)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(beams: 3);
+        Assert.NotEmpty(await Answer(served, more));
+    }
+
+    /// <summary>The empty line that a base model likes to begin with is no answer, and each token is told by its own name.</summary>
+    [Fact]
+    public async Task An_answer_begins_behind_an_empty_line_and_its_tokens_are_told_one_by_one()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "\n AB");
+        const string Request = """{"model":"tiny","messages":[{"role":"user","content":"a"}],"stop":"\n","logprobs":true,"top_logprobs":1""";
+        JsonNode whole = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + "}"), Cancel));
+        JsonNode choice = whole["choices"]![0]!;
+        Assert.Equal("AB", (string)choice["message"]!["content"]!);
+        JsonArray tokens = choice["logprobs"]!["content"]!.AsArray();
+        Assert.Equal(["\n", " ", "A", "B"], tokens.Select(token => (string)token!["token"]!));
+        Assert.Equal([10, 32, 65, 66], tokens.Select(token => (int)token!["bytes"]!.AsArray().Single()!));
+        Assert.All(tokens, token => Assert.Equal((string)token!["token"]!, (string)token["top_logprobs"]![0]!["token"]!));
+        Assert.All(tokens, token => Assert.True(JsonNode.DeepEquals(token!["bytes"], token["top_logprobs"]![0]!["bytes"])));
+
+        JsonNode[] events = Events(await (await served.Http.PostAsync(
+            "/v1/chat/completions", Body(Request + ",\"stream\":true}"), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal("AB", string.Concat(events.Select(one => (string?)one["choices"]![0]!["delta"]!["content"])));
+        JsonNode[] page = Events(await (await served.Http.PostAsync(
+            "/api/write", Body("""{"text":"a","ask":true,"stop":"\n"}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal("AB", string.Concat(page.Select(one => (string?)one["text"])));
+
+        // It would end here.
+        Assert.Equal(9, (int)(await Json(await served.Http.PostAsync(
+            "/v1/chat/completions",
+            Body("""{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":9,"min_tokens":9}"""),
+            Cancel)))["usage"]!["completion_tokens"]!);
     }
 
     [Theory]
@@ -274,14 +320,26 @@ public sealed class ServerTests
     [InlineData(400, "the role 'king'", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"king","content":"a"}]}""")]
     [InlineData(400, "has to be the user's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"assistant","content":"a"}]}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":0}""")]
-    [InlineData(400, "n has to be a whole number from 1 to 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2}""")]
-    [InlineData(400, "frequency_penalty has to be a number from 0 to 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"frequency_penalty":1.5}""")]
-    [InlineData(400, "presence_penalty has to be a number from 0 to 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"presence_penalty":2}""")]
-    [InlineData(400, "min_p has to be a number from 0 to 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"min_p":0.1}""")]
+    [InlineData(400, "n is not supported but for 1; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2}""")]
+    [InlineData(400, "frequency_penalty is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"frequency_penalty":1.5}""")]
+    [InlineData(400, "presence_penalty is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"presence_penalty":2}""")]
+    [InlineData(400, "min_p is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"min_p":0.1}""")]
     [InlineData(400, "top_k has to be a whole number from 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_k":-1}""")]
     [InlineData(400, "top_logprobs needs logprobs", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_logprobs":2}""")]
     [InlineData(400, "tools is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tools":[{}]}""")]
     [InlineData(400, "response_format is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"}}""")]
+    [InlineData(400, "n is not supported but for 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":"2"}""")]
+    [InlineData(400, "best_of is not supported but for 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"best_of":2}""")]
+    [InlineData(400, "ignore_eos is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"ignore_eos":true}""")]
+    [InlineData(400, "min_tokens has to be a whole number from 0 to 5", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":5,"min_tokens":6}""")]
+    [InlineData(400, "tools is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tools":"x"}""")]
+    [InlineData(400, "response_format has to be an object", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":"json"}""")]
+    [InlineData(400, "response_format is not supported but for text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":5}}""")]
+    [InlineData(400, "stream_options has to be an object", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"stream":true,"stream_options":true}""")]
+    [InlineData(400, "include_usage has to be true or false", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"stream":true,"stream_options":{"include_usage":1}}""")]
+    [InlineData(400, "parts of the type text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":[{"type":5,"text":"x"}]}]}""")]
+    [InlineData(400, "parts of the type text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":[{"type":"text","text":5}]}]}""")]
+    [InlineData(400, "the role ''", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":5,"content":"a"}]}""")]
     [InlineData(404, "ask for 'tiny-embedder'", "/v1/embeddings", """{"model":"tiny","input":"a"}""")]
     [InlineData(400, "input is missing", "/v1/embeddings", """{"model":"tiny-embedder"}""")]
     [InlineData(400, "none of them empty", "/v1/embeddings", """{"model":"tiny-embedder","input":[""]}""")]
@@ -429,6 +487,13 @@ public sealed class ServerTests
     }
 
     private static OpenAIClient Client(ServedModel served) => new(new ApiKeyCredential("none"), new() { Endpoint = new($"{served.Url}/v1") });
+
+    /// <summary>What a model answers, with more members in the request.</summary>
+    private static async Task<string> Answer(ServedModel served, string more)
+    {
+        string body = $$"""{"model":"tiny","messages":[{"role":"user","content":"What is a river?"}]{{more}}}""";
+        return (string)(await Json(await served.Http.PostAsync("/v1/chat/completions", Body(body), Cancel)))["choices"]![0]!["message"]!["content"]!;
+    }
 
     private static StringContent Body(string json) => new(json, Encoding.UTF8, "application/json");
 

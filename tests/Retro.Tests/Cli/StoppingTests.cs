@@ -64,16 +64,17 @@ public sealed class StoppingTests : IDisposable
     public void A_server_answers_until_it_is_stopped()
     {
         _retro.Build();
-        _retro.Done(["train", "--out", "work", "--steps", "2", "--quiet", .. CliRun.Tiny]);
+        _retro.Done(["train", "--out", "work", "--steps", "2", "--seed", "3", "--quiet", .. CliRun.Tiny]);
         string answer = "";
+        HashSet<string> drawn = [];
         ChildProcess.Outcome run = _retro.Run(
             (process, line) =>
             {
                 if (line.StartsWith("work is served at ", StringComparison.Ordinal))
                 {
                     using HttpClient http = new() { BaseAddress = new(line.Split(' ')[4]) };
-                    using StringContent question = new("""{"text":"How many stones has bridge 5?","ask":true}""", null, "application/json");
-                    answer = http.PostAsync("/api/write", question).GetAwaiter().GetResult().Content.ReadAsStringAsync().GetAwaiter().GetResult();
+                    answer = Write(http, """{"text":"How many stones has bridge 5?","ask":true}""");
+                    drawn = [.. Enumerable.Range(0, 3).Select(_ => Write(http, """{"text":"The bridge","temperature":9}"""))];
                     CtrlC.Press(process);
                 }
             },
@@ -82,6 +83,13 @@ public sealed class StoppingTests : IDisposable
         Assert.EndsWith("Stopped. Nobody is served any more.\n", run.Errors, StringComparison.Ordinal);
         Assert.Contains("\"read\":\"in the prompt\"", answer, StringComparison.Ordinal);
         Assert.Contains("\"end\":", answer, StringComparison.Ordinal);
+        Assert.True(drawn.Count > 1, "What was typed where the model was made is no seed of the requests.");
+
+        static string Write(HttpClient http, string request)
+        {
+            using StringContent content = new(request, null, "application/json");
+            return http.PostAsync("/api/write", content).GetAwaiter().GetResult().Content.ReadAsStringAsync().GetAwaiter().GetResult();
+        }
     }
 
     private byte[] Weights(string folder) => File.ReadAllBytes(Path.Combine(_retro[folder], "model", "model.safetensors"));
