@@ -64,7 +64,7 @@ public static class HeldOut
         {
             cancellationToken.ThrowIfCancellationRequested();
             DocumentEntry document = retrieval.Documents[i];
-            if (index.Find(Grams(retrieval, document, tokenizer, options)) is { } found)
+            if (index.Find(Grams(retrieval.TokensOf(document), tokenizer, options)) is { } found)
             {
                 string names = $"\"{heldOut.Documents[found.Text].Id}\" (there \"{document.Id}\"";
                 near.TryAdd(
@@ -97,17 +97,18 @@ public static class HeldOut
         HashSet<string> ids = [.. heldOut.Documents.Select(document => document.Id)], texts = [.. heldOut.Documents.Select(document => document.ContentHash)];
         return document => ids.Contains(document.Id)
             || texts.Contains(DocumentEntry.HashOf(document.Text))
-            || index.Find(WordGrams.Of(document.Text, similar.GramWords)) is not null;
+            || index.Find(Grams(tokenizer.Encode(document.Text), tokenizer, similar)) is not null;
     }
 
     private static NearDuplicateIndex Near(ChunkDatabase heldOut, RetroTokenizer tokenizer, HeldOutOptions options)
     {
         options.Validate();
-        return new([.. heldOut.Documents.Select(document => Grams(heldOut, document, tokenizer, options))], options);
+        return new([.. heldOut.Documents.Select(document => Grams(heldOut.TokensOf(document), tokenizer, options))], options);
     }
 
-    private static ulong[] Grams(ChunkDatabase database, DocumentEntry document, RetroTokenizer tokenizer, HeldOutOptions options)
-        => WordGrams.Of(tokenizer.Decode(database.TokensOf(document)), options.GramWords);
+    // Of what the tokenizer leaves of a text, on both sides: one that takes accents away, or does not know a word, makes another text of it.
+    private static ulong[] Grams(int[] tokens, RetroTokenizer tokenizer, HeldOutOptions options)
+        => WordGrams.Of(tokenizer.Decode(tokens), options.GramWords);
 
     private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, string[] found)
     {
