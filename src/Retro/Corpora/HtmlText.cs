@@ -103,6 +103,7 @@ internal static partial class HtmlText
         StringBuilder text = new(), title = new(), heading = new();
         StringBuilder? named = null;
         string? silent = null;
+        Dictionary<string, int> around = []; // open elements that are shown
         Dictionary<string, int>? within = null; // open elements of a hidden one
         int silentDepth = 0, withinPicture = 0, kept = 0;
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
@@ -142,13 +143,12 @@ internal static partial class HtmlText
                     silent = null;
                 }
 
-                // A hidden element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page.
+                // A hidden element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page. An end of what is open
+                // nowhere ends nothing.
                 if (silent is not null && within is not null && token.Name != silent && !closes
                     && !s_void.Contains(token.Name) && !(IsBlock(silent) && s_openEnded.Contains(token.Name)))
                 {
-                    int open = within.GetValueOrDefault(token.Name) + (begins ? 1 : -1);
-                    within[token.Name] = Math.Max(0, open);
-                    silent = open < 0 ? null : silent;
+                    silent = Count(within) < 0 && around.GetValueOrDefault(token.Name) > 0 ? null : silent;
                 }
 
                 if (silent is not null)
@@ -164,7 +164,20 @@ internal static partial class HtmlText
                 }
                 else
                 {
+                    if (!closes && !s_void.Contains(token.Name))
+                    {
+                        Count(around);
+                    }
+
                     Tag(token.Name, begins, closes);
+                }
+
+                // How many are open of the tag's element; -1 where one ends that is not.
+                int Count(Dictionary<string, int> opened)
+                {
+                    int open = opened.GetValueOrDefault(token.Name) + (begins ? 1 : -1);
+                    opened[token.Name] = Math.Max(0, open);
+                    return open;
                 }
             }
         }
