@@ -73,11 +73,7 @@ public sealed partial class ChunkDatabase
         try
         {
             _ = Refresh();
-            if (OnDisk(writing) is { Leaving: not null } stopped)
-            {
-                DatabaseFolder.Clean(Folder, stopped); // before anything is made under a name that is to go
-            }
-
+            CleanUp(writing);
             return writing;
         }
         catch
@@ -87,10 +83,34 @@ public sealed partial class ChunkDatabase
         }
     }
 
-    /// <summary>Makes sure that there is a folder of this database for files of later stages.</summary>
+    /// <summary>
+    /// Makes sure that shares of later stages can be made in this database's folder, without the right to change it: what a stopped change has left goes first,
+    /// or it would be taken away under the names of the new ones.
+    /// </summary>
     /// <param name="what">What is to be done.</param>
-    /// <exception cref="DatabaseException">Several databases are opened as one.</exception>
-    internal void RequireFolder(string what)
+    /// <exception cref="DatabaseException">Several databases are opened as one, or the database on the disk is no longer the one opened.</exception>
+    internal void RequireShares(string what)
+    {
+        RequireFolder(what);
+        if (Refresh().Leaving is not null && WriterLock.TryTake(_lockFolder!, what) is { } writing)
+        {
+            using (writing)
+            {
+                CleanUp(writing);
+            }
+        }
+    }
+
+    // Before anything is made under a name that is to go.
+    private void CleanUp(WriterLock writing)
+    {
+        if (OnDisk(writing) is { Leaving: not null } stopped)
+        {
+            DatabaseFolder.Clean(Folder, stopped);
+        }
+    }
+
+    private void RequireFolder(string what)
     {
         if (_lockFolder is null)
         {
@@ -140,6 +160,21 @@ public sealed partial class ChunkDatabase
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         return _lockFolder is null ? Manifest : Manifest = Usable(LoadSame());
+    }
+
+    /// <summary>Whether the database on the disk is known to be another than the one opened, or to be gone.</summary>
+    /// <param name="orChanged">Whether one that has documents more or less is another, though it begins with this one.</param>
+    internal bool IsReplaced(bool orChanged = false)
+    {
+        try
+        {
+            DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
+            return !IsSame(onDisk) || (orChanged && onDisk.TokensHash != Manifest.TokensHash);
+        }
+        catch (DatabaseException)
+        {
+            return !File.Exists(Path.Combine(Folder, DatabaseManifest.FileName));
+        }
     }
 
     /// <summary>
@@ -215,10 +250,12 @@ public sealed partial class ChunkDatabase
         return LoadSame();
     }
 
+    private bool IsSame(DatabaseManifest onDisk) => onDisk.Home == Manifest.Home && Seen(onDisk).TokensHash == Manifest.TokensHash;
+
     private DatabaseManifest LoadSame()
     {
         DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
-        return onDisk.Home == Manifest.Home && Seen(onDisk).TokensHash == Manifest.TokensHash
+        return IsSame(onDisk)
             ? onDisk
             : throw new DatabaseException(
                 $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew or changed since and "

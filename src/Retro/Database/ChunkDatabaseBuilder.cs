@@ -534,7 +534,9 @@ public static class ChunkDatabaseBuilder
             ByteCount = work.Blocks.Sum(block => block.Bytes),
             Files = [Describe(tokensPath), Describe(documentsPath)],
         };
-        manifest = (manifest with { Files = [.. manifest.Files, .. StagesToKeep(folder, manifest, before)] }).After(before);
+        manifest = before is not null && KeepsStages(folder, manifest, before)
+            ? (manifest with { Files = [.. manifest.Files, .. before.Stages.Where(file => file.MadeFrom == manifest.TokensHash)] }).After(before)
+            : DatabaseFolder.InPlaceOf(folder, before, manifest);
         manifest.Save(folder);
         progress?.Report(new StageProgress("write manifest", 1, 1));
         return manifest;
@@ -548,30 +550,28 @@ public static class ChunkDatabaseBuilder
     }
 
     // What later stages made depends on the tokens and on which documents are the same as others: where neither changed, it is as good as before.
-    private static IEnumerable<DatabaseFile> StagesToKeep(string folder, DatabaseManifest manifest, DatabaseManifest? before)
+    private static bool KeepsStages(string folder, DatabaseManifest manifest, DatabaseManifest before)
     {
-        if (before is null
-            || before.Home != 0
+        if (before.Home != 0
             || before.TokensHash != manifest.TokensHash
             || before.DocumentCount != manifest.DocumentCount
             || before.ChunkLength != manifest.ChunkLength)
         {
-            return [];
+            return false;
         }
 
         try
         {
             using DocumentTable old = DocumentTable.Open(folder, before);
             using DocumentTable made = DocumentTable.Open(folder, manifest);
-            bool same = old.Zip(made)
+            return old.Zip(made)
                 .All(pair =>
                     (pair.First.Id, pair.First.ContentHash, pair.First.TokenCount) == (pair.Second.Id, pair.Second.ContentHash, pair.Second.TokenCount));
-            return same ? [.. before.Stages.Where(file => file.MadeFrom == manifest.TokensHash)] : [];
         }
         catch (DatabaseException)
         {
             // The documents that are replaced are damaged, perhaps that is why they are.
-            return [];
+            return false;
         }
     }
 }

@@ -231,7 +231,6 @@ public static class ChunkDatabaseUpdate
     /// </summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="carry">Takes over what later stages have made, from the database to the copy that is to take its place.</param>
-    /// <param name="isStage">Whether a name is that of a later stage's file: what was begun of them in the place that is left goes.</param>
     /// <param name="progress">Told of the documents copied.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The database, open; dispose it.</returns>
@@ -239,7 +238,6 @@ public static class ChunkDatabaseUpdate
     internal static ChunkDatabase Compact(
         string folder,
         Action<ChunkDatabase, ChunkDatabase> carry,
-        Func<string, bool> isStage,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -262,8 +260,8 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
-            string[] leaving = [.. before.Leaving ?? [], .. DatabaseFolder.Unlisted(folder, before, isStage)];
-            after = (DatabaseManifest.Load(path) with { Home = number }).After(before with { Leaving = leaving });
+            TokenShares.Remove(folder); // of a build that is to replace the database: they hold its text as it was, and the build's own folder goes below
+            after = DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number });
             after.Save(folder);
         }
 

@@ -5,8 +5,7 @@ namespace Retro.Database;
 /// <summary>What belongs to a database in its folder, and what builds and changes that were stopped, or done, have left beside it.</summary>
 internal static class DatabaseFolder
 {
-    /// <summary>The endings of files that are being written: one that was stopped leaves them, and only who writes the same file takes them away.</summary>
-    private static readonly string[] s_begun = [AtomicFile.TemporarySuffix, ShareName.PartSuffix, ShareName.NoteSuffix];
+    private const string Temporary = AtomicFile.TemporarySuffix;
 
     /// <summary>Whether something lies there that no manifest names.</summary>
     public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
@@ -21,13 +20,11 @@ internal static class DatabaseFolder
     {
         BuildFolder.Delete(folder);
         string[] leaving = [.. (manifest.Leaving ?? []).Where(path => FileIdentity.LinkTo(folder, path) is null).Select(path => Path.Combine(folder, path))];
-        string[] begun = [.. leaving.SelectMany(path => s_begun.Select(ending => path + ending))];
         string[] others = [.. Files(folder, manifest).Select(name => Path.Combine(folder, name)), CopiedManifest(folder, manifest)];
-        foreach (string path in leaving.Concat(begun).Concat(others))
-        {
-            // Where somebody has it open on a system that does not delete such files, the next change tries again.
-            AtomicFile.TryDelete(path);
-        }
+
+        // Where somebody has one open on a system that does not delete such files, the next change tries again.
+        Array.ForEach(leaving, ShareName.Delete);
+        Array.ForEach(others, AtomicFile.TryDelete);
 
         // Those of tokens are of a database that is to be.
         foreach (string path in leaving.Where(path => !DatabaseManifest.IsBaseName(Path.GetFileName(path))))
@@ -47,24 +44,14 @@ internal static class DatabaseFolder
     }
 
     /// <summary>
-    /// Files of later stages beside those of a manifest that it does not list, whole, begun or in shares, by their paths from the database's folder: stages are
-    /// listed when they are done, and until then nothing else tells that they were begun.
+    /// The manifest that takes the place of another one and does without its tokens: it says which files that leaves behind, what was begun of later stages and
+    /// is not listed among them, whole or in shares.
     /// </summary>
     /// <param name="folder">The database's folder.</param>
-    /// <param name="manifest">Its manifest.</param>
-    /// <param name="isStage">Whether a name is that of a stage's file.</param>
-    public static string[] Unlisted(string folder, DatabaseManifest manifest, Func<string, bool> isStage)
-    {
-        string home = manifest.HomeIn("");
-        return
-        [
-            .. Directory.EnumerateFiles(Path.Combine(folder, home))
-                .Select(path => ShareName.WholeOf(Path.GetFileName(path)))
-                .Where(name => isStage(name) && manifest.Find(name) is null)
-                .Distinct(StringComparer.Ordinal)
-                .Select(name => Path.Combine(home, name)),
-        ];
-    }
+    /// <param name="before">The manifest before; null: there is none that can be read.</param>
+    /// <param name="after">The one that takes its place.</param>
+    public static DatabaseManifest InPlaceOf(string folder, DatabaseManifest? before, DatabaseManifest after)
+        => after.After(before is null ? null : before with { Leaving = [.. before.Leaving ?? [], .. Unlisted(folder, before)] });
 
     /// <summary>Refuses to write over a file that has the name of one of a database's from somebody else.</summary>
     /// <param name="folder">The database's folder.</param>
@@ -78,6 +65,13 @@ internal static class DatabaseFolder
             throw new DatabaseException($"'{path}' is no file of a database's, and one would take its place: choose another folder, or move it away.");
         }
     }
+
+    // Beside the manifest: where its files lie elsewhere, what is begun of stages is theirs nowhere, and that place goes as a whole.
+    private static IEnumerable<string> Unlisted(string folder, DatabaseManifest manifest)
+        => Directory.EnumerateFiles(folder)
+            .Select(path => ShareName.WholeOf(Path.GetFileName(path)))
+            .Where(name => StageNames.IsOne(name) && (manifest.Home != 0 || manifest.Find(name) is null))
+            .Distinct(StringComparer.Ordinal);
 
     // The lock goes last: by it the next change knows whose the folder is, where this one is stopped in the middle.
     private static void Delete(string segment)
@@ -107,7 +101,7 @@ internal static class DatabaseFolder
     private static IEnumerable<string> Files(string folder, DatabaseManifest manifest)
         => Directory.EnumerateFiles(folder)
             .Select(path => Path.GetFileName(path))
-            .Where(DatabaseManifest.IsBaseName)
+            .Where(name => DatabaseManifest.IsBaseName(name.EndsWith(Temporary, StringComparison.Ordinal) ? name[..^Temporary.Length] : name))
             .Except(Kept(manifest), StringComparer.Ordinal)
             .Where(name => IsOwn(Path.Combine(folder, name)));
 

@@ -13,6 +13,9 @@ internal static partial class ShareName
 
     private const string LockSuffix = ".lock";
 
+    // What a file's name ends with while it, or the note beside it, is written: who is stopped leaves that, and only who writes it again replaces it.
+    private static readonly string[] s_begun = [AtomicFile.TemporarySuffix, PartSuffix, NoteSuffix, NoteSuffix + AtomicFile.TemporarySuffix];
+
     /// <summary>The path of a share.</summary>
     public static string PathOf(string path, WorkShare share)
         => Path.Combine(
@@ -92,7 +95,11 @@ internal static partial class ShareName
         return held!;
     }
 
-    /// <summary>Removes the shares of a file that is whole; not those that a process is making.</summary>
+    /// <summary>Removes a file and what is begun of it, where that can be done.</summary>
+    /// <param name="path">The file; it need not be there.</param>
+    public static void Delete(string path) => Array.ForEach(["", .. s_begun], ending => AtomicFile.TryDelete(path + ending));
+
+    /// <summary>Removes the shares of a file, finished or begun; not those that a process is making.</summary>
     /// <param name="path">The whole file.</param>
     public static void Remove(string path)
     {
@@ -101,11 +108,9 @@ internal static partial class ShareName
             try
             {
                 using FileStream held = Hold(own);
-                File.Delete(own);
-                File.Delete(own + PartSuffix);
-                File.Delete(own + NoteSuffix);
+                Delete(own);
             }
-            catch (Exception exception) when (exception is DatabaseException or IOException or UnauthorizedAccessException)
+            catch (DatabaseException)
             {
                 // Somebody's, who has it still; nothing depends on it.
             }
@@ -115,6 +120,6 @@ internal static partial class ShareName
     [GeneratedRegex(@"^(\d+)-of-(\d+)\.", RegexOptions.CultureInvariant)]
     private static partial Regex Pattern();
 
-    [GeneratedRegex(@"\.\d+-of-\d+(?=\.)|(\.part(\.txt)?|\.tmp|\.lock)$", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"\.\d+-of-\d+(?=\.)|((\.part(\.txt)?)?(\.tmp)?|\.lock)$", RegexOptions.CultureInvariant)]
     private static partial Regex Beside();
 }

@@ -21,8 +21,9 @@ internal delegate ReadOnlySpan<int> TermsOf(long document);
 internal sealed class Bm25Index : IDisposable
 {
     /// <summary>The name of a database's keyword index in its folder.</summary>
-    public const string FileName = "bm25.bin";
+    public const string FileName = StageNames.Keywords;
 
+    private const string Stage = "make the keyword index";
     private const string K1Detail = "k1";
     private const string BDetail = "b";
 
@@ -127,22 +128,19 @@ internal sealed class Bm25Index : IDisposable
     {
         ArgumentNullException.ThrowIfNull(database);
         options = (options ?? new()).Validate();
-        database.RequireFolder("make the keyword index");
         RequireSize(database);
-        string path = database.PathOf(FileName);
+        Dictionary<string, string> details = DetailsOf(options);
         foreach (WorkShare block in BlocksOf(database, share, options))
         {
-            if (StageFile.IsMade(database, FileName, DetailsOf(options)))
-            {
-                return;
-            }
+            StageFile.MakeShare(database, FileName, block, Stage, () => StageFile.IsMade(database, FileName, details), own => Make(own, block));
+        }
 
-            string own = ShareName.PathOf(path, block);
+        void Make(string own, WorkShare block)
+        {
             byte[] part = PartOf(database, block);
-            using FileStream held = ShareName.Hold(own);
             if (IsWhole(own, part, progress, cancellationToken))
             {
-                continue;
+                return;
             }
 
             (long first, long end) = block.Of(database.ChunkCount);
@@ -155,6 +153,7 @@ internal sealed class Bm25Index : IDisposable
                 options.Threads,
                 progress,
                 cancellationToken);
+            _ = database.Refresh(); // making it has taken a while: nothing is written into the folder of another database, or one that has gone
             image.Save(own);
         }
     }

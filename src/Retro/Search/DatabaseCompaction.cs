@@ -7,8 +7,9 @@ public static class DatabaseCompaction
 {
     /// <summary>
     /// Writes what the database holds beside it, without the bytes of what was removed and with the keys that are there, switches to it when it is whole, and
-    /// deletes what was there before. Indexes are made anew when a source is next built. A process that ends in between leaves the database as it was, or
-    /// compacted; run again, it deletes what that left. A database that was not changed stays as it is.
+    /// deletes what was there before, and what was begun of a build that is to replace it, whose text may be what was removed. Indexes are made anew when a
+    /// source is next built. A process that ends in between leaves the database as it was, or compacted; run again, it deletes what that left. A database that
+    /// was not changed stays as it is.
     /// </summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="progress">Told of the documents copied.</param>
@@ -17,5 +18,5 @@ public static class DatabaseCompaction
     /// <exception cref="DatabaseException">There is none, it is damaged or being changed, or its folder cannot be written.</exception>
     public static ChunkDatabase Compact(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => ChunkDatabaseUpdate.Compact(
-            folder, (from, to) => KeyFile.Copy(from, to, progress, cancellationToken), StageFile.IsOne, progress, cancellationToken);
+            folder, (from, to) => KeyFile.Copy(from, to, progress, cancellationToken), progress, cancellationToken);
 }

@@ -17,7 +17,7 @@ internal static class IndexRecall
     public const string RecallDetail = "recall", ParametersDetail = "searchParameters", RateDetail = "queriesPerSecond";
 
     /// <summary>The file that says what was measured over all segments of a changed database.</summary>
-    public const string FileName = "recall.json";
+    public const string FileName = StageNames.Recall;
 
     /// <summary>The names of these.</summary>
     public static readonly string[] Details = [RecallDetail, ParametersDetail, RateDetail];

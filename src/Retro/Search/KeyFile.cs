@@ -13,7 +13,7 @@ namespace Retro.Search;
 internal sealed unsafe class KeyFile : IDisposable
 {
     /// <summary>The file's name.</summary>
-    public const string FileName = "keys.bin";
+    public const string FileName = StageNames.Keys;
 
     /// <summary>What the manifest calls the identity of the function that made the keys.</summary>
     public const string KeyerDetail = "keyer";
@@ -211,17 +211,13 @@ internal sealed unsafe class KeyFile : IDisposable
         ChunkDatabase database, IChunkKeyer keyer, WorkShare share, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         KeyFileLayout layout = LayoutOf(database, keyer);
-        string path = database.PathOf(FileName);
-        if (!IsMade())
-        {
-            ShareFiles.Make(path, layout.File, share, Stage, KeysOf(database, keyer, null, cancellationToken), progress, cancellationToken);
-            if (IsMade())
-            {
-                ShareFiles.Remove(path, layout.File); // joined meanwhile, without this one
-            }
-        }
-
-        bool IsMade() => StageFile.IsMade(database, FileName, DetailsOf(layout));
+        StageFile.MakeShare(
+            database,
+            FileName,
+            share,
+            "make keys",
+            () => StageFile.IsMade(database, FileName, DetailsOf(layout)),
+            own => ShareFiles.Make(own, layout.File, share, Stage, KeysOf(database, keyer, null, cancellationToken), progress, cancellationToken));
     }
 
     /// <summary>Takes over the keys of a database that has the same chunks, where all of it has keys of one function and none is damaged.</summary>

@@ -12,10 +12,10 @@ namespace Retro.Search;
 internal sealed class KeyedChunks
 {
     /// <summary>The file's name.</summary>
-    public const string FileName = "unkeyed.bin";
+    public const string FileName = StageNames.Unkeyed;
 
     /// <summary>Its name beside the index of all segments of a changed database.</summary>
-    public const string AllFileName = "unkeyed-all.bin";
+    public const string AllFileName = StageNames.AllUnkeyed;
 
     /// <summary>Every chunk has a key.</summary>
     public static readonly KeyedChunks All = new([]);

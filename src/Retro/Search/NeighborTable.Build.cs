@@ -11,7 +11,6 @@ public sealed unsafe partial class NeighborTable
     internal const int BlockRows = 1024;
 
     private const string Stage = "find neighbors";
-    private const int NameDigits = 12;
 
     /// <summary>
     /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,
@@ -94,22 +93,14 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        queries.RequireFolder(Stage);
-        if (IsMade(queries, source, count, excludeOwnDocument))
-        {
-            return;
-        }
+        StageFile.MakeShare(
+            queries, FileName(source, count, excludeOwnDocument), share, Stage, () => IsMade(queries, source, count, excludeOwnDocument), Make);
 
-        string path = queries.PathOf(FileName(source, count, excludeOwnDocument));
-        RowBlocks blocks = BlocksOf(HeaderOf(queries, source, count, excludeOwnDocument), queries, count);
-        using (NeighborRows rows = new(queries, source, count, excludeOwnDocument, progress, cancellationToken))
+        void Make(string own)
         {
-            ShareFiles.Make(path, blocks, share, Stage, rows.Find, progress, cancellationToken);
-        }
-
-        if (IsMade(queries, source, count, excludeOwnDocument))
-        {
-            ShareFiles.Remove(path, blocks); // joined meanwhile, without this one
+            RowBlocks blocks = BlocksOf(HeaderOf(queries, source, count, excludeOwnDocument), queries, count);
+            using NeighborRows rows = new(queries, source, count, excludeOwnDocument, progress, cancellationToken);
+            ShareFiles.Make(own, blocks, share, Stage, rows.Find, progress, cancellationToken);
         }
     }
 
@@ -204,17 +195,9 @@ public sealed unsafe partial class NeighborTable
     private static byte[] HeaderOf(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
         => NeighborTableHeader.Of(queries, source, count, excludeOwnDocument).ToBytes();
 
-    /// <summary>The table's file name: two sources of one kind, or one with other settings, have different ones.</summary>
     private static string FileName(INeighborSource source, int count, bool excludeOwnDocument)
-    {
-        string identity = NeighborQueries.Identity(source.Identity, source.Database?.Manifest.TokensHash, count, excludeOwnDocument);
-        return $"neighbors-{source.Name}-{identity[..NameDigits]}.bin";
-    }
-
-    /// <summary>Whether a name is that of a table's file.</summary>
-    internal static bool IsFileName(string name)
-        => name.StartsWith("neighbors-", StringComparison.Ordinal) && name.EndsWith(".bin", StringComparison.Ordinal)
-            && name[..^".bin".Length].Split('-')[^1] is { Length: NameDigits } digits && digits.All(char.IsAsciiHexDigitLower);
+        => StageNames.OfTable(
+            source.Name, NeighborQueries.Identity(source.Identity, source.Database?.Manifest.TokensHash, count, excludeOwnDocument));
 
     private static Dictionary<string, string> Details(INeighborSource source, int count, bool excludeOwnDocument) => new()
     {

@@ -27,17 +27,17 @@ internal sealed class ShareFiles : IDisposable
 
     private static ReadOnlySpan<byte> Magic => "RETROSHR"u8;
 
-    /// <summary>Makes a share where it is not there and whole.</summary>
-    /// <param name="path">The whole file.</param>
-    /// <param name="whole">What it consists of.</param>
+    /// <summary>Makes a share where it is not there and whole; for who has the right to write it.</summary>
+    /// <param name="own">The share's file.</param>
+    /// <param name="whole">What the whole file consists of.</param>
     /// <param name="share">The share.</param>
     /// <param name="stage">What the rows are made for, in reports.</param>
     /// <param name="make">Makes the rows of a block of the whole file.</param>
     /// <param name="progress">Told the rows of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
-    /// <exception cref="DatabaseException">Another process makes the same share, or it cannot be written.</exception>
+    /// <exception cref="DatabaseException">It cannot be written.</exception>
     public static void Make(
-        string path,
+        string own,
         RowBlocks whole,
         WorkShare share,
         string stage,
@@ -51,9 +51,7 @@ internal sealed class ShareFiles : IDisposable
             return; // there are fewer blocks than shares
         }
 
-        string own = ShareName.PathOf(path, share);
         RowBlocks part = PartOf(whole, share);
-        using FileStream held = ShareName.Hold(own);
         if (!IsWhole(own, part))
         {
             part.Write(own, NoteOf(part), stage, (row, rows) => make(first * whole.BlockRows + row, rows), progress, cancellationToken);

@@ -8,14 +8,6 @@ namespace Retro.Search;
 /// </summary>
 internal static class StageFile
 {
-    private static readonly string[] s_names =
-    [
-        KeyFile.FileName, VectorIndexFile.FileName, VectorIndexFile.AllFileName, KeyedChunks.FileName, KeyedChunks.AllFileName, Bm25Index.FileName,
-    ];
-
-    /// <summary>Whether a name is that of a stage's file.</summary>
-    public static bool IsOne(string name) => s_names.Contains(name) || NeighborTable.IsFileName(name);
-
     /// <summary>Whether the manifest lists a file that was made in this way and that is still there.</summary>
     /// <param name="database">The database.</param>
     /// <param name="name">The file.</param>
@@ -28,6 +20,46 @@ internal static class StageFile
             && file.Exists && file.Length == entry.Bytes
             && entry.Details.Keys.Except(measured).Count() == details.Count
             && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value);
+    }
+
+    /// <summary>
+    /// Makes a share of a stage's file, which takes no right to write the database. Where somebody makes the whole file meanwhile, or the database is built
+    /// anew or changed, nobody waits for the share any more, and it goes.
+    /// </summary>
+    /// <param name="database">The database.</param>
+    /// <param name="name">The whole file.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="what">What is to be done, in messages.</param>
+    /// <param name="isMade">Whether the whole file is there.</param>
+    /// <param name="make">Makes the share at a path, where it is not there and whole.</param>
+    /// <exception cref="DatabaseException">Another process makes the same share, the database on the disk is another by now, or the share cannot be
+    /// written.</exception>
+    public static void MakeShare(ChunkDatabase database, string name, WorkShare share, string what, Func<bool> isMade, Action<string> make)
+    {
+        database.RequireShares(what);
+        if (isMade())
+        {
+            return;
+        }
+
+        string own = ShareName.PathOf(database.PathOf(name), share);
+        using FileStream held = ShareName.Hold(own);
+        try
+        {
+            make(own);
+        }
+        finally
+        {
+            if (database.IsReplaced())
+            {
+                ShareName.Delete(own);
+            }
+        }
+
+        if (isMade())
+        {
+            ShareName.Delete(own);
+        }
     }
 
     /// <summary>The path of a file, and what the manifest says of it.</summary>

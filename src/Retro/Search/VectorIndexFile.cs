@@ -11,10 +11,10 @@ namespace Retro.Search;
 internal static class VectorIndexFile
 {
     /// <summary>The file's name.</summary>
-    public const string FileName = "index.faiss";
+    public const string FileName = StageNames.Index;
 
     /// <summary>Its name where it is that of all segments.</summary>
-    public const string AllFileName = "index-all.faiss";
+    public const string AllFileName = StageNames.AllIndex;
 
     private const int AddBlock = 16_384;
     private const string FactoryDetail = "factory";

@@ -421,8 +421,12 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             database.Register("keys.bin");
         }
 
+        // So is what is begun of them: of words, of the same chunks on other machines.
+        string[] begun = ["bm25.1-of-2.bin", "bm25.2-of-2.bin.tmp", "index.faiss.tmp", "keys.1-of-2.bin.part"];
+        Array.ForEach(begun, name => File.WriteAllText(Path.Combine(folder, name), "begun"));
         List<Document> titled = [.. _documents.Select(document => document with { Title = "Another title" })];
         Build("db", titled, s_options with { StartOver = true });
+        Assert.All(begun, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
         using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
         {
             Assert.Equal("Another title", database.Documents[0].Title);
@@ -433,6 +437,8 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Build("db", titled.Select(document => document with { Id = document.Id + "'" }), s_options with { StartOver = true });
         Assert.Null(DatabaseManifest.Load(folder).Find("keys.bin"));
         Assert.False(File.Exists(Path.Combine(folder, "keys.bin")));
+        Assert.DoesNotContain(begun, name => File.Exists(Path.Combine(folder, name)));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
     }
 
     [Fact]

@@ -254,10 +254,10 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         string[] begun =
         [
             "keys.bin.part", "keys.bin.part.txt", "keys.1-of-2.bin", "keys.2-of-2.bin.part", "keys.2-of-2.bin.part.txt", "keys.2-of-2.bin.lock",
-            "bm25.1-of-2.bin", "index.faiss", "index-all.faiss.tmp", "unkeyed.bin", "neighbors-dense-0123456789ab.bin.part",
-            "neighbors-dense-0123456789ab.bin.part.txt",
+            "bm25.1-of-2.bin", "bm25.2-of-2.bin.tmp", "index.faiss", "index-all.faiss.tmp", "unkeyed.bin", "recall.json",
+            "neighbors-dense-0123456789ab.bin.part", "neighbors-dense-0123456789ab.bin.part.txt.tmp", "tokens.1-of-2.bin", "tokens.2-of-2.bin.part",
         ];
-        string[] others = ["notes.part", "keys.txt", "neighbors-of-mine.bin", "tokens.1-of-2.bin", "keys.1-of-3.bin"];
+        string[] others = ["notes.part", "keys.txt", "neighbors-of-mine.bin", "keys.1-of-3.bin", "tokens.1-of-3.bin"];
         _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
         Array.ForEach([.. begun, .. others], name => File.WriteAllText(Path.Combine(folder, name), "some"));
         ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
@@ -265,6 +265,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
         // A share that another machine is making is that machine's.
         using (ShareName.Hold(Path.Combine(folder, "keys.1-of-3.bin")))
+        using (ShareName.Hold(Path.Combine(folder, "tokens.1-of-3.bin")))
         {
             DatabaseCompaction.Compact(folder).Dispose();
         }
@@ -272,6 +273,21 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.DoesNotContain(begun, name => File.Exists(Path.Combine(folder, name)));
         Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
         Assert.Null(DatabaseManifest.Load(folder).Leaving);
+    }
+
+    /// <summary>Of a rebuild that was stopped and given up, whose number no later one has.</summary>
+    [Fact]
+    public void Documents_that_were_begun_to_be_written_go_with_the_next_change()
+    {
+        string folder = _databases.Folder();
+        string[] begun = ["documents-1.bin.tmp", "removed-7.bin.tmp"], others = ["documents-2.bin.tmp", "documents-of-mine.bin.tmp"];
+        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        File.Copy(Path.Combine(folder, "documents.bin"), Path.Combine(folder, begun[0]));
+        File.WriteAllBytes(Path.Combine(folder, begun[1]), RemovedDocuments.Magic.ToArray());
+        Array.ForEach(others, name => File.WriteAllText(Path.Combine(folder, name), "some of somebody else's"));
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
+        Assert.DoesNotContain(begun, name => File.Exists(Path.Combine(folder, name)));
+        Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
     }
 
     /// <summary>What cannot be seen is taken away by many tokenizers.</summary>

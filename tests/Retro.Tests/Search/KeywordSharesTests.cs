@@ -180,6 +180,30 @@ public sealed class KeywordSharesTests : IDisposable
         Assert.Equal(TestDatabases.Contents(folders[0]), TestDatabases.Contents(folders[1]));
     }
 
+    /// <summary>The words of what was removed would stay there, where nobody looks for them again.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_share_of_what_is_gone_when_it_is_made_is_not_left_behind(bool compacts)
+    {
+        string folder = _databases.Folder(), segment = Path.Combine(folder, "segments", "1");
+        Build("db").Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", new string('n', 200), "")], [], TestDatabases.Bytes).Dispose();
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        bool gone = false;
+        Assert.Throws<DatabaseException>(() => KeywordNeighborSource.BuildShare(database, new(1, 2), progress: new Reports<StageProgress>(_ =>
+        {
+            if (!gone && (compacts || Files(database).Count > 0)) // the share of the first segment is there, and that of the second is being made
+            {
+                gone = true;
+                (compacts ? DatabaseCompaction.Compact(folder) : ChunkDatabaseUpdate.Apply(folder, [], ["new"], TestDatabases.Bytes)).Dispose();
+            }
+        })));
+        Assert.True(gone);
+        Assert.Equal(compacts ? [] : ["bm25.1-of-2.bin"], Files(database));
+        Assert.False(Directory.Exists(segment));
+    }
+
     private static List<string> Files(ChunkDatabase database)
         => [.. Directory.GetFiles(database.Folder, "bm25*.bin").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
 

@@ -204,6 +204,47 @@ public sealed class ShareFilesTests : IDisposable
         Assert.Equal(["keys.bin"], Directory.GetFiles(database.Folder, "keys*").Select(Path.GetFileName));
     }
 
+    /// <summary>Stopped between the new manifest and the removal of what it does without: that is done before a share has a name of what goes.</summary>
+    [Fact]
+    public void Shares_outlive_what_a_stopped_change_has_left()
+    {
+        using ChunkDatabase database = Build("db");
+        File.WriteAllText(Path.Combine(database.Folder, "keys.bin"), "of the database before");
+        (DatabaseManifest.Load(database.Folder) with { Leaving = ["keys.bin"] }).Save(database.Folder);
+        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(1, 2));
+        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(2, 2));
+        DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(_ => Assert.Fail("A key is made again.")), s_exact).Dispose();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_share_of_a_database_that_is_another_by_now_is_not_left_behind(bool stops)
+    {
+        using ChunkDatabase database = Build("db");
+        using CancellationTokenSource stop = new();
+        bool again = false;
+        Exception? fault = Record.Exception(() => DenseNeighborSource.MakeKeys(
+            database,
+            SearchDatabase.AnyKeyer(_ =>
+            {
+                if (!again)
+                {
+                    again = true;
+                    ChunkDatabaseOptions options = new() { ChunkLength = 4, StartOver = true };
+                    ChunkDatabaseBuilder.Build(database.Folder, s_documents[5..], TestDatabases.Bytes, options).Dispose();
+                }
+                else if (stops)
+                {
+                    stop.Cancel();
+                }
+            }),
+            new(1, 1),
+            cancellationToken: stop.Token));
+        Assert.True(stops ? fault is OperationCanceledException : fault is DatabaseException, $"{fault}");
+        Assert.Empty(Directory.GetFiles(database.Folder, "keys*"));
+    }
+
     [Fact]
     public async Task Two_processes_at_once_one_of_which_is_killed_and_runs_again_give_the_same_bytes()
     {
