@@ -74,7 +74,9 @@ internal sealed class Bm25Index : IDisposable
             }
             catch (DatabaseException)
             {
-                // It is damaged: building replaces it, which is what the message would ask for.
+                // It is damaged: building replaces it, which is what the message would ask for, and nobody is to take it for made meanwhile.
+                using WriterLock writing = database.Write(Stage);
+                database.Forget(writing, FileName);
             }
         }
 
@@ -87,7 +89,18 @@ internal sealed class Bm25Index : IDisposable
             BuildShare(database, all, options, progress, cancellationToken);
         }
 
-        using (WriterLock writing = database.Write("make the keyword index"))
+        using (WriterLock writing = database.Write(Stage))
+        {
+            if (!StageFile.IsMade(database, FileName, details)) // by another, until there was the right to write
+            {
+                Make(writing);
+            }
+        }
+
+        ShareName.Remove(path);
+        return Open(database, options with { Verify = false }, progress, cancellationToken);
+
+        void Make(WriterLock writing)
         {
             WorkShare[] shares = [.. ShareName.Finished(path)];
             using StagedFiles file = new(Path.GetDirectoryName(path)!, (message, fault) => new DatabaseException(message, fault));
@@ -106,9 +119,6 @@ internal sealed class Bm25Index : IDisposable
             file.Commit();
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
-
-        ShareName.Remove(path);
-        return Open(database, options with { Verify = false }, progress, cancellationToken);
     }
 
     /// <summary>Indexes a share of a database's chunks, in files beside the keyword index, where it is not there with these constants.</summary>

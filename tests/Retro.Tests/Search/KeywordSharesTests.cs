@@ -204,6 +204,26 @@ public sealed class KeywordSharesTests : IDisposable
         Assert.False(Directory.Exists(segment));
     }
 
+    [Fact]
+    public void An_index_that_another_has_made_meanwhile_is_not_made_again()
+    {
+        using ChunkDatabase database = Build("db"), other = ChunkDatabase.Open(database.Folder);
+        KeywordNeighborSource.BuildShare(other, new(5, 7));
+        string path = Path.Combine(database.Folder, "bm25.bin"), share = Path.Combine(database.Folder, "bm25.5-of-7.bin");
+        File.Move(share, Path.Combine(database.Folder, "bm25.4-of-7.bin")); // of other chunks: it is removed, which is told
+        DateTime made = default;
+        KeywordNeighborSource.Build(database, progress: new Reports<StageProgress>(report =>
+        {
+            if (report.Message is not null && made == default)
+            {
+                KeywordNeighborSource.Build(other).Dispose();
+                made = File.GetLastWriteTimeUtc(path);
+            }
+        })).Dispose();
+        Assert.NotEqual(default, made);
+        Assert.Equal(made, File.GetLastWriteTimeUtc(path));
+    }
+
     private static List<string> Files(ChunkDatabase database)
         => [.. Directory.GetFiles(database.Folder, "bm25*.bin").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
 
