@@ -207,11 +207,11 @@ public static class ChunkDatabaseUpdate
                 }
             }
 
-            // Tables of neighbors of a changed database are of no use to the next.
+            // Keys and indexes of the first segment are of use still; no table is, of a changed database or of the first segment alone.
             string own = (before with { Changes = null }).TokensHash;
             DatabaseManifest after = (before with
             {
-                Files = [.. before.Files.Where(file => file.MadeFrom is null || file.MadeFrom == own)],
+                Files = [.. before.Files.Where(file => file.MadeFrom is null || (file.MadeFrom == own && !StageNames.IsTable(file.Name)))],
                 Changes = new()
                 {
                     Number = number,
