@@ -58,13 +58,13 @@ public static class ChunkDatabaseUpdate
         {
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
 
-            // The ids that the change names are kept, not all that there are.
-            HashSet<string> asked = new(StringComparer.Ordinal), skipped = new(StringComparer.Ordinal);
+            // The ids that the change names are kept, not all that there are, and as hashes, which keep millions of documents small.
+            HashSet<UInt128> asked = [], skipped = [];
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 BlockReader.RequireText(document);
-                if (!asked.Add(document.Id))
+                if (!asked.Add(TextHash.Of(document.Id)))
                 {
                     throw new DatabaseException(
                         $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
@@ -72,11 +72,11 @@ public static class ChunkDatabaseUpdate
             }
 
             string[] removed = [.. remove];
-            asked.UnionWith(removed);
-            Dictionary<string, int> numbers = new(StringComparer.Ordinal);
+            asked.UnionWith(removed.Select(id => TextHash.Of(id)));
+            Dictionary<UInt128, int> numbers = [];
             for (int number = 0; number < database.Documents.Count; number++)
             {
-                if (database.Documents[number].Id is var id && asked.Contains(id))
+                if (TextHash.Of(database.Documents[number].Id) is var id && asked.Contains(id))
                 {
                     numbers.Add(id, number);
                 }
@@ -85,7 +85,7 @@ public static class ChunkDatabaseUpdate
             SortedSet<int> gone = [];
             foreach (string id in removed)
             {
-                gone.Add(numbers.TryGetValue(id, out int number)
+                gone.Add(numbers.TryGetValue(TextHash.Of(id), out int number)
                     ? number
                     : throw new DatabaseException($"The database in '{folder}' has no document with the id '{id}' to remove; name one that it has."));
             }
@@ -96,10 +96,11 @@ public static class ChunkDatabaseUpdate
                 cancellationToken.ThrowIfCancellationRequested();
                 seen++;
                 progress?.Report(new StageProgress("compare documents", seen, 0));
-                bool isThere = numbers.TryGetValue(document.Id, out int number), isEmpty = document.Text.Length == 0;
+                UInt128 id = TextHash.Of(document.Id);
+                bool isThere = numbers.TryGetValue(id, out int number), isEmpty = document.Text.Length == 0;
                 if (isThere && !isEmpty && !gone.Contains(number) && IsSame(document, database.Documents[number]))
                 {
-                    skipped.Add(document.Id);
+                    skipped.Add(id);
                     continue;
                 }
 
@@ -111,7 +112,7 @@ public static class ChunkDatabaseUpdate
                 if (isEmpty)
                 {
                     empty++;
-                    skipped.Add(document.Id);
+                    skipped.Add(id);
                 }
                 else
                 {
@@ -149,9 +150,9 @@ public static class ChunkDatabaseUpdate
             IEnumerable<Document> Added()
             {
                 long left = added;
-                foreach (Document document in add.Where(document => !skipped.Contains(document.Id)))
+                foreach (Document document in add.Where(document => !skipped.Contains(TextHash.Of(document.Id))))
                 {
-                    left -= asked.Contains(document.Id) ? 1 : throw Changed($"'{document.Id}' from {document.Location} has come");
+                    left -= asked.Contains(TextHash.Of(document.Id)) ? 1 : throw Changed($"'{document.Id}' from {document.Location} has come");
                     yield return document;
                 }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -24,6 +25,9 @@ public sealed record DocumentEntry(
     long ByteCount,
     string ContentHash)
 {
+    /// <summary>Half of the <see cref="ContentHash"/>: as much of it as tells texts apart, and small.</summary>
+    internal UInt128 ContentNumber => MemoryMarshal.Read<UInt128>(Convert.FromHexString(ContentHash));
+
     /// <summary>The <see cref="ContentHash"/> of a text.</summary>
     internal static string HashOf(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 }

@@ -17,7 +17,7 @@ internal sealed class EarlierTokens : IDisposable
         _documents = new(database.Documents.Count);
         for (int number = 0; number < database.Documents.Count; number++)
         {
-            _documents.TryAdd(Key(Convert.FromHexString(database.Documents[number].ContentHash)), number);
+            _documents.TryAdd(database.Documents[number].ContentNumber, number);
         }
     }
 
@@ -56,7 +56,7 @@ internal sealed class EarlierTokens : IDisposable
     /// <summary>The ids of a text, without those that bound a document; null where it is not there.</summary>
     public int[]? Find(ReadOnlySpan<byte> contentHash)
     {
-        if (!_documents.TryGetValue(Key(contentHash), out int number))
+        if (!_documents.TryGetValue(MemoryMarshal.Read<UInt128>(contentHash), out int number))
         {
             return null;
         }
@@ -65,6 +65,4 @@ internal sealed class EarlierTokens : IDisposable
     }
 
     public void Dispose() => _database.Dispose();
-
-    private static UInt128 Key(ReadOnlySpan<byte> hash) => MemoryMarshal.Read<UInt128>(hash);
 }

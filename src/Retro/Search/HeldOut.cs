@@ -8,7 +8,8 @@ namespace Retro.Search;
 /// <summary>Makes sure that what is measured was not seen.</summary>
 public static class HeldOut
 {
-    private const int NamesShown = 5;
+    private const int NamesShown = 5, ReportEvery = 1 << 12;
+    private const string Stage = "compare documents";
 
     /// <summary>
     /// Refuses held-out documents that are, by id or by text, in the database that is retrieved from. Every measurement with a database begins with this.
@@ -23,13 +24,31 @@ public static class HeldOut
     {
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(retrieval);
-        SameDocuments same = new(heldOut, retrieval, progress, cancellationToken);
-        (DocumentEntry Entry, int There)[] both =
-        [
-            .. heldOut.Documents.SelectMany((entry, document) => same.Of(document).Take(1).Select(there => (entry, there))),
-        ];
-        string[] names = [.. both.Select(pair => $"\"{pair.Entry.Id}\" (there \"{retrieval.Documents[pair.There].Id}\")")];
-        Refuse(heldOut, retrieval, "by their id or their text", names);
+
+        // Those that are held out are few, and the others are only passed over.
+        ILookup<string, int> byId = Numbers(entry => entry.Id), byText = Numbers(entry => entry.ContentHash);
+        SortedDictionary<int, string> both = [];
+        int count = retrieval.Documents.Count;
+        for (int i = 0; i < count; i++)
+        {
+            if (i % ReportEvery == 0)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new(Stage, i, count));
+            }
+
+            DocumentEntry there = retrieval.Documents[i];
+            foreach (int document in byId[there.Id].Concat(byText[there.ContentHash]))
+            {
+                both.TryAdd(document, $"\"{heldOut.Documents[document].Id}\" (there \"{there.Id}\")");
+            }
+        }
+
+        progress?.Report(new(Stage, count, count));
+        Refuse(heldOut, retrieval, "by their id or their text", [.. both.Values]);
+
+        ILookup<string, int> Numbers(Func<DocumentEntry, string> key)
+            => Enumerable.Range(0, heldOut.Documents.Count).ToLookup(document => key(heldOut.Documents[document]), StringComparer.Ordinal);
     }
 
     /// <summary>

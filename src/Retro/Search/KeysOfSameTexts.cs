@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Retro.Database;
 using Retro.Embedders;
 
@@ -54,7 +53,7 @@ internal sealed class KeysOfSameTexts : IDisposable
         }
 
         DocumentEntry document = _segment.Documents[_segment.DocumentOf(chunk)];
-        if (!_known.TryGetValue(TextOf(document), out (KeyFile Keys, long FirstChunk, int TokenCount) there) || there.TokenCount != document.TokenCount)
+        if (!_known.TryGetValue(document.ContentNumber, out (KeyFile Keys, long FirstChunk, int TokenCount) there) || there.TokenCount != document.TokenCount)
         {
             return false;
         }
@@ -98,18 +97,16 @@ internal sealed class KeysOfSameTexts : IDisposable
     {
         HashSet<UInt128>? wanted = others.Sum(other => (long)other.Documents.Count) is var there && there <= _segment.Documents.Count
             ? null
-            : [.. _segment.Documents.Select(TextOf)];
+            : [.. _segment.Documents.Select(document => document.ContentNumber)];
         for (int i = 0; i < others.Count; i++)
         {
             foreach (DocumentEntry document in others[i].Documents)
             {
-                if (TextOf(document) is var text && wanted?.Contains(text) != false)
+                if (document.ContentNumber is var text && wanted?.Contains(text) != false)
                 {
                     _known.TryAdd(text, (_files[i], document.FirstChunk, document.TokenCount));
                 }
             }
         }
     }
-
-    private static UInt128 TextOf(DocumentEntry document) => MemoryMarshal.Read<UInt128>(Convert.FromHexString(document.ContentHash));
 }

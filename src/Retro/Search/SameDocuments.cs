@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -12,7 +13,9 @@ internal sealed class SameDocuments
 
     private readonly int[] _queryGroups;
     private readonly int[] _retrievalGroups;
-    private readonly ILookup<int, int> _retrievalDocuments;
+
+    // The documents of the retrieval database, each behind the number of its group, ascending.
+    private readonly long[] _retrievalDocuments;
 
     /// <param name="queries">The database whose chunks are asked for.</param>
     /// <param name="retrieval">The database of the neighbors; may be the same.</param>
@@ -24,7 +27,7 @@ internal sealed class SameDocuments
         bool one = ReferenceEquals(queries, retrieval);
         int count = queries.Documents.Count + (one ? 0 : retrieval.Documents.Count), next = 0;
         int[] parents = [.. Enumerable.Range(0, count)];
-        Dictionary<string, int> byId = new(StringComparer.Ordinal), byText = new(StringComparer.Ordinal);
+        Dictionary<UInt128, int> byId = [], byText = []; // of hashes, which are small
         foreach (DocumentEntry entry in queries.Documents.Concat(one ? [] : retrieval.Documents))
         {
             if (next % ReportEvery == 0)
@@ -33,17 +36,18 @@ internal sealed class SameDocuments
                 progress?.Report(new("compare documents", next, count));
             }
 
-            Join(byId, entry.Id, next);
-            Join(byText, entry.ContentHash, next++);
+            Join(byId, TextHash.Of(entry.Id), next);
+            Join(byText, entry.ContentNumber, next++);
         }
 
         progress?.Report(new("compare documents", count, count));
         int[] groups = [.. parents.Select((_, document) => Root(document))];
         _queryGroups = groups[..queries.Documents.Count];
         _retrievalGroups = one ? _queryGroups : groups[queries.Documents.Count..];
-        _retrievalDocuments = Enumerable.Range(0, _retrievalGroups.Length).ToLookup(document => _retrievalGroups[document]);
+        _retrievalDocuments = [.. _retrievalGroups.Select((group, document) => Numbered(group, document))];
+        Array.Sort(_retrievalDocuments);
 
-        void Join(Dictionary<string, int> known, string key, int document)
+        void Join(Dictionary<UInt128, int> known, UInt128 key, int document)
         {
             if (!known.TryAdd(key, document))
             {
@@ -65,7 +69,15 @@ internal sealed class SameDocuments
 
     /// <summary>The documents of the retrieval database that are the same as one of the other, in order.</summary>
     /// <param name="document">Number of a document of the database whose chunks are asked for.</param>
-    public IEnumerable<int> Of(int document) => _retrievalDocuments[_queryGroups[document]];
+    public IEnumerable<int> Of(int document)
+    {
+        long group = _queryGroups[document];
+        int first = Array.BinarySearch(_retrievalDocuments, Numbered(group, 0));
+        for (int i = first < 0 ? ~first : first; i < _retrievalDocuments.Length && _retrievalDocuments[i] >> 32 == group; i++)
+        {
+            yield return (int)_retrievalDocuments[i];
+        }
+    }
 
     /// <summary>What documents are the same by: equal for those that are.</summary>
     /// <param name="document">Number of a document of the database whose chunks are asked for.</param>
@@ -104,4 +116,6 @@ internal sealed class SameDocuments
         kept[count..].Fill(-1);
         return count;
     }
+
+    private static long Numbered(long group, int document) => (group << 32) + document;
 }
