@@ -70,8 +70,7 @@ internal static class VectorIndexFile
                 {
                     if (there != parameters && measured && CanBeSet(database, options.Parameters))
                     {
-                        MeasureAnew(database, keys, plan.Factory, wanted, parameters, options, progress, cancellationToken);
-                        there = parameters;
+                        return MeasureAnew(database, keys, plan.Factory, wanted, parameters, options, progress, cancellationToken);
                     }
 
                     if (there == parameters)
@@ -205,8 +204,10 @@ internal static class VectorIndexFile
             => [.. text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries).Select(parameter => parameter.Split('=')[0])];
     }
 
-    /// <summary>Looks as far into an index that is there as another recall takes, or is said, which is no reason to train and fill it anew.</summary>
-    private static void MeasureAnew(
+    /// <summary>
+    /// Opens an index that is there and looks as far into it as another recall takes, or is said, which is no reason to train and fill it anew.
+    /// </summary>
+    private static VectorIndex MeasureAnew(
         ChunkDatabase database,
         ChunkKeys keys,
         string factory,
@@ -217,16 +218,25 @@ internal static class VectorIndexFile
         CancellationToken cancellationToken)
     {
         using WriterLock writing = database.Write("measure the vector index");
-        using VectorIndex index = Open(database, options, progress, cancellationToken);
-        DatabaseFile entry = database.Manifest.Find(NameOf(database))!;
-        Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = parameters };
-        foreach ((string name, string value) in IndexRecall.Measure(
-            database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], factory, wanted, progress, cancellationToken))
+        VectorIndex index = Open(database, options, progress, cancellationToken);
+        try
         {
-            details[name] = value;
-        }
+            DatabaseFile entry = database.Manifest.Find(NameOf(database))!;
+            Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = parameters };
+            foreach ((string name, string value) in IndexRecall.Measure(
+                database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], factory, wanted, progress, cancellationToken))
+            {
+                details[name] = value;
+            }
 
-        database.Enter(writing, NameOf(database), details, entry.Sha256);
+            database.Enter(writing, NameOf(database), details, entry.Sha256);
+            return index;
+        }
+        catch
+        {
+            index.Dispose();
+            throw;
+        }
     }
 
     /// <summary>How far the index looks: what was measured to be enough, or what was said.</summary>

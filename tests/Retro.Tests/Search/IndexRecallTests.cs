@@ -128,6 +128,8 @@ public class IndexRecallTests
             using DenseNeighborSource said = DenseNeighborSource.Build(data.Database, data.Keyer(), options with { Parameters = parameters });
             Assert.Equal((first.Sha256, parameters, parameters), (Entry().Sha256, Entry().Details["parameters"], Entry().Details["searchParameters"]));
             Assert.Equal(parameters == "nprobe=1", Recall(Entry()) < Recall(first));
+            using DenseNeighborSource opened = DenseNeighborSource.Open(data.Database, data.Keyer());
+            Assert.Equal(opened.Identity, said.Identity);
         }
 
         DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
