@@ -24,6 +24,12 @@ internal sealed class DenseIndex : IDisposable
     /// </summary>
     private const int CandidatesOfBytes = 8, CandidatesOfProducts = 32;
 
+    /// <summary>
+    /// The part of a graph's keys, as 1 of so many, beyond which it is less work to compare with all: each step along it compares with all links of a key,
+    /// which lie anywhere.
+    /// </summary>
+    private const int MostOfGraph = 16;
+
     private readonly VectorIndex _index;
     private readonly KeyedChunks _keyed;
 
@@ -188,9 +194,9 @@ internal sealed class DenseIndex : IDisposable
                             visible[q],
                             chunks.Slice(q * count, count),
                             scores.Slice(q * count, count));
-                        if (!met && ended && probed >= lists && _keys is not null)
+                        if (!met && _keys is not null && ((ended && probed >= lists) || (lists == 0 && !_exact && width >= total / MostOfGraph)))
                         {
-                            // A graph does not lead to every key, however far it is followed: all that may come are compared.
+                            // A graph does not lead to every key, however far it is followed, and soon that is more work: all that may come are compared.
                             CompareAll(
                                 _keys,
                                 vectors.AsSpan(q * dimensions, dimensions),
