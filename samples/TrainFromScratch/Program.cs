@@ -47,7 +47,7 @@ try
         CheckpointFolder = Folder("model"),
     };
     using Trainer trainer = new(model, options);
-    trainer.Run(windows, new Progress<TrainingProgress>(step => Console.Error.Write($"\rstep {step.Step} of {total}, loss {step.Loss:0.00} ")));
+    trainer.Run(windows, new SynchronousProgress<TrainingProgress>(step => Console.Error.Write($"\rstep {step.Step} of {total}, loss {step.Loss:0.00} ")));
     Console.Error.WriteLine();
 
     // Random neighbors tell whether the model reads: if they helped as much as those that were found, it would not.

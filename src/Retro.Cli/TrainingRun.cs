@@ -319,7 +319,7 @@ internal sealed class TrainingRun
         {
             try
             {
-                reports = Stages.Train(name, time, progress => trainer.Run(data, new Told<TrainingProgress>(step =>
+                reports = Stages.Train(name, time, progress => trainer.Run(data, new SynchronousProgress<TrainingProgress>(step =>
                 {
                     progress.Report(step);
                     lines.Report(step);
@@ -399,7 +399,7 @@ internal sealed class TrainingRun
         Stopwatch clock = Stopwatch.StartNew();
         using CopyReader reader = Stages.Run("train copying", progress =>
         {
-            Told<StageProgress> told = new(step =>
+            SynchronousProgress<StageProgress> told = new(step =>
             {
                 if (step.Loss is not null)
                 {

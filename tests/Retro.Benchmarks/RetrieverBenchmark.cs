@@ -74,7 +74,7 @@ internal static class RetrieverBenchmark
         const int Count = 5;
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
         using Trainer plain = new(model, s_decoder with { Steps = Count + 1, WarmupSteps = 0 });
-        double unit = Seconds(step => plain.Run(new WindowSampler(database, new()), new Told<TrainingProgress>(step)));
+        double unit = Seconds(step => plain.Run(new WindowSampler(database, new()), new SynchronousProgress<TrainingProgress>(_ => step())));
         using TextEmbedder embedder = new(new TextEncoder(TextEncoderConfig.Small(tokenizer.VocabularySize)), tokenizer);
         using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, embedder));
         PointerReader reader = new(new DecoderReader(model), new PointerRule(Neighbors, ChunkLength, 2 * ChunkLength, new double[PointerRule.LongestRun]));
@@ -90,7 +90,7 @@ internal static class RetrieverBenchmark
         foreach (RetrieverObjective objective in objectives)
         {
             using RetrieverTrainer trainer = new(embedder, tokenizer, dense, reader, objective, s_tower with { Steps = Count + 1, BatchSize = 8 });
-            double seconds = Seconds(step => trainer.Run(new Told<RetrieverTrainingProgress>(step)));
+            double seconds = Seconds(step => trainer.Run(new SynchronousProgress<RetrieverTrainingProgress>(_ => step())));
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {objective.Name} | {seconds / unit:0.0} |"));
         }
 
@@ -277,12 +277,6 @@ internal static class RetrieverBenchmark
 
     private static double Number(string name, double otherwise)
         => Environment.GetEnvironmentVariable(name) is { } text ? double.Parse(text, CultureInfo.InvariantCulture) : otherwise;
-
-    /// <summary>Told of each step.</summary>
-    private sealed class Told<T>(Action step) : IProgress<T>
-    {
-        public void Report(T value) => step();
-    }
 
     /// <summary>What was measured of a source: recall as tokens found of those looked for, and bits per byte, RETRO and rule, a document each.</summary>
     private sealed record Row(string Name, double Seconds, double Few, DocumentSums Recall, DocumentSums Bits, double Rule);
