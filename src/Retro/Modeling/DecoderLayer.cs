@@ -24,6 +24,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
     /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
+    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token.</exception>
     public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(DecoderLayer)))
     {
@@ -35,9 +36,11 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         _parallel = config.ParallelResidual;
         _dropout = config.Dropout;
         register_module("attn", SelfAttention = layers.SelfAttention(config, dtype, device));
+        RequireBoth(SelfAttention.forward, SelfAttention.Attend);
         if (config.CrossAttends(number))
         {
             register_module("cca", CrossAttention = layers.CrossAttention(config, dtype, device));
+            RequireBoth(CrossAttention.forward, CrossAttention.Step);
         }
 
         register_module("ffw", FeedForward = layers.FeedForward(config, dtype, device));
@@ -118,6 +121,18 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
 
     /// <summary>What the feed-forward branch computes with, normed.</summary>
     internal Tensor FeedForwardInput(Tensor x, Tensor h) => FeedForward.Norm(_parallel ? x : h);
+
+    // A branch that overrides what trains it alone would generate by what it derives from: another layer than was trained and measured.
+    private static void RequireBoth(Delegate whole, Delegate step)
+    {
+        Type own = whole.Method.DeclaringType!;
+        if (own.IsSubclassOf(step.Method.DeclaringType!))
+        {
+            throw new RetroException(
+                $"{own.Name} overrides {whole.Method.Name} and not {step.Method.Name}: it would generate with another layer than it was trained with; "
+                    + "override both.");
+        }
+    }
 
     private Tensor Drop(Tensor x) => training ? SeededDropout.Of(x, _dropout) : x;
 

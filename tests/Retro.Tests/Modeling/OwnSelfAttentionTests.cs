@@ -138,6 +138,25 @@ public sealed class OwnSelfAttentionTests : IDisposable
         Assert.Contains(nameof(NoAttention), Assert.Throws<NotSupportedException>(() => model.call(tokens, null, null)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>It would be trained and measured as one layer, and generate as the one that it derives from.</summary>
+    [Fact]
+    public void A_branch_that_changes_the_whole_pass_alone_is_refused()
+    {
+        LayerFactory attending = new() { SelfAttention = (config, dtype, device) => new WholeSelfAttention(config, dtype, device) };
+        LayerFactory reading = new() { CrossAttention = (config, dtype, device) => new WholeCrossAttention(config, dtype, device) };
+        LayerFactory deriving = new() { CrossAttention = (config, dtype, device) => new DerivedCrossAttention(config, dtype, device) };
+        Refused(attending, nameof(WholeSelfAttention), nameof(SelfAttention.Attend));
+        Refused(reading, nameof(WholeCrossAttention), nameof(ChunkedCrossAttention.Step));
+        Refused(deriving, nameof(DerivedCrossAttention), nameof(ChunkedCrossAttention.Step));
+        new RetroModel(s_config, layers: deriving with { CrossAttention = (config, dtype, device) => new BothCrossAttention(config, dtype, device) }).Dispose();
+
+        static void Refused(LayerFactory layers, string name, string missing)
+        {
+            string message = Assert.Throws<RetroException>(() => new RetroModel(s_config, layers: layers)).Message;
+            Assert.StartsWith($"{name} overrides forward and not {missing}:", message, StringComparison.Ordinal);
+        }
+    }
+
     private static long[] GenerateByFullPass(RetroModel model, Tensor prompt, Tensor neighbors)
     {
         Tensor tokens = prompt;
@@ -165,6 +184,31 @@ public sealed class OwnSelfAttentionTests : IDisposable
     }
 
     private sealed class NoAttention : SelfAttention;
+
+    private sealed class WholeSelfAttention(RetroConfig config, ScalarType dtype, Device? device) : SelfAttention(config, false, dtype, device)
+    {
+        public override Tensor forward(Tensor x, AttentionPlan plan) => 2 * base.forward(x, plan);
+    }
+
+    private sealed class WholeCrossAttention(RetroConfig config, ScalarType dtype, Device? device) : ChunkedCrossAttention(config, dtype, device)
+    {
+        public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan) => 2 * base.forward(x, encoded, plan);
+    }
+
+    private class BothCrossAttention(RetroConfig config, ScalarType dtype, Device? device) : ChunkedCrossAttention(config, dtype, device)
+    {
+        public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan) => 2 * base.forward(x, encoded, plan);
+
+        public override Tensor Step(Tensor x, CrossAttentionCache cache, AttentionPlan plan) => 2 * base.Step(x, cache, plan);
+
+        // No override, and no second half of one.
+        public Tensor Step(Tensor x) => 2 * x;
+    }
+
+    private sealed class DerivedCrossAttention(RetroConfig config, ScalarType dtype, Device? device) : BothCrossAttention(config, dtype, device)
+    {
+        public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan) => 2 * base.forward(x, encoded, plan);
+    }
 
     /// <summary>
     /// Attention by directions alone: queries and keys have length 1, times a sharpness that is learned (query-key normalization, arXiv 2010.04245).
