@@ -1,4 +1,3 @@
-using Retro.Database;
 using Retro.Generation;
 using Retro.Search;
 
@@ -16,32 +15,12 @@ internal static class Asking
     /// <param name="count">Passages at most.</param>
     /// <param name="options">Which documents nothing is read of, and which labels may be seen.</param>
     /// <param name="cancellationToken">Stops the search.</param>
-    public static List<RetrievedNeighbor> Find(
+    public static IReadOnlyList<RetrievedNeighbor> Find(
         ReadingOptions.Opened opened, string question, int count, GenerationOptions options, CancellationToken cancellationToken)
-    {
-        if (count == 0 || opened.Source?.Database is not { } database || Passages.Asked(database, opened.Tokenizer, question) is not { Length: > 0 } asked)
-        {
-            return [];
-        }
-
-        long[] chunks = new long[count];
-        float[] scores = new float[count];
-        NeighborQuery query = new(asked, opened.Excluded(options.ExcludedDocuments)) { Labels = options.Labels };
-        opened.Source.Find([query], count, chunks, scores, cancellationToken);
-        return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
-        {
-            DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];
-            return new RetrievedNeighbor(
-                pair.First,
-                document.Id,
-                document.Title,
-                document.Location,
-                pair.First - document.FirstChunk,
-                Passages.Text(database, opened.Tokenizer, pair.First),
-                "",
-                pair.Second);
-        })];
-    }
+        => count == 0 || opened.Source?.Database is null
+            ? []
+            : opened.Source.Search(
+                question, opened.Tokenizer, count, options.Labels, opened.Excluded(options.ExcludedDocuments), cancellationToken);
 
     /// <summary>The prompt: passages, earlier questions with their answers, and the question.</summary>
     /// <param name="passages">The passages.</param>

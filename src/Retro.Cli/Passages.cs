@@ -1,5 +1,4 @@
 using Retro.Database;
-using Retro.Tokenizers;
 
 namespace Retro.Cli;
 
@@ -7,28 +6,6 @@ namespace Retro.Cli;
 internal static class Passages
 {
     private const int Shown = 160;
-
-    /// <summary>A chunk's text, without the characters that its borders cut.</summary>
-    public static string Text(ChunkDatabase database, RetroTokenizer tokenizer, long chunk)
-    {
-        ReadOnlySpan<int> tokens = database.Tokens(chunk)[..database.TokenCount(chunk)];
-        bool begins = database.Documents[database.DocumentOf(chunk)].FirstChunk == chunk;
-        return (begins ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens)).Trim('\ufffd');
-    }
-
-    /// <summary>
-    /// What to look up for a text that somebody typed: its tokens as they are within a line, where most of a database's text stands. For many tokenizers a word
-    /// at the beginning of a line is another token than behind a space; those that begin a text with a space themselves need one token more for another.
-    /// </summary>
-    /// <param name="database">What is looked into.</param>
-    /// <param name="tokenizer">Its tokenizer.</param>
-    /// <param name="text">The text.</param>
-    public static int[] Asked(ChunkDatabase database, RetroTokenizer tokenizer, string text)
-    {
-        text = database.AsCleaned(text);
-        int[] asItIs = tokenizer.Encode(text), within = tokenizer.Encode(" " + text.TrimStart());
-        return within.Length <= asItIs.Length ? within : asItIs;
-    }
 
     /// <summary>What a document is called.</summary>
     public static string Name(string title, string id) => title.Length > 0 ? title : id;

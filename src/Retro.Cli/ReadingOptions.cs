@@ -149,8 +149,7 @@ internal sealed class ReadingOptions
         {
             if (sources is not null && parsed.GetValue(_exclude) is { Length: > 0 } excluded)
             {
-                HashSet<string> ids = [.. sources.Database.Documents.Select(document => document.Id)];
-                if (Array.Find(excluded, id => !ids.Contains(id)) is { } unknown)
+                if (Array.Find(excluded, id => sources.Database.FindDocument(id) is null) is { } unknown)
                 {
                     throw new RetroException(
                         $"{_exclude.Name}: {sources.Database.Folder} has no document with the id '{unknown}', and nothing would be kept out; "

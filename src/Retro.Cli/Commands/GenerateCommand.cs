@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
+using Retro.Search;
 using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Database;
-using Retro.Generation;
 using Retro.Search;
 
 namespace Retro.Cli.Commands;
@@ -70,11 +69,11 @@ internal sealed class InspectCommand : Verb
             : null;
         ChunkDatabase shown = heldOut ?? sources.Database;
         DocumentEntry? document = parsed.GetValue(_document) is { } id
-            ? shown.Documents.FirstOrDefault(entry => entry.Id == id && IsSeen(parsed, entry))
-                ?? throw new RetroException($"{shown.Folder} has no document with the id '{id}'; without {_document.Name}, {Tool.Name} inspect lists them.")
+            ? shown.FindDocument(id) is { } entry && IsSeen(parsed, entry) ? entry
+                : throw new RetroException($"{shown.Folder} has no document with the id '{id}'; without {_document.Name}, {Tool.Name} inspect lists them.")
             : null;
         JsonObject result = parsed.GetValue(_text) is { } text
-            ? Neighbors(parsed, sources, Passages.Asked(sources.Database, sources.Tokenizer, text), [], cancellationToken)
+            ? Neighbors(parsed, sources, NeighborQuery.Of(text, sources.Database, sources.Tokenizer), cancellationToken)
             : parsed.GetValue(_chunk) is { } number ? Chunk(parsed, sources, shown, document, number, cancellationToken)
             : document is not null ? Chunks(parsed, sources, shown, document)
             : Documents(parsed, shown);
@@ -110,7 +109,7 @@ internal sealed class InspectCommand : Verb
             ["chunk", "in the database", "text"],
             Enumerable.Range(0, count).Select(i =>
             {
-                string text = Passages.Text(database, sources.Tokenizer, document.FirstChunk + i);
+                string text = database.Text(document.FirstChunk + i, sources.Tokenizer);
                 chunks.Add(new JsonObject { ["chunk"] = i + 1, ["inDatabase"] = document.FirstChunk + i + 1, ["text"] = text });
                 return (string[])[$"{i + 1}", $"{document.FirstChunk + i + 1}", Passages.Shorten(text, 120)];
             }),
@@ -134,22 +133,22 @@ internal sealed class InspectCommand : Verb
             throw new RetroException($"Chunk {number} is of a document that has other labels than may be seen ({_labels.Name}).");
         }
 
-        string text = Passages.Text(shown, sources.Tokenizer, chunk);
+        string text = shown.Text(chunk, sources.Tokenizer);
         Screen.Line($"{Passages.Name(owner.Title, owner.Id)}, chunk {chunk - owner.FirstChunk + 1} of {owner.ChunkCount}, {owner.Location}:");
         Screen.Line($"{text}\n");
 
         // A chunk's own document is left out, and its copies, as in training.
         int[] excluded = new ExcludedDocuments(shown, sources.Database, cancellationToken).Of([owner.Id]);
-        JsonObject result = Neighbors(parsed, sources, shown.Tokens(chunk)[..shown.TokenCount(chunk)].ToArray(), excluded, cancellationToken);
+        JsonObject result = Neighbors(parsed, sources, new(shown.OwnTokens(chunk).ToArray(), excluded), cancellationToken);
         result["document"] = Describe(owner);
         result["chunk"] = chunk - owner.FirstChunk + 1;
         result["text"] = text;
         return result;
     }
 
-    private JsonObject Neighbors(ParseResult parsed, Sources sources, int[] tokens, int[] excluded, CancellationToken cancellationToken)
+    private JsonObject Neighbors(ParseResult parsed, Sources sources, NeighborQuery query, CancellationToken cancellationToken)
     {
-        if (tokens.Length == 0)
+        if (query.Tokens.IsEmpty)
         {
             throw new UsageException($"{_text.Name} needs some text.");
         }
@@ -157,7 +156,7 @@ internal sealed class InspectCommand : Verb
         INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
         ChunkDatabase database = sources.Database;
         int k = parsed.GetValue(_k);
-        NeighborQuery query = new(tokens, excluded) { Labels = CommonOptions.Seen(parsed, _labels) };
+        query = query with { Labels = CommonOptions.Seen(parsed, _labels) };
         (long[] found, float[] scores) = Found(source, k);
         string[] names = parsed.GetValue(_beside) ?? [];
         long[][] others = [.. names.Select(name => Found(sources.Open(name, parsed.GetValue(_seed)), Math.Max(k, RanksShown)).Chunks)];
@@ -168,8 +167,8 @@ internal sealed class InspectCommand : Verb
             found.TakeWhile(neighbor => neighbor >= 0).Select((neighbor, rank) =>
             {
                 DocumentEntry document = database.Documents[database.DocumentOf(neighbor)];
-                string text = Passages.Text(database, sources.Tokenizer, neighbor);
-                double overlap = Passages.Overlap(tokens, database, neighbor);
+                string text = database.Text(neighbor, sources.Tokenizer);
+                double overlap = Passages.Overlap(query.Tokens.Span, database, neighbor);
                 int[] ranks = [.. others.Select(other => Array.IndexOf(other, neighbor) + 1)];
                 neighbors.Add(new JsonObject
                 {

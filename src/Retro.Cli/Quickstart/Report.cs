@@ -5,6 +5,7 @@ using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Readers;
+using Retro.Search;
 using Retro.Training;
 using Retro.Cli.Workflow;
 using Spectre.Console;

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.AI;
 using Retro.Generation;
+using Retro.Search;
 
 namespace Retro.Cli.Serving;
 
@@ -35,7 +36,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         };
         CancellationToken aborted = context.RequestAborted;
         using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
-        List<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, settings, aborted), aborted).ConfigureAwait(false);
+        IReadOnlyList<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, settings, aborted), aborted).ConfigureAwait(false);
         int[] prompt = template is null
             ? writer.Tokenizer.Encode(instructions + Asking.Prompt(passages, question, earlier))
             : Encode(template, [.. Conversation(passages, instructions, earlier, question)]);
@@ -180,7 +181,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
 
     /// <summary>The conversation for a template, with the passages above the question.</summary>
     private static IEnumerable<ChatMessage> Conversation(
-        List<RetrievedNeighbor> passages, string instructions, List<(string Question, string Answer)> earlier, string question)
+        IReadOnlyList<RetrievedNeighbor> passages, string instructions, List<(string Question, string Answer)> earlier, string question)
     {
         if (instructions.Length > 0)
         {

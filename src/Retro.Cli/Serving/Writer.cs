@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using Retro.Generation;
+using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Cli.Serving;
@@ -45,7 +46,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     }
 
     /// <summary>Passages for a question, in the turn of whoever asks.</summary>
-    public List<RetrievedNeighbor> Find(string question, GenerationOptions settings, CancellationToken cancellationToken)
+    public IReadOnlyList<RetrievedNeighbor> Find(string question, GenerationOptions settings, CancellationToken cancellationToken)
         => Asking.Find(opened, question, options.InPrompt, settings, cancellationToken);
 
     /// <summary>Waits for the turn.</summary>
@@ -85,7 +86,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
         using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
-        List<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
+        IReadOnlyList<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
         string prompt = asks ? Asking.Prompt(passages, text) : text;
         IAsyncEnumerable<GeneratedPiece> pieces = Write(Tokenizer.Encode(prompt), settings, aborted); // what is wrong with it is told before anything is sent
         foreach (RetrievedNeighbor passage in passages)

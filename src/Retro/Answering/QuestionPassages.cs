@@ -89,10 +89,8 @@ public sealed class QuestionPassages
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         INeighborSource source = Source
             ?? throw new InvalidOperationException($"No source was given to find passages with; create the {nameof(QuestionPassages)} with one.");
-        long[] chunks = new long[2 * count]; // a passage can have several
-        float[] scores = new float[chunks.Length];
-        source.Find([new NeighborQuery(_tokenizer.Encode(question.Prompt), [])], chunks.Length, chunks, scores);
-        return [.. chunks.Zip(scores).Where(one => one.First >= 0).Select(one => (First(one.First), one.Second)).DistinctBy(one => one.Item1).Take(count)];
+        IReadOnlyList<RetrievedNeighbor> found = source.Search(question.Prompt, _tokenizer, 2 * count); // a passage can have several chunks
+        return [.. found.Select(one => (one.Chunk - one.ChunkInDocument, one.Score)).DistinctBy(one => one.Item1).Take(count)];
     }
 
     /// <summary>Passages that do not hold the answer of a question.</summary>
@@ -175,8 +173,6 @@ public sealed class QuestionPassages
                 .Take(retrievedLength).Select(token => (long)token),
         ];
     }
-
-    private long First(long chunk) => Database.Documents[Database.DocumentOf(chunk)].FirstChunk;
 
     private static string Words(string text) => $" {AnswerMatch.Normalize(text)} ";
 

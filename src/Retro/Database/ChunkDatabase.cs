@@ -31,6 +31,7 @@ public sealed partial class ChunkDatabase : IDisposable
     // What verifying found to be changed, by name and the checksum it should have.
     private HashSet<(string Name, string Sha256)> _changed = [];
     private readonly Lazy<DocumentLabels> _labels;
+    private readonly Lazy<Dictionary<string, int>> _numbers;
     private bool _disposed;
 
     private ChunkDatabase(string folder, string lockFolder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
@@ -58,6 +59,7 @@ public sealed partial class ChunkDatabase : IDisposable
         Manifest = null!; // set by the others
         Segments = null!;
         _labels = new(() => new DocumentLabels(this));
+        _numbers = new(NumbersById);
     }
 
     /// <summary>
@@ -147,6 +149,35 @@ public sealed partial class ChunkDatabase : IDisposable
         }
 
         return tokens;
+    }
+
+    /// <summary>The text of a chunk.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <param name="tokenizer">The tokenizer of the database.</param>
+    /// <returns>Its text; a first or last character that the chunk's border cuts is left out.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    /// <exception cref="DatabaseException">The database was made with another tokenizer, or the file is damaged.</exception>
+    public string Text(long chunk, RetroTokenizer tokenizer)
+    {
+        RequireTokenizer(tokenizer);
+        ReadOnlySpan<int> tokens = OwnTokens(chunk);
+        bool begins = ChunksOf(DocumentOf(chunk)).First == chunk;
+        string text = begins ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens).TrimStart('\ufffd');
+        return Continuation(chunk) < 0 ? text : text.TrimEnd('\ufffd');
+    }
+
+    /// <summary>The document of an id. The first call reads the entries of all documents.</summary>
+    /// <param name="id">The id.</param>
+    /// <returns>Its entry, of the first one where several databases are opened as one and more than one has it; null: there is none.</returns>
+    /// <exception cref="DatabaseException">The file is damaged.</exception>
+    public DocumentEntry? FindDocument(string id) => NumberOf(id) is >= 0 and int document ? Documents[document] : null;
+
+    /// <summary>The number of the document of an id; -1: there is none.</summary>
+    internal int NumberOf(string id)
+    {
+        ArgumentNullException.ThrowIfNull(id);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return _numbers.Value.GetValueOrDefault(id, -1);
     }
 
     /// <summary>How many tokens of a chunk belong to its document: <c>M</c>, or fewer in a document's last chunk.</summary>
@@ -339,6 +370,17 @@ public sealed partial class ChunkDatabase : IDisposable
                     + $"{Manifest.TokenizerHash}, but the one in use is {kind} of {vocabularySize} ids, hash {hash}; use the tokenizer it was made with, or "
                     + "build it again.");
         }
+    }
+
+    private Dictionary<string, int> NumbersById()
+    {
+        Dictionary<string, int> numbers = new(StringComparer.Ordinal);
+        for (int document = 0; document < Documents.Count; document++)
+        {
+            numbers.TryAdd(Documents[document].Id, document);
+        }
+
+        return numbers;
     }
 
     private void Check(long chunk)

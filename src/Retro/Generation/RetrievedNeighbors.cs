@@ -1,3 +1,5 @@
+using Retro.Search;
+
 namespace Retro.Generation;
 
 /// <summary>

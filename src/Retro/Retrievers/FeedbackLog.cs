@@ -68,7 +68,7 @@ public sealed class FeedbackLog : IDisposable
     /// <summary>Adds an entry.</summary>
     /// <param name="prompt">What was asked.</param>
     /// <param name="database">The database that the passages were read from.</param>
-    /// <param name="chunks">The passages by their chunks, such as <see cref="Generation.RetrievedNeighbor.Chunk"/>.</param>
+    /// <param name="chunks">The passages by their chunks, such as <see cref="Search.RetrievedNeighbor.Chunk"/>.</param>
     /// <param name="accepted">Whether they helped.</param>
     /// <exception cref="RetroException">The disk is full or gone; the log stays whole.</exception>
     public void Append(string prompt, ChunkDatabase database, IEnumerable<long> chunks, bool accepted)

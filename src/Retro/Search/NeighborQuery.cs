@@ -1,3 +1,6 @@
+using Retro.Database;
+using Retro.Tokenizers;
+
 namespace Retro.Search;
 
 /// <summary>A chunk to find neighbors of.</summary>
@@ -14,9 +17,29 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
     public ReadOnlyMemory<float> Key { get; init; }
 
     /// <summary>
-    /// The labels that whoever asks may see: a document comes only where every one of its own (<see cref="Database.DocumentEntry.Labels"/>) is among them, and
+    /// The labels that whoever asks may see: a document comes only where every one of its own (<see cref="DocumentEntry.Labels"/>) is among them, and
     /// one without labels always; an empty list finds those alone. Null by default, and all documents come, as in training. A source looks for as many
     /// neighbors among what may be seen as it does otherwise among all.
     /// </summary>
     public IReadOnlyList<string>? Labels { get; init; }
+
+    /// <summary>
+    /// A query of a text that somebody typed: in the form of the database's own texts (<see cref="ChunkDatabase.AsCleaned"/>), its tokens as they are within a
+    /// line, where most of a database's text stands. For many tokenizers a word at the beginning of a line is another token than behind a space; those that
+    /// begin a text with a space themselves need one token more for another.
+    /// </summary>
+    /// <param name="text">The text.</param>
+    /// <param name="database">What is looked into.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <returns>The query, which excludes nothing; without tokens where the text has none.</returns>
+    /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
+    public static NeighborQuery Of(string text, ChunkDatabase database, RetroTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        ArgumentNullException.ThrowIfNull(database);
+        database.RequireTokenizer(tokenizer);
+        text = database.AsCleaned(text);
+        int[] asItIs = tokenizer.Encode(text), within = tokenizer.Encode(" " + text.TrimStart());
+        return new(within.Length <= asItIs.Length ? within : asItIs, []);
+    }
 }

@@ -55,6 +55,38 @@ public sealed class ChunkDatabaseTests : IDisposable
         Assert.Equal(kept.Sum(document => document.Text.Length + 2L), database.Manifest.TokenCount);
     }
 
+    [Fact]
+    public void A_chunk_is_read_as_text_without_the_characters_that_its_borders_cut()
+    {
+        Document[] documents = [new("a", "", "na\u00efve caf\u00e9s \u65e5\u672c", ""), new("b", "", "b", "")];
+        RetroTokenizer tokenizer = BpeTrainer.Train(["a"], BpeTrainer.SmallestVocabulary, _databases.Folder("tokenizer")); // a token is a byte
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), documents, tokenizer, new() { ChunkLength = 4 });
+
+        // Of "ï" and "日" and "本" a border cuts each; the first token of a document is none of its text.
+        string[] expected = ["na", "ve ", "caf", "s ", "", "", "b"];
+        Assert.Equal(expected.Length, database.ChunkCount);
+        Assert.Equal(expected, Enumerable.Range(0, expected.Length).Select(chunk => database.Text(chunk, tokenizer)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => database.Text(expected.Length, tokenizer));
+    }
+
+    [Fact]
+    public void A_document_is_found_by_its_id_also_after_a_change_and_the_first_of_several()
+    {
+        Document Named(string id, string text) => new(id, id, text, "");
+        using ChunkDatabase database = _databases.Build([Named("a", "first"), Named("b", "second")], 4);
+        Assert.Equal(database.Documents[1].FirstChunk, database.FindDocument("b")!.FirstChunk);
+        Assert.Equal("b", database.FindDocument("b")!.Id);
+        Assert.Null(database.FindDocument("B"));
+        Assert.Throws<ArgumentNullException>(() => database.FindDocument(null!));
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(database.Folder, [Named("a", "changed"), Named("c", "third")], ["b"], TestDatabases.Bytes);
+        Assert.Null(changed.FindDocument("b"));
+        Assert.Equal(["a", "c"], changed.Documents.Select(document => document.Id).Order());
+        Assert.All(changed.Documents, document => Assert.Equal(document.FirstChunk, changed.FindDocument(document.Id)!.FirstChunk));
+        using ChunkDatabase twice = ChunkDatabase.Open([database.Folder, _databases.Build([Named("a", "other"), Named("d", "fourth")], 4, "second").Folder]);
+        Assert.Equal(0, twice.FindDocument("a")!.FirstChunk);
+        Assert.Equal("d", twice.Documents[twice.DocumentOf(twice.FindDocument("d")!.FirstChunk)].Id);
+    }
+
     [Theory]
     [InlineData("pretrained/llama-rope-linear")]
     [InlineData("pretrained/mistral-sliding-window")]

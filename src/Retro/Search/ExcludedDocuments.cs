@@ -1,7 +1,6 @@
 using Retro.Database;
-using Retro.Search;
 
-namespace Retro.Generation;
+namespace Retro.Search;
 
 /// <summary>
 /// Finds the documents of a database that are one of those named, or a copy of one, by the rule that training windows and neighbor tables go by
@@ -10,7 +9,7 @@ namespace Retro.Generation;
 public sealed class ExcludedDocuments
 {
     private readonly SameDocuments _same;
-    private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+    private readonly ChunkDatabase _named;
 
     /// <summary>Reads the entries of all documents.</summary>
     /// <param name="database">The database.</param>
@@ -30,12 +29,8 @@ public sealed class ExcludedDocuments
     {
         ArgumentNullException.ThrowIfNull(named);
         ArgumentNullException.ThrowIfNull(database);
+        _named = named;
         _same = new(named, database, cancellationToken: cancellationToken);
-        for (int document = 0; document < named.Documents.Count; document++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            _numbers.TryAdd(named.Documents[document].Id, document);
-        }
     }
 
     /// <summary>
@@ -44,5 +39,5 @@ public sealed class ExcludedDocuments
     /// <param name="ids">The ids.</param>
     /// <returns>Numbers in the database, ascending.</returns>
     public int[] Of(IReadOnlyList<string> ids)
-        => [.. ids.Where(_numbers.ContainsKey).SelectMany(id => _same.Of(_numbers[id])).Distinct().Order()];
+        => [.. ids.Select(_named.NumberOf).Where(document => document >= 0).SelectMany(_same.Of).Distinct().Order()];
 }

@@ -1,0 +1,96 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Search;
+
+public sealed class NeighborSearchTests : IDisposable
+{
+    private const int M = 16;
+
+    private static readonly Document[] s_documents =
+    [
+        new("bridge", "Bridges", "Over the river leads an old bridge of stone, and the bridge is closed in winter. " + Filler("salt"), "bridge.txt"),
+        new("copy", "Copied", "Over the river leads an old bridge of stone, and the bridge is closed in winter. " + Filler("salt"), "copy.txt"),
+        new("cafe", "Coffee", "Those who wait drink coffee in the caf\u00e9 beside it. " + Filler("milk"), "cafe.txt"),
+        new("secret", "Secrets", "Below it stands a second bridge, which is on no map. " + Filler("ink"), "secret.txt") { Labels = ["staff"] },
+    ];
+
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.TrainTokenizer([.. s_documents.Select(document => document.Text)], 400);
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly ChunkDatabase _database;
+    private readonly KeywordNeighborSource _source;
+
+    public NeighborSearchTests()
+    {
+        _database = Build("db", "unicode");
+        _source = KeywordNeighborSource.Build(_database);
+    }
+
+    public void Dispose()
+    {
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    /// <summary>In the database the word stands behind a space, and is another token than at the beginning of a line, where somebody types it.</summary>
+    [Fact]
+    public void A_word_is_found_that_stands_within_lines()
+    {
+        long[] chunks = [-1];
+        _source.Find([new(s_tokenizer.Encode("bridge"), [])], 1, chunks, new float[1]);
+        Assert.True(chunks[0] < 0 || !_database.Text(chunks[0], s_tokenizer).Contains("bridge", StringComparison.Ordinal));
+
+        RetrievedNeighbor best = Assert.Single(_source.Search("bridge", s_tokenizer, 1));
+        Assert.Equal(("bridge", "Bridges", "bridge.txt"), (best.DocumentId, best.Title, best.Location));
+        Assert.Equal(_database.Text(best.Chunk, s_tokenizer), best.Text);
+        Assert.Contains("bridge", best.Text, StringComparison.Ordinal);
+        Assert.Equal(_database.Text(best.Chunk + 1, s_tokenizer), best.Continuation);
+        Assert.Equal(best.Chunk, _database.FindDocument("bridge")!.FirstChunk + best.ChunkInDocument);
+        Assert.True(best.Score > 0);
+    }
+
+    [Fact]
+    public void A_text_is_brought_into_the_form_of_the_databases_own()
+    {
+        using ChunkDatabase asWritten = Build("as-written", "none");
+        using KeywordNeighborSource there = KeywordNeighborSource.Build(asWritten);
+        const string Decomposed = "cafe\u0301";
+        Assert.NotEqual(there.Search("caf\u00e9", s_tokenizer, 1)[0].Score, there.Search(Decomposed, s_tokenizer, 1)[0].Score);
+        Assert.Equal("cafe", _source.Search(Decomposed, s_tokenizer, 1)[0].DocumentId);
+        Assert.Equal(_source.Search("caf\u00e9", s_tokenizer), _source.Search(Decomposed, s_tokenizer));
+    }
+
+    [Fact]
+    public void Labels_and_excluded_documents_hold_and_the_best_come_first()
+    {
+        IReadOnlyList<RetrievedNeighbor> all = _source.Search("bridge", s_tokenizer, 40);
+        Assert.Equal(["bridge", "copy", "secret"], all.Select(one => one.DocumentId).Distinct().Order());
+        Assert.Equal(all.OrderByDescending(one => one.Score).ThenBy(one => one.Chunk), all);
+        Assert.Equal(all.Where(one => one.DocumentId != "secret"), _source.Search("bridge", s_tokenizer, 40, labels: []));
+        int[] excluded = new ExcludedDocuments(_database).Of(["copy", "of nothing"]);
+        Assert.Equal(["secret"], _source.Search("bridge", s_tokenizer, 40, excludedDocuments: excluded).Select(one => one.DocumentId).Distinct());
+    }
+
+    [Fact]
+    public void What_cannot_be_asked_is_refused_and_nothing_is_found_with_nothing()
+    {
+        Assert.Empty(_source.Search("", s_tokenizer));
+        Assert.Throws<ArgumentOutOfRangeException>(() => _source.Search("bridge", s_tokenizer, 0));
+        Assert.Throws<DatabaseException>(() => _source.Search("bridge", EmbeddingInputs.Tokenizer));
+        Assert.Throws<DatabaseException>(() => _database.Text(0, EmbeddingInputs.Tokenizer));
+        string message = Assert.Throws<ArgumentException>(() => new NoNeighborSource().Search("bridge", s_tokenizer)).Message;
+        Assert.Contains("no database", message, StringComparison.Ordinal);
+        using CancellationTokenSource canceled = new();
+        canceled.Cancel();
+        Assert.ThrowsAny<OperationCanceledException>(() => _source.Search("bridge", s_tokenizer, cancellationToken: canceled.Token));
+    }
+
+    private ChunkDatabase Build(string name, string cleaning)
+        => ChunkDatabaseBuilder.Build(_folder[name], s_documents, s_tokenizer, new() { ChunkLength = M, Cleaning = cleaning });
+
+    private static string Filler(string word) => string.Concat(Enumerable.Repeat($"There is some {word} in it too. ", 8));
+}
