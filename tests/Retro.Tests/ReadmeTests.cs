@@ -217,7 +217,7 @@ public class ReadmeTests
         trainer.Run(new WindowSampler(database, new() { Neighbors = 8 }, NeighborTable.Build(database, source)));
         BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, source);
         Console.WriteLine($"bits per byte of {off.Documents} held-out documents: {off.Value:0.00} without neighbors, {on.Value:0.00} with");
-        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("## Description")) Console.Write(piece);
+        Console.WriteLine((await new RetroGenerator(model, tokenizer, database, source).GenerateTextAsync("## Description")).WithSources());
         // </readme>
     }
 

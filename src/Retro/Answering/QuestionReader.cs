@@ -86,14 +86,9 @@ public sealed class QuestionReader
         };
         INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
         RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
-        string answer = "";
         int[] prompt = QuestionText.Prompt(_passages.Tokenizer, question.Prompt, _passages.Database.ChunkLength);
-        await foreach (GeneratedPiece piece in generator.ContinueAsync(prompt, options, cancellationToken).ConfigureAwait(false))
-        {
-            answer += piece.Text;
-        }
-
-        return answer.TrimEnd();
+        GeneratedText answer = await GeneratedText.OfAsync(generator.ContinueAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
+        return answer.Text.TrimEnd();
     }
 
     /// <summary>How likely answers are.</summary>

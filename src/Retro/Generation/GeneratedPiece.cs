@@ -19,11 +19,8 @@ public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNei
     /// <summary>The most probable tokens in its place, the most probable first (<see cref="GenerationOptions.Alternatives"/>).</summary>
     public IReadOnlyList<TokenAlternative> Alternatives { get; init; } = [];
 
-    /// <summary>
-    /// The text, and behind it the titles of the documents that were retrieved in this step, or their ids where they have none: " [Title]" for each.
-    /// </summary>
-    public override string ToString()
-        => Text + string.Concat(Retrieved?.Neighbors.Select(neighbor => $" [{(neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId)}]") ?? []);
+    /// <summary>The text: pieces that are printed one after the other print it whole.</summary>
+    public override string ToString() => Text;
 }
 
 /// <summary>A token that could have come.</summary>

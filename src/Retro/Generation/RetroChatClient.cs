@@ -79,7 +79,7 @@ public sealed class RetroChatClient : IChatClient
         }
 
         ChatResponse response = updates.ToChatResponse();
-        response.AdditionalProperties = new() { [SourcesKey] = (IReadOnlyList<RetrievedNeighbor>)[.. sources.DistinctBy(Place)] };
+        response.AdditionalProperties = new() { [SourcesKey] = (IReadOnlyList<RetrievedNeighbor>)[.. GeneratedText.Distinct(sources)] };
         return response;
     }
 
@@ -180,6 +180,4 @@ public sealed class RetroChatClient : IChatClient
             : value is JsonElement { ValueKind: JsonValueKind.Number } json ? json.GetDouble()
             : properties.TryGetValue(key, out double number) ? number
             : null;
-
-    private static (long, string) Place(RetrievedNeighbor neighbor) => (neighbor.Chunk, neighbor.Chunk < 0 ? neighbor.Text : "");
 }

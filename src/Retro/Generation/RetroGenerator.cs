@@ -20,7 +20,7 @@ namespace Retro.Generation;
 /// The text is what a document of the database would be: the end-of-text token, then the prompt. The prompt retrieves too. Safe for concurrent use where model
 /// and source are; it owns none of them.
 /// </remarks>
-public sealed class RetroGenerator
+public sealed partial class RetroGenerator
 {
     private readonly RetroModel _model;
     private readonly IReader? _reader;

@@ -292,11 +292,34 @@ public sealed class RetroGeneratorTests : IDisposable
     }
 
     [Fact]
-    public void A_piece_prints_as_its_text_and_the_names_of_what_was_read()
+    public void Pieces_that_are_printed_print_the_text_whatever_was_read()
     {
-        RetrievedNeighbor Neighbor(string id, string title) => new(0, id, title, "", 0, "", "", 0);
-        Assert.Equal("tea", new GeneratedPiece("tea").ToString());
-        Assert.Equal("tea [Title 1] [d2]", new GeneratedPiece("tea", 1, new(0, "", [Neighbor("d1", "Title 1"), Neighbor("d2", "")])).ToString());
+        RetrievedNeighbor neighbor = new(0, "d1", "Title 1", "", 0, "", "", 0);
+        Assert.Equal("tea and", string.Concat(new GeneratedPiece("tea"), new GeneratedPiece(" and", 1, new(0, "", [neighbor]))));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task A_whole_text_is_that_of_its_pieces_with_each_source_once(int beams)
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 3 * ChunkLength, Beams = beams };
+        List<GeneratedPiece> pieces = await Collect(_generator, s_texts[1], options);
+        GeneratedText whole = await _generator.GenerateTextAsync(s_texts[1], options, TestContext.Current.CancellationToken);
+        Assert.Equal(Text(pieces), whole.Text);
+        Assert.Equal(whole.Text, $"{whole}");
+        IEnumerable<string> titles = whole.Neighbors.Select(neighbor => neighbor.Title).Distinct();
+        Assert.Equal($"{whole.Text} [{string.Join("] [", titles)}]", whole.WithSources());
+        Assert.Equal(pieces[^1].End, whole.End);
+        RetrievedNeighbor[] read = [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? [])];
+        Assert.Equal(read.Select(neighbor => neighbor.Chunk).Distinct(), whole.Neighbors.Select(neighbor => neighbor.Chunk));
+        Assert.True(read.Length > whole.Neighbors.Count && whole.Neighbors.Count > 0);
+
+        options = options with { Passages = ["Tea is hot.", "Coffee too."] };
+        whole = await _generator.GenerateTextAsync(s_texts[1], options, TestContext.Current.CancellationToken);
+        Assert.Equal(options.Passages, whole.Neighbors.Select(neighbor => neighbor.Text));
+        Assert.Equal(whole.Text, whole.WithSources());
+        await Assert.ThrowsAsync<RetroOptionsException>(() => _generator.GenerateTextAsync("tea", new() { MaximumNewTokens = -1 }));
     }
 
     [Fact]
