@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Retro.Cli.Commands;
@@ -83,7 +84,7 @@ internal static class Tool
     /// <summary>What is wrong with a command line, and the words that may have been meant. Behind a word that is not known all the rest is hearsay.</summary>
     private static string[] Faults(ParseResult parsed, string printed)
     {
-        string[] faults = [.. parsed.Errors.Select(error => error.Message).Distinct()];
+        string[] faults = [.. parsed.Errors.Select(Fault).Distinct()];
         if (parsed.UnmatchedTokens is not [var unknown, ..])
         {
             return faults;
@@ -99,6 +100,11 @@ internal static class Tool
         string[] first = [.. faults.Where(fault => fault.Contains(quoted, StringComparison.Ordinal)).Take(1)];
         return meant.Length > 0 ? [.. first, string.Join(' ', meant)] : first;
     }
+
+    /// <summary>What is wrong, in the words of the verb where the parser says only that an argument is missing.</summary>
+    private static string Fault(ParseError error) => error.SymbolResult is ArgumentResult { Tokens.Count: 0, Parent: CommandResult { Command: Verb verb } } none
+        ? $"{Name} {verb.Name} takes a {none.Argument.Name}, such as: {verb.Examples[0]}"
+        : error.Message;
 
     private static async Task<int> SayUsageAsync(IEnumerable<string> faults, string command)
     {

@@ -115,6 +115,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--beside takes one of bm25, dense, hybrid, rerank, random, not 'foo'.", "inspect --database work --text river --beside foo")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "generate --model nowhere @channel")]
     [InlineData(2, "The question is empty; ask something.", "ask --model nowhere \" \"")]
+    [InlineData(2, "retro ask takes a question, such as: retro ask --model work \"What", "ask --model nowhere")]
+    [InlineData(2, "retro info takes a folder, such as: retro info", "info")]
     [InlineData(1, "--csv nowhere/s.csv: name a file, in a folder that is there.", "train --database work --out m --csv nowhere/s.csv")]
     [InlineData(2, "--seed takes a whole number of 64 bits, not 'x'.", "build --corpus docs --out work --seed x")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, not 'none'.", "neighbors --database work --source none")]
