@@ -57,7 +57,7 @@ internal static class AnswerEvaluation
         }
 
         Screen.Table("answers to questions about held-out documents", AnswerTables.AnswerHeader, tables.Answers);
-        Screen.Line($"{questions.Length:#,0} questions; the passage that {data.Keyword.Name} finds holds the answer of {tables.Found}.");
+        Screen.Line($"{Amount.Of(questions.Length, "question")}; the passage that {data.Keyword.Name} finds holds the answer of {tables.Found}.");
         Screen.Table("RGB's four abilities, by likelihood", tables.AbilityHeader, tables.Abilities);
         return new() { ["questions"] = questions.Length, ["readers"] = ResultsJson.Of(tables) };
     }

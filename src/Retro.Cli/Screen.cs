@@ -100,7 +100,17 @@ internal static class Screen
     {
         foreach (CleaningStepReport step in cleaning.Report?.Steps.Where(step => step.Removed + step.Changed > 0) ?? [])
         {
-            Line($"{step.Name}: {step.Removed:#,0} documents taken out, {step.Changed:#,0} changed, such as {step.Examples[0]}");
+            Line($"{step.Name}: {Amount.Of(step.Removed, "document")} taken out, {step.Changed:#,0} changed, such as {step.Examples[0]}");
+        }
+    }
+
+    /// <summary>Says how much of a corpus could not be read.</summary>
+    /// <param name="skipped">Files, lines and types.</param>
+    public static void ReportSkipped(long skipped)
+    {
+        if (skipped > 0)
+        {
+            Line($"unreadable, and left out: {skipped:#,0} (files, lines or types)");
         }
     }
 

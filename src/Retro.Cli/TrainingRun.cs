@@ -355,12 +355,12 @@ internal sealed class TrainingRun
             int lastSteps = Math.Max(1, reports.Count / 10);
             double last = reports.TakeLast(lastSteps).Average(step => step.Loss), rate = reports[^1].TokensPerSecond;
             result["loss"] = last;
-            Screen.Line($"{workspace.Model}: {trainer.StepsDone:#,0} steps in {trainer.Elapsed.TotalMinutes:0.0} minutes, {rate:#,0} tokens a second;");
+            Screen.Line($"{workspace.Model}: {Amount.Of(trainer.StepsDone, "step")} in {Amount.OfTime(trainer.Elapsed)}, {rate:#,0} tokens a second;");
             Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last:0.00} over the last {lastSteps:#,0}");
         }
         else
         {
-            Screen.Line($"{workspace.Model}: its training was finished before, after {trainer.StepsDone:#,0} steps");
+            Screen.Line($"{workspace.Model}: its training was finished before, after {Amount.Of(trainer.StepsDone, "step")}");
         }
 
         Screen.Note($"Report: {page}");
@@ -429,7 +429,7 @@ internal sealed class TrainingRun
         int lastSteps = Math.Max(1, steps.Count / 10);
         double last = steps.TakeLast(lastSteps).Average(step => step.Loss!.Value);
         Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens;");
-        Screen.Line($"  {steps.Count:#,0} steps in {took.TotalMinutes:0.0} minutes;");
+        Screen.Line($"  {Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)};");
         Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last:0.00} over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");
         Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");

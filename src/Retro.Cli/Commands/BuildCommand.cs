@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Evaluation;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Cli.Workflow;
@@ -130,8 +131,8 @@ internal sealed class BuildCommand : Verb
         if (share > 0 && count < 2)
         {
             throw new CorpusException(
-                $"The corpus has {count} document(s) to use; one has to be held out and one to be retrieved from: cut the text into documents, or hold "
-                    + $"none out ({_heldOutShare.Name} 0).");
+                $"The corpus has {Amount.Of(count, "document")} to use; one has to be held out and one to be retrieved from: cut the text into documents, "
+                    + $"or hold none out ({_heldOutShare.Name} 0).");
         }
 
         string[] labels = CommonOptions.Given(parsed, _labels);
@@ -206,20 +207,20 @@ internal sealed class BuildCommand : Verb
 
         DatabaseManifest manifest = database.Manifest;
         Screen.Line($"{corpus.Path}: {corpus.Kind}");
-        Screen.Line($"{workspace.Database}: {manifest.DocumentCount:#,0} documents, {manifest.ByteCount / 1e6:0.0} MB of text,");
-        Screen.Line($"  {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens; {tokenizer.Kind} of {tokenizer.VocabularySize:#,0} tokens");
+        Screen.Line($"{workspace.Database}: {Amount.Of(manifest.DocumentCount, "document")}, {Amount.OfBytes(manifest.ByteCount)} of text,");
+        Screen.Line($"  {Amount.Of(manifest.ChunkCount, "chunk")} of {manifest.ChunkLength} tokens; {tokenizer.Kind} of {tokenizer.VocabularySize:#,0} tokens");
         if (heldOut is not null)
         {
-            Screen.Line($"{workspace.HeldOut}: {heldOut.Documents.Count:#,0} documents held out, {heldOut.Manifest.ByteCount / 1e6:0.0} MB;");
-            Screen.Line($"  {split!.Removed.Count:#,0} documents nearly repeat one of them and are in neither");
+            Screen.Line($"{workspace.HeldOut}: {Amount.Of(heldOut.Documents.Count, "document")} held out, {Amount.OfBytes(heldOut.Manifest.ByteCount)};");
+            Screen.Line($"  in neither, since nearly repeating one of them: {Amount.Of(split!.Removed.Count, "document")}");
+            if (heldOut.Documents.Count < PairedDifference.LeastDocuments)
+            {
+                Screen.Note($"  {Tool.Name} eval gives intervals from {PairedDifference.LeastDocuments} held-out documents on ({_heldOutShare.Name})");
+            }
         }
 
         Screen.Report(cleaning);
-        if (corpus.Skipped > 0)
-        {
-            Screen.Line($"{corpus.Skipped:#,0} files, lines or types could not be read and were left out");
-        }
-
+        Screen.ReportSkipped(corpus.Skipped);
         Screen.Note($"Next: {Tool.Name} train --database {Shell.Quote(workspace.Folder)} --out decoder --source none --minutes 5");
         WriteJson(parsed, new JsonObject
         {

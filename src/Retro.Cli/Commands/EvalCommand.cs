@@ -390,7 +390,7 @@ internal sealed class EvalCommand : Verb
         [
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them "
+                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(any.Documents, "document")}, none of them "
                     + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
             .. isUnseen ? [] : new[] { "For at least one model it is not known what it was trained on; it may have seen these documents." },
             ResultRows.Intervals(any.Documents),

@@ -28,7 +28,7 @@ internal sealed class ExportCommand : Verb
         string file = parsed.GetValue(_out)!;
         Stages.Run("write documents", progress => DatabaseExport.WriteJsonLines(
             sources.Database, sources.Tokenizer, file, parsed.GetValue(_chunks), progress, cancellationToken));
-        Screen.Line($"{file}: {sources.Database.Documents.Count:#,0} documents, {new FileInfo(file).Length / 1e6:0.0} MB");
+        Screen.Line($"{file}: {Amount.Of(sources.Database.Documents.Count, "document")}, {Amount.OfBytes(new FileInfo(file).Length)}");
         WriteJson(parsed, new JsonObject { ["documents"] = sources.Database.Documents.Count });
         return Task.CompletedTask;
     }

@@ -178,7 +178,8 @@ internal sealed class FitCommand : Verb
         {
             Neighbors = passages, InContext = context, BatchSize = _run.Together(parsed), WindowLength = window, Seed = _run.Seed(parsed),
         });
-        Screen.Note($"{sampler.Count:#,0} questions made of {data.Database.Documents.Count:#,0} passages; {sampler.LeftOut:#,0} longer than the window");
+        string made = Amount.Of(data.Database.Documents.Count, "passage");
+        Screen.Note($"{Amount.Of(sampler.Count, "question")} made of {made}; {sampler.LeftOut:#,0} longer than the window");
         return sampler;
     }
 

@@ -75,9 +75,9 @@ internal sealed class InfoCommand : Verb
         {
             using ChunkDatabase database = ChunkDatabase.Open(folder);
             DatabaseManifest manifest = database.Manifest;
-            Screen.Line($"database {folder}: {manifest.DocumentCount:#,0} documents, {manifest.ByteCount:#,0} bytes of text,");
+            Screen.Line($"database {folder}: {Amount.Of(manifest.DocumentCount, "document")}, {manifest.ByteCount:#,0} bytes of text,");
             string kind = manifest.TokenizerKind;
-            Screen.Line($"  {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens; {kind} of {manifest.VocabularySize:#,0} tokens");
+            Screen.Line($"  {Amount.Of(manifest.ChunkCount, "chunk")} of {manifest.ChunkLength} tokens; {kind} of {manifest.VocabularySize:#,0} tokens");
             foreach (DatabaseFile file in database.Files)
             {
                 string details = string.Join(", ", file.Details.Select(detail => $"{detail.Key} {Passages.Shorten(detail.Value, 16)}"));

@@ -140,24 +140,21 @@ internal sealed class UpdateCommand : Verb
         }
 
         using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-        Screen.Line($"{folder}: {now.Documents.Count:#,0} documents ({before:#,0} before), {now.ChunkCount:#,0} chunks, in {now.SegmentCount:#,0} piece(s)");
+        string parts = $"{Amount.Of(now.ChunkCount, "chunk")}, {Amount.Of(now.SegmentCount, "segment")}";
+        Screen.Line($"{folder}: {Amount.Of(now.Documents.Count, "document")} ({before:#,0} before), {parts}");
         if (leftOut.Count > 0)
         {
-            Screen.Line($"{leftOut.Count:#,0} documents are held out, by their ids or their texts, or nearly repeat one that is, and were not added");
+            Screen.Line($"not added, since held out by id or text, or nearly repeating what is: {Amount.Of(leftOut.Count, "document")}");
         }
 
         if (withdrawn > 0)
         {
-            Screen.Line($"{withdrawn:#,0} documents that were there are empty now, taken out by the cleaning or held out, and are removed");
+            Screen.Line($"removed, since empty now, taken out by the cleaning, or held out: {Amount.Of(withdrawn, "document")}");
         }
 
         Screen.Report(cleaning);
         long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
-        if (skipped > 0)
-        {
-            Screen.Line($"{skipped:#,0} files, lines or types could not be read and were left out");
-        }
-
+        Screen.ReportSkipped(skipped);
         WriteJson(parsed, new JsonObject
         {
             ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["heldOut"] = leftOut.Count,

@@ -116,7 +116,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TimeSpan forTraining = Kept(Path.Combine(folder, "training.time"), () => Longer(TimeLeft(), options.Time * 0.2)),
             forClosedBook = forTraining * ClosedBookShare;
         long parameters = config.CountParameters().Total, decoderParameters = alone.CountParameters().Total;
-        Screen.Note($"{database.ChunkCount:#,0} chunks of {retrieval.ChunkLength} tokens; training for {forTraining.TotalMinutes:0.0} minutes");
+        Screen.Note($"{Amount.Of(database.ChunkCount, "chunk")} of {retrieval.ChunkLength} tokens; training for {Amount.OfTime(forTraining)}");
         Screen.Note($"{parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's");
 
         string closedBookFolder = Path.Combine(folder, "closed-book");
@@ -188,7 +188,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         Report report = new(options, corpus, config, database, table, leakage, cut, copyOptions, trainings, continuations, _clock.Elapsed);
         report.Print();
         string path = report.Write(folder);
-        Screen.Note($"\nReport: {Path.GetFullPath(path)}   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
+        Screen.Note($"\nReport: {Path.GetFullPath(path)}   (the whole run took {Amount.OfTime(_clock.Elapsed)})");
         return ResultsJson.Of(table, leakage);
 
         NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(

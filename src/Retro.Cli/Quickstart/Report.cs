@@ -101,7 +101,7 @@ internal sealed class Report(
         report.Page.Paragraph(string.Create(
             CultureInfo.InvariantCulture,
             $"{name} ({corpus.Kind}); {parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; "
-                + $"{elapsed.TotalMinutes:0.0} minutes in all."));
+                + $"{Amount.OfTime(elapsed)} in all."));
         _rows.AddTo(report, Notes, LeakageNotes);
         report.Page.Heading("Text with sources");
         foreach (Continuation continuation in continuations)

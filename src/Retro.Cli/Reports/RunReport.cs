@@ -87,8 +87,8 @@ internal sealed class RunReport(string title)
         Page.Heading($"Training: {name}");
         Page.Paragraph(string.Create(
             CultureInfo.InvariantCulture,
-            $"{last.Step:#,0} steps over {last.Tokens:#,0} tokens in {last.Elapsed.TotalMinutes:0.0} minutes; {steps.Count(step => step.Skipped):#,0} steps "
-                + $"were left out because their gradient was not finite."));
+            $"{Amount.Of(last.Step, "step")} over {last.Tokens:#,0} tokens in {Amount.OfTime(last.Elapsed)}; left out because the gradient was not finite: "
+                + $"{Amount.Of(steps.Count(step => step.Skipped), "step")}."));
         TrainingProgress[] watched = [.. steps.Where(step => step.Watched is not null)];
         Page.Plots(
         [
@@ -118,7 +118,7 @@ internal sealed class RunReport(string title)
     public void Losses(string name, IReadOnlyList<StageProgress> steps, TimeSpan took)
     {
         Page.Heading($"Training: {name}");
-        Page.Paragraph(string.Create(CultureInfo.InvariantCulture, $"{steps.Count:#,0} steps in {took.TotalMinutes:0.0} minutes."));
+        Page.Paragraph($"{Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)}.");
         PlotSeries losses = new("loss", [.. steps.Select(step => ((double)step.Done, step.Loss ?? double.NaN))]);
         Page.Plots([Plot.Lines("Training loss", "step", "nats per token", losses)]);
     }

@@ -96,8 +96,8 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         if (documents.Count < 2)
         {
             throw new CorpusException(
-                $"The corpus has {documents.Count} document(s) to use; one has to be held out and one to be trained on, and a hundred would be better. Cut "
-                    + "the text into documents, or raise --megabytes.");
+                $"The corpus has {Amount.Of(documents.Count, "document")} to use; one has to be held out and one to be trained on, and a hundred would be "
+                    + "better. Cut the text into documents, or raise --megabytes.");
         }
 
         HeldOutOptions options = new()
@@ -107,8 +107,8 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         };
         HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, options, progress, cancellationToken));
         SampleCorpus read = new(corpus.Kind, [.. split.Training(documents)], [.. split.HeldOut(documents)]);
-        double megabytes = documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text)) / 1e6;
-        Screen.Note($"{corpus.Kind}, {megabytes:0.0} MB: {read.Training.Count:#,0} documents to train on and retrieve from,");
+        long bytes = documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text));
+        Screen.Note($"{corpus.Kind}, {Amount.OfBytes(bytes)}: {Amount.Of(read.Training.Count, "document")} to train on and retrieve from,");
         Screen.Note($"  {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} that nearly repeat these in neither, {corpus.Skipped:#,0} unreadable");
         return read;
     }

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Text;
 using Retro.Corpora;
 using Retro.Database;
@@ -162,17 +161,15 @@ public sealed record DatabasePlan
     {
         if (DiskBytes > disk)
         {
-            throw new DatabaseException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The database takes about {Giga(DiskBytes)} GB, and {Giga(disk)} GB are free for '{folder}': make room, or take less text."));
+            throw new DatabaseException(
+                $"The database takes about {Amount.OfBytes(DiskBytes)}, and {Amount.OfBytes(disk)} are free for '{folder}': make room, or take less text.");
         }
 
         if (MemoryBytes > memory)
         {
-            throw new DatabaseException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"Making the indexes of {Chunks:#,0} chunks takes about {Giga(MemoryBytes)} GB of memory, and this machine has {Giga(memory)} GB: take "
-                + $"less text, longer chunks, or several databases."));
+            throw new DatabaseException(
+                $"Making the indexes of {Amount.Of(Chunks, "chunk")} takes about {Amount.OfBytes(MemoryBytes)} of memory, and this machine has "
+                    + $"{Amount.OfBytes(memory)}: take less text, longer chunks, or several databases.");
         }
     }
 
@@ -180,10 +177,9 @@ public sealed record DatabasePlan
     public override string ToString()
     {
         string index = Index is null ? "" : $"\nvector index {Index}: {Why}";
-        return string.Create(
-            CultureInfo.InvariantCulture,
-            $"{Documents:#,0} documents, {TextBytes / 1e6:0.0} MB of text; about {Tokens:#,0} tokens, {Chunks:#,0} chunks{index}\n"
-            + $"about {Giga(DiskBytes)} GB on the disk, {Giga(MemoryBytes)} GB of memory, {Time.TotalMinutes:0.0} minutes");
+        return $"{Amount.Of(Documents, "document")}, {Amount.OfBytes(TextBytes)} of text; "
+            + $"about {Amount.Of(Tokens, "token")}, {Amount.Of(Chunks, "chunk")}{index}\n"
+            + $"about {Amount.OfBytes(DiskBytes)} on the disk, {Amount.OfBytes(MemoryBytes)} of memory, {Amount.OfTime(Time)}";
     }
 
     /// <summary>
@@ -197,6 +193,4 @@ public sealed record DatabasePlan
         long bytes = frequencies.Sum(term => Bm25Image.IsFrequent(term.Value, chunks.Count) ? chunks.Count : (long)Posting * term.Value);
         return sizeof(int) + ((double)bytes / chunks.Sum(chunk => chunk.Length));
     }
-
-    private static string Giga(long bytes) => (bytes / 1e9).ToString("0.00", CultureInfo.InvariantCulture);
 }

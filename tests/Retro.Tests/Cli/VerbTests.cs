@@ -376,7 +376,7 @@ public sealed class VerbTests : IDisposable
         _retro.WriteFile("docs/b.txt", "The river runs to the harbor, past the old bridge.");
         _retro.WriteFile("docs/c.jsonl", """{"id": "c", "text": ""}""");
         string done = _retro.Done("update", "--database", "work", "--add", "docs", "--json", "update.json");
-        Assert.Contains("2 documents that were there", done, StringComparison.Ordinal);
+        Assert.Contains("taken out by the cleaning, or held out: 2 documents", done, StringComparison.Ordinal);
         Assert.Equal((1, 2), ((int)_retro.Json("update.json")["documents"]!, (int)_retro.Json("update.json")["withdrawn"]!));
         using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(_retro["work"], "database"));
         Assert.Equal(["a.txt"], database.Documents.Select(document => document.Id));
@@ -392,14 +392,14 @@ public sealed class VerbTests : IDisposable
         Assert.NotEqual("ferry.md", Best("the ferry crosses").Document);
         (int documents, string gone) = (Count(), Ids().First(id => id.StartsWith("bridge", StringComparison.Ordinal)));
         string done = _retro.Done("update", "--database", "work", "--add", "news", "--remove", gone, "--json", "update.json");
-        Assert.Contains("in 2 piece(s)", done, StringComparison.Ordinal);
+        Assert.Contains(", 2 segments", done, StringComparison.Ordinal);
         Assert.Equal(("ferry.md", "river-0.md"), (Best("the ferry crosses").Document, Best("has dried up and nobody counts").Document));
         Assert.DoesNotContain(gone, Ids());
         Assert.Contains("are as they were written", _retro.Done("verify", "work"), StringComparison.Ordinal);
         Assert.Equal((int)_retro.Json("update.json")["documents"]!, Count());
         Assert.InRange(Count() - documents, 0, 1); // river-0 may have been held out
 
-        Assert.Contains("in 1 piece(s)", _retro.Done("update", "--database", "work", "--compact"), StringComparison.Ordinal);
+        Assert.Contains(", 1 segment\n", _retro.Done("update", "--database", "work", "--compact"), StringComparison.Ordinal);
         Assert.Equal("ferry.md", Best("the ferry crosses").Document);
         Assert.Contains("nothing to do", _retro.Run("update", "--database", "work").Errors, StringComparison.Ordinal);
         string errors = _retro.Run("update", "--database", "work", "--remove", "nowhere").Errors;
@@ -472,7 +472,7 @@ public sealed class VerbTests : IDisposable
             "build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "48", "--held-out-share", "0", "--json", "build.json",
         ];
         string built = _retro.Done([.. build, "--clean", "unicode", "--clean", "exact", "--clean", "personal"]);
-        Assert.Contains("exact duplicates: 1 documents taken out", built, StringComparison.Ordinal);
+        Assert.Contains("exact duplicates: 1 document taken out", built, StringComparison.Ordinal);
         Assert.Equal((2, 3), ((int)_retro.Json("build.json")["documents"]!, _retro.Json("build.json")["cleaning"]!.AsArray().Count));
         Assert.Contains("<email>", _retro.Done("inspect", "--database", "work", "--document", "a"), StringComparison.Ordinal);
 

@@ -39,6 +39,17 @@ public sealed class DatabasePlanTests : IDisposable
     }
 
     [Fact]
+    public void A_small_plan_says_its_sizes_and_its_time()
+    {
+        DatabasePlan plan = new()
+        {
+            Documents = 1, TextBytes = 36_240, Tokens = 9000, Chunks = 141, DiskBytes = 84_000, MemoryBytes = 950, Time = TimeSpan.FromMilliseconds(240),
+        };
+        const string Expected = "1 document, 36.2 KB of text; about 9,000 tokens, 141 chunks\nabout 84.0 KB on the disk, 950 bytes of memory, 0.2 seconds";
+        Assert.Equal(Expected, plan.ToString());
+    }
+
+    [Fact]
     public void What_the_machine_cannot_do_is_refused_with_the_numbers()
     {
         DatabasePlan plan = new()
