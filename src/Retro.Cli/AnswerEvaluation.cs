@@ -34,6 +34,7 @@ internal static class AnswerEvaluation
         Question[] questions = AnsweringData.Choose(data.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), count, seed);
         QuestionSet.RequireHeldOut(questions, trained);
         AnswerTables tables = new(data, questions);
+        List<TrainedModel> measured = [];
         foreach ((string path, TrainedModel model) in models)
         {
             string of = models.Length > 1 ? $" of {path}" : "";
@@ -45,6 +46,13 @@ internal static class AnswerEvaluation
                 }
             }
 
+            // What copying was trained on top of is often among the models, under another name.
+            if (measured.Exists(model.HasSameWeights))
+            {
+                continue;
+            }
+
+            measured.Add(model);
             bool reads = model.Model.Config.HasRetrieval;
             await Row($"{(reads ? "RETRO off" : "closed book")}{of}", new DecoderReader(model.Model)).ConfigureAwait(false);
             int window = Math.Min(512, model.Model.Config.MaximumLength ?? 512);

@@ -4,7 +4,6 @@ using System.Text.Json.Nodes;
 using Retro.Cli.Reports;
 using Retro.Database;
 using Retro.Evaluation;
-using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
@@ -247,7 +246,7 @@ internal sealed class EvalCommand : Verb
                 using CopyReader? copying = ModelFolder.Copying(path, trained);
 
                 // What copying was trained on top of is often among the models, under another name.
-                Measured? same = copying is null ? null : measured.FirstOrDefault(one => IsSame(one.Trained.Model, trained.Model));
+                Measured? same = copying is null ? null : measured.FirstOrDefault(one => one.Trained.HasSameWeights(trained));
                 string closed = same?.Off ?? Named(ClosedBook, path);
                 if (same is null)
                 {
@@ -373,14 +372,6 @@ internal sealed class EvalCommand : Verb
 
             return;
         }
-    }
-
-    private static bool IsSame(RetroModel one, RetroModel other)
-    {
-        using IDisposable noGradients = torch.no_grad();
-        Dictionary<string, torch.Tensor> there = other.named_parameters().ToDictionary(pair => pair.name, pair => (torch.Tensor)pair.parameter);
-        return one.Config == other.Config && one.Dtype == other.Dtype
-            && one.named_parameters().All(pair => there.TryGetValue(pair.name, out torch.Tensor? its) && pair.parameter.Equals(its));
     }
 
     private static string[] Notes(EvaluationTable table, bool isUnseen)

@@ -17,6 +17,16 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         return (decoder, RetrievalConfig.Matching(decoder));
     }
 
+    /// <summary>Whether another model is this one, bit for bit.</summary>
+    public bool HasSameWeights(TrainedModel other)
+    {
+        using IDisposable noGradients = no_grad();
+        RetroModel its = other.Model;
+        Dictionary<string, Tensor> there = its.named_parameters().ToDictionary(pair => pair.name, pair => (Tensor)pair.parameter);
+        return Model.Config == its.Config && Model.Dtype == its.Dtype
+            && Model.named_parameters().All(pair => there.TryGetValue(pair.name, out Tensor? same) && pair.parameter.Equals(same));
+    }
+
     /// <summary>Trains a model, from weights that the options' seed draws.</summary>
     /// <param name="stage">What is shown meanwhile.</param>
     /// <param name="config">The model's configuration.</param>

@@ -48,6 +48,13 @@ public sealed class AnsweringTests : IDisposable
         Assert.Equal((double)rows[2]!["found"]!["bits"]!, (double)rows[2]!["oracle"]!["bits"]!, 1e-9);
         Assert.NotEqual((double)rows[1]!["found"]!["bits"]!, (double)rows[0]!["found"]!["bits"]!);
 
+        // What copying was trained on top of is the decoder, and is measured once.
+        _retro.Done("fit", "--reader", "copying", "--base", "decoder", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
+        _retro.Done("eval", "--task", "qa", "--model", "decoder", "copied", "--questions", "2", "--json", "copied.json");
+        Assert.Equal(
+            ["closed book of decoder", "in context of decoder", "copying of copied"],
+            _retro.Json("copied.json")["readers"]!.AsArray().Select(row => (string)row!["reader"]!));
+
         ChildProcess.Outcome copying = _retro.Run("fit", "--task", "qa", "--reader", "copying", "--base", "decoder", "--database", "work", "--out", "c");
         Assert.Equal(2, copying.ExitCode);
         Assert.Contains("copying is learned of text alone", copying.Errors, StringComparison.Ordinal);
