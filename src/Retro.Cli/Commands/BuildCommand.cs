@@ -15,6 +15,9 @@ internal sealed class BuildCommand : Verb
     /// <summary>Their texts are in memory while the others are compared with them; more would measure hardly better.</summary>
     private const int MostHeldOut = 10_000;
 
+    /// <summary>Share of many documents that is held out where nothing is said.</summary>
+    private const double UsualShare = 0.05;
+
     private readonly PathOption _corpus = CommonOptions.Corpus();
     private readonly PathOption _out = CommonOptions.Out("Folder for the tokenizer, the database and the held-out documents.");
     private readonly PathOption _tokenizer = new("--tokenizer", "FOLDER")
@@ -26,10 +29,10 @@ internal sealed class BuildCommand : Verb
         "--vocabulary", "Tokens of the tokenizer that is trained.", 2048, BpeTrainer.SmallestVocabulary, 1_000_000);
 
     private readonly Option<int> _chunk = CommonOptions.Whole("--chunk", "Tokens of a chunk.", 64, 2, 4096);
-    private readonly Option<double> _heldOutShare = CommonOptions.Number(
+    private readonly Option<double?> _heldOutShare = CommonOptions.NumberOrNone(
         "--held-out-share",
-        "Share of the documents that is held out to measure on, at most 10,000 of them; what nearly repeats them is left out of the database. 0: none.",
-        0.05,
+        "Share of the documents that is held out to measure on, at most 10,000 of them; what nearly repeats them is left out of the database. 0: none. "
+            + "Default: 0.05, but 20 documents of fewer than 400, as many as an interval takes, though at most a quarter.",
         0,
         0.5);
 
@@ -96,7 +99,7 @@ internal sealed class BuildCommand : Verb
 
     private Task Build(ParseResult parsed, Workspace workspace, CancellationToken cancellationToken)
     {
-        double share = parsed.GetValue(_heldOutShare);
+        double? share = parsed.GetValue(_heldOutShare);
         long seed = parsed.GetValue(_seed);
         Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, new CorpusOptions
         {
@@ -128,7 +131,7 @@ internal sealed class BuildCommand : Verb
         double mostBytes = parsed.GetValue(_megabytes) * 1e6 ?? double.PositiveInfinity;
         (Func<Document, bool> takes, long count) = Stages.Run(
             "read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
-        if (share > 0 && count < 2)
+        if (share != 0 && count < 2)
         {
             throw new CorpusException(
                 $"The corpus has {Amount.Of(count, "document")} to use; one has to be held out and one to be retrieved from: cut the text into documents, "
@@ -139,8 +142,11 @@ internal sealed class BuildCommand : Verb
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(takes))
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });
-        HeldOutOptions holding = new() { Count = (int)Math.Clamp(Math.Round(share * count), 1, MostHeldOut), Seed = seed };
-        HeldOutSplit? split = share > 0
+        // Few documents are counted as the cleaning leaves them.
+        double usual = UsualShare * count;
+        double holds = share * count ?? (usual >= PairedDifference.LeastDocuments ? usual : Math.Min(PairedDifference.LeastDocuments, documents.Count() / 4));
+        HeldOutOptions holding = new() { Count = (int)Math.Clamp(Math.Round(holds), 1, MostHeldOut), Seed = seed };
+        HeldOutSplit? split = share != 0
             ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))
             : null;
         IEnumerable<Document> known = split is null ? documents : split.Training(documents);
