@@ -210,6 +210,7 @@ internal sealed class TrainingRun
     /// <param name="dropout">Share of the batches without neighbors.</param>
     /// <param name="planting">Planted neighbors; null: none.</param>
     /// <param name="cancellationToken">Ends it after a step.</param>
+    /// <param name="save">Saves what belongs to the model beside its checkpoint; null: nothing does.</param>
     /// <returns>What is worth telling.</returns>
     public JsonObject Train(
         ParseResult parsed,
@@ -221,7 +222,8 @@ internal sealed class TrainingRun
         TrainingOptions recipe,
         double dropout,
         PlantingSchedule? planting,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        Action? save = null)
     {
         RetrievalConfig? retrieval = model.Config.Retrieval;
         using NeighborTable? neighbors = retrieval is null ? null : FindNeighbors(parsed, sources, retrieval.Neighbors, cancellationToken);
@@ -238,7 +240,7 @@ internal sealed class TrainingRun
                 Seed = Seed(parsed),
             },
             neighbors);
-        return Train(parsed, workspace, name, model, sources, windows, recipe, cancellationToken);
+        return Train(parsed, workspace, name, model, sources, windows, recipe, cancellationToken, save);
     }
 
     /// <summary>
@@ -269,6 +271,7 @@ internal sealed class TrainingRun
     /// <param name="data">What it is trained on.</param>
     /// <param name="recipe">Settings of a model that is trained from nothing, or of one that is fitted.</param>
     /// <param name="cancellationToken">Ends it after a step.</param>
+    /// <param name="save">Saves what belongs to the model beside its checkpoint; null: nothing does.</param>
     /// <returns>What is worth telling.</returns>
     public JsonObject Train(
         ParseResult parsed,
@@ -278,7 +281,8 @@ internal sealed class TrainingRun
         Sources sources,
         ITrainingData data,
         TrainingOptions recipe,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        Action? save = null)
     {
         bool resume = GoesOn(parsed);
         int steps = parsed.GetValue(_steps);
@@ -335,6 +339,7 @@ internal sealed class TrainingRun
         }
 
         Keep(); // where there was no step to be made
+        save?.Invoke();
 
         string page = Path.Combine(workspace.Folder, RunReport.FileName);
         RunReport report = new($"{Tool.Name}: {name}, {workspace.Model}");

@@ -210,16 +210,19 @@ internal sealed class FitCommand : Verb
         {
             using AnsweringData data = Questions(workspace, sources, cancellationToken);
             QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
-            result = _run.Train(parsed, workspace, "fit retrieval to answer", model, sources, sampler, TrainingOptions.SmallModel, cancellationToken);
+            result = _run.Train(
+                parsed, workspace, "fit retrieval to answer", model, sources, sampler, TrainingOptions.SmallModel, cancellationToken, SaveAdditions);
         }
         else
         {
             // Windows without neighbors would teach a frozen decoder nothing.
-            result = _run.Train(parsed, workspace, "fit retrieval", model, sources, window, TrainingOptions.SmallModel, 0, null, cancellationToken);
+            result = _run.Train(
+                parsed, workspace, "fit retrieval", model, sources, window, TrainingOptions.SmallModel, 0, null, cancellationToken, SaveAdditions);
         }
 
-        Stages.Run("save the additions", progress => retrofit.Save(workspace.Model, progress, cancellationToken));
         result["added"] = total - own;
         return result;
+
+        void SaveAdditions() => Stages.Run("save the additions", progress => retrofit.Save(workspace.Model, progress, cancellationToken));
     }
 }

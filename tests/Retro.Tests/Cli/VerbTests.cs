@@ -484,6 +484,39 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("not 'bleach'", _retro.Run([.. build, "--clean", "bleach"]).Errors, StringComparison.Ordinal);
     }
 
+    /// <summary>As many as an interval takes, as far as a quarter of the documents goes; below, it is told before anything is trained.</summary>
+    [Fact]
+    public void Where_nothing_is_said_enough_documents_for_an_interval_are_held_out()
+    {
+        string[] build = ["build", "--corpus", "docs", "--vocabulary", "300", "--chunk", "16", "--json", "built.json"];
+        _retro.WriteCorpus();
+        _retro.WriteFile("docs/again.md", File.ReadAllText(Directory.GetFiles(_retro["docs"])[0])); // the cleaning leaves 24 documents
+        string few = _retro.Done([.. build, "--out", "few"]);
+        Assert.Equal(6, (int)_retro.Json("built.json")["heldOutDocuments"]!);
+        Assert.Contains("eval gives intervals from 20 held-out documents on (--held-out-share)", few, StringComparison.Ordinal);
+        for (int i = 0; i < 70; i++)
+        {
+            _retro.WriteFile($"docs/own-{i}.md", string.Join(' ', Enumerable.Range(0, 60).Select(j => $"{(i * 61) + (j * j)}")));
+        }
+
+        string enough = _retro.Done([.. build, "--out", "enough"]);
+        Assert.Equal(20, (int)_retro.Json("built.json")["heldOutDocuments"]!);
+        Assert.DoesNotContain("gives intervals", enough, StringComparison.Ordinal);
+    }
+
+    /// <summary>What fails behind the training, such as a report that cannot be written, costs nothing of the model, and nothing is said to be next.</summary>
+    [Fact]
+    public void What_was_fitted_is_saved_before_the_report()
+    {
+        _retro.Build();
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        Directory.CreateDirectory(_retro["fitted/report.html"]);
+        ChildProcess.Outcome fit = _retro.Run("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
+        Assert.Equal(1, fit.ExitCode);
+        Assert.DoesNotContain("Next:", fit.Output, StringComparison.Ordinal);
+        Assert.True(File.Exists(_retro["fitted/model/retrofit.safetensors"]));
+    }
+
     [Fact]
     public void From_text_to_answers_with_what_they_were_made_of()
     {
