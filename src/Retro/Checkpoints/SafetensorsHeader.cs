@@ -45,6 +45,11 @@ internal sealed class SafetensorsHeader
             throw new FormatException($"it has {fileLength} bytes, too few for the 8 bytes that begin it");
         }
 
+        if (start.StartsWith("version "u8))
+        {
+            throw new FormatException("it is a pointer of Git LFS in place of the file, which has to be fetched (git lfs pull)");
+        }
+
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(start);
         if (length > LargestHeader)
         {

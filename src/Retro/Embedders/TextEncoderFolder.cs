@@ -129,9 +129,9 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
 
         using (StrictJson? settings = StrictJson.OpenIfThere(Path.Combine(folder, "config_sentence_transformers.json")))
         {
-            if (settings?.Text("default_prompt_name") is { } prompt)
+            if (settings?.Text("default_prompt_name") is { } prompt && settings.Part("prompts")?.Text(prompt) != "")
             {
-                throw settings.Unsupported("default_prompt_name", $"\"{prompt}\"", "none: texts are embedded as they are");
+                throw settings.Unsupported("default_prompt_name", $"\"{prompt}\"", "none, or that of an empty prompt: texts are embedded as they are");
             }
         }
 

@@ -125,6 +125,14 @@ public class SafetensorsTests
         Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_pointer_in_place_of_a_file_is_told_as_one()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("a", $"version https://git-lfs.github.com/spec/v1\noid sha256:{new string('0', 64)}\nsize 5\n");
+        Assert.Contains("git lfs pull", Assert.Throws<CheckpointException>(() => Safetensors.Open(file)).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("0,4611686018427387904,4611686018427387904")]
     [InlineData("4611686018427387904,4611686018427387904,0")]

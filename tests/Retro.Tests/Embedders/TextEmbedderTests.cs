@@ -203,6 +203,7 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("1_Pooling/config.json", """{"pooling_mode_lasttoken": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_lasttoken; supported is one of pooling_mode_mean_tokens")]
     [InlineData("1_Pooling/config.json", """{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_mean_tokens and pooling_mode_cls_token")]
     [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query"}""", "\"default_prompt_name\" is \"query\"; supported is none")]
+    [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query", "prompts": {"query": "q: ", "document": ""}}""", "\"default_prompt_name\" is \"query\"")]
     [InlineData("config.json", "{", "is not valid JSON")]
     [InlineData("model.safetensors", "", "is not a valid safetensors file")]
     [InlineData("config.json", null, "config.json is missing")]
@@ -239,6 +240,8 @@ public sealed class TextEmbedderTests : IDisposable
         config["_name_or_path"] = "x";
         config["some_new_list"] = new JsonArray();
         File.WriteAllText(path, config.ToJsonString());
+        File.WriteAllText(
+            Path.Combine(Folder, "config_sentence_transformers.json"), """{"default_prompt_name": "document", "prompts": {"query": "q: ", "document": ""}}""");
 
         using TextEmbedder loaded = TextEmbedder.Load(Folder);
 
