@@ -23,7 +23,8 @@ public sealed partial class PostgresDatabase
     /// <param name="progress">Told the bytes checked, then the documents done.</param>
     /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
     /// <exception cref="DatabaseException">
-    /// It was made with another tokenizer, chunk length or cleaning, or its tokens or documents do not have their checksums: it is damaged.
+    /// It was made with another tokenizer, chunk length or cleaning, its tokens or documents do not have their checksums (it is damaged), or it is several
+    /// that are opened as one and have a document each of the same id.
     /// </exception>
     /// <exception cref="PostgresDatabaseException">
     /// A text of a document cannot be stored, or the server does not answer or refuses; nothing is then changed. Where the connection is lost while the
@@ -32,6 +33,14 @@ public sealed partial class PostgresDatabase
     public void Import(ChunkDatabase database, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         RequireSettings(database);
+        HashSet<UInt128> ids = [];
+        if (!database.HasFolder && database.Documents.FirstOrDefault(entry => !ids.Add(TextHash.Of(entry.Id))) is { } twice)
+        {
+            throw new DatabaseException(
+                $"Two documents of the databases in {database.Folder} have the id '{twice.Id}', the second from {twice.Location}: a schema has each id once; "
+                    + "import the databases one after the other, the one whose documents are to stay last.");
+        }
+
         database.RequireWhole(progress, cancellationToken);
         Write(database, [], [], progress, cancellationToken);
     }
@@ -191,7 +200,8 @@ public sealed partial class PostgresDatabase
                 if (database is null && empty.Length > 0 && leaving.Count == 0)
                 {
                     throw new CorpusException(
-                        $"Of the {empty.Length} documents to add none has text, and the schema \"{Schema}\" has none of their ids; give documents with text.");
+                        $"Of the {empty.Length} documents to add none has text, as what was taken out of them has none, and the schema \"{Schema}\" has none "
+                            + "of their ids; give documents with text.");
                 }
 
                 // What leaves goes when all is written: until then its keys are those of the same text that comes under another id.

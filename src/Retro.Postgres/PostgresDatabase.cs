@@ -111,7 +111,6 @@ public sealed partial class PostgresDatabase : IDisposable
             {
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
                 Lock(connection, cancellationToken);
-                PostgresTables.Run(connection, $"DROP INDEX IF EXISTS {_tables.KeyIndex}", cancellationToken);
                 string metric = _settings.Metric == VectorMetric.InnerProduct ? "vector_ip_ops" : "vector_l2_ops";
                 string? how = options.Kind switch
                 {
@@ -121,7 +120,14 @@ public sealed partial class PostgresDatabase : IDisposable
                 };
                 if (how is not null)
                 {
-                    PostgresTables.Run(connection, $"CREATE INDEX chunks_key ON {_tables.Chunks} USING {how}", cancellationToken);
+                    PostgresTables.Run(connection, $"CREATE INDEX chunks_key_new ON {_tables.Chunks} USING {how}", cancellationToken);
+                }
+
+                // From here to the end of the transaction nobody can search, so the old one goes when all work is done; until then the disk holds both.
+                PostgresTables.Run(connection, $"DROP INDEX IF EXISTS {_tables.KeyIndex}", cancellationToken);
+                if (how is not null)
+                {
+                    PostgresTables.Run(connection, $"ALTER INDEX {_tables.NewKeyIndex} RENAME TO chunks_key", cancellationToken);
                 }
 
                 transaction.Commit();

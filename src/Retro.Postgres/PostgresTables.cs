@@ -26,6 +26,8 @@ internal sealed record PostgresTables(string Schema)
 
     public string KeyIndex => Named("chunks_key");
 
+    public string NewKeyIndex => Named("chunks_key_new");
+
     /// <summary>A text as a literal.</summary>
     public static string Literal(string text) => $"'{text.Replace("'", "''", StringComparison.Ordinal)}'";
 
@@ -99,7 +101,6 @@ internal sealed record PostgresTables(string Schema)
                     key vector({settings.Dimensions}),
                     PRIMARY KEY (document, position))
                 """));
-            Run(connection, $"CREATE INDEX documents_content ON {Documents} (content_hash)");
             Run(connection, $"CREATE INDEX chunks_words ON {Chunks} USING gin (words)");
             using NpgsqlCommand insert = new($"INSERT INTO {Settings} VALUES (true, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", connection)
             {
@@ -120,6 +121,17 @@ internal sealed record PostgresTables(string Schema)
                 },
             };
             insert.ExecuteNonQuery();
+        }
+
+        // Tables of before keys were kept by the text are without it. Whoever does not own them goes on so: IF NOT EXISTS would ask for that.
+        using NpgsqlCommand lacking = new(
+            "SELECT to_regclass($1) IS NULL AND pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($2)", connection)
+        {
+            Parameters = { new() { Value = Named("documents_content") }, new() { Value = Documents } },
+        };
+        if (lacking.ExecuteScalar() is true)
+        {
+            Run(connection, $"CREATE INDEX documents_content ON {Documents} (content_hash)");
         }
 
         transaction.Commit();

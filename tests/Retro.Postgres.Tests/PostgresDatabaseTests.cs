@@ -156,6 +156,21 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         TestTexts.Build(documents[1..3], _folder["two"]).Dispose();
         using ChunkDatabase copy = ChunkDatabase.Open([_folder["one"], _folder["two"]]);
         Assert.Contains("of which 3 are", Assert.Throws<PostgresDatabaseException>(() => database.Dense(copy)).Message, StringComparison.Ordinal);
+        string refused = Assert.Throws<DatabaseException>(() => database.Import(copy)).Message;
+        Assert.Contains($"have the id '{documents[1].Id}'", refused, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Tables_of_before_get_the_index_that_they_are_without()
+    {
+        string schema = server.NewSchema();
+        string asked = $"SELECT indexname FROM pg_indexes WHERE schemaname = '{schema}' AND indexname LIKE 'documents%' ORDER BY 1";
+        Create(schema).Dispose();
+        List<string> indexes = server.Ask(asked);
+        server.Ask($"DROP INDEX \"{schema.Replace("\"", "\"\"", StringComparison.Ordinal)}\".documents_content");
+        Assert.NotEqual(indexes, server.Ask(asked));
+        Create(schema).Dispose();
+        Assert.Equal(indexes, server.Ask(asked));
     }
 
     [Fact]

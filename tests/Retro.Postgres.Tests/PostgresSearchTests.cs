@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Npgsql;
 using Retro.Corpora;
 using Retro.Database;
@@ -222,6 +223,38 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         using PostgresDatabase database = Import(copy);
         Assert.Throws<OperationCanceledException>(
             () => database.Dense(copy).Find(TestTexts.Queries(copy)[..1], 1, new long[1], new float[1], new CancellationToken(canceled: true)));
+    }
+
+    /// <summary>Without the old index nobody can search until the transaction ends.</summary>
+    [Fact]
+    public void The_old_index_goes_when_the_new_one_is_made()
+    {
+        using ChunkDatabase copy = TestTexts.Build(TestTexts.Documents(20, seed: 19), _folder["copy"]);
+        using PostgresDatabase database = Import(copy);
+        database.BuildIndex();
+        List<string> statements = [];
+        using (ActivityListener listener = new()
+        {
+            ShouldListenTo = source => source.Name == "Npgsql",
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
+            ActivityStopped = activity => statements.AddRange(
+                activity.TagObjects.Where(tag => tag.Key is "db.statement" or "db.query.text").Select(tag => (string)tag.Value!)),
+        })
+        {
+            ActivitySource.AddActivityListener(listener);
+            database.BuildIndex(new() { Kind = PostgresIndexKind.IvfFlat, Lists = 2 });
+        }
+
+        string name = database.Schema.Replace("\"", "\"\"", StringComparison.Ordinal);
+        string[] changes =
+        [
+            .. statements.Where(statement => statement.Contains(name, StringComparison.Ordinal) && statement.Contains(" INDEX ", StringComparison.Ordinal)),
+        ];
+        Assert.Equal(["CREATE", "DROP", "ALTER"], changes.Select(statement => statement.Split(' ')[0]));
+        string asked = $"SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = '{database.Schema}' AND indexname LIKE 'chunks_key%'";
+        string index = Assert.Single(server.Ask(asked));
+        Assert.StartsWith("chunks_key|", index, StringComparison.Ordinal);
+        Assert.Contains("ivfflat", index, StringComparison.Ordinal);
     }
 
     private PostgresDatabase Import(ChunkDatabase copy, VectorMetric metric = VectorMetric.SquaredL2, string? connection = null)
