@@ -31,7 +31,10 @@ internal sealed class GenerateCommand : Verb
         Description = "The best neighbor stands in front of the text, and the model's cross-attention reads the others (RETRO++).",
     };
 
-    public GenerateCommand()
+    private readonly Func<Stream> _input;
+
+    /// <param name="input">Opens what a prompt is piped from; null: the standard input.</param>
+    public GenerateCommand(Func<Stream>? input = null)
         : base(
             "generate",
             "Goes on with a text, and names what the model read while it wrote.",
@@ -40,6 +43,7 @@ internal sealed class GenerateCommand : Verb
             "retro generate --model work --passage \"Paris is the capital of France.\" \"The capital of\"",
             "cat beginning.txt | retro generate --model work --tokens 100 -")
     {
+        _input = input ?? Console.OpenStandardInput;
         Add(_prompt);
         AddOptions([.. _reading.Options, _passages, _every, _best]);
     }
@@ -56,8 +60,8 @@ internal sealed class GenerateCommand : Verb
         string prompt = parsed.GetValue(_prompt) ?? "";
         if (prompt == "-")
         {
-            // The console's reader looks at no token: whoever has forgotten the pipe can stop all the same.
-            prompt = await Task.Run(Console.In.ReadToEnd, cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
+            // What is piped is read without a look at the token: whoever has forgotten the pipe can stop all the same.
+            prompt = await Task.Run(ReadInput, cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _passages, _every);
@@ -108,6 +112,24 @@ internal sealed class GenerateCommand : Verb
                 ["neighbors"] = new JsonArray([.. retrieved.Neighbors.Select(ReadingOptions.Json)]),
             })]),
         });
+    }
+
+    // As a document is read: without the mark at its head, with one kind of line end, and nothing that is no text.
+    private string ReadInput()
+    {
+        const string Fault = "The standard input is no text in UTF-8, nor in UTF-16 or UTF-32 with a mark at its head; convert it first, such as with iconv.";
+        using StreamReader input = new(_input(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
+        try
+        {
+            string text = input.ReadToEnd();
+            return text.Contains('\0', StringComparison.Ordinal)
+                ? throw new RetroException(Fault)
+                : text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
+        }
+        catch (DecoderFallbackException fault)
+        {
+            throw new RetroException(Fault, fault);
+        }
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
 using Retro.Cli;
+using Retro.Cli.Commands;
 using Retro.Tests.Documentation;
 
 namespace Retro.Tests.Cli;
@@ -231,14 +232,13 @@ public sealed partial class CommandLineTests : IDisposable
     [Fact]
     public async Task A_text_that_does_not_come_is_not_waited_for_when_it_is_stopped()
     {
-        TextReader before = Console.In;
         using Waiting waiting = new();
         using CancellationTokenSource stopping = new();
-        Console.SetIn(waiting);
+        GenerateCommand generate = new(() => waiting);
         try
         {
-            ParseResult parsed = Tool.MakeRoot().Parse(["generate", "--model", _retro["nowhere"], "-"]);
-            Task running = Task.Run(() => ((Verb)parsed.CommandResult.Command).RunAsync(parsed, stopping.Token), TestContext.Current.CancellationToken);
+            ParseResult parsed = generate.Parse(["--model", _retro["nowhere"], "-"]);
+            Task running = Task.Run(() => generate.RunAsync(parsed, stopping.Token), TestContext.Current.CancellationToken);
             Assert.True(waiting.IsAsked.Wait(ChildProcess.Limit, TestContext.Current.CancellationToken));
             await stopping.CancelAsync();
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running.WaitAsync(ChildProcess.Limit));
@@ -246,7 +246,6 @@ public sealed partial class CommandLineTests : IDisposable
         finally
         {
             waiting.End.Set();
-            Console.SetIn(before);
         }
     }
 
@@ -317,17 +316,17 @@ public sealed partial class CommandLineTests : IDisposable
     }
 
     /// <summary>What asks a reader of text for all of it, and does not get it until the end.</summary>
-    private sealed class Waiting : TextReader
+    private sealed class Waiting : MemoryStream
     {
         public ManualResetEventSlim IsAsked { get; } = new();
 
         public ManualResetEventSlim End { get; } = new();
 
-        public override string ReadToEnd()
+        public override int Read(byte[] buffer, int offset, int count)
         {
             IsAsked.Set();
             End.Wait();
-            return "";
+            return 0;
         }
     }
 

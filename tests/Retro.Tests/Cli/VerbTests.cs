@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Database;
@@ -587,6 +588,21 @@ public sealed class VerbTests : IDisposable
         Assert.DoesNotContain("e", (string)_retro.Json("text.json")["text"]!, StringComparison.Ordinal);
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--retrieve-every", "4", "--json", "text.json", Begun);
         Assert.True(_retro.Json("text.json")["read"]!.AsArray().Count > 3);
+
+        // A prompt that is piped is read as a document is.
+        Assert.Equal("The\nriver", Piped(0, [0xEF, 0xBB, 0xBF, .. "The\r\nriver"u8]));
+        Assert.Equal("The", Piped(0, [0xFF, 0xFE, .. Encoding.Unicode.GetBytes("The")]));
+        Assert.Contains("is no text in UTF-8", Piped(1, [.. "caf"u8, 0xE9]), StringComparison.Ordinal);
+        Assert.Contains("is no text in UTF-8", Piped(1, Encoding.Unicode.GetBytes("The")), StringComparison.Ordinal);
+
+        string Piped(int code, byte[] input)
+        {
+            File.WriteAllBytes(_retro["input"], input);
+            string line = $"dotnet '{Fixtures.Cli}' generate --model work --source none --tokens 1 --json text.json - < input";
+            ChildProcess.Outcome run = ChildProcess.Run(new("sh", ["-c", line]) { WorkingDirectory = _retro.Folder });
+            Assert.True(run.ExitCode == code, $"{run.ExitCode}: {run.Errors}");
+            return code == 0 ? (string)_retro.Json("text.json")["prompt"]! : run.Errors;
+        }
 
         string answered = _retro.Done("ask", "--model", "work", "--tokens", "24", "--json", "ask.json", "How many stones has bridge 5?");
         Assert.Contains("with it - without it", answered, StringComparison.Ordinal);
