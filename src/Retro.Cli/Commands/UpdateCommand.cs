@@ -63,9 +63,13 @@ internal sealed class UpdateCommand : Verb
             throw new UsageException($"There is nothing to do; name what to add ({_add.Name}) or to remove ({_remove.Name}), or {_compact.Name}.");
         }
 
+        // A part of the corpus that the database was built of is called as it is there, so that it takes its own place.
+        Workspace workspace = Workspace.OfDatabase(parsed.GetValue(_database)!);
+        string? built = workspace.Section("build")?["corpus"]?.ToString();
         CorpusOptions reading = new()
         {
             Encoding = parsed.GetValue(_encoding), IdsByFile = parsed.GetValue(_idsByFile), SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
+            Root = built is null ? null : workspace.FromRelative(built),
         };
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];

@@ -70,7 +70,7 @@ public sealed class Corpus
             string full = System.IO.Path.GetFullPath(path);
             CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, options);
             return files.Files.Count > 0
-                ? new Corpus(path, isFile ? System.IO.Path.GetDirectoryName(full)! : full, files, options)
+                ? new Corpus(path, RootOf(isFile ? System.IO.Path.GetDirectoryName(full)! : full, options), files, options)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
@@ -151,6 +151,12 @@ public sealed class Corpus
                 $"The corpus {Path} holds no text: {counts.Empty} documents are empty and {counts.Skipped} are broken. Name a folder or file with text.");
         }
     }
+
+    private static string RootOf(string folder, CorpusOptions options)
+        => options.Root is { } named && System.IO.Path.GetFullPath(named) is var root
+            && DocumentReader.RelativePath(root, folder) is var within && !System.IO.Path.IsPathRooted(within) && within.Split('/')[0] != ".."
+            ? root
+            : folder;
 
     private static string Told(IReadOnlyDictionary<string, int> counts) => string.Join(", ", counts.Select(count => $"{count.Value} {count.Key}"));
 

@@ -54,6 +54,12 @@ public sealed record CorpusOptions
     public bool IdsByFile { get; init; }
 
     /// <summary>
+    /// The folder that paths in ids and locations begin at, where the corpus lies within it: a page, or a folder, of the corpus that a database was built of is
+    /// then called as it is there. Null (the default), or where it lies elsewhere: the corpus's own folder, or that of its file.
+    /// </summary>
+    public string? Root { get; init; }
+
+    /// <summary>
     /// Gives documents that hold no text, too, without one: what is there of them, <see cref="Database.ChunkDatabaseUpdate"/> takes out. False by default:
     /// they are left out. Counted in <see cref="Corpus.Empty"/> either way.
     /// </summary>
@@ -69,6 +75,7 @@ public sealed record CorpusOptions
         faults.Require(Include is not null && !Include.Any(string.IsNullOrWhiteSpace), Include, "patterns of paths");
         faults.Require(Exclude is not null && !Exclude.Any(string.IsNullOrWhiteSpace), Exclude, "patterns of paths");
         faults.Require(Encoding is null || TextDecoding.Named(Encoding) is not null, Encoding, "the name of an encoding, such as windows-1252, or null");
+        faults.Require(Root is null || !string.IsNullOrWhiteSpace(Root), Root, "a folder, or null");
         faults.Between(MaximumDocumentBytes, 1, 1 << 29); // of which a string can be made
         faults.Throw();
         return this;

@@ -77,6 +77,25 @@ public class CorpusTests
     }
 
     [Fact]
+    public void A_part_of_a_corpus_has_the_names_of_the_whole_where_that_is_its_root()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("all/guide/a.txt", "one");
+        folder.File("all/guide/deep/b.jsonl", """{"text": "two"}""");
+        folder.File("all/c.txt", "three");
+        folder.File("all else/d.txt", "four");
+        CorpusOptions options = new() { Root = folder["all"], IdsByFile = true };
+        string[] parts = [Path.Combine("all", "guide", "a.txt"), Path.Combine("all", "guide", "deep"), Path.Combine("all", "c.txt")];
+        Assert.Equal(Documents("all"), parts.SelectMany(Documents).OrderBy(document => document.Id, StringComparer.Ordinal));
+        Assert.Equal(["d.txt"], Documents("all else").Select(document => document.Id));
+        options = options with { Root = Path.Combine(folder["all"], "c.txt") };
+        Assert.Equal(["c.txt"], Documents(parts[2]).Select(document => document.Id));
+
+        (string Id, string Location)[] Documents(string part)
+            => [.. Corpus.Open(folder[part], options).Documents().Select(document => (document.Id, document.Location))];
+    }
+
+    [Fact]
     public void Invalid_utf8_is_refused_with_file_and_byte_or_skipped_with_a_count()
     {
         using TemporaryFolder folder = new();
