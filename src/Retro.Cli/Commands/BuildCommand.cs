@@ -201,6 +201,7 @@ internal sealed class BuildCommand : Verb
 
         using ChunkDatabase database = Stages.Run(
             "cut chunks", progress => ChunkDatabaseBuilder.Build(workspace.Database, known, tokenizer, options, progress, cancellationToken));
+        DatabaseCleaning.Save(database, cleaning);
         if (keepsOld)
         {
             tokenizer.Save(workspace.Tokenizer);

@@ -73,6 +73,8 @@ internal sealed class UpdateCommand : Verb
         };
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
+        UpdateCounts counts = new(0, 0, 0, 0, 0);
+        bool anyText = false;
         HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal);
         string folder;
         int before, withdrawn = 0;
@@ -90,6 +92,8 @@ internal sealed class UpdateCommand : Verb
                                 : $"{_clean.Name} has no such steps; add by the library."));
                 }
 
+                DatabaseCleaning.Load(sources.Database, cleaning);
+
                 // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
                 using ChunkDatabase? heldOut = sources.HeldOut();
                 Func<Document, bool> isHeld = heldOut is null ? _ => false : HeldOut.Finder(heldOut, sources.Tokenizer);
@@ -103,9 +107,18 @@ internal sealed class UpdateCommand : Verb
                     .Select(document => IsHeldOut(document) ? document with { Text = "" } : document)
                     .Select(document => document with { Labels = [.. document.Labels, .. labels] })
                     .Select(KeepsLabels);
-                Stages.Run(
-                    "add and remove documents",
-                    progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken)).Dispose();
+                try
+                {
+                    using ChunkDatabase changed = Stages.Run(
+                        "add and remove documents",
+                        progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, out counts, progress, cancellationToken));
+                    DatabaseCleaning.Save(changed, cleaning);
+                }
+                catch (CorpusException) when (!anyText && cleaning.Report is { } report && (leftOut.Count > 0 || report.Steps.Any(step => step.Removed > 0)))
+                {
+                    // All of it was read, and has text, but none that may be added: that is told below.
+                }
+
                 withdrawn = sources.Database.Documents.Count(document => empty.Contains(document.Id));
 
                 // Nobody sees more by an update who was not named in it.
@@ -117,6 +130,7 @@ internal sealed class UpdateCommand : Verb
                         return document;
                     }
 
+                    anyText = true;
                     return labelled.TryGetValue(document.Id, out IReadOnlyList<string>? before)
                         && before.Except(document.Labels).ToArray() is { Length: > 0 } lost
                         ? throw new UsageException(
@@ -146,6 +160,16 @@ internal sealed class UpdateCommand : Verb
         using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         string parts = $"{Amount.Of(now.ChunkCount, "chunk")}, {Amount.Of(now.SegmentCount, "segment")}";
         Screen.Line($"{folder}: {Amount.Of(now.Documents.Count, "document")} ({before:#,0} before), {parts}");
+        if (add.Length > 0 || remove.Length > 0)
+        {
+            Screen.Line($"  {counts.New:#,0} new, {counts.Replaced:#,0} replaced, {counts.Unchanged:#,0} unchanged, {counts.Removed:#,0} removed");
+        }
+
+        if (counts.Repeated > 0)
+        {
+            Screen.Line($"not added, since another that is there has their text: {Amount.Of(counts.Repeated, "document")}");
+        }
+
         if (leftOut.Count > 0)
         {
             Screen.Line($"not added, since held out by id or text, or nearly repeating what is: {Amount.Of(leftOut.Count, "document")}");
@@ -157,12 +181,18 @@ internal sealed class UpdateCommand : Verb
         }
 
         Screen.Report(cleaning);
+        if (add.Length > 0 && parsed.GetValue(_clean)?.Contains("near") == true)
+        {
+            Screen.Line($"near duplicates were looked for among what was added alone; a build of all the text compares it with what was there");
+        }
+
         long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
         Screen.ReportSkipped(skipped);
         WriteJson(parsed, new JsonObject
         {
-            ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["heldOut"] = leftOut.Count,
-            ["withdrawn"] = withdrawn, ["unreadable"] = skipped,
+            ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["new"] = counts.New,
+            ["replaced"] = counts.Replaced, ["unchanged"] = counts.Unchanged, ["repeated"] = counts.Repeated, ["removed"] = counts.Removed,
+            ["heldOut"] = leftOut.Count, ["withdrawn"] = withdrawn, ["unreadable"] = skipped,
         });
         return Task.CompletedTask;
     }

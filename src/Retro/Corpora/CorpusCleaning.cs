@@ -33,6 +33,9 @@ public sealed class CorpusCleaning
     /// <summary>What was done when documents were last cleaned to their end; null: they were not yet.</summary>
     public CleaningReport? Report { get; private set; }
 
+    /// <summary>Its steps that take lines out of many documents.</summary>
+    internal IEnumerable<RepeatedLineStep> LineSteps => _steps.OfType<RepeatedLineStep>();
+
     /// <summary>Cleans documents, while they are enumerated.</summary>
     /// <param name="documents">The documents; enumerated anew each time that the result is, more than once where a step has to see all of them first.</param>
     /// <param name="keepRemoved">

@@ -5,7 +5,10 @@ namespace Retro.Corpora;
 /// <summary>Of documents of one text the first stays, and each that some may see who may see no earlier one.</summary>
 internal sealed class ExactDuplicateStep : CleaningStep
 {
-    public override string Name => "exact duplicates";
+    /// <summary>Its name, as a cleaning's and so a database's has it.</summary>
+    public const string Called = "exact duplicates";
+
+    public override string Name => Called;
 
     public override IEnumerable<Document> Apply(IEnumerable<Document> documents, CleaningStepReport report)
     {

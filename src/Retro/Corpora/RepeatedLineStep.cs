@@ -16,6 +16,12 @@ internal sealed class RepeatedLineStep : CleaningStep
         (_documents, _characters) = (documents, characters);
     }
 
+    /// <summary>The hashes of lines that go from documents to come, however few of these have them: what they are added to is without them.</summary>
+    public IReadOnlySet<UInt128> Known { get; set; } = new HashSet<UInt128>();
+
+    /// <summary>The hashes of the lines that went when documents were last cleaned, with those that are known.</summary>
+    public IReadOnlySet<UInt128> Gone { get; private set; } = new HashSet<UInt128>();
+
     public override string Name => string.Create(CultureInfo.InvariantCulture, $"lines in {_documents} documents, of {_characters} characters");
 
     public override IEnumerable<Document> Apply(IEnumerable<Document> documents, CleaningStepReport report)
@@ -34,7 +40,8 @@ internal sealed class RepeatedLineStep : CleaningStep
             }
         }
 
-        HashSet<UInt128> repeated = [.. counts.Where(pair => pair.Value >= _documents).Select(pair => pair.Key)];
+        HashSet<UInt128> repeated = [.. Known, .. counts.Where(pair => pair.Value >= _documents).Select(pair => pair.Key)];
+        Gone = repeated;
         counts.Clear();
         foreach (Document document in documents)
         {

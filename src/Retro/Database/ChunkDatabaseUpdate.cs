@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Retro.Corpora;
 using Retro.Tokenizers;
 
@@ -15,8 +16,9 @@ public static class ChunkDatabaseUpdate
     /// <param name="folder">Its folder.</param>
     /// <param name="add">
     /// The documents to add; one whose id is there takes the place of that document, and one that is there as it is (id, title, text, location and labels)
-    /// costs nothing. One without text takes out the document of its id, where that is there (<see cref="CorpusOptions.KeepEmpty"/>). Enumerated more than
-    /// once, and the same each time.
+    /// costs nothing. One without text takes out the document of its id, where that is there (<see cref="CorpusOptions.KeepEmpty"/>). Where the database was
+    /// cleaned of exact duplicates (<see cref="CleaningStep.ExactDuplicates"/>), so does one whose text another document has that stays, and that whoever may
+    /// see it may see. Enumerated more than once, and the same each time.
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
     /// <param name="tokenizer">The tokenizer that the database was made with.</param>
@@ -37,7 +39,29 @@ public static class ChunkDatabaseUpdate
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), progress, cancellationToken);
+        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), out _, progress, cancellationToken);
+    }
+
+    /// <summary>Changes a database, and counts what is changed.</summary>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="add">The documents to add.</param>
+    /// <param name="remove">Ids of the documents to remove.</param>
+    /// <param name="tokenizer">The tokenizer that the database was made with.</param>
+    /// <param name="counts">What came of the documents.</param>
+    /// <param name="progress">Told of the documents compared and encoded.</param>
+    /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
+    /// <inheritdoc cref="Apply(string, IEnumerable{Document}, IEnumerable{string}, RetroTokenizer, IProgress{StageProgress}, CancellationToken)"/>
+    public static ChunkDatabase Apply(
+        string folder,
+        IEnumerable<Document> add,
+        IEnumerable<string> remove,
+        RetroTokenizer tokenizer,
+        out UpdateCounts counts,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), out counts, progress, cancellationToken);
     }
 
     internal static ChunkDatabase Apply(
@@ -45,6 +69,16 @@ public static class ChunkDatabaseUpdate
         IEnumerable<Document> add,
         IEnumerable<string> remove,
         TokenizerFacts tokenizer,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+        => Apply(folder, add, remove, tokenizer, out _, progress, cancellationToken);
+
+    internal static ChunkDatabase Apply(
+        string folder,
+        IEnumerable<Document> add,
+        IEnumerable<string> remove,
+        TokenizerFacts tokenizer,
+        out UpdateCounts counts,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -58,68 +92,53 @@ public static class ChunkDatabaseUpdate
         {
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
 
-            // The ids that the change names are kept, not all that there are, and as hashes, which keep millions of documents small.
-            HashSet<UInt128> asked = [], skipped = [];
+            // Of what the change names hashes are kept, and nothing of what else there is.
+            Dictionary<UInt128, AddedDocument> named = [];
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 BlockReader.RequireText(document);
-                if (!asked.Add(TextHash.Of(document.Id)))
+                if (!named.TryAdd(TextHash.Of(document.Id), new(PreparedDocument.Of(document, null, null), document.Text.Length == 0)))
                 {
                     throw new DatabaseException(
                         $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
                 }
+
+                progress?.Report(new StageProgress("compare documents", named.Count, 0));
             }
 
             string[] removed = [.. remove];
-            asked.UnionWith(removed.Select(id => TextHash.Of(id)));
-            Dictionary<UInt128, int> numbers = [];
+            HashSet<string> missing = new(removed, StringComparer.Ordinal);
+            bool isNothingTwice = manifest.Cleaning.Split(", ").Contains(ExactDuplicateStep.Called);
+            ILookup<UInt128, AddedDocument> byText = (isNothingTwice ? named.Values : Enumerable.Empty<AddedDocument>()).ToLookup(document => document.Text);
+            SortedSet<int> gone = [];
             for (int number = 0; number < database.Documents.Count; number++)
             {
-                if (TextHash.Of(database.Documents[number].Id) is var id && asked.Contains(id))
-                {
-                    numbers.Add(id, number);
-                }
-            }
-
-            SortedSet<int> gone = [];
-            foreach (string id in removed)
-            {
-                gone.Add(numbers.TryGetValue(TextHash.Of(id), out int number)
-                    ? number
-                    : throw new DatabaseException($"The database in '{folder}' has no document with the id '{id}' to remove; name one that it has."));
-            }
-
-            long seen = 0, empty = 0, added = 0;
-            foreach (Document document in add)
-            {
                 cancellationToken.ThrowIfCancellationRequested();
-                seen++;
-                progress?.Report(new StageProgress("compare documents", seen, 0));
-                UInt128 id = TextHash.Of(document.Id);
-                bool isThere = numbers.TryGetValue(id, out int number), isEmpty = document.Text.Length == 0;
-                if (isThere && !isEmpty && !gone.Contains(number) && IsSame(document, database.Documents[number]))
+                DocumentEntry entry = database.Documents[number];
+                bool isRemoved = missing.Remove(entry.Id);
+                AddedDocument? next = named.GetValueOrDefault(TextHash.Of(entry.Id));
+                next?.Meet(entry, isRemoved);
+                if (isRemoved || next is { IsSame: false })
                 {
-                    skipped.Add(id);
+                    gone.Add(number);
                     continue;
                 }
 
-                if (isThere)
+                foreach (AddedDocument copy in byText[AddedDocument.Half(Convert.FromHexString(entry.ContentHash))])
                 {
-                    gone.Add(number);
-                }
-
-                if (isEmpty)
-                {
-                    empty++;
-                    skipped.Add(id);
-                }
-                else
-                {
-                    added++;
+                    copy.IsRepeated |= copy != next && entry.Labels.All(copy.Labels.Contains);
                 }
             }
 
+            if (Array.Find(removed, missing.Contains) is { } unknown)
+            {
+                throw new DatabaseException($"The database in '{folder}' has no document with the id '{unknown}' to remove; name one that it has.");
+            }
+
+            long seen = named.Count, empty = named.Values.Count(document => document.IsEmpty), added = named.Values.Count(document => document.IsAdded);
+            long replaced = named.Values.Count(document => document.IsAdded && document.IsThere), unchanged = named.Values.Count(document => document.IsSame);
+            counts = new(added - replaced, replaced, unchanged, seen - empty - added - unchanged, gone.Count - replaced);
             if (added == 0)
             {
                 RequireText();
@@ -137,7 +156,8 @@ public static class ChunkDatabaseUpdate
                 if (seen > 0 && empty + added == seen && gone.Count == 0)
                 {
                     throw new CorpusException(
-                        $"Of the {seen} documents to add none has text, and the database in '{folder}' has none of their ids; give documents with text.");
+                        $"Of the {seen} documents to add none has text, as what was taken out of them has none, and the database in '{folder}' has none of "
+                            + "their ids; give documents with text.");
                 }
 
                 if (gone.Count == database.Documents.Count)
@@ -150,10 +170,15 @@ public static class ChunkDatabaseUpdate
             IEnumerable<Document> Added()
             {
                 long left = added;
-                foreach (Document document in add.Where(document => !skipped.Contains(TextHash.Of(document.Id))))
+                foreach (Document document in add)
                 {
-                    left -= asked.Contains(TextHash.Of(document.Id)) ? 1 : throw Changed($"'{document.Id}' from {document.Location} has come");
-                    yield return document;
+                    AddedDocument known = named.GetValueOrDefault(TextHash.Of(document.Id))
+                        ?? throw Changed($"'{document.Id}' from {document.Location} has come");
+                    if (known.IsAdded)
+                    {
+                        left--;
+                        yield return document;
+                    }
                 }
 
                 if (left != 0)
@@ -273,9 +298,34 @@ public static class ChunkDatabaseUpdate
     private static int NextNumber(DatabaseManifest manifest)
         => 1 + Math.Max(manifest.Home, Math.Max(manifest.Changes?.Number ?? 0, manifest.Changes?.Segments.Max(segment => (int?)segment.Number) ?? 0));
 
-    private static bool IsSame(Document document, DocumentEntry there)
-        => document.Title == there.Title
-            && document.Location == there.Location
-            && document.Labels.SequenceEqual(there.Labels)
-            && DocumentEntry.HashOf(document.Text) == there.ContentHash;
+    /// <summary>What is kept of a document to add, by its id, until it is written.</summary>
+    private sealed class AddedDocument(PreparedDocument document, bool isEmpty)
+    {
+        private readonly UInt128 _whole = Half(document.Hash);
+
+        public UInt128 Text { get; } = Half(document.ContentHash);
+
+        public IReadOnlyList<string> Labels { get; } = document.Document.Labels;
+
+        public bool IsEmpty { get; } = isEmpty;
+
+        public bool IsThere { get; private set; }
+
+        public bool IsSame { get; private set; }
+
+        /// <summary>Whether another that stays has its text.</summary>
+        public bool IsRepeated { get; set; }
+
+        public bool IsAdded => !IsEmpty && !IsSame && !IsRepeated;
+
+        public static UInt128 Half(ReadOnlySpan<byte> hash) => MemoryMarshal.Read<UInt128>(hash);
+
+        /// <summary>Compares it with the document that has its id.</summary>
+        public void Meet(DocumentEntry there, bool isRemoved)
+        {
+            Document document = new(there.Id, there.Title, "", there.Location) { Labels = there.Labels };
+            byte[] hash = PreparedDocument.Of(document, Convert.FromHexString(there.ContentHash), there.ByteCount, []).Hash;
+            (IsThere, IsSame) = (true, !IsEmpty && !isRemoved && Half(hash) == _whole);
+        }
+    }
 }

@@ -18,5 +18,12 @@ public static class DatabaseCompaction
     /// <exception cref="DatabaseException">There is none, it is damaged or being changed, or its folder cannot be written.</exception>
     public static ChunkDatabase Compact(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => ChunkDatabaseUpdate.Compact(
-            folder, (from, to) => KeyFile.Copy(from, to, progress, cancellationToken), progress, cancellationToken);
+            folder,
+            (from, to) =>
+            {
+                DatabaseCleaning.Copy(from, to);
+                KeyFile.Copy(from, to, progress, cancellationToken);
+            },
+            progress,
+            cancellationToken);
 }

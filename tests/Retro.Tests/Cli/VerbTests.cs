@@ -366,6 +366,51 @@ public sealed class VerbTests : IDisposable
         Assert.True(there.Length > documents);
     }
 
+    /// <summary>What is added alone is named and cleaned as with what it is added to, and held-out text that alone is named changes nothing.</summary>
+    [Fact]
+    public void A_page_that_is_added_alone_takes_its_place()
+    {
+        const string Footer = "Copyright of the harbor, all rights reserved.";
+        for (int i = 0; i < 12; i++)
+        {
+            _retro.WriteFile($"docs/guide/{i}.txt", $"The river number {i} has {7 * i} stones and {i * i} steps.\n{Footer}");
+        }
+
+        string[] clean = ["--clean", "unicode", "--clean", "exact", "--clean", "lines", "--clean", "near"];
+        _retro.Done(["build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0.1", .. clean]);
+        string held, known;
+        using (ChunkDatabase heldOut = ChunkDatabase.Open(_retro["work/held-out"]))
+        {
+            held = heldOut.Documents[0].Id;
+            known = held == "guide/0.txt" ? "guide/1.txt" : "guide/0.txt";
+        }
+
+        string only = _retro.Done("update", "--database", "work", "--add", Path.Combine("docs", held), "--json", "update.json");
+        Assert.Contains("1 documents are held out", only, StringComparison.Ordinal);
+        Assert.Equal((0, 0, 1), Counts("new", "removed", "heldOut"));
+        _retro.Done("update", "--database", "work", "--add", Path.Combine("docs", known), "--json", "update.json");
+        Assert.Equal((0, 0, 1), Counts("new", "replaced", "unchanged"));
+
+        string text = File.ReadAllText(_retro[Path.Combine("docs", known)]);
+        _retro.WriteFile("news/copy.txt", text);
+        _retro.WriteFile($"docs/{known}", text.Replace("stones", "boats", StringComparison.Ordinal));
+        string part = _retro.Done("update", "--database", "work", "--add", Path.Combine("docs", "guide"), "--json", "update.json");
+        Assert.Contains("0 new, 1 replaced, 10 unchanged, 0 removed", part, StringComparison.Ordinal);
+        Assert.Contains("near duplicates were looked for among what was added alone", part, StringComparison.Ordinal);
+        Assert.DoesNotContain("Copyright", _retro.Done("inspect", "--database", "work", "--document", known), StringComparison.Ordinal);
+        _retro.Done("update", "--database", "work", "--add", "news", "--json", "update.json");
+        Assert.Equal((1, 0, 0), Counts("new", "replaced", "repeated"));
+        _retro.WriteFile("news/again.txt", text);
+        _retro.Done("update", "--database", "work", "--add", Path.Combine("news", "again.txt"), "--json", "update.json");
+        Assert.Equal((0, 0, 1), Counts("new", "replaced", "repeated"));
+
+        (int, int, int) Counts(string one, string two, string three)
+        {
+            JsonObject update = _retro.Json("update.json");
+            return ((int)update[one]!, (int)update[two]!, (int)update[three]!);
+        }
+    }
+
     /// <summary>What a build would leave out does not stay from before: an emptied document, one that became a copy of another.</summary>
     [Fact]
     public void What_was_emptied_or_became_a_copy_is_removed()

@@ -1,0 +1,99 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using Retro.Corpora;
+
+namespace Retro.Database;
+
+/// <summary>
+/// Which lines the cleaning took out of a database's documents because many had them (<see cref="CleaningStep.RepeatedLines"/>): of documents that are added
+/// later, those go that many had of what is there, and not those alone that many have of what is added. In lines.bin, beside the tokens of each segment: 8
+/// bytes "RETROLIN", int32 version, int32 lines, then half a SHA-256 of each, ascending; all little-endian.
+/// </summary>
+public static class DatabaseCleaning
+{
+    private const string FileName = "lines.bin";
+    private const int Version = 1, HeadBytes = 16;
+
+    private static ReadOnlySpan<byte> Magic => "RETROLIN"u8;
+
+    /// <summary>Keeps the lines that a cleaning took out with the database that it was done for, once that is built, or changed.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="cleaning">The cleaning; before a change, <see cref="Load"/> has given it those that were known.</param>
+    /// <exception cref="DatabaseException">The file cannot be written, or what is there is damaged; or several databases are opened as one.</exception>
+    public static void Save(ChunkDatabase database, CorpusCleaning cleaning)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(cleaning);
+        database.RequireFolder("keep lines");
+        Write(database, [.. cleaning.LineSteps.SelectMany(step => step.Gone)]);
+    }
+
+    /// <summary>Makes a cleaning take out of documents that are to be added to a database the lines that are kept with it.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="cleaning">The cleaning.</param>
+    /// <exception cref="DatabaseException">The lines are damaged.</exception>
+    public static void Load(ChunkDatabase database, CorpusCleaning cleaning)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(cleaning);
+        HashSet<UInt128> lines = Read(database);
+        foreach (RepeatedLineStep step in cleaning.LineSteps)
+        {
+            step.Known = lines;
+        }
+    }
+
+    /// <summary>Takes over the lines of a database that has the same documents.</summary>
+    internal static void Copy(ChunkDatabase from, ChunkDatabase to) => Write(to, Read(from));
+
+    // The lines of a change lie in its segment, which has those of before, too: the files of another one stay as they are.
+    private static void Write(ChunkDatabase database, HashSet<UInt128> lines)
+    {
+        if (lines.IsSubsetOf(Read(database)))
+        {
+            return;
+        }
+
+        ChunkDatabase segment = database.Segments[^1];
+        using WriterLock writing = segment.Write("keep lines");
+        segment.Forget(writing, FileName);
+        AtomicFile.Write(
+            segment.PathOf(FileName),
+            stream =>
+            {
+                Span<byte> head = stackalloc byte[HeadBytes];
+                Magic.CopyTo(head);
+                BinaryPrimitives.WriteInt32LittleEndian(head[8..], Version);
+                BinaryPrimitives.WriteInt32LittleEndian(head[12..], lines.Count);
+                stream.Write(head);
+                stream.Write(MemoryMarshal.AsBytes<UInt128>(lines.Order().ToArray()));
+            },
+            (message, inner) => new DatabaseException(message, inner));
+        segment.Enter(writing, FileName, null, null, CancellationToken.None);
+    }
+
+    private static HashSet<UInt128> Read(ChunkDatabase database)
+    {
+        HashSet<UInt128> lines = [];
+        foreach (ChunkDatabase segment in database.Segments.Where(segment => segment.Refresh().Find(FileName) is not null))
+        {
+            string path = segment.RequireFile(FileName);
+            using MappedFile file = MappedFile.Open(path);
+            ReadOnlySpan<byte> head = file.Length < HeadBytes ? [] : file.Values<byte>(0, HeadBytes);
+            int count = head.StartsWith(Magic) && BinaryPrimitives.ReadInt32LittleEndian(head[8..]) == Version
+                ? BinaryPrimitives.ReadInt32LittleEndian(head[12..])
+                : -1;
+            if (count < 0 || file.Length != HeadBytes + ((long)count * HeadBytes))
+            {
+                throw new DatabaseException($"'{path}' holds no lines of a cleaning: it is damaged; build the database again.");
+            }
+
+            foreach (UInt128 line in file.Values<UInt128>(HeadBytes, count))
+            {
+                lines.Add(line);
+            }
+        }
+
+        return lines;
+    }
+}

@@ -1,0 +1,64 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+
+namespace Retro.Tests.Database;
+
+public sealed class DatabaseCleaningTests : IDisposable
+{
+    private const string Footer = "Copyright of the harbor", Menu = "Home, ferries, lanterns", Banner = "The market is closed";
+
+    private readonly TestDatabases _databases = new();
+
+    public void Dispose() => _databases.Dispose();
+
+    [Fact]
+    public void Lines_that_a_build_or_a_change_took_out_stay_out_of_what_is_added()
+    {
+        string folder = _databases.Folder();
+        CorpusCleaning cleaning = Cleaning();
+        using (ChunkDatabase built = ChunkDatabaseBuilder.Build(
+            folder, cleaning.Clean(Pages("a", 3, Footer)), TestDatabases.Bytes, new() { ChunkLength = 8, Cleaning = cleaning.Name }))
+        {
+            DatabaseCleaning.Save(built, cleaning);
+        }
+
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        Assert.Equal("a0 says something", Added(new Document("a0", "", $"a0 says something\n{Footer}", "")));
+        Assert.Equal(before, TestDatabases.Contents(folder)); // as it was built
+        Assert.Equal($"b says something\n{Menu}", Added(new Document("b", "", $"{Footer}\nb says something\n{Menu}", "")));
+
+        // What many of those have that are added goes from later ones as well, and from these again.
+        Assert.Equal("c2 says something", Added(Pages("c", 3, Menu)));
+        Assert.Equal($"b says something\n{Banner}", Added(new Document("b", "", $"{Footer}\nb says something\n{Menu}\n{Banner}", "")));
+        Assert.Equal(2, Directory.GetFiles(folder, "lines.bin", SearchOption.AllDirectories).Length);
+        DatabaseCompaction.Compact(folder).Dispose();
+        ChunkDatabase.Open(folder, verify: true).Dispose();
+        string kept = Assert.Single(Directory.GetFiles(folder, "lines.bin", SearchOption.AllDirectories));
+        Assert.Equal("d says something", Added(new Document("d", "", $"{Footer}\nd says something\n{Menu}", "")));
+
+        byte[] content = File.ReadAllBytes(kept);
+        content[8] = 9;
+        File.WriteAllBytes(kept, content);
+        Assert.Contains(kept, Assert.Throws<DatabaseException>(() => Added(new Document("d", "", "another", ""))).Message, StringComparison.Ordinal);
+
+        string Added(params Document[] documents)
+        {
+            CorpusCleaning anew = Cleaning();
+            using (ChunkDatabase there = ChunkDatabase.Open(folder))
+            {
+                DatabaseCleaning.Load(there, anew);
+            }
+
+            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, anew.Clean(documents, keepRemoved: true), [], TestDatabases.Bytes);
+            DatabaseCleaning.Save(changed, anew);
+            DocumentEntry last = changed.Documents.Single(entry => entry.Id == documents[^1].Id);
+            return System.Text.Encoding.UTF8.GetString([.. changed.TextOf(last).Select(id => (byte)id)]);
+        }
+    }
+
+    private static CorpusCleaning Cleaning() => new(CleaningStep.Unicode(), CleaningStep.RepeatedLines(3));
+
+    private static Document[] Pages(string name, int count, string line)
+        => [.. Enumerable.Range(0, count).Select(i => new Document($"{name}{i}", "", $"{name}{i} says something\n{line}", ""))];
+}
