@@ -124,6 +124,7 @@ internal sealed class TrainingRun
                 $"--resume: {workspace.Model} holds no training that could go on ({Trainer.StateFile}); leave out --resume to begin one.");
         }
 
+        _ = Together(parsed);
         if (!resume && isThere && !parsed.GetValue(_startOver))
         {
             throw new RetroException($"{workspace.Model} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.");

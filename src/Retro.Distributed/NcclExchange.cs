@@ -46,12 +46,14 @@ public sealed unsafe class NcclExchange : IGradientExchange, IDisposable
         ArgumentNullException.ThrowIfNull(mpi);
         const string Visible = "CUDA_VISIBLE_DEVICES";
         string[] listed = Environment.GetEnvironmentVariable(Visible)?.Split(',') ?? [];
-        if (listed.Length > 1 && mpi.LocalRank >= listed.Length)
+
+        // The GPU that has its number by itself is another job's. Told to all, since the others would wait for this one.
+        string lacking = listed.Length <= 1 || mpi.LocalRank < listed.Length ? ""
+            : $"{mpi.Place} is number {mpi.LocalRank} of its machine, from 0, and {Visible} lists {listed.Length} GPUs; start at most as many processes on a "
+                + "machine as it has GPUs.";
+        if (mpi.Gather(lacking).FirstOrDefault(said => said.Length > 0) is { } fault)
         {
-            // The GPU that has its number by itself is another job's.
-            throw new ExchangeException(
-                $"{mpi.Place} is number {mpi.LocalRank} of its machine, from 0, and {Visible} lists {listed.Length} GPUs; start at most as many processes on "
-                    + "a machine as it has GPUs.");
+            throw new ExchangeException(fault);
         }
 
         Nccl.Load();

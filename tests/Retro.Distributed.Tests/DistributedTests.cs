@@ -166,8 +166,7 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
     public void A_process_beyond_the_GPUs_that_are_listed_takes_none_that_is_not()
     {
         Together.Require();
-        Said(4, 2, "too-few-gpus", "is number 2 of its machine, from 0, and CUDA_VISIBLE_DEVICES lists 2 GPUs");
-        Said(4, 3, "too-few-gpus", "is number 3 of its machine");
+        Assert.All([0, 1, 2, 3], rank => Said(4, rank, "too-few-gpus", "is number 2 of its machine, from 0, and CUDA_VISIBLE_DEVICES lists 2 GPUs"));
     }
 
     [Fact]

@@ -138,12 +138,10 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
             case "nccl":
                 Say(name, () => NcclExchange.Start(exchange!).Dispose());
                 break;
-            case "too-few-gpus" when Rank > 1:
+            case "too-few-gpus":
                 Environment.SetEnvironmentVariable("CUDA_VISIBLE_DEVICES", "4,5");
                 Say(name, () => NcclExchange.Start(exchange!).Dispose());
                 Environment.SetEnvironmentVariable("CUDA_VISIBLE_DEVICES", null);
-                break;
-            case "too-few-gpus":
                 break;
             case "gpus":
                 Gpus();

@@ -105,7 +105,7 @@ public class ReadmeTests
     }
 
     [Fact]
-    public void The_lines_on_a_loop_and_on_a_layer_of_ones_own_run_and_stand_in_the_documentation()
+    public void The_lines_on_a_loop_a_layer_and_a_search_of_ones_own_run_and_stand_in_the_documentation()
     {
         using TemporaryFolder folder = new();
         Document[] texts = [.. Enumerable.Range(0, 8).Select(i => new Document(
@@ -117,8 +117,29 @@ public class ReadmeTests
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize });
         Loop(model, database, table);
         Layer();
+        StringWriter printed = new();
+        TextWriter console = Console.Out;
+        try
+        {
+            Console.SetOut(printed);
+            Search(source, tokenizer);
+        }
+        finally
+        {
+            Console.SetOut(console);
+        }
+
+        Assert.Matches(": .*river", printed.ToString());
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("search"), DocumentationTests.Text, StringComparison.Ordinal);
+    }
+
+    private static void Search(INeighborSource source, RetroTokenizer tokenizer)
+    {
+        // <search>
+        foreach (RetrievedNeighbor found in source.Search("the river", tokenizer, 3)) Console.WriteLine($"{found.Title}: {found.Text}");
+        // </search>
     }
 
     private static void Loop(RetroModel model, ChunkDatabase database, NeighborTable table)

@@ -17,7 +17,7 @@ internal sealed class EvalCommand : Verb
 {
     private const string ClosedBook = "closed book", Retrieving = "RETRO", Copying = "copying";
 
-    /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
+    /// <summary>Neighbors of the pointer rule, at most, and so of every table.</summary>
     private const int RuleNeighbors = 8;
 
     /// <summary>Held-out documents that the report shows token by token, and tokens of each at most.</summary>
@@ -225,7 +225,7 @@ internal sealed class EvalCommand : Verb
         NeighborTable found = TableOf(source);
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
         PointerRule Rule(int k) => Stages.Run(
-            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken));
+            $"count the pointer rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken));
         PointerRule[] rules = [Rule(2), Rule(RuleNeighbors)];
         PointerRule? fresh = copies is not null && Rule(copies.Neighbors) is var counted
             ? new(copies.Neighbors, copies.Options.Stride, counted.RetrievedLength, counted.Precisions)

@@ -20,7 +20,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
     private const string ReportFile = "evaluation.md";
 
-    /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
+    /// <summary>Neighbors of the pointer rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
 
     /// <summary>Runs everything, prints the tables and writes them, after every seed anew.</summary>
@@ -39,7 +39,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         RetroTokenizer tokenizer = data.Tokenizer;
         (NeighborTable neighbors, NeighborTable found, NeighborTable random) = (data.Neighbors, data.Found, data.Random);
         PointerRule rule = Stages.Run(
-            "count the copying rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = TableNeighbors }, progress, cancellationToken));
+            "count the pointer rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = TableNeighbors }, progress, cancellationToken));
         TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
         double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken));
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);

@@ -73,7 +73,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         int k = retrieval.Neighbors;
         using EvaluationData data = EvaluationData.Of(corpus, retrieved, tokenizer, settings.Output, true, k, settings.Seed, cancellationToken);
         PointerRule rule = Stages.Run(
-            "count the copying rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
+            "count the pointer rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
         Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule], settings.Seed);
         BitsPerByteOptions measure = new() { WindowLength = window };
         TimeSpan before = first?.Time ?? TimeSpan.Zero;

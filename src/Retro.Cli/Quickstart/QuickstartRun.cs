@@ -25,7 +25,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     /// <summary>Windows of a step. Each is a batch of its own, so that those of a step are computed side by side.</summary>
     private const int WindowsPerStep = 2;
 
-    /// <summary>Neighbors of the copying rule, of which a few are enough too for a RETRO when those of the window's documents are dropped.</summary>
+    /// <summary>Neighbors of the pointer rule, of which a few are enough too for a RETRO when those of the window's documents are dropped.</summary>
     private const int RuleNeighbors = 8;
 
     /// <summary>
@@ -99,7 +99,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(keyword),
             byDense = FindHeldOut(dense), byHybrid = FindHeldOut(hybrid);
         PointerRule[] rules = [.. new[] { RuleNeighbors, copyOptions.Neighbors }.Select(k => Stages.Run(
-            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
+            $"count the pointer rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
 
         // The same rule with as many and as fresh neighbors as copying learns to read: what its learning has to beat.
         PointerRule asking = new(copyOptions.Neighbors, copyOptions.Stride, rules[^1].RetrievedLength, rules[^1].Precisions);

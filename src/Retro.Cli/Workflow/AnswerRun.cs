@@ -147,9 +147,9 @@ internal sealed class AnswerRun(CompareOptions options)
         using (NeighborTable table = Stages.Run("find neighbors", progress =>
             NeighborTable.Build(database, keyword, Passages, progress: progress, cancellationToken: cancellationToken)))
         {
-            PointerRule rule = Stages.Run("count the copying rule", progress => PointerRule.Count(
+            PointerRule rule = Stages.Run("count the pointer rule", progress => PointerRule.Count(
                 database, table, new() { Neighbors = Passages }, progress, cancellationToken));
-            await Row("copying rule", new PointerReader(alone, rule), text.Time).ConfigureAwait(false);
+            await Row("pointer rule", new PointerReader(alone, rule), text.Time).ConfigureAwait(false);
         }
 
         TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(all.Database, progress, cancellationToken));

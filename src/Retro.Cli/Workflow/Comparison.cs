@@ -14,7 +14,7 @@ namespace Retro.Cli.Workflow;
 /// <param name="database">What is retrieved from.</param>
 /// <param name="table">Neighbors of every held-out chunk.</param>
 /// <param name="random">Neighbors drawn at random.</param>
-/// <param name="rules">The copying rule, counted on the database, for some numbers of neighbors.</param>
+/// <param name="rules">The pointer rule, counted on the database, for some numbers of neighbors.</param>
 /// <param name="seed">Of the random neighbors that are asked for while a reader reads.</param>
 /// <param name="runs">The runs of the database, and how far the longest of them is trusted: the same rule without a retriever. Null: not measured.</param>
 internal sealed class Comparison(
@@ -39,13 +39,13 @@ internal sealed class Comparison(
         }),
     ];
 
-    /// <summary>The name of the copying rule's row on top of a decoder, with a number of neighbors.</summary>
+    /// <summary>The name of the pointer rule's row on top of a decoder, with a number of neighbors.</summary>
     /// <param name="closedBook">The name of the decoder's row.</param>
     /// <param name="neighbors">The number.</param>
     public string RuleOn(string closedBook, int neighbors) => _measured.First(
         one => one.Name.StartsWith(closedBook + " +", StringComparison.Ordinal) && one.Result.Neighbors == neighbors).Name;
 
-    /// <summary>Measures a decoder alone, and the copying rule on top of it.</summary>
+    /// <summary>Measures a decoder alone, and the pointer rule on top of it.</summary>
     /// <param name="name">The row's name; the rules' rows are named after it.</param>
     /// <param name="trained">The decoder.</param>
     /// <param name="options">Settings.</param>

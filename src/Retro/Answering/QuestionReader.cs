@@ -29,6 +29,7 @@ public sealed class QuestionReader
     /// <param name="reader">The reader, which stays the caller's.</param>
     /// <param name="passages">The passages, which stay the caller's.</param>
     /// <exception cref="ArgumentException">The reader's chunks do not fit the database's.</exception>
+    /// <exception cref="RetroException">The reader's model was trained with another tokenizer than the database's.</exception>
     public QuestionReader(IReader reader, QuestionPassages passages)
     {
         ArgumentNullException.ThrowIfNull(reader);
@@ -41,6 +42,7 @@ public sealed class QuestionReader
                 $"{reader.Name} reads chunks of {_stretch} tokens, which is no divisor of the database's chunk length, {chunkLength}.", nameof(reader));
         }
 
+        ModelReading.RequireTokenizer(reader, passages.Database.Manifest.TokenizerHash);
         (Reader, _passages, RetrievedLength) = (reader, passages, reader.RetrievedLength ?? (2 * chunkLength));
 
         // What it copies from anywhere in another database could not be told as a source of what it writes.

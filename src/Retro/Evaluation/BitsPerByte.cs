@@ -203,7 +203,7 @@ public static class BitsPerByte
             throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
         }
 
-        ModelReading.ModelOf(reader)?.RequireTokenizer(heldOut.Manifest.TokenizerHash);
+        ModelReading.RequireTokenizer(reader, heldOut.Manifest.TokenizerHash);
 
         foreach (ChunkDatabase read in new[] { retrieval, reader.Database }.OfType<ChunkDatabase>().Distinct())
         {

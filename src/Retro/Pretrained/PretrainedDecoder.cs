@@ -60,10 +60,12 @@ public sealed class PretrainedDecoder : IDisposable
     /// </summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>
+    /// <exception cref="RetroException">The decoder is known to have been trained with another one.</exception>
     public void RequireTokenizer(RetroTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         PaddedVocabulary.Require(tokenizer, Model.Config.VocabularySize, Origin.Path);
+        Model.RequireTokenizer(tokenizer.Hash);
     }
 
     /// <summary>Frees the model.</summary>

@@ -101,7 +101,7 @@ public sealed partial class Retrofit
         }
 
         using Safetensors file = Safetensors.Open(path);
-        (string hash, RetrofitUnfreeze unfreeze, RetroConfig config) = Describe(file);
+        (string hash, RetrofitUnfreeze unfreeze, RetroConfig config, string? tokenizer) = Describe(file);
         if (hash != decoder.Origin.Hash)
         {
             throw new CheckpointException(
@@ -115,6 +115,7 @@ public sealed partial class Retrofit
         try
         {
             retrofit.Read(file, new("load weights", file.Entries.Count, progress, cancellationToken));
+            retrofit.Model.TokenizerHash ??= tokenizer;
             return retrofit;
         }
         catch
@@ -203,6 +204,7 @@ public sealed partial class Retrofit
             }
 
             counter.End();
+            retrofit.Model.TokenizerHash ??= weights.TokenizerHash;
             return retrofit;
         }
         catch
@@ -241,6 +243,11 @@ public sealed partial class Retrofit
             ["unfreeze"] = Unfreeze.ToString(),
             ["config"] = RetroConfigJson.Write(Model.Config),
         };
+        if (Model.TokenizerHash is { } tokenizer)
+        {
+            description[WeightFolder.TokenizerKey] = tokenizer;
+        }
+
         Safetensors.Stage(
             staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
     }
@@ -293,7 +300,7 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    private static (string Hash, RetrofitUnfreeze Unfreeze, RetroConfig Config) Describe(Safetensors file)
+    private static (string Hash, RetrofitUnfreeze Unfreeze, RetroConfig Config, string? Tokenizer) Describe(Safetensors file)
     {
         if (file.Metadata?.TryGetValue(MetadataKey, out string? text) != true)
         {
@@ -315,7 +322,11 @@ public sealed partial class Retrofit
                 throw new JsonException($"\"unfreeze\" is \"{unfreeze}\"; supported is one of {string.Join(", ", Enum.GetNames<RetrofitUnfreeze>())}");
             }
 
-            return (Said("base_hash").GetValue<string>(), Enum.Parse<RetrofitUnfreeze>(unfreeze), RetroConfigJson.Read(Said("config").GetValue<string>()));
+            return (
+                Said("base_hash").GetValue<string>(),
+                Enum.Parse<RetrofitUnfreeze>(unfreeze),
+                RetroConfigJson.Read(Said("config").GetValue<string>()),
+                root[WeightFolder.TokenizerKey]?.GetValue<string>());
 
             JsonNode Said(string key) => root[key] ?? throw new JsonException($"\"{key}\" is missing");
         }

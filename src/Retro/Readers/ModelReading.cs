@@ -22,6 +22,26 @@ internal static class ModelReading
         _ => null,
     };
 
+    /// <summary>Refuses a tokenizer that a reader's model was not trained with.</summary>
+    /// <param name="reader">The reader; one that has no model reads any.</param>
+    /// <param name="hash">The tokenizer's.</param>
+    /// <exception cref="RetroException">It is another.</exception>
+    public static void RequireTokenizer(IReader reader, string hash)
+    {
+        switch (MeteredReader.Unwatched(reader))
+        {
+            case PointerReader pointing:
+                RequireTokenizer(pointing.Inner, hash);
+                break;
+            case RunReader running:
+                RequireTokenizer(running.Inner, hash);
+                break;
+            default:
+                ModelOf(reader)?.RequireTokenizer(hash);
+                break;
+        }
+    }
+
     /// <summary>The log-likelihood of every target, given the first K neighbors of every chunk.</summary>
     public static double[] LogLikelihoods(RetroModel model, ReadingBatch batch, int neighbors)
     {

@@ -40,6 +40,9 @@ public sealed class PointerReader : IReader
     /// <inheritdoc/>
     public string Name { get; }
 
+    /// <summary>What it goes on top of.</summary>
+    internal IReader Inner => _reader;
+
     /// <inheritdoc/>
     public int Neighbors => Math.Max(_reader.Neighbors, _rule.Neighbors);
 

@@ -82,6 +82,7 @@ public abstract class PromptReader : IReader
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(tokenizer);
+        model.RequireTokenizer(tokenizer.Hash);
         return (options ?? new()).PromptFor(tokenizer, model.Config.MaximumLength);
     }
 }

@@ -62,6 +62,9 @@ public sealed class RunReader : IReader
     /// <summary>The precision of runs of 1, 2, ... up to <see cref="TokenIndex.LongestRun"/> tokens.</summary>
     public IReadOnlyList<double> Precisions { get; }
 
+    /// <summary>What it goes on top of.</summary>
+    internal IReader Inner => _reader;
+
     /// <inheritdoc/>
     public int Neighbors => 0;
 

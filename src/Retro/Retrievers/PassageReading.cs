@@ -35,6 +35,7 @@ internal sealed class PassageReading
                 nameof(reader));
         }
 
+        ModelReading.RequireTokenizer(reader, texts.Manifest.TokenizerHash);
         (_reader, _texts, _passages) = (reader, texts, passages);
         _retrievedLength = reader.RetrievedLength ?? 2 * passages.ChunkLength;
         _contextChunks = (windowLength / texts.ChunkLength) - 1;

@@ -17,26 +17,43 @@ internal sealed record StepBatch(Tensor Tokens, PassNeighbors? Neighbors, BatchT
     /// <param name="model">Reads it.</param>
     /// <param name="batch">The batch.</param>
     /// <param name="closedBook">Whether neighbors are left out.</param>
-    /// <exception cref="TrainingException">What was retrieved is for chunks of another length than the model's.</exception>
+    /// <exception cref="TrainingException">What was retrieved does not fit the model.</exception>
     public static StepBatch Of(RetroModel model, TrainingBatch batch, bool closedBook = false)
     {
-        RequireChunks(model, batch.Neighbors is null ? null : batch.ChunkLength);
+        RequireFit(model, batch.Neighbors is null ? null : batch.ChunkLength, batch.Neighbors?.shape[^1]);
         (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
         model.Check(batch.Tokens, neighbors, valid);
         return new(batch.Tokens, PassNeighbors.Of(neighbors, valid), BatchTargets.Of(batch), PackedRows.Of(batch.Padding));
     }
 
-    /// <summary>Refuses what was retrieved for chunks of another length than the model's.</summary>
+    /// <summary>Refuses what was retrieved for chunks of another length than the model's, of another length, or for a model that reads nothing.</summary>
     /// <param name="model">Reads it.</param>
-    /// <param name="given">The length; null: nothing was retrieved, or whoever did answers for it.</param>
-    /// <exception cref="TrainingException">It is another.</exception>
-    public static void RequireChunks(RetroModel model, int? given)
+    /// <param name="chunk">M of the chunks; null: whoever retrieved answers for it.</param>
+    /// <param name="length">R of what was retrieved; null: nothing was.</param>
+    /// <exception cref="TrainingException">It does not fit.</exception>
+    public static void RequireFit(RetroModel model, int? chunk, long? length)
     {
-        if (given is not null && model.Config.Retrieval is { ChunkLength: int chunk } && given != chunk)
+        if (length is null)
+        {
+            return;
+        }
+
+        if (model.Config.Retrieval is not { } own)
+        {
+            throw new TrainingException("The batch holds neighbors, and the model does not retrieve; make the data without them.");
+        }
+
+        if (chunk is not null && chunk != own.ChunkLength)
         {
             throw new TrainingException(
-                $"The batch holds what was retrieved for chunks of {given} tokens, the model's have {chunk}; train on a database with chunks of the model's "
-                    + "length.");
+                $"The batch holds what was retrieved for chunks of {chunk} tokens, the model's have {own.ChunkLength}; train on a database with chunks of the "
+                    + "model's length.");
+        }
+
+        if (length != own.RetrievedLength)
+        {
+            throw new TrainingException(
+                $"The batch holds neighbors of {length} tokens, the model reads {own.RetrievedLength}; make the data with that RetrievedLength.");
         }
     }
 }

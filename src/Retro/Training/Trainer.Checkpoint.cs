@@ -174,6 +174,13 @@ public sealed partial class Trainer
         string path = file.FilePath;
         TrainingState state = TrainingState.Parse(description, path);
         state.RequireConfig(Model.Config, path);
+        if (state.TokenizerHash is { } tokenizer && (Model.TokenizerHash ?? tokenizer) != tokenizer)
+        {
+            throw new CheckpointException(
+                $"The training of {path} was begun with the tokenizer of hash {tokenizer}, and the model was trained with that of hash {Model.TokenizerHash}; "
+                    + "go on with the model that it was begun with.");
+        }
+
         if (state.Optimizer != OptimizerName)
         {
             throw new CheckpointException(
@@ -255,6 +262,7 @@ public sealed partial class Trainer
             buffer.copy_(buffers[name]);
         }
 
+        Model.TokenizerHash ??= state.TokenizerHash;
         _average?.Load(averages);
         for (long step = StepsDone; step < state.Steps && _scheduler is not null; step++)
         {
@@ -312,6 +320,7 @@ public sealed partial class Trainer
         MeasuresSinceBest = _measuresSinceBest,
         Unseen = _unseen,
         Reads = _reads,
+        TokenizerHash = Model.TokenizerHash,
         Frozen = Frozen(),
     };
 

@@ -176,12 +176,12 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same, or a batch holds
     /// what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
-    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches, IsClosedBook()));
+    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
     /// <summary>Whether the next step reads no neighbors. Once one has read some, all do, also where more steps make the share of those done less.</summary>
-    private bool IsClosedBook() => !(_reads |= Progress >= Options.ClosedBook);
+    private bool IsClosedBook => !_reads && Progress < Options.ClosedBook;
 
-    private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches, bool closedBook)
+    private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches)
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
@@ -193,6 +193,7 @@ public sealed partial class Trainer : IDisposable
             : Options.TimeBudget is null ? _schedule.Rate(StepsDone)
             : _schedule.RateAt(Progress);
         Model.train();
+        bool closedBook = IsClosedBook;
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
         using DisposeScope scope = NewDisposeScope();
         StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
@@ -208,6 +209,7 @@ public sealed partial class Trainer : IDisposable
         }
 
         StepsDone++;
+        _reads |= !closedBook;
         _unseen = null;
         _scheduler?.step();
         if (_started is null)
@@ -270,8 +272,6 @@ public sealed partial class Trainer : IDisposable
             {
                 throw Everywhere(fault);
             }
-
-            Model.TokenizerHash = tokenizer;
         }
 
         if (_batches > 0 && _dataIdentity is not null && _dataIdentity != data.Identity)
@@ -286,6 +286,7 @@ public sealed partial class Trainer : IDisposable
         }
 
         _dataIdentity = data.Identity;
+        Model.TokenizerHash ??= data.TokenizerHash;
         (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
         bool finished = IsFinished, canceled = false;
@@ -450,10 +451,9 @@ public sealed partial class Trainer : IDisposable
     private TrainingProgress Step(TokenBatch[] prepared)
     {
         // Before anything is left out: data that do not fit are refused in the first step, and not where neighbors are first read.
-        Array.ForEach(prepared, batch => StepBatch.RequireChunks(Model, batch.Retrieved is null ? null : batch.ChunkLength));
-        bool closedBook = IsClosedBook();
+        Array.ForEach(prepared, batch => StepBatch.RequireFit(Model, batch.ChunkLength, batch.Retrieved?.Length));
         using DisposeScope scope = NewDisposeScope();
-        return OneStep([.. prepared.Select(batch => batch.ToTensors(Model.Device, read: !closedBook))], closedBook);
+        return OneStep([.. prepared.Select(batch => batch.ToTensors(Model.Device, read: !IsClosedBook))]);
     }
 
     private Task<TokenBatch[]> Prepare(ITrainingData data, long first, double progress)
@@ -484,6 +484,7 @@ public sealed partial class Trainer : IDisposable
             ["optimizer"] = OptimizerName ?? nameof(RetroOptimizer),
             ["trained parameters"] = string.Join(' ', asked.Select(_optimizer.ParameterNames.ElementAt)),
             ["measure"] = Measure is null ? "none" : "given",
+            ["tokenizer"] = Model.TokenizerHash ?? "not known",
             ["weights (SHA-256)"] = Together.WeightsHash(Model),
         };
         TrainingState.Flatten(TrainingState.Describe(Model.Config), "config", own);

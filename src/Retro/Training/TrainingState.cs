@@ -57,6 +57,9 @@ internal sealed record TrainingState
     /// <summary>Type of an optimizer that is not Retro's; null: Retro's.</summary>
     public string? Optimizer { get; init; }
 
+    /// <summary>Of the model; null: not known.</summary>
+    public string? TokenizerHash { get; init; }
+
     /// <summary>Why the optimizer's memory is not in the checkpoint; null: it is.</summary>
     public string? OptimizerFault { get; init; }
 

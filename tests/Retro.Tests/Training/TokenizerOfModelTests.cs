@@ -1,3 +1,4 @@
+using Retro.Answering;
 using Retro.Checkpoints;
 using Retro.Corpora;
 using Retro.Database;
@@ -35,7 +36,7 @@ public sealed class TokenizerOfModelTests : IDisposable
         using ChunkDatabase database = Build("own-database", own), foreign = Build("other-database", other);
         RetroConfig config = RetroConfig.Tiny with { VocabularySize = own.VocabularySize };
         using RetroModel fresh = new(config);
-        using (Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 1, WarmupSteps = 1 }))
+        using (Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 1 }))
         {
             Assert.Null(fresh.TokenizerHash);
             trainer.Run(Windows(database));
@@ -50,7 +51,8 @@ public sealed class TokenizerOfModelTests : IDisposable
         _ = new RetroGenerator(model, own);
         Assert.True(BitsPerByte.Measure(model, database).Value > 0);
         KeywordNeighborSource source = KeywordNeighborSource.Build(foreign);
-        using Trainer again = new(model, TrainingOptions.SmallModel with { Steps = 1, WarmupSteps = 1 });
+        using NeighborTable table = NeighborTable.Build(foreign, source);
+        using Trainer again = new(model, TrainingOptions.SmallModel with { Steps = 1 });
         Action[] refused =
         [
             () => _ = new RetroGenerator(model, other),
@@ -59,9 +61,36 @@ public sealed class TokenizerOfModelTests : IDisposable
             () => CopyReader.Fit(model, foreign, source),
             () => DecoupledReader.Fit(model, foreign, source),
             () => TokenStore.Build(model, foreign),
+            () => BitsPerByte.Measure(new PointerReader(new DecoderReader(model), PointerRule.Count(foreign, table)), foreign, table, foreign),
+            () => _ = new InContextReader(model, other),
+            () => _ = new QuestionReader(new DecoderReader(model), new QuestionPassages(foreign, other, source)),
         ];
         Assert.All(refused, use => Assert.Contains(own.Hash, Assert.ThrowsAny<RetroException>(use).Message, StringComparison.Ordinal));
         Assert.Equal(0, again.StepsDone);
+    }
+
+    [Fact]
+    public void A_training_that_goes_on_knows_it_and_a_run_that_is_refused_leaves_none()
+    {
+        RetroTokenizer own = Tokenizer("own", "abcdefgh"), other = Tokenizer("other", "hgfedcba");
+        using ChunkDatabase database = Build("own-database", own), foreign = Build("other-database", other);
+        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 2 };
+        RetroConfig config = RetroConfig.Tiny with { VocabularySize = own.VocabularySize };
+        using RetroModel first = new(config), loaded = new(config);
+        using (Trainer trainer = new(first, options))
+        {
+            trainer.Run(Windows(database));
+            trainer.Save(_folder["training"]);
+        }
+
+        using Trainer on = new(loaded, options with { Steps = 4 });
+        on.Load(_folder["training"]);
+        Assert.Equal(own.Hash, loaded.TokenizerHash);
+        loaded.TokenizerHash = null;
+        Assert.ThrowsAny<RetroException>(() => on.Run(Windows(foreign)));
+        Assert.Null(loaded.TokenizerHash);
+        on.Run(Windows(database));
+        Assert.Equal(own.Hash, loaded.TokenizerHash);
     }
 
     [Fact]
@@ -74,6 +103,16 @@ public sealed class TokenizerOfModelTests : IDisposable
         using Retrofit fitted = Retrofit.From(loaded, RetrievalConfig.Matching(loaded.Model.Config));
         Assert.Equal(own.Hash, loaded.Model.TokenizerHash);
         Assert.Equal(own.Hash, fitted.Model.TokenizerHash);
+
+        // Fitted onto one that does not know it, the additions do, and so does a checkpoint of the whole.
+        loaded.Model.TokenizerHash = null;
+        fitted.Save(_folder["additions"]);
+        Checkpoint.Save(_folder["whole"], fitted.Model);
+        foreach (string name in new[] { "additions", "whole" })
+        {
+            using Retrofit again = Retrofit.Load(_folder[name], loaded);
+            Assert.Equal(own.Hash, again.Model.TokenizerHash);
+        }
     }
 
     private RetroTokenizer Tokenizer(string name, string letters)

@@ -727,6 +727,25 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(message, Assert.Throws<TrainingException>(() => trainer.Step([batch])).Message);
     }
 
+    /// <summary>Not where neighbors are first read, which may be after half of the training.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(0.5)]
+    public void Neighbors_that_do_not_fit_are_refused_in_the_first_step(double closedBook)
+    {
+        RetroConfig longer = s_config with { Retrieval = s_config.Retrieval! with { RetrievedLength = s_config.Retrieval.RetrievedLength + 1 } };
+        (RetroConfig Config, string Said)[] cases =
+            [(longer, $"the model reads {longer.Retrieval!.RetrievedLength}"), (longer with { Retrieval = null }, "does not retrieve")];
+        foreach ((RetroConfig config, string said) in cases)
+        {
+            using RetroModel model = Model(config);
+            using Trainer trainer = new(model, s_options with { ClosedBook = closedBook });
+            TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+            Assert.Contains(said, fault.Message, StringComparison.Ordinal);
+            Assert.Equal(0, trainer.StepsDone);
+        }
+    }
+
     /// <summary>What a batch is refused for has moved nothing, so that the steps before are kept as with any fault of the data.</summary>
     [Fact]
     public void Where_a_batch_is_refused_the_steps_before_are_saved()
