@@ -110,7 +110,7 @@ public sealed partial class ChunkDatabase
         }
     }
 
-    private void RequireFolder(string what)
+    internal void RequireFolder(string what)
     {
         if (_lockFolder is null)
         {
