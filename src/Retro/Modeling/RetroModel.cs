@@ -70,7 +70,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// Hash of the tokenizer whose ids the model was trained on, as the manifest of a database names it: another one's ids mean other texts. A training sets
     /// it, a checkpoint keeps it, and whoever uses the model with a tokenizer or database of another hash is refused. Null: not known, and not checked.
     /// </summary>
-    public string? TokenizerHash { get; set; }
+    public string? TokenizerHash { get; internal set; }
 
     /// <summary>The decoder's layers; layer number p of the configuration is at p − 1.</summary>
     public IReadOnlyList<DecoderLayer> Layers => _layers;
