@@ -35,5 +35,5 @@ public sealed record GeneratedText(string Text, IReadOnlyList<RetrievedNeighbor>
 
     /// <summary>Each neighbor once: a chunk by its number, a passage that was given by its text.</summary>
     internal static IEnumerable<RetrievedNeighbor> Distinct(IEnumerable<RetrievedNeighbor> neighbors)
-        => neighbors.DistinctBy(neighbor => (neighbor.Chunk, neighbor.Chunk < 0 ? neighbor.Text : ""));
+        => neighbors.DistinctBy(neighbor => (neighbor.Chunk, neighbor.Chunk < 0 ? neighbor.ChunkInDocument : 0));
 }

@@ -59,7 +59,7 @@ internal sealed class StretchRetriever(
 
         RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
             first + c,
-            Text(queries[c], places[c]),
+            Text(queries[c], places[c].Start),
             Read(retrieved, c).Select(one => (At: (c * neighbors) + one.Neighbor, one.Tokens)).Where(one => found[one.At] >= 0)
                 .Select(one => Describe(found[one.At], scores[one.At], one.Tokens)).ToArray())).ToArray();
         return new Found(retrieved, perStretch);
@@ -82,20 +82,31 @@ internal sealed class StretchRetriever(
             }
         }
 
-        RetrievedNeighbor[] read = [.. Read(retrieved, 0).Where(one => one.Neighbor < _given.Length).Select(one => new RetrievedNeighbor(
-            -1, "", "", "", one.Neighbor, tokenizer.Decode(_given[one.Neighbor].AsSpan(0, Length(_given[one.Neighbor]))[one.Tokens]), "", float.NaN))];
-        return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(first + c, Text(query, places[c]), read))]);
+        return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(
+            first + c,
+            Text(query, places[c].Start),
+            [.. Read(retrieved, c).Where(one => one.Neighbor < _given.Length).Select(one => new RetrievedNeighbor(
+                -1,
+                "",
+                "",
+                "",
+                one.Neighbor,
+                Text(_given[one.Neighbor].AsSpan(0, Length(_given[one.Neighbor]))[one.Tokens], one.Tokens.Start),
+                "",
+                float.NaN))]))]);
     }
 
     /// <summary>The neighbors of a stretch of which something is read, and the range of their tokens that is: the others are no sources.</summary>
+    /// <remarks>What stands in front of the text is that of the last stretch alone.</remarks>
     private IEnumerable<(int Neighbor, Range Tokens)> Read(RetrievedTokens retrieved, int stretch)
-        => prompts?.ReadOf(retrieved, 0, stretch).Select((tokens, neighbor) => (neighbor, tokens)).Where(one => one.tokens.End.Value > 0)
+        => prompts?.ReadOf(retrieved, 0, stretch).Select((tokens, neighbor) => (neighbor, tokens))
+            .Where(one => one.tokens.End.Value > 0 && (stretch == retrieved.Chunks - 1 || one.neighbor >= prompts.InContext))
             ?? Enumerable.Range(0, plan.Neighbors).Select(neighbor => (neighbor, Range.All));
 
     /// <summary>Tokens that are read of something at most.</summary>
     private int Length(int[] tokens) => Math.Min(tokens.Length, plan.RetrievedLength);
 
-    private string Text(int[] query, Range place) => place.Start.Value == 0 ? tokenizer.Decode(query) : tokenizer.DecodeWithin(query);
+    private string Text(ReadOnlySpan<int> tokens, Index start) => start.Value == 0 ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens);
 
     private RetrievedNeighbor Describe(long chunk, float score, Range read)
     {

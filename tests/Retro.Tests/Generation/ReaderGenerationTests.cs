@@ -1,3 +1,4 @@
+using Microsoft.Extensions.AI;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Generation;
@@ -242,11 +243,67 @@ public sealed class ReaderGenerationTests : IDisposable
             Assert.Equal((2, K), (read.Length, all.Length));
             Assert.Equal(all[0], read[0]);
             Assert.Equal(passages.Length == 0 ? all[1] with { Continuation = "" } : all[1] with { Text = "W" }, read[1]);
+            if (passages.Length > 0)
+            {
+                RetroChatClient client = new(
+                    Generator(new EnsembleReader(_model, s_tokenizer, options)), defaults: asked with { Passages = passages });
+                ChatResponse response = await client.GetResponseAsync(_heldOut[0].Text[..40], null, TestContext.Current.CancellationToken);
+                Assert.Equal(all, response.AdditionalProperties![RetroChatClient.SourcesKey]); // each is one, though they are the same
+            }
 
             async Task<RetrievedNeighbor[]> Sources(PromptReader reader)
                 => [.. (await Collect(Generator(reader), _heldOut[0].Text[..40], asked with { Passages = passages }))
                     .First(piece => piece.Retrieved is not null).Retrieved!.Neighbors];
         }
+    }
+
+    /// <summary>In front of the text stands the best neighbor of its last chunk alone, and those of the chunks before are read by nothing.</summary>
+    [Fact]
+    public async Task The_best_neighbor_of_an_earlier_chunk_of_the_prompt_is_no_source()
+    {
+        GenerationOptions asked = new() { Temperature = 0, MaximumNewTokens = M + 1 };
+        string prompt = s_tokenizer.Decode(s_tokenizer.Encode(_heldOut[0].Text).AsSpan(0, (3 * M) - 1));
+        foreach (string[] passages in new string[][] { [], ["One passage.", "Another one.", "And a third."] })
+        {
+            RetrievedNeighbors[] all = await Read("RETRO"), read = await Read("best in context");
+            Assert.Equal((4, 4), (all.Length, read.Length)); // three chunks of the prompt, and one more
+            for (int chunk = 0; chunk < 3; chunk++)
+            {
+                Assert.Equal(K, all[chunk].Neighbors.Count);
+                Assert.Equal(all[chunk].Neighbors.Skip(chunk < 2 ? 1 : 0), read[chunk].Neighbors);
+            }
+
+            Assert.Equal(passages, read[3].Neighbors.Select(neighbor => neighbor.Text).Take(passages.Length)); // where nothing is given, there may be nothing
+
+            async Task<RetrievedNeighbors[]> Read(string kind)
+                =>
+                [
+                    .. (await Collect(Generator(Reader(kind, 512)), prompt, asked with { Passages = passages }))
+                        .Select(piece => piece.Retrieved).OfType<RetrievedNeighbors>(),
+                ];
+        }
+    }
+
+    /// <summary>A passage of which the end is read does not begin there, so that a space before its first word is its own.</summary>
+    [Fact]
+    public void The_end_of_a_passage_is_text_from_within_it()
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SentencePiece("bpe-byte-fallback"));
+        using RetroModel model = new(_model.Config with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
+        const string Passage = "What stands in a passage that is longer than it.";
+        int[] tokens = tokenizer.Encode(Passage);
+        List<string> read = [];
+        for (int room = 1; room <= tokens.Length; room++)
+        {
+            InContextReader reader = new(
+                model, tokenizer, new() { Neighbors = 1, Template = InContextOptions.Place, PrefixLength = 1 + room, Cut = PassageCut.Beginnings });
+            StretchRetriever retriever = new(tokenizer, null, null, new(1, 2 * tokens.Length, M, M), [], new() { Passages = [Passage] }, reader);
+            read.Add(Assert.Single(retriever.Find(new int[M], 0, 1, TestContext.Current.CancellationToken).PerStretch[0].Neighbors).Text);
+        }
+
+        Assert.Equal(Passage, read[^1]);
+        Assert.All(read, (text, left) => Assert.EndsWith(text, Passage, StringComparison.Ordinal));
+        Assert.Contains(read, text => text.StartsWith(' '));
     }
 
     /// <summary>A stretch has to have room behind the passages, or its tokens would be asked for before there is any text to predict them from.</summary>
