@@ -18,7 +18,10 @@ namespace Retro.Answering;
 /// The right answer against a wrong one that the passage was changed to, from no passage to the right and the wrong one together.
 /// </param>
 /// <param name="WrongAnswers">Wrong answers beside the right one, at most.</param>
-/// <param name="Questions">Questions that were measured: those are left out whose passage does not hold the answer as far as the reader reads it.</param>
+/// <param name="Questions">
+/// Questions that were measured: those are left out that have no wrong answer, or whose passage does not hold the right one as far as the reader reads it,
+/// alone and beside others.
+/// </param>
 public sealed record AbilityResult(
     string Reader,
     IReadOnlyList<(int Noise, MeanInterval Accuracy)> NoiseRobustness,

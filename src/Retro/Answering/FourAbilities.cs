@@ -9,7 +9,8 @@ namespace Retro.Answering;
 /// </summary>
 /// <remarks>
 /// Each question has one passage with its answer, where RGB has several: noise is counted beside it. A reader that reads no passages that it is given, such as
-/// a decoder alone, has its row too: what it can tell without. A question whose passage does not hold its answer as far as the reader reads it is left out.
+/// a decoder alone, has its row too: what it can tell without. A question whose passage does not hold its answer as far as the reader reads it, alone and
+/// beside the others, is left out.
 /// </remarks>
 public static class FourAbilities
 {
@@ -49,21 +50,24 @@ public static class FourAbilities
         others ??= questions;
         Dictionary<string, string> normalized = questions.Concat(others).SelectMany(one => one.Answers).Distinct()
             .ToDictionary(answer => answer, AnswerMatch.Normalize, StringComparer.Ordinal);
+        int most = reader.Neighbors == 0 ? options.Passages : Math.Min(options.Passages, reader.Neighbors), done = 0;
+        int[] noises = [.. new[] { 0, 1, 2, 4, 8, 16 }.Where(noise => noise < most)];
         Item[] items =
         [
-            .. questions.Select((question, number) => Item.Of(question, number, others, passages, asked, options, normalized)).OfType<Item>(),
+            .. questions.Select((question, number) => Item.Of(question, number, others, passages, asked, options, normalized)).OfType<Item>()
+                .Where(item => noises.All(noise => Hold(item.Passages(noise, holds: true), item.Question))
+                    && (most == 1 || item.Wrong is null || Hold(item.RightAndWrong, item.Question))),
         ];
         if (items.Length == 0)
         {
             throw new ArgumentException(
                 $"No question has another of its kind with another answer, to tell it from what is wrong, and a passage that holds its answer within the "
-                    + $"{asked.RetrievedLength} tokens that {reader.Name} gets of it, as far as it reads them; give more questions, or cut shorter passages.",
+                    + $"{asked.RetrievedLength} tokens that {reader.Name} gets of it, as far as it reads them, alone and beside others; give more "
+                    + $"questions, cut shorter passages, or set {nameof(AbilityOptions.Passages)} to fewer.",
                 nameof(questions));
         }
 
-        int most = reader.Neighbors == 0 ? options.Passages : Math.Min(options.Passages, reader.Neighbors), done = 0;
         int parts = 4 + (reader.Neighbors == 1 ? 0 : 1) + (most > 1 ? 1 : 0);
-        int[] noises = [.. new[] { 0, 1, 2, 4, 8, 16 }.Where(noise => noise < most)];
         List<(int, MeanInterval)> robustness = [];
         double[] with = [];
         foreach (int noise in noises)
@@ -85,7 +89,7 @@ public static class FourAbilities
         ];
         if (most > 1)
         {
-            counterfactual.Add(Wrong("right and wrong", item => item.Number % 2 == 0 ? [item.Right, item.Wrong!] : [item.Wrong!, item.Right]));
+            counterfactual.Add(Wrong("right and wrong", item => item.RightAndWrong));
         }
 
         return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers, items.Length);
@@ -99,6 +103,8 @@ public static class FourAbilities
             return found;
         }
 
+        bool Hold(IReadOnlyList<long[]> read, Question question) => asked.Holds(Alike(read), question);
+
         // In what order they stand is drawn: it says nothing of what one is worth.
         static IReadOnlyList<(long[] Tokens, float Score)> Alike(IReadOnlyList<long[]> passages) => [.. passages.Select(tokens => (tokens, 0f))];
 
@@ -108,7 +114,10 @@ public static class FourAbilities
         // Two questions of a kind in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
         MeanInterval Integration()
         {
-            Item[] pairs = [.. items.Where(item => item.Partner is not null)];
+            Item[] pairs =
+            [
+                .. items.Where(item => item.Partner is { Other: var other } && new[] { item.Question, other }.All(one => Hold(item.Both(most), one))),
+            ];
             double[][] found = Likelihoods(item => item.Both(most), item => item.Pairs, pairs, item => item.Partner!.Both);
             return Mean(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0), pairs);
         }
@@ -140,14 +149,15 @@ public static class FourAbilities
     private sealed class Item
     {
         private readonly long[][] _noise;
-        private readonly int _place;
+        private readonly int _number, _place;
 
         private Item(Question question, int number, long[] right, long[]? wrong, long[][] noise, string[] answers, int place, Pair? partner)
-            => (Question, Number, Right, Wrong, _noise, Answers, _place, Partner) = (question, number, right, wrong, noise, answers, place, partner);
+            => (Question, _number, Right, Wrong, _noise, Answers, _place, Partner) = (question, number, right, wrong, noise, answers, place, partner);
 
         public Question Question { get; }
 
-        public int Number { get; }
+        /// <summary>The passage with the answer and the changed one; either stands first in half of the questions.</summary>
+        public long[][] RightAndWrong => _number % 2 == 0 ? [Right, Wrong!] : [Wrong!, Right];
 
         /// <summary>Another question of its kind, to be asked with it in one; null: there is none.</summary>
         public Pair? Partner { get; }
@@ -157,7 +167,7 @@ public static class FourAbilities
         {
             get
             {
-                (string one, string other) = (Answers[0], Partner!.Answer);
+                (string one, string other) = (Answers[0], Partner!.Other.Answers[0]);
                 string? wrong = Answers.FirstOrDefault(answer
                     => AnswerMatch.Normalize(answer) != AnswerMatch.Normalize(one) && AnswerMatch.Normalize(answer) != AnswerMatch.Normalize(other));
                 return [$"{one} and {other}", $"{other} and {one}", .. wrong is null ? [] : new[] { $"{one} and {wrong}", $"{wrong} and {other}" }];
@@ -201,7 +211,7 @@ public static class FourAbilities
                 }
             }
 
-            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0 || !asked.Holds([(held, 0)], question))
+            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0)
             {
                 return null;
             }
@@ -224,7 +234,7 @@ public static class FourAbilities
                         && asked.Holds([(passages.Tokens(passages.Oracle(one), length), 0)], one));
                 return partner is null ? null : new(
                     question with { Prompt = $"{title} and {TitleOf(partner, passages)}{question.Prompt[title.Length..]}" },
-                    partner.Answers[0],
+                    partner,
                     passages.Tokens(passages.Oracle(partner), length));
             }
 
@@ -266,7 +276,7 @@ public static class FourAbilities
 
     /// <summary>Two questions in one.</summary>
     /// <param name="Both">What is asked.</param>
-    /// <param name="Answer">The other question's answer.</param>
+    /// <param name="Other">The other question.</param>
     /// <param name="Passage">The other question's passage.</param>
-    private sealed record Pair(Question Both, string Answer, long[] Passage);
+    private sealed record Pair(Question Both, Question Other, long[] Passage);
 }

@@ -56,7 +56,7 @@ public sealed class QuestionReader
     /// <summary>R: tokens of a passage that it gets.</summary>
     internal int RetrievedLength { get; }
 
-    /// <summary>Answers a question by the most probable token, again and again, up to the end of a line or of the text.</summary>
+    /// <summary>Answers a question by the most probable token, again and again, up to the end of the first line that says something, or of the text.</summary>
     /// <param name="question">The question.</param>
     /// <param name="passages">
     /// Chunks that passages begin with, the best first; those beyond what the reader reads are left. Their rank is their score, as with a

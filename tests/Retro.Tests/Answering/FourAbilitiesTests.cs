@@ -76,6 +76,18 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.Equal((double)asked / _towns.Set.Questions.Count, await Found(cut), 1e-9);
     }
 
+    /// <summary>Of three passages a prompt may have room for the beginnings alone, where it has room for one of them.</summary>
+    [Fact]
+    public void What_has_no_room_beside_noise_holds_no_answer()
+    {
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = _towns.Tokenizer.VocabularySize, Retrieval = null });
+        InContextReader reader = new(model, _towns.Tokenizer, new() { Neighbors = 3, PrefixLength = 60 });
+        AbilityResult alone = FourAbilities.Measure(reader, _towns.Set.Questions, _towns.Passages, new() { Passages = 1 }),
+            beside = FourAbilities.Measure(reader, _towns.Set.Questions, _towns.Passages, new() { Passages = 3 });
+        Assert.Equal(_towns.Set.Questions.Count, alone.Questions);
+        Assert.InRange(beside.Questions, 2, _towns.Set.Questions.Count - 2);
+    }
+
     /// <summary>Both sides of the area under the curve are drawn: where one side alone varies, either way round, so does the area.</summary>
     [Theory]
     [InlineData(new[] { 1.0, 1.0 }, new[] { 0.0, 2.0 }, new[] { 1.0, 0.0 })]
