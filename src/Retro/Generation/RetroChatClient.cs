@@ -12,7 +12,8 @@ namespace Retro.Generation;
 /// </summary>
 /// <remarks>
 /// Of the options, those count that a generator has: MaxOutputTokens, Temperature, TopP, TopK, Seed, StopSequences, Instructions, which stand as a system
-/// message before the others, and a number "repetition_penalty" among the additional properties; FrequencyPenalty and PresencePenalty have to be 0. Safe for
+/// message before the others, and a number "repetition_penalty" among the additional properties; FrequencyPenalty and PresencePenalty have to be 0. Without a
+/// Seed it is that of the defaults, so that the same messages have the same answer again. Beams of the defaults are for requests that draw nothing. Safe for
 /// concurrent use where the generator is.
 /// </remarks>
 public sealed class RetroChatClient : IChatClient
@@ -133,17 +134,23 @@ public sealed class RetroChatClient : IChatClient
         ? _generator.Encode(Transcript(messages))
         : ChatPrompt.Encode(_generator.Tokenizer, [.. messages.Select(message => ChatPrompt.With(message, _generator.AsCleaned))], _template);
 
-    private GenerationOptions Generation(ChatOptions? options) => _defaults with
+    private GenerationOptions Generation(ChatOptions? options)
     {
-        MaximumNewTokens = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens,
-        Temperature = options?.Temperature ?? _defaults.Temperature,
-        TopP = options?.TopP ?? _defaults.TopP,
-        TopK = options?.TopK ?? _defaults.TopK,
-        Seed = options?.Seed ?? _defaults.Seed,
-        RepetitionPenalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty,
-        SkipsLeadingSpace = true, // what a template ends with wants a space
-        Stop = [.. _defaults.Stop, .. _template is null ? s_plainStops : [], .. options?.StopSequences ?? []],
-    };
+        double temperature = options?.Temperature ?? _defaults.Temperature;
+        double penalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty;
+        return _defaults with
+        {
+            MaximumNewTokens = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens,
+            Temperature = temperature,
+            TopP = options?.TopP ?? _defaults.TopP,
+            TopK = options?.TopK ?? _defaults.TopK,
+            Seed = options?.Seed ?? _defaults.Seed,
+            RepetitionPenalty = penalty,
+            Beams = temperature > 0 || penalty != 1 ? 1 : _defaults.Beams,
+            SkipsLeadingSpace = true, // what a template ends with wants a space
+            Stop = [.. _defaults.Stop, .. _template is null ? s_plainStops : [], .. options?.StopSequences ?? []],
+        };
+    }
 
     private async IAsyncEnumerable<ChatResponseUpdate> Stream(
         int[] prompt, GenerationOptions options, string? modelId, [EnumeratorCancellation] CancellationToken cancellationToken)

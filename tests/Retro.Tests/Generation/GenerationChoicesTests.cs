@@ -239,6 +239,23 @@ public sealed class GenerationChoicesTests : IDisposable
         Assert.Equal("A", (await client.GetResponseAsync("Capital?", null, TestContext.Current.CancellationToken)).Text);
     }
 
+    /// <summary>Whoever asks a client knows nothing of the beams of its defaults, and often sends a temperature.</summary>
+    [Fact]
+    public async Task A_chat_client_s_beams_are_for_requests_that_draw_nothing()
+    {
+        GenerationOptions defaults = new() { Temperature = 0, MaximumNewTokens = 20 };
+        RetroChatClient single = new(_generator, defaults: defaults), beams = new(_generator, defaults: defaults with { Beams = 3 });
+        Assert.NotEqual(await Answer(single, null), await Answer(beams, null));
+        foreach (ChatOptions options in new ChatOptions[]
+            { new() { Temperature = 0.7f }, new() { AdditionalProperties = new() { ["repetition_penalty"] = 1.2 } } })
+        {
+            Assert.Equal(await Answer(single, options), await Answer(beams, options));
+        }
+
+        static async Task<string> Answer(RetroChatClient client, ChatOptions? options)
+            => (await client.GetResponseAsync("Where is the lighthouse?", options, TestContext.Current.CancellationToken)).Text;
+    }
+
     /// <summary>Only what reads its text anew within a chunk fills it up at its beginning.</summary>
     [Fact]
     public async Task A_text_is_as_long_as_the_model_reads_where_nothing_is_found_anew_within_a_chunk()
