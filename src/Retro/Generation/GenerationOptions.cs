@@ -32,7 +32,7 @@ public sealed record GenerationOptions
     /// <value>The default is 1.</value>
     public double RepetitionPenalty { get; init; } = 1;
 
-    /// <summary>Tokens generated at least: before, the model cannot end the text. A stop string still ends it.</summary>
+    /// <summary>Tokens generated at least: before, neither the model nor a stop string ends the text.</summary>
     /// <value>The default is 0.</value>
     public int MinimumNewTokens { get; init; }
 

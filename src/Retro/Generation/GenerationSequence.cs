@@ -201,7 +201,7 @@ internal sealed class GenerationSequence
         _tokens.Add(token);
         _sampler.See([token]);
         _banned.Add(token);
-        return _stops.Add(_text.Add(token));
+        return _stops.Add(_text.Add(token), ends: !IsTooShort);
     }
 
     private GeneratedPiece Add(int token, CancellationToken cancellationToken)

@@ -14,8 +14,10 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
     public bool Found { get; private set; }
 
     /// <summary>Takes the next piece.</summary>
+    /// <param name="piece">The piece.</param>
+    /// <param name="ends">Whether a stop string may end the text yet; if not, all of it is let through.</param>
     /// <returns>The text that is now known to come before any stop string.</returns>
-    public string Add(string piece)
+    public string Add(string piece, bool ends = true)
     {
         if (Found)
         {
@@ -27,12 +29,13 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
 
         // A stop string may begin within the white space in front, but has to end behind it.
         int space = _begun ? 0 : text.Length - text.TrimStart().Length;
-        int end = stops.Select(stop => text.IndexOf(stop, Math.Max(0, space + 1 - stop.Length), StringComparison.Ordinal)).Where(index => index >= 0)
+        IReadOnlyList<string> sought = ends ? stops : [];
+        int end = sought.Select(stop => text.IndexOf(stop, Math.Max(0, space + 1 - stop.Length), StringComparison.Ordinal)).Where(index => index >= 0)
             .DefaultIfEmpty(-1).Min();
         Found = end >= 0;
         if (!Found)
         {
-            end = text.Length - stops.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
+            end = text.Length - sought.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
             _held.Append(text, end, text.Length - end);
         }
 

@@ -239,6 +239,20 @@ public sealed class GenerationChoicesTests : IDisposable
         Assert.Equal("A", (await client.GetResponseAsync("Capital?", null, TestContext.Current.CancellationToken)).Text);
     }
 
+    /// <summary>What the model's own end cannot do, a stop string cannot either.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_stop_string_ends_no_text_that_is_too_short(int beams)
+    {
+        using RetroModel model = new(s_config with { Retrieval = null, TieEmbeddings = false });
+        ChainModel.Write(model, s_tokenizer.EndOfText, [.. "A\nB".Select(letter => s_tokenizer.Encode($"{letter}").Single())]);
+        RetroGenerator generator = new(model, s_tokenizer);
+        GenerationOptions options = new() { Temperature = 0, Stop = ["\n"], Beams = beams };
+        Assert.Equal("A", Text(await Collect(generator, "", options with { MinimumNewTokens = 2 })));
+        Assert.Equal("A\nB", Text(await Collect(generator, "", options with { MinimumNewTokens = 3 })));
+    }
+
     /// <summary>Whoever asks a client knows nothing of the beams of its defaults, and often sends a temperature.</summary>
     [Fact]
     public async Task A_chat_client_s_beams_are_for_requests_that_draw_nothing()

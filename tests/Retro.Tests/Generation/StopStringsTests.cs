@@ -19,7 +19,7 @@ public class StopStringsTests
             string whole = string.Concat(pieces);
             StopStrings filter = new(stops, skips);
 
-            string let = string.Concat(pieces.Select(filter.Add)) + filter.Flush();
+            string let = string.Concat(pieces.Select(piece => filter.Add(piece))) + filter.Flush();
 
             int? end = EarliestStart(pieces, stops, skips);
             Assert.Equal(end is not null, filter.Found);
@@ -49,6 +49,14 @@ public class StopStringsTests
         Assert.True(filter.Found);
     }
 
+    [Fact]
+    public void What_may_not_end_the_text_yet_is_let_through_at_once()
+    {
+        StopStrings filter = new(["\n\n"]);
+        Assert.Equal(["A\n", "\nB\n", "\nC", ""], [filter.Add("A\n", ends: false), filter.Add("\nB\n", ends: false), filter.Add("\nC\n"), filter.Add("\nD")]);
+        Assert.True(filter.Found);
+    }
+
     /// <summary>What is no word ends no answer, but the next question does, whatever it begins with.</summary>
     [Theory]
     [InlineData("\n\n|Paris|\n\nand", "Paris", true)]
@@ -59,7 +67,7 @@ public class StopStringsTests
     public void An_answer_s_stop_strings_count_behind_its_first_word(string pieces, string expected, bool found)
     {
         StopStrings filter = new(["\nQuestion:", "\n\n"], skipsLeadingSpace: true);
-        Assert.Equal(expected, string.Concat(pieces.Split('|').Select(filter.Add)) + filter.Flush());
+        Assert.Equal(expected, string.Concat(pieces.Split('|').Select(piece => filter.Add(piece))) + filter.Flush());
         Assert.Equal(found, filter.Found);
     }
 
