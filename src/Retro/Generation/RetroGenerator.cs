@@ -256,7 +256,7 @@ public sealed partial class RetroGenerator
         {
             faults.Require(_reader is null, options.Beams, $"1: {_reader?.Name} goes on with one text at a time; a model alone follows several");
             faults.Require(
-                options.RetrievalStride is null,
+                !Refreshes(options),
                 options.Beams,
                 $"1 with {nameof(options.RetrievalStride)} {options.RetrievalStride}, which reads one text anew each time");
         }

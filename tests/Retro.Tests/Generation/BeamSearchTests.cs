@@ -178,6 +178,18 @@ public sealed class BeamSearchTests : IDisposable
             await Collect(_generator.GenerateAsync("", options with { Beams = int.MaxValue })));
     }
 
+    /// <summary>Where nothing is found anew within a chunk, no text is read anew.</summary>
+    [Theory]
+    [InlineData(true, ChunkLength)]
+    [InlineData(false, ChunkLength / 2)]
+    public async Task A_stride_that_finds_nothing_anew_changes_no_beam(bool retrieval, int stride)
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 12, Beams = 3, Retrieval = retrieval };
+        AssertSame(
+            await Collect(_generator.GenerateAsync(s_texts[0], options)),
+            await Collect(_generator.GenerateAsync(s_texts[0], options with { RetrievalStride = stride })));
+    }
+
     [Fact]
     public void What_beams_cannot_be_combined_with_is_said_in_a_sentence()
     {
