@@ -254,9 +254,10 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
 
         JsonObject Of(int token, double? logProbability) => new()
         {
-            ["token"] = writer.Tokenizer.DecodeWithin([token]),
+            ["token"] = writer.Tokenizer.NameOf(token),
             ["logprob"] = logProbability,
-            ["bytes"] = new JsonArray([.. writer.Tokenizer.TokenBytes(token).ToArray().Select(one => JsonValue.Create(one))]),
+            ["bytes"] = writer.Tokenizer.IsSpecial(token) ? null
+                : new JsonArray([.. writer.Tokenizer.TokenBytes(token).ToArray().Select(one => JsonValue.Create(one))]),
         };
     }
 }

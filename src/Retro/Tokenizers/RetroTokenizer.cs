@@ -147,6 +147,12 @@ public sealed class RetroTokenizer
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
     public string DecodeWithin(ReadOnlySpan<int> ids) => Decode(ids, default);
 
+    /// <summary>What a token is called: its text by itself, or what a special token is written as in a template; empty where there is neither.</summary>
+    /// <param name="id">The id.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The id is outside the vocabulary.</exception>
+    public string NameOf(int id)
+        => IsSpecial(id) ? SpecialTexts.FirstOrDefault(text => _tokenizer.Pipeline.IdOf(text) == id, "") : DecodeWithin([id]);
+
     /// <summary>The bytes that a token stands for; none for a special token. Bytes, because one character may take several tokens.</summary>
     /// <param name="id">The id.</param>
     /// <exception cref="ArgumentOutOfRangeException">The id is outside the vocabulary.</exception>

@@ -9,6 +9,7 @@ using OpenAI.Embeddings;
 using OpenAI.Models;
 using Retro.Cli.Serving;
 using Retro.Generation;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli;
 
@@ -296,11 +297,11 @@ public sealed class ServerTests
             "/api/write", Body("""{"text":"a","ask":true,"stop":"\n"}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
         Assert.Equal("AB", string.Concat(page.Select(one => (string?)one["text"])));
 
-        // It would end here.
-        Assert.Equal(9, (int)(await Json(await served.Http.PostAsync(
-            "/v1/chat/completions",
-            Body("""{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":9,"min_tokens":9}"""),
-            Cancel)))["usage"]!["completion_tokens"]!);
+        // It would end here, and what is likely then is told by its name.
+        JsonNode longer = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + ",\"max_tokens\":9,\"min_tokens\":9}"), Cancel));
+        Assert.Equal(9, (int)longer["usage"]!["completion_tokens"]!);
+        JsonNode end = longer["choices"]![0]!["logprobs"]!["content"]![4]!["top_logprobs"]!.AsArray().Single()!;
+        Assert.Equal((RetroTokenizer.EndOfTextToken, null), ((string)end["token"]!, end["bytes"]));
     }
 
     [Theory]

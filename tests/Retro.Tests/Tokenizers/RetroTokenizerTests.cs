@@ -17,6 +17,17 @@ public class RetroTokenizerTests
         Assert.True(RetroTokenizer.IsIn(folder.Path));
     }
 
+    /// <summary>A special token stands for no text, and has a name all the same.</summary>
+    [Theory]
+    [InlineData("tokenizers/gpt2", RetroTokenizer.EndOfTextToken)]
+    [InlineData(null, "</s>")]
+    public void A_token_has_a_name(string? shared, string end)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(shared is null ? Fixtures.SentencePiece("bpe-byte-fallback") : Fixtures.SharedPath(shared));
+        Assert.Equal(end, tokenizer.NameOf(tokenizer.EndOfText));
+        Assert.All(tokenizer.Encode("a word"), id => Assert.Equal(tokenizer.DecodeWithin([id]), tokenizer.NameOf(id)));
+    }
+
     [Fact]
     public void Gpt2_s_files_give_its_published_ids_and_any_text_back()
     {
