@@ -25,10 +25,11 @@ internal static class Asking
     /// <summary>The prompt: passages, earlier questions with their answers, and the question.</summary>
     /// <param name="passages">The passages.</param>
     /// <param name="question">The question.</param>
-    /// <param name="earlier">What was asked and answered before.</param>
+    /// <param name="earlier">What was asked and answered before; null for the question: it was said unasked.</param>
     public static string Prompt(
-        IEnumerable<RetrievedNeighbor> passages, string question, IEnumerable<(string Question, string Answer)>? earlier = null)
+        IEnumerable<RetrievedNeighbor> passages, string question, IEnumerable<(string? Question, string Answer)>? earlier = null)
         => string.Concat(passages.Select(passage => passage.Text.Trim() + "\n\n"))
-            + string.Concat((earlier ?? []).Select(turn => $"Question: {turn.Question.Trim()}\nAnswer: {turn.Answer.Trim()}\n\n"))
+            + string.Concat((earlier ?? []).Select(turn
+                => (turn.Question is null ? "" : $"Question: {turn.Question.Trim()}\n") + $"Answer: {turn.Answer.Trim()}\n\n"))
             + $"Question: {question.Trim()}\nAnswer:";
 }

@@ -26,7 +26,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         }
 
         RequireSupported(body);
-        (string instructions, List<(string Question, string Answer)> earlier, string question) = Messages(body);
+        (string instructions, List<(string? Question, string Answer)> earlier, string question) = Messages(body);
         bool streams = body.Flag("stream"), logprobs = body.Flag("logprobs");
         bool counts = body.Object("stream_options")?.Flag("include_usage") ?? false;
         GenerationOptions settings = writer.Settings(context, body, template is null ? Asking.Stops : []) with
@@ -181,23 +181,27 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
 
     /// <summary>The conversation for a template, with the passages above the question.</summary>
     private static IEnumerable<ChatMessage> Conversation(
-        IReadOnlyList<RetrievedNeighbor> passages, string instructions, List<(string Question, string Answer)> earlier, string question)
+        IReadOnlyList<RetrievedNeighbor> passages, string instructions, List<(string? Question, string Answer)> earlier, string question)
     {
         if (instructions.Length > 0)
         {
             yield return new(ChatRole.System, instructions.Trim());
         }
 
-        foreach ((string asked, string answer) in earlier)
+        foreach ((string? asked, string answer) in earlier)
         {
-            yield return new(ChatRole.User, asked);
+            if (asked is not null)
+            {
+                yield return new(ChatRole.User, asked);
+            }
+
             yield return new(ChatRole.Assistant, answer);
         }
 
         yield return new(ChatRole.User, string.Concat(passages.Select(passage => passage.Text.Trim() + "\n\n")) + question);
     }
 
-    private (string Instructions, List<(string Question, string Answer)> Earlier, string Question) Messages(RequestBody body)
+    private (string Instructions, List<(string? Question, string Answer)> Earlier, string Question) Messages(RequestBody body)
     {
         if (body["messages"] is not JsonArray { Count: > 0 } messages)
         {
@@ -205,7 +209,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         }
 
         StringBuilder instructions = new();
-        List<(string Question, string Answer)> earlier = [];
+        List<(string? Question, string Answer)> earlier = [];
         string? question = null;
         foreach (JsonNode? message in messages)
         {
@@ -219,7 +223,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
                     question = question is null ? text : $"{question}\n{text}";
                     break;
                 case "assistant":
-                    earlier.Add((question ?? "", text));
+                    earlier.Add((question, text));
                     question = null;
                     break;
                 default:

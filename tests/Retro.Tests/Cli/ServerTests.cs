@@ -9,6 +9,7 @@ using OpenAI.Embeddings;
 using OpenAI.Models;
 using Retro.Cli.Serving;
 using Retro.Generation;
+using Retro.Tests.Embedders;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli;
@@ -273,6 +274,27 @@ public sealed class ServerTests
     {
         await using ServedModel served = await ServedModel.StartAsync(beams: 3);
         Assert.NotEmpty(await Answer(served, more));
+    }
+
+    /// <summary>A greeting stands before anything is asked, and one answer may follow another.</summary>
+    [Fact]
+    public async Task What_an_assistant_says_unasked_has_no_question()
+    {
+        ChatTemplate template = new("{% for message in messages %}[{{ message.role }}]{{ message.content }}\n{% endfor %}");
+        const string Request = """
+            {"model":"tiny","messages":[{"role":"assistant","content":"hello"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},
+                {"role":"assistant","content":"c"},{"role":"user","content":"d"}]}
+            """;
+        foreach ((ChatTemplate? one, string prompt) in new (ChatTemplate?, string)[]
+        {
+            (template, "[assistant]hello\n[user]a\n[assistant]b\n[assistant]c\n[user]d\n"),
+            (null, "Answer: hello\n\nQuestion: a\nAnswer: b\n\nAnswer: c\n\nQuestion: d\nAnswer:"),
+        })
+        {
+            await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = one }, reads: false);
+            JsonNode answer = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+            Assert.Equal(1 + EmbeddingInputs.Tokenizer.Encode(prompt).Length, (int)answer["usage"]!["prompt_tokens"]!);
+        }
     }
 
     /// <summary>The empty line that a base model likes to begin with is no answer, and each token is told by its own name.</summary>
