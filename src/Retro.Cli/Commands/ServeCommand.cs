@@ -81,7 +81,7 @@ internal sealed class ServeCommand : Verb
     {
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _inPrompt);
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetValue(_reading.Model)!));
-        GenerationOptions defaults = _reading.Generation(parsed).Validate();
+        GenerationOptions defaults = _reading.Generation(parsed);
         ServingOptions options = new(
             IPAddress.Parse(parsed.GetValue(_address)!),
             parsed.GetValue(_port),
@@ -97,9 +97,9 @@ internal sealed class ServeCommand : Verb
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
             Seed = IsTyped(_reading.RandomSeed) ? _reading.Seed(parsed) : null,
         };
+        await using Server server = new(opened, defaults, options);
         opened.Sources?.Ready(); // what requests ask for is open before they come, and nothing is drawn while they are answered
         Stages.Quiet = true;
-        await using Server server = new(opened, defaults, options);
         await server.StartAsync(cancellationToken).ConfigureAwait(false);
         Screen.Line($"{options.Name} is served at {server.Url} (Ctrl-C ends it)");
         await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);

@@ -28,11 +28,14 @@ internal sealed class Server : IAsyncDisposable
     /// <param name="opened">The model, and what it reads from; they stay the caller's.</param>
     /// <param name="defaults">How text is written where a request says nothing.</param>
     /// <param name="options">How it serves.</param>
+    /// <exception cref="RetroOptionsException">The defaults contradict themselves, or are not for this model: no request could change them.</exception>
     public Server(ReadingOptions.Opened opened, GenerationOptions defaults, ServingOptions options)
     {
         _opened = opened;
         _defaults = defaults;
         _options = options;
+        RetroGenerator generator = opened.Generator();
+        _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
         _turns = new(options.Running, options.Waiting);
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -43,7 +46,7 @@ internal sealed class Server : IAsyncDisposable
             kestrel.AddServerHeader = false;
         });
         _app = builder.Build();
-        Writer writer = new(opened, opened.Generator(), defaults, options, _turns);
+        Writer writer = new(opened, generator, defaults, options, _turns);
         _app.Use(GuardAsync);
         _app.MapGet("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
         _app.MapGet("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));

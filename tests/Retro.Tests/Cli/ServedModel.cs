@@ -34,10 +34,19 @@ internal sealed class ServedModel : IAsyncDisposable
         model.eval();
         _opened = new(new TrainedModel(model, 0, default, []), null, sources.Tokenizer, sources, reads ? sources.Open("bm25", 1) : null);
         Database = sources.Database;
-        _server = new(
-            _opened,
-            defaults,
-            options(new(IPAddress.Loopback, 0, null, Name, 2, 300, 2048, 2048, 1 << 20, 1)));
+        try
+        {
+            _server = new(
+                _opened,
+                defaults,
+                options(new(IPAddress.Loopback, 0, null, Name, 2, 300, 2048, 2048, 1 << 20, 1)));
+        }
+        catch
+        {
+            _opened.Dispose();
+            _folder.Dispose();
+            throw;
+        }
     }
 
     public Retro.Database.ChunkDatabase Database { get; }
@@ -50,6 +59,7 @@ internal sealed class ServedModel : IAsyncDisposable
     /// <param name="tokens">Tokens that are written.</param>
     /// <param name="labels">What may be seen.</param>
     /// <param name="beams">Texts that are followed at once.</param>
+    /// <param name="stride">After how many tokens neighbors are found anew; null: after each chunk.</param>
     /// <param name="reads">Whether it reads from the documents.</param>
     /// <param name="writes">What it always writes, no letter of it twice; null: what comes of weights that are drawn.</param>
     public static async Task<ServedModel> StartAsync(
@@ -57,10 +67,11 @@ internal sealed class ServedModel : IAsyncDisposable
         int tokens = 16,
         string[]? labels = null,
         int beams = 1,
+        int? stride = null,
         bool reads = true,
         string? writes = null)
     {
-        GenerationOptions defaults = new() { Temperature = 0, MaximumNewTokens = tokens, Labels = labels, Beams = beams };
+        GenerationOptions defaults = new() { Temperature = 0, MaximumNewTokens = tokens, Labels = labels, Beams = beams, RetrievalStride = stride };
         ServedModel served = new(options ?? (one => one), defaults, reads, writes);
         await served._server.StartAsync(TestContext.Current.CancellationToken);
         served.Http = new() { BaseAddress = new(served.Url), Timeout = TimeSpan.FromMinutes(5) };

@@ -266,15 +266,25 @@ public sealed class ServerTests
     }
 
     /// <summary>A client knows nothing of beams, and most send a temperature.</summary>
-    [Theory]
-    [InlineData(""","temperature":1""")]
-    [InlineData(""","temperature":0,"repetition_penalty":1.2""")]
-    [InlineData(""","temperature":0""")]
-    public async Task Beams_are_for_requests_that_draw_nothing(string more)
+    [Fact]
+    public async Task Beams_are_for_requests_that_draw_nothing()
     {
-        await using ServedModel served = await ServedModel.StartAsync(beams: 3);
-        Assert.NotEmpty(await Answer(served, more));
+        await using ServedModel single = await ServedModel.StartAsync(), beams = await ServedModel.StartAsync(beams: 3);
+        foreach (string more in new[] { ""","temperature":1,"seed":3""", ""","temperature":0,"repetition_penalty":1.2""" })
+        {
+            Assert.Equal(await Answer(single, more), await Answer(beams, more));
+        }
+
+        Assert.NotEqual(await Answer(single, ""","temperature":0"""), await Answer(beams, ""","temperature":0"""));
     }
+
+    /// <summary>What each request would be refused for, and none of them said, is told before there is one.</summary>
+    [Fact]
+    public async Task Defaults_that_are_not_for_the_model_start_no_server()
+        => Assert.Contains(
+            "a divisor of the chunk length, 16",
+            (await Assert.ThrowsAsync<RetroOptionsException>(() => ServedModel.StartAsync(stride: 3))).Message,
+            StringComparison.Ordinal);
 
     /// <summary>A greeting stands before anything is asked, and one answer may follow another.</summary>
     [Fact]
