@@ -233,11 +233,11 @@ public static class ChunkDatabaseUpdate
                 }
             }
 
-            // Keys and indexes of the first segment are of use still; no table is, of a changed database or of the first segment alone.
+            // Tables of neighbors of a changed database are of no use to the next.
             string own = (before with { Changes = null }).TokensHash;
             DatabaseManifest after = (before with
             {
-                Files = [.. before.Files.Where(file => file.MadeFrom is null || (file.MadeFrom == own && !StageNames.IsTable(file.Name)))],
+                Files = [.. before.Files.Where(file => file.MadeFrom is null || file.MadeFrom == own)],
                 Changes = new()
                 {
                     Number = number,

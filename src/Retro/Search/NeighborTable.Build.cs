@@ -11,7 +11,6 @@ public sealed unsafe partial class NeighborTable
     internal const int BlockRows = 1024;
 
     private const string Stage = "find neighbors";
-    private const string DatabaseDetail = "database", FolderDetail = "folder";
 
     /// <summary>
     /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,
@@ -55,9 +54,7 @@ public sealed unsafe partial class NeighborTable
         {
             // The table is whole, and stands under its name whatever happens before the manifest knows.
             ShareFiles.Remove(queries.PathOf(name), BlocksOf(header, queries, count));
-            Dictionary<string, string> details = new(Details(source, count, excludeOwnDocument)) { [FolderDetail] = FolderOf(queries, source) };
-            queries.Enter(writing, name, details, progress, cancellationToken);
-            RemoveEarlier(queries, writing, source);
+            queries.Enter(writing, name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
             return table.ClosedWith(queries);
         }
         catch
@@ -207,35 +204,11 @@ public sealed unsafe partial class NeighborTable
         ["source"] = source.Identity,
         ["count"] = count.ToString(CultureInfo.InvariantCulture),
         ["excludeOwnDocument"] = excludeOwnDocument ? "true" : "false",
-        [DatabaseDetail] = source.Database?.Manifest.TokensHash ?? "",
+        ["database"] = source.Database?.Manifest.TokensHash ?? "",
     };
 
-    // Where the neighbors' database lies, seen from the table's; databases that are opened as one lie nowhere together.
-    private static string FolderOf(ChunkDatabase queries, INeighborSource source)
-        => source.Database is { HasFolder: true } retrieval ? Path.GetRelativePath(queries.Folder, retrieval.Folder) : "";
-
-    /// <summary>Removes tables whose neighbors are in what the source's database was before it was changed: nobody can open that any more.</summary>
-    private static void RemoveEarlier(ChunkDatabase queries, WriterLock writing, INeighborSource source)
-    {
-        if (source.Database is not { HasFolder: true } retrieval || retrieval.IsReplaced(orChanged: true))
-        {
-            return; // this is what it was before, which somebody has open still
-        }
-
-        string folder = FolderOf(queries, source), database = retrieval.Manifest.TokensHash;
-        foreach (string name in queries.Manifest.Stages
-            .Where(file => file.Details.GetValueOrDefault(FolderDetail) == folder && file.Details.GetValueOrDefault(DatabaseDetail) != database)
-            .Select(file => file.Name)
-            .ToArray())
-        {
-            queries.Forget(writing, name);
-            AtomicFile.TryDelete(queries.PathOf(name));
-        }
-    }
-
     private static bool IsMade(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
-        => StageFile.IsMade(
-            queries, FileName(source, count, excludeOwnDocument), Details(source, count, excludeOwnDocument), measured: FolderDetail);
+        => StageFile.IsMade(queries, FileName(source, count, excludeOwnDocument), Details(source, count, excludeOwnDocument));
 
     /// <summary>The table at a path if it was made of the same things; a damaged or a different one is made again.</summary>
     private static NeighborTable? TryOpen(string path, ReadOnlySpan<byte> header, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

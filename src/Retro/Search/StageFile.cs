@@ -12,7 +12,7 @@ internal static class StageFile
     /// <param name="database">The database.</param>
     /// <param name="name">The file.</param>
     /// <param name="details">How it is made.</param>
-    /// <param name="measured">Details that say what came out, or where things lie, and not how it was made.</param>
+    /// <param name="measured">Details that say what came out, and not how it was made.</param>
     public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details, params string[] measured)
     {
         FileInfo file = new(database.PathOf(name));

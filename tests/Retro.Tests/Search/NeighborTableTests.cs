@@ -333,46 +333,6 @@ public class NeighborTableTests
         Assert.Contains("neighbors-bm25-", Assert.Throws<DatabaseException>(() => NeighborTable.Open(database, b, 4)).Message, StringComparison.Ordinal);
     }
 
-    /// <summary>Of every change a table would stay beside held-out documents, listed, verified and opened by nobody.</summary>
-    [Fact]
-    public void Tables_of_what_a_database_was_before_go_and_those_of_another_stay()
-    {
-        using SearchDatabase heldOut = new(SearchDatabase.Documents(10, seed: 46)), there = new(SearchDatabase.Documents(20, seed: 47));
-        using SearchDatabase other = new(SearchDatabase.Documents(20, seed: 48));
-        string folder = there.Database.Folder;
-        NeighborTable.Build(heldOut.Database, new RandomNeighborSource(other.Database, 1), 2).Dispose();
-        Make(there.Database);
-        NeighborTable.Build(there.Database, new RandomNeighborSource(there.Database, 1), 2).Dispose();
-        using (ChunkDatabase joint = ChunkDatabase.Open([folder, other.Database.Folder]))
-        {
-            NeighborTable.Build(heldOut.Database, new RandomNeighborSource(joint, 1), 2).Dispose();
-        }
-
-        string[] first = Tables();
-        Assert.Equal(4, first.Length);
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes))
-        {
-            Assert.Empty(Directory.GetFiles(folder, "neighbors-*")); // of what is its first segment now, for which none is asked for
-            Make(changed);
-            Assert.Equal(4, Tables().Length);
-            Assert.Equal(2, Tables().Intersect(first).Count());
-            Make(changed);
-        }
-
-        Make(there.Database); // who has it open still as it was
-        Assert.Equal(6, Tables().Length);
-        Assert.Equal(Tables(), heldOut.Database.Refresh().Stages.Select(file => file.Name).Order(StringComparer.Ordinal));
-
-        string[] Tables()
-            => [.. Directory.GetFiles(heldOut.Database.Folder, "neighbors-*").Select(path => Path.GetFileName(path)).Order(StringComparer.Ordinal)];
-
-        void Make(ChunkDatabase retrieval)
-        {
-            NeighborTable.Build(heldOut.Database, new RandomNeighborSource(retrieval, 1), 2).Dispose();
-            NeighborTable.Build(heldOut.Database, new RandomNeighborSource(retrieval, 1), 3).Dispose();
-        }
-    }
-
     [Fact]
     public void Opening_tells_how_far_it_is_and_can_be_stopped()
     {
