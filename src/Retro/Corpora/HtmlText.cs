@@ -144,11 +144,12 @@ internal static partial class HtmlText
                 }
 
                 // A hidden element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page. An end of what is open
-                // nowhere ends nothing.
+                // nowhere ends nothing, nor does an end of a span or a link around it end a block.
                 if (silent is not null && within is not null && token.Name != silent && !closes
                     && !s_void.Contains(token.Name) && !(IsBlock(silent) && s_openEnded.Contains(token.Name)))
                 {
-                    silent = Count(within) < 0 && around.GetValueOrDefault(token.Name) > 0 ? null : silent;
+                    bool ends = IsBlock(token.Name) || !IsBlock(silent) || token.Name is "button" or "object";
+                    silent = Count(within) < 0 && ends && around.GetValueOrDefault(token.Name) > 0 ? null : silent;
                 }
 
                 if (silent is not null)

@@ -175,6 +175,8 @@ public class CorpusReadersTests
     [InlineData("<section hidden><p>a<p>b</p></p><br></br>x</section>c", "c")]
     [InlineData("<div hidden>a</b> b</div>c", "c")]
     [InlineData("<b>x</b><div><span hidden>a</b></p><i>b</i></i> c</div>d", "x\nd")]
+    [InlineData("<p><b>x <div hidden>no</b> no</div>c", "x c")]
+    [InlineData("<div><button>a<div hidden>no</button>b</div>c", "ab\nc")]
     [InlineData("<p hidden>a<li hidden>b<br hidden>c<h1 HIDDEN=''>no</h1>d", "a\n- b\ncd")]
     [InlineData("<p>\uE000 an icon's font</p>", "\uE000 an icon's font")]
     [InlineData("<p>&#150;&#x93;q&#148; &#128; &#xD800; &notit; AT&T", "–“q” € \uFFFD ¬it; AT&T")]
