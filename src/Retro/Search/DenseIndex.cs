@@ -194,9 +194,11 @@ internal sealed class DenseIndex : IDisposable
                             visible[q],
                             chunks.Slice(q * count, count),
                             scores.Slice(q * count, count));
-                        if (!met && _keys is not null && ((ended && probed >= lists) || (lists == 0 && !_exact && width >= total / MostOfGraph)))
+                        bool seen = !ended && width == (among?.Count ?? _index.Count);
+                        if (!met && !seen && _keys is not null && ((ended && probed >= lists) || (lists == 0 && !_exact && width >= total / MostOfGraph)))
                         {
-                            // A graph does not lead to every key, however far it is followed, and soon that is more work: all that may come are compared.
+                            // A graph does not lead to every key, however far it is followed, and soon that is more work: all that may come are
+                            // compared, unless the row names them all.
                             CompareAll(
                                 _keys,
                                 vectors.AsSpan(q * dimensions, dimensions),
