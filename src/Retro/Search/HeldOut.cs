@@ -8,8 +8,7 @@ namespace Retro.Search;
 /// <summary>Makes sure that what is measured was not seen.</summary>
 public static class HeldOut
 {
-    private const int NamesShown = 5, ReportEvery = 1 << 12;
-    private const string Stage = "compare documents";
+    private const int NamesShown = 5;
 
     /// <summary>
     /// Refuses held-out documents that are, by id or by text, in the database that is retrieved from. Every measurement with a database begins with this.
@@ -27,25 +26,30 @@ public static class HeldOut
 
         // Those that are held out are few, and the others are only passed over.
         ILookup<string, int> byId = Numbers(entry => entry.Id), byText = Numbers(entry => entry.ContentHash);
-        SortedDictionary<int, string> both = [];
+        SortedDictionary<int, int> both = [];
         int count = retrieval.Documents.Count;
         for (int i = 0; i < count; i++)
         {
-            if (i % ReportEvery == 0)
+            if (i % SameDocuments.ReportEvery == 0)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new(Stage, i, count));
+                progress?.Report(new(SameDocuments.Stage, i, count));
             }
 
             DocumentEntry there = retrieval.Documents[i];
             foreach (int document in byId[there.Id].Concat(byText[there.ContentHash]))
             {
-                both.TryAdd(document, $"\"{heldOut.Documents[document].Id}\" (there \"{there.Id}\")");
+                both.TryAdd(document, i);
             }
         }
 
-        progress?.Report(new(Stage, count, count));
-        Refuse(heldOut, retrieval, "by their id or their text", [.. both.Values]);
+        progress?.Report(new(SameDocuments.Stage, count, count));
+        Refuse(
+            heldOut,
+            retrieval,
+            "by their id or their text",
+            both.Count,
+            both.Select(pair => $"\"{heldOut.Documents[pair.Key].Id}\" (there \"{retrieval.Documents[pair.Value].Id}\")"));
 
         ILookup<string, int> Numbers(Func<DocumentEntry, string> key)
             => Enumerable.Range(0, heldOut.Documents.Count).ToLookup(document => key(heldOut.Documents[document]), StringComparer.Ordinal);
@@ -94,7 +98,7 @@ public static class HeldOut
             progress?.Report(new StageProgress("look for held-out documents in the database", i + 1, retrieval.Documents.Count));
         }
 
-        Refuse(heldOut, retrieval, "nearly word for word", [.. near.Values]);
+        Refuse(heldOut, retrieval, "nearly word for word", near.Count, near.Values);
     }
 
     /// <summary>
@@ -129,14 +133,14 @@ public static class HeldOut
     private static ulong[] Grams(int[] tokens, RetroTokenizer tokenizer, HeldOutOptions options)
         => WordGrams.Of(tokenizer.Decode(tokens), options.GramWords);
 
-    private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, string[] found)
+    private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, int count, IEnumerable<string> found)
     {
-        if (found.Length > 0)
+        if (count > 0)
         {
             throw new DatabaseException(
-                $"{found.Length} of {heldOut.Documents.Count} held-out documents of {heldOut.Folder} " +
+                $"{count} of {heldOut.Documents.Count} held-out documents of {heldOut.Folder} " +
                 $"stand in the retrieval database {retrieval.Folder} too, {how}: " +
-                $"{string.Join(", ", found.Take(NamesShown))}{(found.Length > NamesShown ? " and others" : "")}; " +
+                $"{string.Join(", ", found.Take(NamesShown))}{(count > NamesShown ? " and others" : "")}; " +
                 "a measurement would read its own answer. Build the database without them.");
         }
     }

@@ -9,7 +9,11 @@ namespace Retro.Search;
 /// </summary>
 internal sealed class SameDocuments
 {
-    private const int ReportEvery = 1 << 12;
+    /// <summary>What is done, in reports, and after how many documents there is one.</summary>
+    internal const string Stage = "compare documents";
+
+    /// <inheritdoc cref="Stage"/>
+    internal const int ReportEvery = 1 << 12;
 
     private readonly int[] _queryGroups;
     private readonly int[] _retrievalGroups;
@@ -33,14 +37,14 @@ internal sealed class SameDocuments
             if (next % ReportEvery == 0)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("compare documents", next, count));
+                progress?.Report(new(Stage, next, count));
             }
 
             Join(byId, TextHash.Of(entry.Id), next);
             Join(byText, entry.ContentNumber, next++);
         }
 
-        progress?.Report(new("compare documents", count, count));
+        progress?.Report(new(Stage, count, count));
         int[] groups = [.. parents.Select((_, document) => Root(document))];
         _queryGroups = groups[..queries.Documents.Count];
         _retrievalGroups = one ? _queryGroups : groups[queries.Documents.Count..];
