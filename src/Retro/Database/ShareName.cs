@@ -95,6 +95,20 @@ internal static partial class ShareName
         return held!;
     }
 
+    /// <summary>Whether somebody has the right to write a share of this path, whatever folder lies there by now.</summary>
+    public static bool IsHeld(string path)
+    {
+        try
+        {
+            using FileStream free = new(path + LockSuffix, FileMode.Open, FileAccess.ReadWrite, FileShare.None, 1);
+            return false;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return exception is IOException fault && AtomicFile.IsHeld(fault);
+        }
+    }
+
     /// <summary>Removes a file and what is begun of it, where that can be done.</summary>
     /// <param name="path">The file; it need not be there.</param>
     public static void Delete(string path) => Array.ForEach(["", .. s_begun], ending => AtomicFile.TryDelete(path + ending));

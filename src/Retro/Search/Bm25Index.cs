@@ -68,15 +68,21 @@ internal sealed class Bm25Index : IDisposable
         {
             try
             {
-                Bm25Index made = Open(database, options, progress, cancellationToken);
-                ShareName.Remove(path); // a process that ended when the manifest knew the index has left them
-                return made;
+                return OpenMade();
             }
             catch (DatabaseException)
             {
-                // It is damaged: building replaces it, which is what the message would ask for, and nobody is to take it for made meanwhile.
+                // It is damaged: building replaces it, which is what the message would ask for, and nobody is to take it for made meanwhile. Another process
+                // may have made it anew, byte for byte; and what could only not be read now is no damage.
                 using WriterLock writing = database.Write(Stage);
-                database.Forget(writing, FileName);
+                try
+                {
+                    return OpenMade();
+                }
+                catch (DatabaseException fault) when (fault.InnerException is not (IOException or UnauthorizedAccessException) || !File.Exists(path))
+                {
+                    database.Forget(writing, FileName);
+                }
             }
         }
 
@@ -99,6 +105,13 @@ internal sealed class Bm25Index : IDisposable
 
         ShareName.Remove(path);
         return Open(database, options with { Verify = false }, progress, cancellationToken);
+
+        Bm25Index OpenMade()
+        {
+            Bm25Index made = Open(database, options, progress, cancellationToken);
+            ShareName.Remove(path); // a process that ended when the manifest knew the index has left them
+            return made;
+        }
 
         void Make(WriterLock writing)
         {
@@ -142,7 +155,7 @@ internal sealed class Bm25Index : IDisposable
         Dictionary<string, string> details = DetailsOf(options);
         foreach (WorkShare block in BlocksOf(database, share, options))
         {
-            StageFile.MakeShare(database, FileName, block, Stage, () => StageFile.IsMade(database, FileName, details), own => Make(own, block));
+            StageFile.MakeShare(database, FileName, block, Stage, details, own => Make(own, block));
         }
 
         void Make(string own, WorkShare block)

@@ -216,7 +216,7 @@ internal sealed unsafe class KeyFile : IDisposable
             FileName,
             share,
             "make keys",
-            () => StageFile.IsMade(database, FileName, DetailsOf(layout)),
+            DetailsOf(layout),
             own => ShareFiles.Make(own, layout.File, share, Stage, KeysOf(database, keyer, null, cancellationToken), progress, cancellationToken));
     }
 

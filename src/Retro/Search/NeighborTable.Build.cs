@@ -15,7 +15,8 @@ public sealed unsafe partial class NeighborTable
     /// <summary>
     /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,
     /// whose number stands for the source's identity and the settings, so that two sources of one kind have tables of their own. In blocks, resumable; the
-    /// table that is there is not made again, and rows that a share holds (<see cref="BuildShare"/>) are taken from there.
+    /// table that is there is not made again, and rows that a share holds (<see cref="BuildShare"/>) are taken from there. Tables of what a source's database
+    /// was before it changed stay, for who has it open still; they may be deleted by hand.
     /// </summary>
     /// <param name="queries">The database whose chunks get neighbors.</param>
     /// <param name="source">Finds them, in the same database or another.</param>
@@ -42,7 +43,8 @@ public sealed unsafe partial class NeighborTable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         string name = FileName(source, count, excludeOwnDocument);
         byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
-        if (IsMade(queries, source, count, excludeOwnDocument) && TryOpen(queries.PathOf(name), header, progress, cancellationToken) is { } there)
+        Dictionary<string, string> details = Details(source, count, excludeOwnDocument);
+        if (StageFile.IsMade(queries, name, details) && TryOpen(queries.PathOf(name), header, progress, cancellationToken) is { } there)
         {
             return there.ClosedWith(queries);
         }
@@ -54,7 +56,7 @@ public sealed unsafe partial class NeighborTable
         {
             // The table is whole, and stands under its name whatever happens before the manifest knows.
             ShareFiles.Remove(queries.PathOf(name), BlocksOf(header, queries, count));
-            queries.Enter(writing, name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
+            queries.Enter(writing, name, details, progress, cancellationToken);
             return table.ClosedWith(queries);
         }
         catch
@@ -94,7 +96,7 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         StageFile.MakeShare(
-            queries, FileName(source, count, excludeOwnDocument), share, Stage, () => IsMade(queries, source, count, excludeOwnDocument), Make);
+            queries, FileName(source, count, excludeOwnDocument), share, Stage, Details(source, count, excludeOwnDocument), Make);
 
         void Make(string own)
         {
@@ -206,9 +208,6 @@ public sealed unsafe partial class NeighborTable
         ["excludeOwnDocument"] = excludeOwnDocument ? "true" : "false",
         ["database"] = source.Database?.Manifest.TokensHash ?? "",
     };
-
-    private static bool IsMade(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
-        => StageFile.IsMade(queries, FileName(source, count, excludeOwnDocument), Details(source, count, excludeOwnDocument));
 
     /// <summary>The table at a path if it was made of the same things; a damaged or a different one is made again.</summary>
     private static NeighborTable? TryOpen(string path, ReadOnlySpan<byte> header, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

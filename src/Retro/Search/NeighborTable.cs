@@ -70,7 +70,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         string file = FileName(source, count, excludeOwnDocument);
-        if (!IsMade(queries, source, count, excludeOwnDocument))
+        if (!StageFile.IsMade(queries, file, Details(source, count, excludeOwnDocument)))
         {
             throw new DatabaseException(
                 $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings ({file}): build it first.");

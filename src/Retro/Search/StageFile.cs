@@ -30,14 +30,15 @@ internal static class StageFile
     /// <param name="name">The whole file.</param>
     /// <param name="share">The share.</param>
     /// <param name="what">What is to be done, in messages.</param>
-    /// <param name="isMade">Whether the whole file is there.</param>
+    /// <param name="details">How the whole file is made.</param>
     /// <param name="make">Makes the share at a path, where it is not there and whole.</param>
     /// <exception cref="DatabaseException">Another process makes the same share, the database on the disk is another by now, or the share cannot be
     /// written.</exception>
-    public static void MakeShare(ChunkDatabase database, string name, WorkShare share, string what, Func<bool> isMade, Action<string> make)
+    public static void MakeShare(
+        ChunkDatabase database, string name, WorkShare share, string what, IReadOnlyDictionary<string, string> details, Action<string> make)
     {
         database.RequireShares(what);
-        if (isMade())
+        if (IsMade(database, name, details))
         {
             return;
         }
@@ -50,13 +51,13 @@ internal static class StageFile
         }
         finally
         {
-            if (database.IsReplaced())
+            if (database.IsReplaced() && ShareName.IsHeld(own)) // in a folder that was put in the other's place, it is not this share
             {
                 ShareName.Delete(own);
             }
         }
 
-        if (isMade())
+        if (IsMade(database, name, details))
         {
             ShareName.Delete(own);
         }

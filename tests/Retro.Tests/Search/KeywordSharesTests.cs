@@ -224,6 +224,29 @@ public sealed class KeywordSharesTests : IDisposable
         Assert.Equal(made, File.GetLastWriteTimeUtc(path));
     }
 
+    [Fact]
+    public void A_damaged_index_that_another_has_made_anew_while_it_was_checked_is_not_made_again()
+    {
+        using ChunkDatabase database = Build("db"), other = ChunkDatabase.Open(database.Folder);
+        KeywordNeighborSource.Build(database).Dispose();
+        string path = Path.Combine(database.Folder, "bm25.bin");
+        byte[] changed = File.ReadAllBytes(path);
+        changed[^1] ^= 1;
+        File.WriteAllBytes(path, changed);
+        DateTime made = default;
+        KeywordNeighborSource.Build(database, progress: new Reports<StageProgress>(report =>
+        {
+            if (report.Stage == "check keyword index" && made == default)
+            {
+                made = DateTime.MaxValue;
+                KeywordNeighborSource.Build(other).Dispose();
+                made = File.GetLastWriteTimeUtc(path);
+            }
+        })).Dispose();
+        Assert.NotEqual(default, made);
+        Assert.Equal(made, File.GetLastWriteTimeUtc(path));
+    }
+
     private static List<string> Files(ChunkDatabase database)
         => [.. Directory.GetFiles(database.Folder, "bm25*.bin").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal)];
 

@@ -333,6 +333,25 @@ public class NeighborTableTests
         Assert.Contains("neighbors-bm25-", Assert.Throws<DatabaseException>(() => NeighborTable.Open(database, b, 4)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Who has that state open still needs them, or who has moved it.</summary>
+    [Fact]
+    public void Tables_of_what_a_database_was_before_stay()
+    {
+        using SearchDatabase heldOut = new(SearchDatabase.Documents(10, seed: 46)), there = new(SearchDatabase.Documents(20, seed: 47));
+        Make(there.Database);
+        NeighborTable.Build(there.Database, new RandomNeighborSource(there.Database, 1), 2).Dispose();
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
+            there.Database.Folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes))
+        {
+            Make(changed);
+        }
+
+        NeighborTable.Open(heldOut.Database, new RandomNeighborSource(there.Database, 1), 2).Dispose();
+        NeighborTable.Open(there.Database, new RandomNeighborSource(there.Database, 1), 2).Dispose();
+
+        void Make(ChunkDatabase retrieval) => NeighborTable.Build(heldOut.Database, new RandomNeighborSource(retrieval, 1), 2).Dispose();
+    }
+
     [Fact]
     public void Opening_tells_how_far_it_is_and_can_be_stopped()
     {
