@@ -73,7 +73,11 @@ public sealed partial class ChunkDatabase
         try
         {
             _ = Refresh();
-            CleanUp(writing);
+            if (OnDisk(writing) is { Leaving: not null } stopped) // before anything is made under a name that is to go
+            {
+                DatabaseFolder.Clean(Folder, stopped);
+            }
+
             return writing;
         }
         catch
@@ -96,17 +100,8 @@ public sealed partial class ChunkDatabase
         {
             using (writing)
             {
-                CleanUp(writing);
+                DatabaseFolder.RemoveLeaving(Folder, OnDisk(writing));
             }
-        }
-    }
-
-    // Before anything is made under a name that is to go.
-    private void CleanUp(WriterLock writing)
-    {
-        if (OnDisk(writing) is { Leaving: not null } stopped)
-        {
-            DatabaseFolder.Clean(Folder, stopped);
         }
     }
 
@@ -162,18 +157,16 @@ public sealed partial class ChunkDatabase
         return _lockFolder is null ? Manifest : Manifest = Usable(LoadSame());
     }
 
-    /// <summary>Whether the database on the disk is known to be another than the one opened, or to be gone.</summary>
-    /// <param name="orChanged">Whether one that has documents more or less is another, though it begins with this one.</param>
-    internal bool IsReplaced(bool orChanged = false)
+    /// <summary>Whether the database on the disk is known to be another than the one opened; one that cannot be read is not.</summary>
+    internal bool IsReplaced()
     {
         try
         {
-            DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
-            return !IsSame(onDisk) || (orChanged && onDisk.TokensHash != Manifest.TokensHash);
+            return !IsSame(DatabaseManifest.Load(Folder));
         }
         catch (DatabaseException)
         {
-            return !File.Exists(Path.Combine(Folder, DatabaseManifest.FileName));
+            return false;
         }
     }
 

@@ -146,7 +146,7 @@ public static class ChunkDatabaseUpdate
 
             if (added > 0 || gone.Count > 0)
             {
-                DatabaseFolder.Clean(folder, manifest);
+                manifest = DatabaseFolder.Clean(folder, manifest);
                 manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added(), RequireText);
             }
 
@@ -286,9 +286,13 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
-            TokenShares.Remove(folder); // of a build that is to replace the database: they hold its text as it was, and the build's own folder goes below
             after = DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number });
             after.Save(folder);
+            if (TokenShares.Names(folder) is { Length: > 0 } shares)
+            {
+                string hold = "hold text of before, for a build that is to replace the database; delete them if nobody makes one";
+                progress?.Report(new("compact the database", 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
+            }
         }
 
         DatabaseFolder.Clean(folder, after);

@@ -16,31 +16,46 @@ internal static class DatabaseFolder
     /// Removes it, once the manifest stands: the folder of a build, tokens and documents of other versions, segments and lists of what was removed of other
     /// changes, and what the manifest says is of no use any more. Whoever does it has the right to write.
     /// </summary>
-    public static void Clean(string folder, DatabaseManifest manifest)
+    /// <returns>The manifest, as it stands then.</returns>
+    public static DatabaseManifest Clean(string folder, DatabaseManifest manifest)
     {
         BuildFolder.Delete(folder);
-        string[] leaving = [.. (manifest.Leaving ?? []).Where(path => FileIdentity.LinkTo(folder, path) is null).Select(path => Path.Combine(folder, path))];
         string[] others = [.. Files(folder, manifest).Select(name => Path.Combine(folder, name)), CopiedManifest(folder, manifest)];
-
-        // Where somebody has one open on a system that does not delete such files, the next change tries again.
-        Array.ForEach(leaving, ShareName.Delete);
         Array.ForEach(others, AtomicFile.TryDelete);
-
-        // Those of tokens are of a database that is to be.
-        foreach (string path in leaving.Where(path => !DatabaseManifest.IsBaseName(Path.GetFileName(path))))
-        {
-            ShareName.Remove(path);
-        }
-
+        manifest = RemoveLeaving(folder, manifest);
         foreach (string segment in Segments(folder, manifest).ToArray())
         {
             AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Delete(segment));
         }
 
-        if (leaving.Length > 0 && !Array.Exists(leaving, File.Exists))
+        return manifest;
+    }
+
+    /// <summary>Removes what the manifest says is of no use any more, and, once, what was begun of it. Whoever does it has the right to write.</summary>
+    /// <returns>The manifest, as it stands then.</returns>
+    public static DatabaseManifest RemoveLeaving(string folder, DatabaseManifest manifest)
+    {
+        if (manifest.Leaving is null)
         {
-            (manifest with { Leaving = null }).Save(folder);
+            return manifest;
         }
+
+        string[] leaving = [.. manifest.Leaving.Where(path => FileIdentity.LinkTo(folder, path) is null)];
+        foreach (string path in leaving.Except(manifest.Remaining ?? [], StringComparer.Ordinal).Select(path => Path.Combine(folder, path)))
+        {
+            ShareName.Delete(path);
+            if (!DatabaseManifest.IsBaseName(Path.GetFileName(path))) // shares of tokens are of a database that is to be
+            {
+                ShareName.Remove(path);
+            }
+        }
+
+        // Where somebody has one open on a system that does not delete such files, the next change tries again.
+        Array.ForEach(leaving, path => AtomicFile.TryDelete(Path.Combine(folder, path)));
+        string[] remaining = [.. leaving.Where(path => File.Exists(Path.Combine(folder, path)))];
+        manifest = manifest with { Leaving = remaining.Length == 0 ? null : remaining, Remaining = remaining.Length == 0 ? null : remaining };
+        manifest.Save(folder);
+        return manifest;
     }
 
     /// <summary>
@@ -51,7 +66,7 @@ internal static class DatabaseFolder
     /// <param name="before">The manifest before; null: there is none that can be read.</param>
     /// <param name="after">The one that takes its place.</param>
     public static DatabaseManifest InPlaceOf(string folder, DatabaseManifest? before, DatabaseManifest after)
-        => after.After(before is null ? null : before with { Leaving = [.. before.Leaving ?? [], .. Unlisted(folder, before)] });
+        => after.After(before is null ? null : before with { Leaving = [.. before.Leaving ?? [], .. Unlisted(folder, before)], Remaining = null });
 
     /// <summary>Refuses to write over a file that has the name of one of a database's from somebody else.</summary>
     /// <param name="folder">The database's folder.</param>
@@ -66,12 +81,13 @@ internal static class DatabaseFolder
         }
     }
 
-    // Beside the manifest: where its files lie elsewhere, what is begun of stages is theirs nowhere, and that place goes as a whole.
+    // Beside the manifest: where its files lie elsewhere, that place goes as a whole. Of what is whole and not listed, the name alone does not say whose it is.
     private static IEnumerable<string> Unlisted(string folder, DatabaseManifest manifest)
         => Directory.EnumerateFiles(folder)
             .Select(path => ShareName.WholeOf(Path.GetFileName(path)))
-            .Where(name => StageNames.IsOne(name) && (manifest.Home != 0 || manifest.Find(name) is null))
-            .Distinct(StringComparer.Ordinal);
+            .Distinct(StringComparer.Ordinal)
+            .Except(manifest.Paths, StringComparer.Ordinal)
+            .Where(name => StageNames.IsOne(name) && Path.Combine(folder, name) is var path && (!Path.Exists(path) || IsOwn(path)));
 
     // The lock goes last: by it the next change knows whose the folder is, where this one is stopped in the middle.
     private static void Delete(string segment)
@@ -105,16 +121,17 @@ internal static class DatabaseFolder
             .Except(Kept(manifest), StringComparer.Ordinal)
             .Where(name => IsOwn(Path.Combine(folder, name)));
 
-    /// <summary>Whether a file begins as one of a database's: what only has the name of one is not ours to remove.</summary>
+    /// <summary>
+    /// Whether a file begins as those of a database do, and those of its stages but for vector indexes: what only has the name of one is not ours to remove.
+    /// </summary>
     private static bool IsOwn(string path)
     {
         try
         {
             FileIdentity.RequireFile(path);
             using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1);
-            Span<byte> start = stackalloc byte[TokenFile.Magic.Length];
-            return file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length
-                && (start.SequenceEqual(TokenFile.Magic) || start.SequenceEqual(DocumentTable.Magic) || start.SequenceEqual(RemovedDocuments.Magic));
+            Span<byte> start = stackalloc byte["RETRO"u8.Length];
+            return file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length && start.SequenceEqual("RETRO"u8);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

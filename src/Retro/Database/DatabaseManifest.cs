@@ -101,6 +101,13 @@ public sealed record DatabaseManifest
     [JsonInclude]
     internal IReadOnlyList<string>? Leaving { get; init; }
 
+    /// <summary>
+    /// Those of <see cref="Leaving"/> that could not be removed yet, though what was begun of them was: what is begun under their names now is of this
+    /// database.
+    /// </summary>
+    [JsonInclude]
+    internal IReadOnlyList<string>? Remaining { get; init; }
+
     /// <summary>The name of the token file.</summary>
     [JsonIgnore]
     internal string TokensFile => TokensFileOf(Version);
@@ -128,7 +135,7 @@ public sealed record DatabaseManifest
 
     /// <summary>The paths of the files from the database's folder.</summary>
     [JsonIgnore]
-    private IEnumerable<string> Paths => Files.Select(file => Path.Combine(HomeIn(""), file.Name));
+    internal IEnumerable<string> Paths => Files.Select(file => Path.Combine(HomeIn(""), file.Name));
 
     /// <summary>The tokens that stand before and after a document's text.</summary>
     [JsonIgnore]
@@ -273,7 +280,7 @@ public sealed record DatabaseManifest
     internal DatabaseManifest After(DatabaseManifest? before)
     {
         string[] leaving = before is null ? [] : [.. (before.Leaving ?? []).Concat(before.Paths).Except(Paths, StringComparer.Ordinal)];
-        return this with { Leaving = leaving.Length == 0 ? null : leaving };
+        return this with { Leaving = leaving.Length == 0 ? null : leaving, Remaining = before?.Remaining };
     }
 
     /// <summary>The folder of a database's folder that holds the files of the manifest.</summary>

@@ -25,6 +25,6 @@ internal static class StageNames
         => name.StartsWith(TablePrefix, StringComparison.Ordinal) && name.EndsWith(TableEnding, StringComparison.Ordinal)
             && name[..^TableEnding.Length].Split('-')[^1] is { Length: TableDigits } digits && digits.All(char.IsAsciiHexDigitLower);
 
-    /// <summary>Whether a name is that of a stage's file.</summary>
-    public static bool IsOne(string name) => name is Keys or Keywords or Recall or Index or AllIndex or Unkeyed or AllUnkeyed || IsTable(name);
+    /// <summary>Whether a name is that of a stage's file in which something of the chunks stands.</summary>
+    public static bool IsOne(string name) => name is Keys or Keywords or Index or AllIndex or Unkeyed or AllUnkeyed || IsTable(name);
 }

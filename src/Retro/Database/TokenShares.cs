@@ -38,6 +38,10 @@ internal sealed class TokenShares : IDisposable
     /// <summary>Removes the shares in a database's folder, once nothing needs them any more.</summary>
     public static void Remove(string folder) => ShareName.Remove(PathIn(folder));
 
+    /// <summary>The names of the shares in a database's folder.</summary>
+    public static string[] Names(string folder)
+        => [.. ShareName.Near(PathIn(folder)).Select(share => Path.GetFileName(ShareName.PathOf(PathIn(folder), share)))];
+
     /// <summary>Encodes a share of a corpus, where it is not there and whole.</summary>
     /// <param name="folder">The folder of the database that is to be.</param>
     /// <param name="documents">The whole corpus; enumerated more than once.</param>

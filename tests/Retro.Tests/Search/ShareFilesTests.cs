@@ -216,6 +216,59 @@ public sealed class ShareFilesTests : IDisposable
         DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(_ => Assert.Fail("A key is made again.")), s_exact).Dispose();
     }
 
+    /// <summary>On a system where what a reader has open cannot be deleted, it is tried again and again; what was begun of it goes once.</summary>
+    [Fact]
+    public void Shares_outlive_a_file_that_cannot_be_removed()
+    {
+        using ChunkDatabase database = Build("db");
+        string share = Path.Combine(database.Folder, "keys.1-of-2.bin");
+        File.WriteAllText(share, "of the database before");
+        DatabaseManifest manifest = DatabaseManifest.Load(database.Folder) with { Leaving = ["keys.bin", "gone.bin"] };
+        Stay("keys.bin");
+        manifest.Save(database.Folder);
+        DatabaseFolder.Clean(database.Folder, manifest);
+        Assert.False(File.Exists(share));
+
+        // As that leaves it where only one of the two can be removed.
+        (manifest with { Leaving = ["keys.bin"], Remaining = ["keys.bin"] }).Save(database.Folder);
+        Stay("keys.bin");
+        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(1, 2));
+        Assert.False(File.Exists(Path.Combine(database.Folder, "keys.bin")));
+        (manifest with { Leaving = ["keys.bin"], Remaining = ["keys.bin"] }).Save(database.Folder);
+        Stay("keys.bin");
+        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(2, 2));
+        Assert.True(File.Exists(share));
+        Assert.Null(DatabaseManifest.Load(database.Folder).Remaining);
+
+        void Stay(string name) => File.WriteAllText(Path.Combine(database.Folder, name), "of the database before");
+    }
+
+    /// <summary>Its finished share has the name of the one that was being made in the folder before.</summary>
+    [Fact]
+    public void A_share_of_the_database_that_was_put_in_the_place_of_another_stays()
+    {
+        using ChunkDatabase database = Build("db");
+        string share = Path.Combine(database.Folder, "keys.1-of-1.bin");
+        bool moved = false;
+        Assert.NotNull(Record.Exception(() => DenseNeighborSource.MakeKeys(
+            database,
+            SearchDatabase.AnyKeyer(_ =>
+            {
+                if (!moved)
+                {
+                    moved = true;
+                    Directory.Move(database.Folder, database.Folder + "-before");
+                    using ChunkDatabase other = ChunkDatabaseBuilder.Build(
+                        database.Folder, s_documents[5..], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 4 });
+                    DenseNeighborSource.MakeKeys(other, SearchDatabase.AnyKeyer(), new(1, 1));
+                    Assert.True(File.Exists(share));
+                }
+            }),
+            new(1, 1))));
+        Assert.True(moved);
+        Assert.True(File.Exists(share));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
