@@ -48,7 +48,8 @@ public sealed partial class PostgresDatabase
     /// <summary>Adds documents, replaces and removes some, in one transaction.</summary>
     /// <param name="add">
     /// The documents to add; one whose id is there takes the place of that document, one that is there as it is gets no new key, and one without text takes out
-    /// the document of its id, where that is there. Enumerated more than once, and the same each time.
+    /// the document of its id, where that is there. Enumerated more than once, and the same each time. They are not compared with the texts that are there,
+    /// nor are lines known that a cleaning took out before: clean them by what they are to be added to.
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
     /// <param name="progress">Told the documents encoded, then those done.</param>

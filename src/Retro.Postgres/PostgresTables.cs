@@ -125,7 +125,9 @@ internal sealed record PostgresTables(string Schema)
 
         // Tables of before keys were kept by the text are without it. Whoever does not own them goes on so: IF NOT EXISTS would ask for that.
         using NpgsqlCommand lacking = new(
-            "SELECT to_regclass($1) IS NULL AND pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($2)", connection)
+            "SELECT to_regclass($1) IS NULL AND pg_has_role(relowner, 'USAGE') AND has_schema_privilege(relnamespace, 'CREATE') FROM pg_class WHERE oid = "
+                + "to_regclass($2)",
+            connection)
         {
             Parameters = { new() { Value = Named("documents_content") }, new() { Value = Documents } },
         };

@@ -142,9 +142,8 @@ internal sealed class BuildCommand : Verb
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(takes))
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });
-        // Few documents are counted as the cleaning leaves them.
-        double usual = UsualShare * count;
-        double holds = share * count ?? (usual >= PairedDifference.LeastDocuments ? usual : Math.Min(PairedDifference.LeastDocuments, documents.Count() / 4));
+        // Without a share, of what the cleaning leaves, which may be a small part.
+        double holds = share * count ?? Usual(documents.LongCount());
         HeldOutOptions holding = new() { Count = (int)Math.Clamp(Math.Round(holds), 1, MostHeldOut), Seed = seed };
         HeldOutSplit? split = share != 0
             ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))
@@ -267,4 +266,7 @@ internal sealed class BuildCommand : Verb
         => folder.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(folder)
             : Path.Exists(folder) ? RetroTokenizer.Load(folder)
             : throw new RetroException($"There is no tokenizer at {folder}; name a folder with tokenizer.json, tokenizer.model, vocab.json or vocab.txt.");
+
+    /// <summary>How many are held out where nothing is said: a share, at least what intervals need, at most a quarter.</summary>
+    private static double Usual(long documents) => Math.Min(documents / 4, Math.Max(PairedDifference.LeastDocuments, UsualShare * documents));
 }

@@ -71,6 +71,13 @@ internal sealed class UpdateCommand : Verb
             Encoding = parsed.GetValue(_encoding), IdsByFile = parsed.GetValue(_idsByFile), SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
             Root = built is null ? null : workspace.FromRelative(built),
         };
+        if (reading.Root is { } root && Array.Find(add, path => Holds(path, root)) is { } above)
+        {
+            throw new UsageException(
+                $"{above} holds {root}, the corpus that the database was built of, whose documents would come a second time under other ids: name that, and "
+                    + "what is beside it.");
+        }
+
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
         UpdateCounts counts = new(0, 0, 0, 0, 0);
@@ -167,7 +174,9 @@ internal sealed class UpdateCommand : Verb
 
         if (counts.Repeated > 0)
         {
-            Screen.Line($"not added, since another that is there has their text: {Amount.Of(counts.Repeated, "document")}");
+            Screen.Line(
+                $"not added, since another that is there has their text: {Amount.Of(counts.Repeated, "document")}, such as that of {counts.RepeatOf} "
+                    + $"(of a file that was moved: {_add.Name} the new one and {_remove.Name} the old id at once)");
         }
 
         if (leftOut.Count > 0)
@@ -202,5 +211,12 @@ internal sealed class UpdateCommand : Verb
         Workspace built = Workspace.FindDatabase(workspace.Folder) ?? workspace;
         IEnumerable<KeyValuePair<string, JsonNode?>> taken = (built.Section("build") ?? []).Where(pair => s_taken.Contains(pair.Key));
         return ArgumentsOf(parsed, built, new(taken.Select(pair => KeyValuePair.Create(pair.Key, pair.Value?.DeepClone()))), all: true);
+    }
+
+    /// <summary>Whether a folder holds another one.</summary>
+    private static bool Holds(string folder, string inner)
+    {
+        string way = Path.GetRelativePath(folder, inner);
+        return way != "." && !Path.IsPathRooted(way) && way.Split(Path.DirectorySeparatorChar)[0] != "..";
     }
 }

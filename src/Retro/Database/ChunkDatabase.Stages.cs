@@ -119,6 +119,9 @@ public sealed partial class ChunkDatabase
         WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
         => Enter(writing, name, details, FileHash.Sha256(PathOf(name), progress, cancellationToken));
 
+    /// <summary>Whether the manifest has a file, whole or not.</summary>
+    internal bool Lists(string name) => Refresh().Find(name) is not null || _unusable.ContainsKey(name);
+
     /// <summary>Registers a file whose checksum was taken while it was written.</summary>
     internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, string sha256)
     {

@@ -127,7 +127,7 @@ public static class ChunkDatabaseUpdate
 
                 foreach (AddedDocument copy in byText[AddedDocument.Half(Convert.FromHexString(entry.ContentHash))])
                 {
-                    copy.IsRepeated |= copy != next && entry.Labels.All(copy.Labels.Contains);
+                    copy.RepeatOf ??= copy != next && entry.Labels.All(copy.Labels.Contains) ? entry.Id : null;
                 }
             }
 
@@ -138,7 +138,10 @@ public static class ChunkDatabaseUpdate
 
             long seen = named.Count, empty = named.Values.Count(document => document.IsEmpty), added = named.Values.Count(document => document.IsAdded);
             long replaced = named.Values.Count(document => document.IsAdded && document.IsThere), unchanged = named.Values.Count(document => document.IsSame);
-            counts = new(added - replaced, replaced, unchanged, seen - empty - added - unchanged, gone.Count - replaced);
+            counts = new(added - replaced, replaced, unchanged, seen - empty - added - unchanged, gone.Count - replaced)
+            {
+                RepeatOf = named.Values.FirstOrDefault(document => document is { IsEmpty: false, IsSame: false, RepeatOf: not null })?.RepeatOf,
+            };
             if (added == 0)
             {
                 RequireText();
@@ -176,7 +179,7 @@ public static class ChunkDatabaseUpdate
                         ?? throw Changed($"'{document.Id}' from {document.Location} has come");
                     if (known.IsAdded)
                     {
-                        left--;
+                        left -= document.Text.Length > 0 ? 1 : 0;
                         yield return document;
                     }
                 }
@@ -317,10 +320,10 @@ public static class ChunkDatabaseUpdate
 
         public bool IsSame { get; private set; }
 
-        /// <summary>Whether another that stays has its text.</summary>
-        public bool IsRepeated { get; set; }
+        /// <summary>The id of another that stays and has its text; null: none has.</summary>
+        public string? RepeatOf { get; set; }
 
-        public bool IsAdded => !IsEmpty && !IsSame && !IsRepeated;
+        public bool IsAdded => !IsEmpty && !IsSame && RepeatOf is null;
 
         public static UInt128 Half(ReadOnlySpan<byte> hash) => MemoryMarshal.Read<UInt128>(hash);
 

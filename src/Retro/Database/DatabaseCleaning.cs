@@ -11,7 +11,6 @@ namespace Retro.Database;
 /// </summary>
 public static class DatabaseCleaning
 {
-    private const string FileName = "lines.bin";
     private const int Version = 1, HeadBytes = 16;
 
     private static ReadOnlySpan<byte> Magic => "RETROLIN"u8;
@@ -56,9 +55,8 @@ public static class DatabaseCleaning
 
         ChunkDatabase segment = database.Segments[^1];
         using WriterLock writing = segment.Write("keep lines");
-        segment.Forget(writing, FileName);
         AtomicFile.Write(
-            segment.PathOf(FileName),
+            segment.PathOf(StageNames.Lines),
             stream =>
             {
                 Span<byte> head = stackalloc byte[HeadBytes];
@@ -69,15 +67,26 @@ public static class DatabaseCleaning
                 stream.Write(MemoryMarshal.AsBytes<UInt128>(lines.Order().ToArray()));
             },
             (message, inner) => new DatabaseException(message, inner));
-        segment.Enter(writing, FileName, null, null, CancellationToken.None);
+        segment.Enter(writing, StageNames.Lines, null, null, CancellationToken.None);
     }
 
     private static HashSet<UInt128> Read(ChunkDatabase database)
     {
         HashSet<UInt128> lines = [];
-        foreach (ChunkDatabase segment in database.Segments.Where(segment => segment.Refresh().Find(FileName) is not null))
+        foreach (ChunkDatabase segment in database.Segments)
         {
-            string path = segment.RequireFile(FileName);
+            // Nothing makes it again, as it does other stages: what lies there is read whether the manifest has it by now or not, and one that is lost is said.
+            string path = segment.PathOf(StageNames.Lines);
+            if (!File.Exists(path))
+            {
+                if (segment.Lists(StageNames.Lines))
+                {
+                    throw new DatabaseException($"'{path}', the lines that the cleaning took out, is missing: put it back, or build the database again.");
+                }
+
+                continue;
+            }
+
             using MappedFile file = MappedFile.Open(path);
             ReadOnlySpan<byte> head = file.Length < HeadBytes ? [] : file.Values<byte>(0, HeadBytes);
             int count = head.StartsWith(Magic) && BinaryPrimitives.ReadInt32LittleEndian(head[8..]) == Version

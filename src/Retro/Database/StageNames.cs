@@ -12,6 +12,9 @@ internal static class StageNames
     /// <summary>The vector index, and the chunks that have no key and so no row in it; of a database, or of all segments of a changed one.</summary>
     public const string Index = "index.faiss", AllIndex = "index-all.faiss", Unkeyed = "unkeyed.bin", AllUnkeyed = "unkeyed-all.bin";
 
+    /// <summary>The lines that the cleaning took out, see <see cref="DatabaseCleaning"/>.</summary>
+    public const string Lines = "lines.bin";
+
     private const string TablePrefix = "neighbors-", TableEnding = ".bin";
     private const int TableDigits = 12;
 
@@ -26,5 +29,5 @@ internal static class StageNames
             && name[..^TableEnding.Length].Split('-')[^1] is { Length: TableDigits } digits && digits.All(char.IsAsciiHexDigitLower);
 
     /// <summary>Whether a name is that of a stage's file in which something of the chunks stands.</summary>
-    public static bool IsOne(string name) => name is Keys or Keywords or Index or AllIndex or Unkeyed or AllUnkeyed || IsTable(name);
+    public static bool IsOne(string name) => name is Keys or Keywords or Index or AllIndex or Unkeyed or AllUnkeyed or Lines || IsTable(name);
 }

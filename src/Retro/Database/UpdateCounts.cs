@@ -6,4 +6,8 @@ namespace Retro.Database;
 /// <param name="Unchanged">Documents that were there as they are.</param>
 /// <param name="Repeated">Documents that are left out, since one that stays has their text.</param>
 /// <param name="Removed">Documents that were there and went: by their id, without text now, or repeating another.</param>
-public sealed record UpdateCounts(long New, long Replaced, long Unchanged, long Repeated, long Removed);
+public sealed record UpdateCounts(long New, long Replaced, long Unchanged, long Repeated, long Removed)
+{
+    /// <summary>The id of a document that stays and whose text one of the repeated has, such as one whose file was moved; null: none is repeated.</summary>
+    public string? RepeatOf { get; init; }
+}

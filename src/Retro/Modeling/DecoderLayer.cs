@@ -41,6 +41,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         {
             register_module("cca", CrossAttention = layers.CrossAttention(config, dtype, device));
             RequireBoth(CrossAttention.forward, CrossAttention.Step);
+            RequireBoth(CrossAttention.Step, CrossAttention.forward);
         }
 
         register_module("ffw", FeedForward = layers.FeedForward(config, dtype, device));
@@ -122,14 +123,14 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <summary>What the feed-forward branch computes with, normed.</summary>
     internal Tensor FeedForwardInput(Tensor x, Tensor h) => FeedForward.Norm(_parallel ? x : h);
 
-    // A branch that overrides what trains it alone would generate by what it derives from: another layer than was trained and measured.
-    private static void RequireBoth(Delegate whole, Delegate step)
+    // A branch that overrides one of what trains it and what generates would do the other by what it derives from: by another layer.
+    private static void RequireBoth(Delegate one, Delegate other)
     {
-        Type own = whole.Method.DeclaringType!;
-        if (own.IsSubclassOf(step.Method.DeclaringType!))
+        Type own = one.Method.DeclaringType!;
+        if (own.IsSubclassOf(other.Method.DeclaringType!))
         {
             throw new RetroException(
-                $"{own.Name} overrides {whole.Method.Name} and not {step.Method.Name}: it would generate with another layer than it was trained with; "
+                $"{own.Name} overrides {one.Method.Name} and not {other.Method.Name}: it would generate with another layer than it was trained with; "
                     + "override both.");
         }
     }

@@ -386,7 +386,7 @@ public sealed class VerbTests : IDisposable
         }
 
         string only = _retro.Done("update", "--database", "work", "--add", Path.Combine("docs", held), "--json", "update.json");
-        Assert.Contains("1 documents are held out", only, StringComparison.Ordinal);
+        Assert.Contains("nearly repeating what is: 1 document", only, StringComparison.Ordinal);
         Assert.Equal((0, 0, 1), Counts("new", "removed", "heldOut"));
         _retro.Done("update", "--database", "work", "--add", Path.Combine("docs", known), "--json", "update.json");
         Assert.Equal((0, 0, 1), Counts("new", "replaced", "unchanged"));
@@ -401,8 +401,14 @@ public sealed class VerbTests : IDisposable
         _retro.Done("update", "--database", "work", "--add", "news", "--json", "update.json");
         Assert.Equal((1, 0, 0), Counts("new", "replaced", "repeated"));
         _retro.WriteFile("news/again.txt", text);
-        _retro.Done("update", "--database", "work", "--add", Path.Combine("news", "again.txt"), "--json", "update.json");
+        string again = _retro.Done("update", "--database", "work", "--add", Path.Combine("news", "again.txt"), "--json", "update.json");
         Assert.Equal((0, 0, 1), Counts("new", "replaced", "repeated"));
+        Assert.Contains("such as that of copy.txt", again, StringComparison.Ordinal);
+
+        // What holds the corpus would bring all of it a second time, called otherwise.
+        ChildProcess.Outcome above = _retro.Run("update", "--database", "work", "--add", ".");
+        Assert.Equal(2, above.ExitCode);
+        Assert.Contains("the corpus that the database was built of", above.Errors, StringComparison.Ordinal);
 
         (int, int, int) Counts(string one, string two, string three)
         {

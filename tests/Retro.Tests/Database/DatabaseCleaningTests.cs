@@ -41,6 +41,11 @@ public sealed class DatabaseCleaningTests : IDisposable
         content[8] = 9;
         File.WriteAllBytes(kept, content);
         Assert.Contains(kept, Assert.Throws<DatabaseException>(() => Added(new Document("d", "", "another", ""))).Message, StringComparison.Ordinal);
+        content[8] = 1;
+        File.WriteAllBytes(kept, content[..^16]); // cut short, and then lost: nothing makes it again
+        Assert.Contains(kept, Assert.Throws<DatabaseException>(() => Added(new Document("d", "", "another", ""))).Message, StringComparison.Ordinal);
+        File.Delete(kept);
+        Assert.Contains("is missing", Assert.Throws<DatabaseException>(() => Added(new Document("d", "", "another", ""))).Message, StringComparison.Ordinal);
 
         string Added(params Document[] documents)
         {

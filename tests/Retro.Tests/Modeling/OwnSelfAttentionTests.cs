@@ -140,7 +140,7 @@ public sealed class OwnSelfAttentionTests : IDisposable
 
     /// <summary>It would be trained and measured as one layer, and generate as the one that it derives from.</summary>
     [Fact]
-    public void A_branch_that_changes_the_whole_pass_alone_is_refused()
+    public void A_branch_that_changes_the_whole_pass_or_the_step_alone_is_refused()
     {
         LayerFactory attending = new() { SelfAttention = (config, dtype, device) => new WholeSelfAttention(config, dtype, device) };
         LayerFactory reading = new() { CrossAttention = (config, dtype, device) => new WholeCrossAttention(config, dtype, device) };
@@ -148,6 +148,9 @@ public sealed class OwnSelfAttentionTests : IDisposable
         Refused(attending, nameof(WholeSelfAttention), nameof(SelfAttention.Attend));
         Refused(reading, nameof(WholeCrossAttention), nameof(ChunkedCrossAttention.Step));
         Refused(deriving, nameof(DerivedCrossAttention), nameof(ChunkedCrossAttention.Step));
+        LayerFactory stepping = new() { CrossAttention = (config, dtype, device) => new StepCrossAttention(config, dtype, device) };
+        string other = Assert.Throws<RetroException>(() => new RetroModel(s_config, layers: stepping)).Message;
+        Assert.StartsWith($"{nameof(StepCrossAttention)} overrides {nameof(ChunkedCrossAttention.Step)} and not forward:", other, StringComparison.Ordinal);
         new RetroModel(s_config, layers: deriving with { CrossAttention = (config, dtype, device) => new BothCrossAttention(config, dtype, device) }).Dispose();
 
         static void Refused(LayerFactory layers, string name, string missing)
@@ -193,6 +196,11 @@ public sealed class OwnSelfAttentionTests : IDisposable
     private sealed class WholeCrossAttention(RetroConfig config, ScalarType dtype, Device? device) : ChunkedCrossAttention(config, dtype, device)
     {
         public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan) => 2 * base.forward(x, encoded, plan);
+    }
+
+    private sealed class StepCrossAttention(RetroConfig config, ScalarType dtype, Device? device) : ChunkedCrossAttention(config, dtype, device)
+    {
+        public override Tensor Step(Tensor x, CrossAttentionCache cache, AttentionPlan plan) => 2 * base.Step(x, cache, plan);
     }
 
     private class BothCrossAttention(RetroConfig config, ScalarType dtype, Device? device) : ChunkedCrossAttention(config, dtype, device)
