@@ -132,9 +132,9 @@ internal sealed class FitCommand : Verb
             : ours ? ModelFolder.BestType(path, _run.Device(parsed)) : ScalarType.Float32);
         using PretrainedDecoder decoder = Stages.Run(
             "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));
+        ModelFolder.RequireTokenizer(path, sources.Tokenizer);
         decoder.RequireTokenizer(sources.Tokenizer);
         int window = _run.Window(parsed, sources, decoder.Origin.ContextLength);
-        ModelFolder.RequireTokenizer(path, sources.Tokenizer);
         _run.Keep(workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);

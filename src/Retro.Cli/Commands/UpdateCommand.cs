@@ -174,9 +174,8 @@ internal sealed class UpdateCommand : Verb
 
         if (counts.Repeated > 0)
         {
-            Screen.Line(
-                $"not added, since another that is there has their text: {Amount.Of(counts.Repeated, "document")}, such as that of {counts.RepeatOf} "
-                    + $"(of a file that was moved: {_add.Name} the new one and {_remove.Name} the old id at once)");
+            Screen.Line($"not added, since another that is there has their text: {Amount.Of(counts.Repeated, "document")}, such as that of {counts.RepeatOf}");
+            Screen.Line($"  (where a file was moved, {_add.Name} the new one and {_remove.Name} the old id at once)");
         }
 
         if (leftOut.Count > 0)
