@@ -71,7 +71,8 @@ internal sealed class UpdateCommand : Verb
             Encoding = parsed.GetValue(_encoding), IdsByFile = parsed.GetValue(_idsByFile), SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
             Root = built is null ? null : workspace.FromRelative(built),
         };
-        if (reading.Root is { } root && Array.Find(add, path => Holds(path, root)) is { } above)
+        if (reading.Root is { } root
+            && Array.Find(add, path => new Workspace(path).ToRelative(root) is not "." and var way && !Path.IsPathRooted(way)) is { } above)
         {
             throw new UsageException(
                 $"{above} holds {root}, the corpus that the database was built of, whose documents would come a second time under other ids: name that, and "
@@ -210,12 +211,5 @@ internal sealed class UpdateCommand : Verb
         Workspace built = Workspace.FindDatabase(workspace.Folder) ?? workspace;
         IEnumerable<KeyValuePair<string, JsonNode?>> taken = (built.Section("build") ?? []).Where(pair => s_taken.Contains(pair.Key));
         return ArgumentsOf(parsed, built, new(taken.Select(pair => KeyValuePair.Create(pair.Key, pair.Value?.DeepClone()))), all: true);
-    }
-
-    /// <summary>Whether a folder holds another one.</summary>
-    private static bool Holds(string folder, string inner)
-    {
-        string way = Path.GetRelativePath(folder, inner);
-        return way != "." && !Path.IsPathRooted(way) && way.Split(Path.DirectorySeparatorChar)[0] != "..";
     }
 }

@@ -125,6 +125,11 @@ public static class ChunkDatabaseUpdate
                     continue;
                 }
 
+                if (byText.Count == 0)
+                {
+                    continue; // no text need be read of millions of entries
+                }
+
                 foreach (AddedDocument copy in byText[AddedDocument.Half(Convert.FromHexString(entry.ContentHash))])
                 {
                     copy.RepeatOf ??= copy != next && entry.Labels.All(copy.Labels.Contains) ? entry.Id : null;
