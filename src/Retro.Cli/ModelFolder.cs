@@ -77,7 +77,7 @@ internal static class ModelFolder
     /// <exception cref="RetroException">It was.</exception>
     public static void RequireTokenizer(string model, RetroTokenizer tokenizer)
     {
-        if (HasTokenizer(model) && RetroTokenizer.Load(model) is var own && own.Hash != tokenizer.Hash)
+        if (RetroTokenizer.IsIn(model) && RetroTokenizer.Load(model) is var own && own.Hash != tokenizer.Hash)
         {
             throw new RetroException(
                 $"{model} was trained with another tokenizer, {own.Kind} of {own.VocabularySize} tokens with the hash {own.Hash}; that of the database is "
@@ -85,10 +85,6 @@ internal static class ModelFolder
                     + "(--tokenizer of build).");
         }
     }
-
-    /// <summary>Whether a folder holds a tokenizer.</summary>
-    public static bool HasTokenizer(string folder)
-        => new[] { "tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt" }.Any(name => File.Exists(Path.Combine(folder, name)));
 
     /// <summary>Loads what copies on top of a model.</summary>
     /// <param name="path">The folder that was named.</param>

@@ -123,7 +123,7 @@ internal sealed class InfoCommand : Verb
             };
             Screen.Note($"  {(File.Exists(Path.Combine(folder, Trainer.StateFile)) ? "its training can go on (--resume)" : "it has no state of a training")}");
         }
-        else if (ModelFolder.HasTokenizer(folder))
+        else if (RetroTokenizer.IsIn(folder))
         {
             RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
             Screen.Line($"tokenizer {folder}: {tokenizer.Kind}, {tokenizer.VocabularySize:#,0} tokens");

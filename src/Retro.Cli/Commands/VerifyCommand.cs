@@ -81,7 +81,7 @@ internal sealed class VerifyCommand : Verb
             }
         }
 
-        if (ModelFolder.HasTokenizer(workspace.Tokenizer))
+        if (Directory.Exists(workspace.Tokenizer))
         {
             Check(workspace.Tokenizer, () => $"{RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken).VocabularySize:#,0} tokens");
         }

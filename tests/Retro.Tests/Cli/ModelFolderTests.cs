@@ -1,4 +1,5 @@
 using Retro.Cli;
+using Retro.Tests.Embedders;
 
 namespace Retro.Tests.Cli;
 
@@ -30,5 +31,13 @@ public sealed class ModelFolderTests : IDisposable
             (Workspace workspace, System.Text.Json.Nodes.JsonObject section) = ModelFolder.Made(path);
             Assert.Equal(_folder["made/database"], workspace.FromRelative((string)section["database"]!));
         }
+    }
+
+    /// <summary>A vocabulary that has lost its merges is no tokenizer.</summary>
+    [Fact]
+    public void A_folder_without_a_tokenizer_of_its_own_is_taken_as_it_is()
+    {
+        _folder.File("model/vocab.json", "{}");
+        ModelFolder.RequireTokenizer(_folder["model"], EmbeddingInputs.Tokenizer);
     }
 }

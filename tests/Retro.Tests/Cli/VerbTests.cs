@@ -781,9 +781,15 @@ public sealed class VerbTests : IDisposable
         byte[] bytes = File.ReadAllBytes(tokens);
         bytes[^1] ^= 1;
         File.WriteAllBytes(tokens, bytes);
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(_retro["work"], "tokenizer")))
+        {
+            File.Delete(file);
+        }
+
         ChildProcess.Outcome run = _retro.Run("verify", "work", "--quiet", "--json", "verify.json");
         Assert.Equal(1, run.ExitCode);
         Assert.Contains("tokens.bin' has checksum", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("holds no tokenizer", run.Errors, StringComparison.Ordinal);
         Assert.False((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("database", StringComparison.Ordinal)).Value!["whole"]!);
         Assert.True((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("held-out", StringComparison.Ordinal)).Value!["whole"]!);
     }
