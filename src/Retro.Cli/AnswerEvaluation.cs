@@ -18,11 +18,18 @@ internal static class AnswerEvaluation
     /// <param name="sources">The database that was trained on.</param>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="models">The models, with the folders that were named.</param>
+    /// <param name="window">Tokens that a decoder reads at most, passages and question together.</param>
     /// <param name="count">Questions.</param>
     /// <param name="seed">Decides which.</param>
     /// <param name="cancellationToken">Ends it.</param>
     public static async Task<JsonObject> MeasureAsync(
-        Sources sources, ChunkDatabase heldOut, (string Path, TrainedModel Trained)[] models, int count, long seed, CancellationToken cancellationToken)
+        Sources sources,
+        ChunkDatabase heldOut,
+        (string Path, TrainedModel Trained)[] models,
+        int window,
+        int count,
+        long seed,
+        CancellationToken cancellationToken)
     {
         HashSet<string> trained = [.. sources.Database.Documents.Select(document => document.Id)];
         using AnsweringData data = AnsweringData.Build(
@@ -55,7 +62,6 @@ internal static class AnswerEvaluation
             measured.Add(model);
             bool reads = model.Model.Config.HasRetrieval;
             await Row($"{(reads ? "RETRO off" : "closed book")}{of}", new DecoderReader(model.Model)).ConfigureAwait(false);
-            int window = Math.Min(512, model.Model.Config.MaximumLength ?? 512);
             await Row(
                 reads ? $"RETRO{of}" : $"in context{of}",
                 reads ? new RetroReader(model.Model, Passages) : new InContextReader(

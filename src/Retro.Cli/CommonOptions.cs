@@ -17,6 +17,9 @@ internal static class CommonOptions
     /// <summary>No step of cleaning.</summary>
     private const string NoCleaning = "none";
 
+    /// <summary>Tokens of a window where nothing is said and chunks divide it.</summary>
+    private const int UsualWindow = 512;
+
     /// <summary>What stands between the steps in a cleaning's name.</summary>
     private const string Between = ", ";
 
@@ -219,6 +222,34 @@ internal static class CommonOptions
     /// <summary>What was said with <see cref="Labels"/>; null: nothing.</summary>
     public static IReadOnlyList<string>? Seen(ParseResult parsed, Option<string[]> labels)
         => parsed.GetResult(labels) is { Implicit: false } ? parsed.GetValue(labels) : null;
+
+    /// <summary>Tokens of a window, as <see cref="WindowLength"/> takes it.</summary>
+    public static Option<int> Window() => Whole(
+        "--window", "Tokens of a window, a multiple of the chunk length; where nothing is said, whole chunks, two at least.", UsualWindow, 2, 1 << 20);
+
+    /// <summary>The tokens of a window that were said with <see cref="Window"/>, or those that fit where nothing was.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="window">The option.</param>
+    /// <param name="chunkLength">Tokens of a chunk of the database.</param>
+    /// <param name="longest">Tokens that the model reads at most; null: any.</param>
+    /// <exception cref="UsageException">What was said is no multiple of the chunk length, or too long.</exception>
+    /// <exception cref="RetroException">The model does not read a whole chunk.</exception>
+    public static int WindowLength(ParseResult parsed, Option<int> window, int chunkLength, int? longest)
+    {
+        if (longest < chunkLength)
+        {
+            throw new RetroException(
+                $"The model reads {longest} tokens at most, and a chunk of the database has {chunkLength}; build one of shorter chunks (--chunk of build).");
+        }
+
+        // What is retrieved for a chunk is read by the next one.
+        int usual = Math.Min(Math.Max(UsualWindow, 2 * chunkLength), longest ?? int.MaxValue) / chunkLength * chunkLength;
+        int length = parsed.GetResult(window) is { Implicit: false } ? parsed.GetValue(window) : usual;
+        string bound = longest is null ? "" : $", at most {longest}";
+        return length % chunkLength == 0 && !(length > longest)
+            ? length
+            : throw new UsageException($"{window.Name} takes a multiple of the database's chunk length, {chunkLength}{bound}, not {length}.");
+    }
 
     /// <summary>Seed of every random choice.</summary>
     public static Option<long> Seed() => new("--seed")

@@ -33,7 +33,7 @@ internal sealed class TrainingRun
     private readonly Option<int?> _k;
     private readonly Option<int> _steps;
     private readonly Option<double?> _minutes = CommonOptions.NumberOrNone("--minutes", "Train for so long instead of by steps.", 0.01, 1e6);
-    private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
+    private readonly Option<int> _window = CommonOptions.Window();
     private readonly Option<int> _batch = CommonOptions.Whole("--batch", "Windows of a step.", 2, 1, 4096);
     private readonly Option<double?> _rate;
     private readonly Option<int> _every = CommonOptions.Whole(
@@ -186,19 +186,9 @@ internal sealed class TrainingRun
     /// <param name="sources">The database.</param>
     /// <param name="longest">Tokens that the model reads at most; null: any.</param>
     /// <exception cref="UsageException">It is no multiple of the database's chunk length, or too long.</exception>
+    /// <exception cref="RetroException">The model does not read a whole chunk.</exception>
     public int Window(ParseResult parsed, Sources sources, int? longest)
-    {
-        int chunk = sources.Database.ChunkLength, window = parsed.GetValue(_window);
-        if (longest is { } most && parsed.GetResult(_window) is not { Implicit: false })
-        {
-            window = Math.Min(window, most / chunk * chunk);
-        }
-
-        string bound = longest is { } least ? $", at most {least}" : "";
-        return window % chunk == 0 && window >= chunk && !(window > longest)
-            ? window
-            : throw new UsageException($"{_window.Name} takes a multiple of the database's chunk length, {chunk}{bound}, not {window}.");
-    }
+        => CommonOptions.WindowLength(parsed, _window, sources.Database.ChunkLength, longest);
 
     /// <summary>Trains a model, and leaves its checkpoint, its tokenizer and what it took.</summary>
     /// <param name="parsed">The command line.</param>
@@ -241,7 +231,7 @@ internal sealed class TrainingRun
                 Seed = Seed(parsed),
             },
             neighbors);
-        return Train(parsed, workspace, name, model, sources, windows, recipe, cancellationToken, save);
+        return Train(parsed, workspace, name, model, sources, windows, window, recipe, cancellationToken, save);
     }
 
     /// <summary>
@@ -270,6 +260,7 @@ internal sealed class TrainingRun
     /// <param name="model">The model.</param>
     /// <param name="sources">The database.</param>
     /// <param name="data">What it is trained on.</param>
+    /// <param name="window">Tokens of a window.</param>
     /// <param name="recipe">Settings of a model that is trained from nothing, or of one that is fitted.</param>
     /// <param name="cancellationToken">Ends it after a step.</param>
     /// <param name="save">Saves what belongs to the model beside its checkpoint; null: nothing does.</param>
@@ -281,6 +272,7 @@ internal sealed class TrainingRun
         RetroModel model,
         Sources sources,
         ITrainingData data,
+        int window,
         TrainingOptions recipe,
         CancellationToken cancellationToken,
         Action? save = null)
@@ -305,7 +297,7 @@ internal sealed class TrainingRun
                 heldOut,
                 model.Config.HasRetrieval ? new RetroReader(model) : null,
                 model.Config.HasRetrieval ? sources.Open(parsed.GetValue(Source)!, Seed(parsed)) : null,
-                Math.Min(parsed.GetValue(_window), model.Config.MaximumLength ?? int.MaxValue),
+                window,
                 cancellationToken);
         using Trainer trainer = new(model, options) { Watch = sample is { IsEmpty: false } ? sample.Watch : null };
         if (resume)

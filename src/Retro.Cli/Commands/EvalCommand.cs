@@ -46,7 +46,7 @@ internal sealed class EvalCommand : Verb
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
     private readonly Option<string> _source = CommonOptions.Source(null);
-    private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
+    private readonly Option<int> _window = CommonOptions.Window();
     private readonly PathOption _report = new("--report", "FILE")
     {
         Description = "The page of the results. Default: report.html in the first model's folder.",
@@ -138,14 +138,16 @@ internal sealed class EvalCommand : Verb
                 models.Add(ModelFolder.Load(path, dtype, device, sources.Tokenizer, cancellationToken));
             }
 
+            int window = CommonOptions.WindowLength(parsed, _window, database.ChunkLength, models.Min(one => one.Model.Config.MaximumLength));
             if (parsed.GetValue(_task) == CommonOptions.Answering)
             {
                 WriteJson(parsed, await AnswerEvaluation.MeasureAsync(
-                    sources, heldOut, [.. paths.Zip(models)], parsed.GetValue(_questions), parsed.GetValue(_seed), cancellationToken).ConfigureAwait(false));
+                    sources, heldOut, [.. paths.Zip(models)], window, parsed.GetValue(_questions), parsed.GetValue(_seed), cancellationToken)
+                    .ConfigureAwait(false));
                 return;
             }
 
-            int window = Window(parsed, database.ChunkLength, models), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
+            int most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
             Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), isUnseen, cancellationToken);
         }
         finally
@@ -175,20 +177,6 @@ internal sealed class EvalCommand : Verb
         }
 
         return isKnown;
-    }
-
-    private int Window(ParseResult parsed, int chunk, List<TrainedModel> models)
-    {
-        int window = parsed.GetValue(_window), longest = models.Min(one => one.Model.Config.MaximumLength ?? int.MaxValue);
-        if (parsed.GetResult(_window) is not { Implicit: false })
-        {
-            window = Math.Max(chunk, Math.Min(window, longest) / chunk * chunk);
-        }
-
-        string bound = longest < int.MaxValue ? $", at most {longest}" : "";
-        return window % chunk == 0 && window <= longest
-            ? window
-            : throw new UsageException($"{_window.Name} takes a multiple of the database's chunk length, {chunk}{bound}, not {window}.");
     }
 
     private void Measure(

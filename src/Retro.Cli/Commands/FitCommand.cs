@@ -162,7 +162,7 @@ internal sealed class FitCommand : Verb
         InContextOptions context = AnsweringData.InContext(passages, sources.Database.ChunkLength, window);
         QuestionSampler sampler = Sampler(parsed, data, passages, window, context);
         TrainingOptions recipe = TrainingRun.IsSmall(decoder.Config) ? TrainingOptions.SmallModel : new();
-        return _run.Train(parsed, workspace, "train to answer", decoder, sources, sampler, recipe, cancellationToken);
+        return _run.Train(parsed, workspace, "train to answer", decoder, sources, sampler, window, recipe, cancellationToken);
     }
 
     private static AnsweringData Questions(Workspace workspace, Sources sources, CancellationToken cancellationToken) => AnsweringData.Build(
@@ -211,7 +211,7 @@ internal sealed class FitCommand : Verb
             using AnsweringData data = Questions(workspace, sources, cancellationToken);
             QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
             result = _run.Train(
-                parsed, workspace, "fit retrieval to answer", model, sources, sampler, TrainingOptions.SmallModel, cancellationToken, SaveAdditions);
+                parsed, workspace, "fit retrieval to answer", model, sources, sampler, window, TrainingOptions.SmallModel, cancellationToken, SaveAdditions);
         }
         else
         {

@@ -79,6 +79,29 @@ public sealed partial class CommandLineTests : IDisposable
         string Complete(string line) => _retro.Done($"[suggest:{line.Length}]", line);
     }
 
+    /// <summary>One that nobody typed has two where the model reads so many, so that what is retrieved for one is read by the next.</summary>
+    [Theory]
+    [InlineData("", 64, null, 512)]
+    [InlineData("", 48, null, 480)]
+    [InlineData("", 512, null, 1024)]
+    [InlineData("", 64, 200, 192)]
+    [InlineData("", 48, 48, 48)]
+    [InlineData("--window 96", 48, null, 96)]
+    public void A_window_has_whole_chunks(string typed, int chunkLength, int? longest, int expected)
+    {
+        Option<int> window = CommonOptions.Window();
+        Assert.Equal(expected, CommonOptions.WindowLength(new RootCommand { window }.Parse(typed), window, chunkLength, longest));
+    }
+
+    [Fact]
+    public void A_chunk_that_no_model_reads_whole_is_told_with_both_lengths()
+    {
+        Option<int> window = CommonOptions.Window();
+        RetroException fault = Assert.Throws<RetroException>(
+            () => CommonOptions.WindowLength(new RootCommand { window }.Parse(""), window, 64, 32));
+        Assert.StartsWith("The model reads 32 tokens at most, and a chunk of the database has 64;", fault.Message, StringComparison.Ordinal);
+    }
+
     /// <summary>What the help says of a default is that of the verb.</summary>
     [Theory]
     [InlineData("train", "--k", "8 below 50 million parameters, else 2")]

@@ -118,6 +118,15 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
     }
 
+    [Fact]
+    public void A_database_of_chunks_that_do_not_divide_the_usual_window_is_trained_on()
+    {
+        _retro.WriteCorpus();
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "48", "--held-out-share", "0");
+        _retro.Done("train", "--database", "work", "--out", "model", "--preset", "tiny", "--steps", "1", "--batch", "1");
+        Assert.Contains("WindowLength = 480,", File.ReadAllText(Path.Combine(_retro["model"], "model", "training.json")), StringComparison.Ordinal);
+    }
+
     /// <summary>What is refused, by the trainer too, changes nothing of what a folder remembers, and the same without it goes on.</summary>
     [Fact]
     public void What_is_refused_is_not_remembered()
