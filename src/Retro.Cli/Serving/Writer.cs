@@ -28,7 +28,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     {
         long most = body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
             ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens);
-        double temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature;
+        double? temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature;
         double penalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty;
         return defaults with
         {

@@ -9,10 +9,10 @@ public sealed record GenerationOptions
 
     /// <summary>
     /// Divides the logits, or a mixture's log-probabilities, before the softmax: below 1 bolder choices count less; 0 always takes the most probable
-    /// token.
+    /// token. Null: 0.8, and 0 beside several <see cref="Beams"/>, which draw nothing.
     /// </summary>
-    /// <value>The default is 0.8.</value>
-    public double Temperature { get; init; } = 0.8;
+    /// <value>The default is null.</value>
+    public double? Temperature { get; init; }
 
     /// <summary>Only this many of the most probable tokens are drawn from; 0 for all.</summary>
     /// <value>The default is 0.</value>
@@ -48,7 +48,7 @@ public sealed record GenerationOptions
     /// Texts that are followed side by side, of which the best is taken (beam search). After each token the most probable continuations of all of them are
     /// kept, so many at most; a text that ends is set aside with its score, its log-probability divided by its length to the power
     /// <see cref="LengthPenalty"/>. The search ends when so many have ended, or when no text that goes on can become better than the best of them; nothing
-    /// comes before. It draws nothing, so that <see cref="Temperature"/> has to be 0; 1 is greedy then.
+    /// comes before. It draws nothing, so that <see cref="Temperature"/> has to be 0, or not set; 1 follows one text.
     /// </summary>
     /// <value>The default is 1.</value>
     public int Beams { get; init; } = 1;
@@ -117,6 +117,9 @@ public sealed record GenerationOptions
     /// <value>The default is null: everything in the database may be seen.</value>
     public IReadOnlyList<string>? Labels { get; init; }
 
+    /// <summary>The temperature that is drawn with.</summary>
+    internal double DrawnTemperature => Temperature ?? (Beams > 1 ? 0 : 0.8);
+
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
@@ -124,7 +127,7 @@ public sealed record GenerationOptions
     {
         OptionFaults faults = new(nameof(GenerationOptions));
         faults.Between(MaximumNewTokens, 0);
-        faults.NotNegative(Temperature);
+        faults.NotNegative(DrawnTemperature, nameof(Temperature));
         faults.Between(TopK, 0);
         faults.Require(TopP is > 0 and <= 1, TopP, "more than 0 and at most 1");
         faults.Positive(RepetitionPenalty);
@@ -144,7 +147,7 @@ public sealed record GenerationOptions
             nameof(BannedTokens));
         faults.Require(HasTexts(BannedStrings), BannedStrings, "no empty text, which every text holds");
         faults.Between(Beams, 1);
-        if (Beams > 1 && (Temperature != 0 || RepetitionPenalty != 1))
+        if (Beams > 1 && (DrawnTemperature != 0 || RepetitionPenalty != 1))
         {
             faults.Add(
                 $"Beams is {Beams}; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most probable text.");

@@ -136,7 +136,7 @@ public sealed class RetroChatClient : IChatClient
 
     private GenerationOptions Generation(ChatOptions? options)
     {
-        double temperature = options?.Temperature ?? _defaults.Temperature;
+        double? temperature = options?.Temperature ?? _defaults.Temperature;
         double penalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty;
         return _defaults with
         {

@@ -78,12 +78,12 @@ internal sealed class TokenSampler
     private int Draw(ReadOnlySpan<float> logits)
     {
         int best = Best(logits);
-        if (_options.Temperature == 0 || _options.TopK == 1)
+        if (_options.DrawnTemperature == 0 || _options.TopK == 1)
         {
             return best;
         }
 
-        using Order order = new(logits, best, _options.Temperature);
+        using Order order = new(logits, best, _options.DrawnTemperature);
         (int kept, double mass) = order.Cut(_options.TopK, _options.TopP);
         return kept == 1 ? best : order.At(mass * _random.NextDouble(), kept);
     }

@@ -169,6 +169,16 @@ public sealed class BeamSearchTests : IDisposable
         Assert.Contains("what is banned leaves none", fault.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Beams draw nothing, so that the usual temperature is none of theirs.</summary>
+    [Fact]
+    public async Task Beams_need_no_temperature()
+    {
+        GenerationOptions options = new() { MaximumNewTokens = 12, Beams = 3 };
+        AssertSame(
+            await Collect(_generator.GenerateAsync(s_texts[0], options with { Temperature = 0 })),
+            await Collect(_generator.GenerateAsync(s_texts[0], options)));
+    }
+
     [Fact]
     public async Task More_beams_than_there_are_tokens_follow_all_of_them()
     {
@@ -193,8 +203,11 @@ public sealed class BeamSearchTests : IDisposable
     [Fact]
     public void What_beams_cannot_be_combined_with_is_said_in_a_sentence()
     {
-        Refused("Beams is 4; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most", _generator, new() { Beams = 4 });
-        Refused("Beams is 4; expected Temperature 0 and RepetitionPenalty 1", _generator, new() { Beams = 4, Temperature = 0, RepetitionPenalty = 1.2 });
+        Refused(
+            "Beams is 4; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most",
+            _generator,
+            new() { Beams = 4, Temperature = 0.8 });
+        Refused("Beams is 4; expected Temperature 0 and RepetitionPenalty 1", _generator, new() { Beams = 4, RepetitionPenalty = 1.2 });
         Refused("Beams is 0; expected at least 1", _generator, new() { Beams = 0 });
         Refused("LengthPenalty is -1; expected a finite number of at least 0", _generator, new() { LengthPenalty = -1 });
         Refused("which reads one text anew each time", _generator, new() { Beams = 2, Temperature = 0, RetrievalStride = 4 });
