@@ -23,7 +23,7 @@ try
     LayerFactory layers = new() { CrossAttention = (config, dtype, device) => new GatedCrossAttention(config, dtype, device) };
     using RetroModel fresh = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize }, layers: layers);
     using Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 200, CheckpointFolder = "custom-layer/model" });
-    trainer.Run(new WindowSampler(database, new() { WindowLength = 128, RetrievedLength = 32 }, NeighborTable.Build(database, source)));
+    trainer.Run(new WindowSampler(database, new() { WindowLength = 128 }, NeighborTable.Build(database, source)));
     using RetroModel model = Checkpoint.Load("custom-layer/model", new() { Layers = layers });
     BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, source);
     Console.WriteLine($"bits per byte: {off.Value:0.000} off, {on.Value:0.000} on");

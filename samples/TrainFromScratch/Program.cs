@@ -34,7 +34,7 @@ try
     RetrievalConfig retrieval = RetrievalConfig.Matching(RetroConfig.Mini);
     using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
     using NeighborTable neighbors = NeighborTable.Build(database, source, retrieval.Neighbors);
-    WindowSampler windows = new(database, new() { BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength }, neighbors);
+    WindowSampler windows = new(database, new() { BatchSize = 1, Neighbors = retrieval.Neighbors }, neighbors);
 
     // So small a model learns to read once it knows how text goes on: without neighbors for the first half. Two windows a step, each on a core of its own.
     using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval });

@@ -146,7 +146,7 @@ public class ReadmeTests
     {
         // <loop>
         List<float> losses = [];
-        WindowSampler windows = new(database, new() { WindowLength = 128, RetrievedLength = 32, RetrievalDropout = 0 }, table);
+        WindowSampler windows = new(database, new() { WindowLength = 128, RetrievalDropout = 0 }, table);
         optim.Optimizer adam = optim.AdamW(model.parameters(), lr: 1e-3);
         for (int step = 0; step < 20; step++)
         {

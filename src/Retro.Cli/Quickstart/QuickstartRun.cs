@@ -107,10 +107,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // --- training: the closed book, and on top of it copying and reading ---
         (RetroConfig alone, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         RetroConfig config = alone with { Retrieval = retrieval };
-        WindowSamplerOptions windows = new()
-        {
-            WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, Seed = options.Seed,
-        };
+        WindowSamplerOptions windows = new() { WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, Seed = options.Seed };
 
         // A run that goes on keeps to the plan of the one that was stopped.
         TimeSpan forTraining = Kept(Path.Combine(folder, "training.time"), () => Longer(TimeLeft(), options.Time * 0.2)),

@@ -46,7 +46,7 @@ internal sealed record Recipe(long Seed, ScalarType Dtype, Device? Device = null
         };
         return neighbors is null
             ? new(database, windows)
-            : new(database, windows with { Neighbors = retrieval!.Neighbors, RetrievedLength = retrieval.RetrievedLength }, neighbors);
+            : new(database, windows with { Neighbors = retrieval!.Neighbors }, neighbors);
     }
 
     /// <summary>Settings of a training.</summary>

@@ -22,6 +22,7 @@ public sealed class WindowSampler : ITrainingData
     private readonly SameDocuments _same;
     private readonly IReadOnlySet<int>? _targets;
     private readonly int _chunks;
+    private readonly int _retrievedLength;
 
     /// <summary>Creates the sampler. It reads the database and the table and owns neither.</summary>
     /// <param name="database">The text to train on.</param>
@@ -67,7 +68,8 @@ public sealed class WindowSampler : ITrainingData
                 nameof(targets));
         }
 
-        Options = options;
+        _retrievedLength = options.RetrievedLength ?? 2 * _retrieval.ChunkLength;
+        Options = options with { RetrievedLength = _retrievedLength };
         _targets = targets;
         _chunks = options.WindowLength / database.ChunkLength;
         WindowsPerEpoch = database.ChunkCount / _chunks;
@@ -87,11 +89,11 @@ public sealed class WindowSampler : ITrainingData
         _same = new(database, _retrieval, progress, cancellationToken);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {InvariantText.Of(options)}")
+            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {InvariantText.Of(Options)}")
             + (targets is null ? "" : $", targets of documents {IdentityHash.Of(IdentityHash.SourceEnd, [.. targets.Order().Cast<object?>()])}");
     }
 
-    /// <summary>The settings.</summary>
+    /// <summary>The settings, with the length of what is retrieved.</summary>
     public WindowSamplerOptions Options { get; }
 
     /// <summary>Windows of one pass over the database.</summary>
@@ -125,7 +127,7 @@ public sealed class WindowSampler : ITrainingData
         if (HasNeighbors && new SeededRandom(Options.Seed, Purpose.RetrievalDropout, index).NextDouble() >= Options.RetrievalDropout)
         {
             // The last chunk's neighbors could only help to predict a token beyond the window.
-            batch.Retrieved = new(Options.BatchSize, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
+            batch.Retrieved = new(Options.BatchSize, _chunks - 1, Options.Neighbors, _retrievedLength);
         }
 
         for (int row = 0; row < Options.BatchSize; row++)

@@ -12,8 +12,8 @@ public sealed record WindowSamplerOptions
     /// <summary>K: neighbors per chunk. Default 2. 0: retrieval off.</summary>
     public int Neighbors { get; init; } = 2;
 
-    /// <summary>R: tokens per neighbor, chunk and continuation. Default 128.</summary>
-    public int RetrievedLength { get; init; } = 128;
+    /// <summary>R: tokens per neighbor, chunk and continuation. Null, the default: twice the chunk length of the database that they are from.</summary>
+    public int? RetrievedLength { get; init; }
 
     /// <summary>Share of the batches without any neighbors, so that the model also predicts well with retrieval off. Default 0.1.</summary>
     public double RetrievalDropout { get; init; } = 0.1;
@@ -39,7 +39,7 @@ public sealed record WindowSamplerOptions
             chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
         faults.Between(BatchSize, 1);
         faults.Between(Neighbors, 0);
-        faults.Between(RetrievedLength, 1);
+        faults.Require(RetrievedLength is null or > 0, RetrievedLength, "at least 1");
         faults.Share(RetrievalDropout);
         Planting?.Check(faults.Of(nameof(Planting)));
         faults.Throw();

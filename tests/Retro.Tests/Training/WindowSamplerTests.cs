@@ -365,7 +365,19 @@ public sealed class WindowSamplerTests : IDisposable
         Assert.Throws<DatabaseException>(() => new WindowSampler(database, new() { WindowLength = 4 * M }, table));
     }
 
-    /// <summary>Documents of 0 to 60 bytes; every eighth is a copy of an earlier one under another name.</summary>
+    /// <summary>A training that named the length goes on where it is left out.</summary>
+    [Fact]
+    public void A_chunk_and_the_next_one_are_retrieved_where_no_length_is_said()
+    {
+        using ChunkDatabase database = Database(40, out _);
+        using NeighborTable table = Table(database);
+        WindowSamplerOptions options = new() { WindowLength = 4 * M, RetrievalDropout = 0 };
+        WindowSampler unsaid = new(database, options, table), said = new(database, options with { RetrievedLength = 2 * M }, table);
+        Assert.Equal(2 * M, unsaid.Batch(0, 0.5).Retrieved!.Length);
+        Assert.Equal(said.Identity, unsaid.Identity);
+        Assert.Contains($"RetrievedLength = {2 * M},", unsaid.Identity, StringComparison.Ordinal);
+    }
+
     /// <summary>What is retrieved for a chunk is read by the next one.</summary>
     [Fact]
     public void A_window_of_one_chunk_is_refused_where_neighbors_are_to_be_read()
@@ -379,6 +391,7 @@ public sealed class WindowSamplerTests : IDisposable
         Assert.Equal(M, new WindowSampler(database, one with { WindowLength = 2 * M, RetrievalDropout = 0 }, table).Batch(0, 0.5).ChunkLength);
     }
 
+    /// <summary>Documents of 0 to 60 bytes; every eighth is a copy of an earlier one under another name.</summary>
     private ChunkDatabase Database(int count, out List<Document> documents)
     {
         List<Document> made = TestDatabases.Documents(count);
