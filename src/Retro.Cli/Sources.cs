@@ -37,7 +37,7 @@ internal sealed class Sources : IDisposable
     {
         Workspace = Workspace.OfDatabase(database);
         _embedderFolder = embedder;
-        _threads = threads > 0 ? threads : Environment.ProcessorCount;
+        _threads = threads;
         _device = device;
         _cancellationToken = cancellationToken;
         string folder = tokenizer ?? Workspace.Tokenizer;

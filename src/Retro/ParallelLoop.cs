@@ -21,7 +21,7 @@ internal static class ParallelLoop
             Parallel.For(
                 0,
                 count,
-                new ParallelOptions { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = cancellationToken },
+                new ParallelOptions { MaxDegreeOfParallelism = ThreadsOf(threads), CancellationToken = cancellationToken },
                 body);
         }
         catch (AggregateException exception)
@@ -29,4 +29,8 @@ internal static class ParallelLoop
             ExceptionDispatchInfo.Throw(exception.Flatten().InnerExceptions[0]);
         }
     }
+
+    /// <summary>How many threads an option stands for.</summary>
+    /// <param name="threads">Most threads; 0 for one per processor.</param>
+    public static int ThreadsOf(int threads) => threads == 0 ? Environment.ProcessorCount : threads;
 }

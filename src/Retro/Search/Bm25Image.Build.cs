@@ -18,7 +18,7 @@ internal sealed unsafe partial class Bm25Image
     /// <param name="k1">The constant k1.</param>
     /// <param name="b">The constant b.</param>
     /// <param name="part">What it is a part of (<see cref="PartBytes"/>); null: the whole index.</param>
-    /// <param name="threads">Threads that work.</param>
+    /// <param name="threads">Threads that work; 0 for one per processor.</param>
     /// <param name="progress">Told the documents done, 2 N in all.</param>
     /// <param name="cancellationToken">Stops between documents.</param>
     public static Bm25Image Build(
@@ -31,7 +31,7 @@ internal sealed unsafe partial class Bm25Image
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        Part[] parts = new Part[Math.Clamp(count / LeastPart, 1, threads)];
+        Part[] parts = new Part[Math.Clamp(count / LeastPart, 1, ParallelLoop.ThreadsOf(threads))];
         long done = 0;
         void Report(int document)
         {

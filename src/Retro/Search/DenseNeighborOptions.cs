@@ -58,8 +58,10 @@ public sealed record DenseNeighborOptions
     /// </summary>
     public bool TrustIndexFile { get; init; }
 
-    /// <summary>Threads that index and search; every processor by default. The neighbors do not depend on it, up to ties within rounding.</summary>
-    public int Threads { get; init; } = Environment.ProcessorCount;
+    /// <summary>
+    /// Threads that index and search; 0 (the default) for one per processor. The neighbors do not depend on it, up to ties within rounding.
+    /// </summary>
+    public int Threads { get; init; }
 
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
@@ -73,7 +75,7 @@ public sealed record DenseNeighborOptions
         faults.Between(TrainingVectors, 1);
         faults.Require(Recall is > 0 and <= 1, Recall, "more than 0 and at most 1");
         faults.Between(IndexMemory, 1);
-        faults.Between(Threads, 1);
+        faults.Require(Threads >= 0, Threads, "at least 0; 0 stands for one per processor");
         faults.Throw();
         return this;
     }

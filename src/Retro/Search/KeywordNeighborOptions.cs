@@ -22,8 +22,8 @@ public sealed record KeywordNeighborOptions
     /// </summary>
     public long Memory { get; init; } = DefaultMemory;
 
-    /// <summary>Threads that index and search at once; every processor by default. Neither the index nor the neighbors depend on it.</summary>
-    public int Threads { get; init; } = Environment.ProcessorCount;
+    /// <summary>Threads that index and search at once; 0 (the default) for one per processor. Neither the index nor the neighbors depend on it.</summary>
+    public int Threads { get; init; }
 
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
@@ -34,7 +34,7 @@ public sealed record KeywordNeighborOptions
         faults.NotNegative(K1);
         faults.Share(B);
         faults.Between(Memory, 1);
-        faults.Between(Threads, 1);
+        faults.Require(Threads >= 0, Threads, "at least 0; 0 stands for one per processor");
         faults.Throw();
         return this;
     }

@@ -21,15 +21,15 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database.</param>
     /// <param name="index">The keyword index of its chunks.</param>
-    /// <param name="threads">Threads that search at once; null for every processor.</param>
+    /// <param name="threads">Threads that search at once; 0 for one per processor.</param>
     /// <param name="ownsIndex">Whether the index is disposed with the source.</param>
     /// <exception cref="DatabaseException">The index holds another number of chunks.</exception>
-    internal KeywordNeighborSource(ChunkDatabase database, Bm25Index index, int? threads = null, bool ownsIndex = false)
+    internal KeywordNeighborSource(ChunkDatabase database, Bm25Index index, int threads = 0, bool ownsIndex = false)
         : this(database, [index], threads, ownsIndex)
     {
     }
 
-    private KeywordNeighborSource(ChunkDatabase database, Bm25Index[] indexes, int? threads, bool ownsIndex)
+    private KeywordNeighborSource(ChunkDatabase database, Bm25Index[] indexes, int threads, bool ownsIndex)
     {
         for (int segment = 0; segment < indexes.Length; segment++)
         {
@@ -50,7 +50,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
 
         Database = database;
         _indexes = indexes;
-        _threads = threads ?? Environment.ProcessorCount;
+        _threads = threads;
         _ownsIndex = ownsIndex;
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, indexes[0].K1, indexes[0].B, "distinct"]);
         if (indexes.Length > 1 || database.Removed[0].Length > 0)
@@ -194,7 +194,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         try
         {
             indexes.AddRange(database.Segments.Select(indexOf));
-            return database.Opened(new KeywordNeighborSource(database, [.. indexes], options?.Threads, ownsIndex: true));
+            return database.Opened(new KeywordNeighborSource(database, [.. indexes], options?.Threads ?? 0, ownsIndex: true));
         }
         catch
         {

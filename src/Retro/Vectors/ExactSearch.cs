@@ -12,7 +12,7 @@ namespace Retro.Vectors;
 /// <param name="total">How many vectors there are.</param>
 /// <param name="dimensions">Numbers in a vector.</param>
 /// <param name="metric">How vectors are compared.</param>
-/// <param name="threads">Threads that search.</param>
+/// <param name="threads">Threads that search; 0 for one per processor.</param>
 /// <param name="among">The vectors that may come; null: all.</param>
 /// <remarks>
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
@@ -41,6 +41,8 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
 
     private readonly int _block = Math.Clamp(BlockBytes / sizeof(float) / dimensions, VectorTile, 256 * VectorTile) / VectorTile * VectorTile;
 
+    private readonly int _threads = ParallelLoop.ThreadsOf(threads);
+
     /// <summary>Finds the nearest of every query.</summary>
     /// <param name="queries"><c>[n, dimensions]</c>.</param>
     /// <param name="n">How many queries.</param>
@@ -53,7 +55,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         int size = (n + blocks - 1) / blocks;
 
         // Few queries leave too few blocks for all threads: then each thread takes a part of the vectors, and the parts are joined.
-        int parts = blocks >= 4 * threads ? 1 : (int)Math.Clamp(total * dimensions * Math.Max(n, QueriesOfReading) / LeastPart, 1, Math.Min(threads, total));
+        int parts = blocks >= 4 * _threads ? 1 : (int)Math.Clamp(total * dimensions * Math.Max(n, QueriesOfReading) / LeastPart, 1, Math.Min(_threads, total));
         Part[][] found = new Part[blocks][];
         int[] missing = new int[blocks];
         for (int i = 0; i < blocks; i++)
@@ -83,7 +85,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
             }
         }
 
-        ParallelLoop.For(blocks * parts, Work, threads);
+        ParallelLoop.For(blocks * parts, Work, _threads);
     }
 
     /// <summary>Ranks a range of vectors for a block of queries.</summary>

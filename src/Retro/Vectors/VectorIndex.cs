@@ -12,7 +12,7 @@ internal abstract class VectorIndex : IDisposable
     {
         Dimensions = dimensions;
         Metric = metric;
-        Threads = threads;
+        Threads = ParallelLoop.ThreadsOf(threads);
     }
 
     /// <summary>Who keeps and compares the vectors: FAISS or the exact managed index.</summary>
@@ -54,8 +54,10 @@ internal abstract class VectorIndex : IDisposable
     /// <param name="metric">How vectors are compared.</param>
     /// <param name="engine">FAISS, the exact managed index, or whichever there is.</param>
     /// <param name="parameters">Search parameters of FAISS's, such as "nprobe=8,ht=24"; empty for none. The exact managed index has none.</param>
-    /// <param name="threads">Threads of its work; null for every processor.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension or the number of threads is not positive, or the metric or the engine unknown.</exception>
+    /// <param name="threads">Threads of its work; 0 for one per processor.</param>
+    /// <exception cref="ArgumentOutOfRangeException">
+    /// The dimension is not positive, the number of threads negative, or the metric or the engine unknown.
+    /// </exception>
     /// <exception cref="FaissException">FAISS does not know the factory text or a parameter; or another index than "Flat" is asked of the exact index, or of
     /// any while FAISS's library is missing.</exception>
     public static VectorIndex Create(
@@ -64,7 +66,7 @@ internal abstract class VectorIndex : IDisposable
         VectorMetric metric = VectorMetric.SquaredL2,
         VectorEngine engine = VectorEngine.Auto,
         string parameters = "",
-        int? threads = null)
+        int threads = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         ArgumentException.ThrowIfNullOrWhiteSpace(factory);
@@ -73,14 +75,14 @@ internal abstract class VectorIndex : IDisposable
             throw new ArgumentOutOfRangeException(nameof(metric), metric, "A metric is inner product or squared L2.");
         }
 
-        int count = ThreadsOf(threads);
+        ArgumentOutOfRangeException.ThrowIfNegative(threads);
         if (Choose(engine) == VectorEngine.Faiss)
         {
-            return FaissIndex.Make(dimensions, factory, metric, count).With(parameters);
+            return FaissIndex.Make(dimensions, factory, metric, threads).With(parameters);
         }
 
         return factory == VectorIndexPlan.Exact
-            ? new ExactIndex(dimensions, metric, count).With(parameters)
+            ? new ExactIndex(dimensions, metric, threads).With(parameters)
             : throw new FaissException(
                 $"The exact managed index is \"{VectorIndexPlan.Exact}\", and an index \"{factory}\" was asked for, which only FAISS can make: leave the "
                     + $"factory text out, or {FaissNative.Remedy}.");
@@ -93,11 +95,11 @@ internal abstract class VectorIndex : IDisposable
     /// whole). The file has to stay as it is while the index is open.
     /// </param>
     /// <param name="parameters">Search parameters of FAISS's, as in <see cref="Create"/>; empty for those in the file.</param>
-    /// <param name="threads">Threads of its work; null for every processor.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The number of threads is not positive.</exception>
+    /// <param name="threads">Threads of its work; 0 for one per processor.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative.</exception>
     /// <exception cref="DatabaseException">The file is missing, cut short, or no index that this library or this FAISS can read.</exception>
     /// <exception cref="FaissException">It is an index of FAISS, whose library is missing, or it has no such parameter.</exception>
-    public static VectorIndex Open(string path, bool memoryMapped = false, string parameters = "", int? threads = null)
+    public static VectorIndex Open(string path, bool memoryMapped = false, string parameters = "", int threads = 0)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         if (!File.Exists(path))
@@ -105,10 +107,10 @@ internal abstract class VectorIndex : IDisposable
             throw new DatabaseException($"The vector index {path} does not exist: build it first.");
         }
 
-        int count = ThreadsOf(threads);
+        ArgumentOutOfRangeException.ThrowIfNegative(threads);
         if (ExactIndex.IsOne(path))
         {
-            return ExactIndex.Read(path, memoryMapped, count).With(parameters);
+            return ExactIndex.Read(path, memoryMapped, threads).With(parameters);
         }
 
         if (!FaissNative.IsLoaded)
@@ -118,7 +120,7 @@ internal abstract class VectorIndex : IDisposable
                     + $"one, or {FaissNative.Remedy}.");
         }
 
-        return FaissIndex.Read(path, memoryMapped, count).With(parameters);
+        return FaissIndex.Read(path, memoryMapped, threads).With(parameters);
     }
 
     /// <summary>Lets an index with inverted lists or codes learn from vectors what they look like. An exact index needs no training and ignores it.</summary>
@@ -249,12 +251,6 @@ internal abstract class VectorIndex : IDisposable
         long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among);
 
     private protected abstract void Write(string path);
-
-    private static int ThreadsOf(int? threads)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads ?? 1, nameof(threads));
-        return threads ?? Environment.ProcessorCount;
-    }
 
     /// <summary>Sets search parameters; those that are not named stay.</summary>
     /// <param name="parameters">Such as "nprobe=16".</param>

@@ -321,10 +321,11 @@ public class DenseNeighborSourceTests
             "InnerProduct",
             Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Metric = VectorMetric.InnerProduct })).Message,
             StringComparison.Ordinal);
+        Assert.Equal(0, new DenseNeighborOptions().Validate().Threads); // one per processor, whatever the machine
         Assert.Equal(
             4,
             Assert.Throws<RetroOptionsException>(() =>
-                new DenseNeighborOptions { Engine = (VectorEngine)7, Factory = " ", TrainingVectors = 0, Threads = 0 }.Validate()).Faults.Count);
+                new DenseNeighborOptions { Engine = (VectorEngine)7, Factory = " ", TrainingVectors = 0, Threads = -1 }.Validate()).Faults.Count);
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
         Assert.Throws<OperationCanceledException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), cancellationToken: stopped.Token));

@@ -51,8 +51,9 @@ public class KeywordNeighborSourceTests
         using Bm25Index index = data.Keywords();
         KeywordNeighborSource source = new(data.Database, index);
         Assert.Throws<ArgumentException>(() => source.Ask([new(data.Chunks[0], []), new(data.Chunks[0], [77])], 1));
+        Assert.Equal(0, new KeywordNeighborOptions().Validate().Threads); // one per processor, whatever the machine
         Assert.Equal(
-            3, Assert.Throws<RetroOptionsException>(() => KeywordNeighborSource.Build(data.Database, new() { K1 = -1, B = 2, Threads = 0 })).Faults.Count);
+            3, Assert.Throws<RetroOptionsException>(() => KeywordNeighborSource.Build(data.Database, new() { K1 = -1, B = 2, Threads = -1 })).Faults.Count);
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
         Assert.Throws<OperationCanceledException>(() =>

@@ -75,9 +75,10 @@ public class VectorIndexTests(ITestOutputHelper output)
         two.Add(TestVectors.Random(2000, 16, seed: 8));
         float[] queries = TestVectors.Random(100, 16, seed: 9);
 
-        Assert.Equal((1, 2), (one.Threads, two.Threads));
+        using VectorIndex all = VectorIndex.Create(16, threads: 0);
+        Assert.Equal((1, 2, Environment.ProcessorCount), (one.Threads, two.Threads, all.Threads));
         NeighborResults.AssertSame(Search(one, queries, 7), Search(two, queries, 7), 7);
-        Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(16, threads: 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(16, threads: -1));
     }
 
     [Theory]
