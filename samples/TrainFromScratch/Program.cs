@@ -53,7 +53,7 @@ try
     // Random neighbors tell whether the model reads: if they helped as much as those that were found, it would not.
     EvaluationEntry off = new("off", [BitsPerByte.Measure(model, heldOut)]);
     EvaluationEntry On(string name, INeighborSource from)
-        => new(name, [BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, from, retrieval.Neighbors), database)]);
+        => new(name, [BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, from, retrieval.Neighbors))]);
     Console.WriteLine(EvaluationTable.Of([off, On("random neighbors", new RandomNeighborSource(database)), On("on", source)], ["off"]).ToMarkdown());
     return 0;
 }

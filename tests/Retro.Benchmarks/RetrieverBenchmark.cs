@@ -243,8 +243,8 @@ internal static class RetrieverBenchmark
         double few = NextChunkRecall.Measure(source, heldOut, Few).Value;
         NextChunkRecall recall = NextChunkRecall.Measure(source, heldOut, Neighbors);
         using NeighborTable table = NeighborTable.Build(heldOut, source, Neighbors);
-        BitsPerByteResult read = BitsPerByte.Measure(retro, heldOut, table, source.Database);
-        BitsPerByteResult copied = BitsPerByte.Measure(rule, heldOut, table, source.Database);
+        BitsPerByteResult read = BitsPerByte.Measure(retro, heldOut, table);
+        BitsPerByteResult copied = BitsPerByte.Measure(rule, heldOut, table);
         DocumentSums found = new([.. recall.Documents.Select(sum => (double)sum.Found)], [.. recall.Documents.Select(sum => (double)sum.Wanted)]);
         Console.Error.WriteLine(string.Create(
             CultureInfo.InvariantCulture,

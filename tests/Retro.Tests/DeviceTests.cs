@@ -329,7 +329,7 @@ public sealed class DeviceTests : IDisposable
         foreach (NeighborTable? neighbors in new[] { null, table })
         {
             Assert.Equal(
-                BitsPerByte.Measure(expected, heldOut, neighbors, database).Value, BitsPerByte.Measure(model, heldOut, neighbors, database).Value, 1e-9);
+                BitsPerByte.Measure(expected, heldOut, neighbors).Value, BitsPerByte.Measure(model, heldOut, neighbors).Value, 1e-9);
         }
 
         GenerationOptions greedy = new() { Temperature = 0, MaximumNewTokens = 20 };

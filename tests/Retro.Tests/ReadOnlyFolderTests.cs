@@ -45,7 +45,7 @@ public class ReadOnlyFolderTests
 
         using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
         using Bm25Index openedWords = Bm25Index.Open(words);
-        using NeighborTable openedTable = NeighborTable.Open(table);
+        using NeighborTable openedTable = NeighborTable.Open(table, database);
         foreach (bool memoryMapped in new[] { false, true })
         {
             using VectorIndex openedVectors = VectorIndex.Open(vectors, memoryMapped);

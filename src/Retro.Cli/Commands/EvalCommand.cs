@@ -279,7 +279,7 @@ internal sealed class EvalCommand : Verb
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
-            progress => LeakageCurve.Compute(heldOut, found, database, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+            progress => LeakageCurve.Compute(heldOut, found, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         names.UnionWith(against);
         string[] notes = Notes(table, isUnseen);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
@@ -290,7 +290,7 @@ internal sealed class EvalCommand : Verb
         {
             Dictionary<string, BitsPerByteResult> results = entries.ToDictionary(entry => entry.Reader, entry => entry.Results[0]);
             Stages.Run("write token records", progress => TokenRecords.Write(
-                tokens, heldOut, results, found, database, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+                tokens, heldOut, results, found, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         }
 
         string page = ReportFile(parsed);

@@ -133,7 +133,7 @@ internal sealed class AblationsRun(AblationsOptions options)
         }
 
         BitsPerByteResult Measure(IReader reader, NeighborTable? neighbors) => Stages.Run($"measure {reader.Name}", progress => BitsPerByte.Measure(
-            reader, data.HeldOut, neighbors, neighbors is null ? null : data.Database, measure, progress, cancellationToken));
+            reader, data.HeldOut, neighbors, measure, progress, cancellationToken));
 
         BitsPerByteResult Ask(IReader reader, INeighborSource source) => Stages.Run($"measure {reader.Name}, {source.Name}", progress => BitsPerByte.Measure(
             reader, data.HeldOut, source, measure, progress, cancellationToken));

@@ -45,7 +45,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
-            progress => LeakageCurve.Compute(heldOut, found, database, bytes, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+            progress => LeakageCurve.Compute(heldOut, found, bytes, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
 
         // --- training and measurement, seed by seed ---
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
@@ -109,7 +109,6 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 heldOut,
                 Main().ToDictionary(entry => entry.Reader, entry => entry.Results[0]),
                 found,
-                database,
                 progress: progress,
                 cancellationToken: cancellationToken));
             Screen.Note($"Token records: {Path.GetFullPath(lines)}");

@@ -94,7 +94,10 @@ internal sealed class UpdateRun(UpdateOptions options)
         using RetroModel closedBook = decoder.Model, reading = retro.Model;
         using CopyReader owned = copying;
         DecoderReader alone = new(closedBook, ClosedBook);
-        Add(ClosedBook, "measure closed book", progress => BitsPerByte.Measure(alone, heldOut, null, null, measure, progress, cancellationToken));
+        Add(
+            ClosedBook,
+            "measure closed book",
+            progress => BitsPerByte.Measure(alone, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
         // --- the same readers, with another database ---
         await ReadAsync("before", known).ConfigureAwait(false);
@@ -113,7 +116,8 @@ internal sealed class UpdateRun(UpdateOptions options)
         Add(
             Trained,
             $"measure {Trained}",
-            progress => BitsPerByte.Measure(new DecoderReader(trained, Trained), heldOut, null, null, measure, progress, cancellationToken));
+            progress => BitsPerByte.Measure(
+                new DecoderReader(trained, Trained), heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
         // Its answers are what they are, whichever documents are removed afterwards.
         await facts.AskAsync("removed", false, cancellationToken, (Trained, new DecoderReader(trained))).ConfigureAwait(false);
@@ -141,7 +145,8 @@ internal sealed class UpdateRun(UpdateOptions options)
         Stages.Report(Folder("update.md"), report);
 
         BitsPerByteResult Old(string name, IReader reader) => Stages.Run(
-            $"measure {name} on other things", progress => BitsPerByte.Measure(reader, oldHeldOut, null, null, measure, progress, cancellationToken));
+            $"measure {name} on other things",
+            progress => BitsPerByte.Measure(reader, oldHeldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
         bool Same(string reader) => Result($"{reader}, before").ChunkBits.SequenceEqual(Result($"{reader}, removed").ChunkBits);
 
@@ -171,7 +176,7 @@ internal sealed class UpdateRun(UpdateOptions options)
             return ready;
 
             void ByTable(string name, IReader reader) => Add(
-                name, $"measure {name}", progress => BitsPerByte.Measure(reader, heldOut, found, database, measure, progress, cancellationToken));
+                name, $"measure {name}", progress => BitsPerByte.Measure(reader, heldOut, found, measure, progress, cancellationToken));
         }
 
         ChunkDatabase Cut(string name, IReadOnlyList<Document> content)

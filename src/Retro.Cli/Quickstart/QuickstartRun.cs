@@ -168,7 +168,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
-            progress => LeakageCurve.Compute(heldOut, byKeyword, database, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+            progress => LeakageCurve.Compute(heldOut, byKeyword, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         LeakageTable leakage = LeakageTable.Of(
             curve, [.. new[] { ClosedBook, rule, freshRule, Copying, Retrieving }.Select(name => entries.Single(entry => entry.Reader == name))]);
 

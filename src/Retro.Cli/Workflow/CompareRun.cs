@@ -218,7 +218,11 @@ internal sealed class CompareRun(CompareOptions options)
 
     private void Alone(string name, IReader reader, Compared compared, string reads, long bytes, TimeSpan time, CancellationToken cancellationToken)
         => _table.Measure(
-            name, reads, bytes, time, progress => BitsPerByte.Measure(reader, compared.HeldOut, null, null, _measure, progress, cancellationToken));
+            name,
+            reads,
+            bytes,
+            time,
+            progress => BitsPerByte.Measure(reader, compared.HeldOut, options: _measure, progress: progress, cancellationToken: cancellationToken));
 
     private void Asking(
         string name, IReader reader, Compared compared, INeighborSource source, TimeSpan time, long bytes, CancellationToken cancellationToken)

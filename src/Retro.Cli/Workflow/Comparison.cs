@@ -142,7 +142,7 @@ internal sealed class Comparison(
 
     private void Measure(
         IReader reader, TrainedModel trained, string? trainedWith, NeighborTable? neighbors, BitsPerByteOptions options, CancellationToken cancellationToken)
-        => Add(reader.Name, trained, trainedWith, progress => BitsPerByte.Measure(reader, heldOut, neighbors, database, options, progress, cancellationToken));
+        => Add(reader.Name, trained, trainedWith, progress => BitsPerByte.Measure(reader, heldOut, neighbors, options, progress, cancellationToken));
 
     // The model is disposed when its seed is done; the row needs its numbers alone.
     private void Add(string name, TrainedModel trained, string? trainedWith, Func<IProgress<StageProgress>, BitsPerByteResult> measure)

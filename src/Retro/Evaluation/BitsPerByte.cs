@@ -16,26 +16,22 @@ public static class BitsPerByte
     /// <param name="model">The model; it is left in evaluation mode.</param>
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null: retrieval off.</param>
-    /// <param name="retrieval">
-    /// The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.
-    /// </param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">
-    /// A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.
+    /// A held-out document is in the retrieval database, the table belongs to another database, there is no held-out document, or chunk lengths differ.
     /// </exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
     /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     /// <exception cref="ArgumentException">
-    /// A table comes without its database, or for a model that does not retrieve, or holds fewer neighbors than are read.
+    /// A table comes for a model that does not retrieve, or holds fewer neighbors than are read.
     /// </exception>
     public static BitsPerByteResult Measure(
         RetroModel model,
         ChunkDatabase heldOut,
         NeighborTable? table = null,
-        ChunkDatabase? retrieval = null,
         BitsPerByteOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -48,33 +44,29 @@ public static class BitsPerByte
         }
 
         IReader reader = table is null ? new DecoderReader(model) : new RetroReader(model);
-        return Measure(reader, heldOut, table, retrieval, options, progress, cancellationToken);
+        return Measure(reader, heldOut, table, options, progress, cancellationToken);
     }
 
     /// <summary>Measures a reader.</summary>
     /// <param name="reader">The reader.</param>
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null for a reader that reads none.</param>
-    /// <param name="retrieval">
-    /// The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.
-    /// </param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">
-    /// A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.
+    /// A held-out document is in the retrieval database, the table belongs to another database, there is no held-out document, or chunk lengths differ.
     /// </exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
     /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     /// <exception cref="ArgumentException">
-    /// A table comes without its database or holds fewer neighbors than are read, or a table is missing or too much.
+    /// A table holds fewer neighbors than are read, or is missing or too much.
     /// </exception>
     public static BitsPerByteResult Measure(
         IReader reader,
         ChunkDatabase heldOut,
         NeighborTable? table = null,
-        ChunkDatabase? retrieval = null,
         BitsPerByteOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -82,11 +74,11 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(reader);
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
-        Check(reader, heldOut, table, retrieval, options);
+        Check(reader, heldOut, table, options);
         int length = reader.RetrievedLength ?? 2 * heldOut.ChunkLength;
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null
             ? null
-            : windows => FromTable(reader, heldOut.ChunkLength, length, table, retrieval!, windows);
+            : windows => FromTable(reader, heldOut.ChunkLength, length, table, windows);
         return Measure(
             reader,
             heldOut,
@@ -94,7 +86,7 @@ public static class BitsPerByte
             length,
             retrieve,
             table?.SourceName,
-            retrieval,
+            table?.Retrieval,
             reader.Database is not null,
             options,
             progress,
@@ -247,7 +239,7 @@ public static class BitsPerByte
         return tally.Result(reader, source, retrievedLength, options, readsOtherText);
     }
 
-    private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, BitsPerByteOptions options)
+    private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, BitsPerByteOptions options)
     {
         if (reader.ChunkLength is { } wanted)
         {
@@ -266,12 +258,7 @@ public static class BitsPerByte
                 nameof(table));
         }
 
-        if (table is not null && retrieval is null)
-        {
-            throw new ArgumentException("A neighbor table names chunks of a database; give that database too.", nameof(retrieval));
-        }
-
-        table?.RequireMatch(heldOut, retrieval!);
+        table?.RequireMatch(heldOut);
         if (table is not null && reader.Neighbors > table.Count)
         {
             throw new ArgumentException(
@@ -293,8 +280,7 @@ public static class BitsPerByte
         return batch;
     }
 
-    private static RetrievedTokens? FromTable(
-        IReader reader, int chunkLength, int retrievedLength, NeighborTable table, ChunkDatabase retrieval, EvaluationWindow[] windows)
+    private static RetrievedTokens? FromTable(IReader reader, int chunkLength, int retrievedLength, NeighborTable table, EvaluationWindow[] windows)
     {
         int chunks = windows[0].Tokens / chunkLength;
         if (chunks == 0)
@@ -307,7 +293,7 @@ public static class BitsPerByte
         {
             for (int chunk = 0; chunk < windows[row].Tokens / chunkLength; chunk++)
             {
-                retrieved.Take(row, chunk, retrieval, table.Row(windows[row].FirstChunk + chunk)[..reader.Neighbors]);
+                retrieved.Take(row, chunk, table.Retrieval, table.Row(windows[row].FirstChunk + chunk)[..reader.Neighbors]);
             }
         }
 

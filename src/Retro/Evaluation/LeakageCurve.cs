@@ -52,19 +52,17 @@ public sealed class LeakageCurve
     /// <summary>Computes the overlap of every held-out chunk, in time linear in what is compared.</summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="table">Neighbors of every held-out chunk.</param>
-    /// <param name="retrieval">The database that the table points into.</param>
     /// <param name="chunkBytes">Bytes of text behind each chunk of <paramref name="heldOut"/>, such as <see cref="ChunkBytes"/> gives.</param>
     /// <param name="neighbors">Nearest neighbors looked at, at most. Default 10, the paper's.</param>
     /// <param name="retrievedLength">Tokens of a neighbor and its continuation. Default: twice the chunk length.</param>
     /// <param name="progress">Told the chunks done, in order.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <returns>The curve.</returns>
-    /// <exception cref="DatabaseException">The table belongs to other databases.</exception>
+    /// <exception cref="DatabaseException">The table belongs to another database.</exception>
     /// <exception cref="ArgumentException">There are not as many bytes as chunks, or a number is not positive.</exception>
     public static LeakageCurve Compute(
         ChunkDatabase heldOut,
         NeighborTable table,
-        ChunkDatabase retrieval,
         IReadOnlyList<double> chunkBytes,
         int neighbors = 10,
         int? retrievedLength = null,
@@ -73,7 +71,6 @@ public sealed class LeakageCurve
     {
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(table);
-        ArgumentNullException.ThrowIfNull(retrieval);
         ArgumentNullException.ThrowIfNull(chunkBytes);
         int length = retrievedLength ?? 2 * heldOut.ChunkLength;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
@@ -83,7 +80,7 @@ public sealed class LeakageCurve
             throw new ArgumentException($"Expected the bytes of {heldOut.ChunkCount} chunks, got {chunkBytes.Count}.", nameof(chunkBytes));
         }
 
-        table.RequireMatch(heldOut, retrieval);
+        table.RequireMatch(heldOut);
         double[] overlaps = new double[heldOut.ChunkCount];
         int[] tokens = new int[overlaps.Length], documents = new int[overlaps.Length];
         using ThreadLocal<(CommonRun Run, long[] Tokens, bool[] Valid)> own = new(() => (new CommonRun(), new long[length], new bool[length]));
@@ -113,7 +110,7 @@ public sealed class LeakageCurve
             int longest = 0;
             foreach (long neighbor in found[..Math.Min(neighbors, found.Length)])
             {
-                retrieval.CopyRetrieved(neighbor, retrieved, valid);
+                table.Retrieval.CopyRetrieved(neighbor, retrieved, valid);
                 longest = Math.Max(longest, run.Longest(retrieved, valid));
             }
 

@@ -22,19 +22,17 @@ public static class TokenRecords
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="results">Measurements on them that kept their tokens (<see cref="BitsPerByteOptions.KeepTokens"/>), by the names to write.</param>
     /// <param name="table">Neighbors of every held-out chunk.</param>
-    /// <param name="retrieval">The database that the table points into.</param>
     /// <param name="neighbors">Neighbors of a chunk that are looked at; null: all of the table.</param>
     /// <param name="retrievedLength">Tokens of a neighbor and its continuation; null: twice the chunk length.</param>
     /// <param name="progress">Told the documents done.</param>
     /// <param name="cancellationToken">Ends the writing between two documents.</param>
     /// <exception cref="ArgumentException">A measurement is of other documents, or did not keep its tokens; or the table holds fewer neighbors.</exception>
-    /// <exception cref="DatabaseException">The table belongs to other databases, or the file cannot be written.</exception>
+    /// <exception cref="DatabaseException">The table belongs to another database, or the file cannot be written.</exception>
     public static void Write(
         string path,
         ChunkDatabase heldOut,
         IReadOnlyDictionary<string, BitsPerByteResult> results,
         NeighborTable table,
-        ChunkDatabase retrieval,
         int? neighbors = null,
         int? retrievedLength = null,
         IProgress<StageProgress>? progress = null,
@@ -44,7 +42,6 @@ public static class TokenRecords
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(results);
         ArgumentNullException.ThrowIfNull(table);
-        ArgumentNullException.ThrowIfNull(retrieval);
         foreach ((string name, BitsPerByteResult result) in results)
         {
             if (result.HeldOutHash != heldOut.Manifest.TokensHash)
@@ -59,7 +56,7 @@ public static class TokenRecords
             }
         }
 
-        table.RequireMatch(heldOut, retrieval);
+        table.RequireMatch(heldOut);
         int count = neighbors ?? table.Count;
         if (count < 1 || count > table.Count)
         {
@@ -77,7 +74,7 @@ public static class TokenRecords
                 for (int i = 0; i < heldOut.Documents.Count; i++)
                 {
                     cancellationToken.ThrowIfCancellationRequested();
-                    Write(json, lines, heldOut, heldOut.Documents[i], results, table, retrieval, retrieved, match);
+                    Write(json, lines, heldOut, heldOut.Documents[i], results, table, retrieved, match);
                     stream.Write(lines.WrittenSpan);
                     lines.ResetWrittenCount();
                     progress?.Report(new StageProgress("write token records", i + 1, heldOut.Documents.Count));
@@ -93,7 +90,6 @@ public static class TokenRecords
         DocumentEntry document,
         IReadOnlyDictionary<string, BitsPerByteResult> results,
         NeighborTable table,
-        ChunkDatabase retrieval,
         RetrievedTokens retrieved,
         PointerMatch match)
     {
@@ -104,7 +100,7 @@ public static class TokenRecords
             int token = heldOut.Tokens(chunk)[within];
             if (chunkInDocument > 0 && within == 0)
             {
-                retrieved.Take(0, 0, retrieval, table.Row(chunk - 1)[..retrieved.Neighbors]);
+                retrieved.Take(0, 0, table.Retrieval, table.Row(chunk - 1)[..retrieved.Neighbors]);
                 match.Begin(retrieved.Tokens, retrieved.Valid, PointerRule.Before(heldOut, chunk));
             }
 

@@ -72,7 +72,14 @@ public sealed class PointerRule
         ArgumentNullException.ThrowIfNull(table);
         options = (options ?? new PointerRuleOptions()).Validate();
         int length = options.RetrievedLength ?? 2 * database.ChunkLength;
-        table.RequireMatch(database, database);
+        table.RequireMatch(database);
+        if (!table.Retrieval.HasSameChunks(database))
+        {
+            throw new DatabaseException(
+                $"The precision of copying is counted within one database, {database.Folder}, and the table's neighbors are in {table.Retrieval.Folder}; build "
+                    + "the table with a source over the same one.");
+        }
+
         if (!table.ExcludesOwnDocument || table.RetrievalHash is null)
         {
             throw new DatabaseException(

@@ -44,7 +44,8 @@ public sealed unsafe partial class NeighborTable
         string name = FileName(source, count, excludeOwnDocument);
         byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
         Dictionary<string, string> details = Details(source, count, excludeOwnDocument);
-        if (StageFile.IsMade(queries, name, details) && TryOpen(queries.PathOf(name), header, progress, cancellationToken) is { } there)
+        if (StageFile.IsMade(queries, name, details)
+            && TryOpen(queries.PathOf(name), header, source.Database ?? queries, progress, cancellationToken) is { } there)
         {
             return there.ClosedWith(queries);
         }
@@ -127,7 +128,7 @@ public sealed unsafe partial class NeighborTable
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        if (TryOpen(path, header, progress, cancellationToken) is { } made)
+        if (TryOpen(path, header, source.Database ?? queries, progress, cancellationToken) is { } made)
         {
             return made;
         }
@@ -155,7 +156,7 @@ public sealed unsafe partial class NeighborTable
         }
 
         progress?.Report(new(Stage, queries.ChunkCount, queries.ChunkCount));
-        return Open(path, progress, cancellationToken);
+        return Open(path, source.Database ?? queries, progress, cancellationToken);
     }
 
     /// <summary>Finds some rows of the tables that a source has made for its own database's chunks once more.</summary>
@@ -163,7 +164,7 @@ public sealed unsafe partial class NeighborTable
     {
         foreach (DatabaseFile file in database.Manifest.Stages.Where(file => file.Details.GetValueOrDefault("source") == source.Identity).ToArray())
         {
-            using NeighborTable table = Open(database.RequireFile(file.Name), cancellationToken: cancellationToken);
+            using NeighborTable table = Open(database.RequireFile(file.Name), source.Database ?? database, cancellationToken: cancellationToken);
             using NeighborRows rows = new(database, source, table.Count, table.ExcludesOwnDocument, null, cancellationToken);
             long wrong = 0;
             string? example = null;
@@ -210,7 +211,8 @@ public sealed unsafe partial class NeighborTable
     };
 
     /// <summary>The table at a path if it was made of the same things; a damaged or a different one is made again.</summary>
-    private static NeighborTable? TryOpen(string path, ReadOnlySpan<byte> header, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static NeighborTable? TryOpen(
+        string path, ReadOnlySpan<byte> header, ChunkDatabase retrieval, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         if (!File.Exists(path))
         {
@@ -219,7 +221,7 @@ public sealed unsafe partial class NeighborTable
 
         try
         {
-            NeighborTable table = Open(path, progress, cancellationToken);
+            NeighborTable table = Open(path, retrieval, progress, cancellationToken);
             if (new ReadOnlySpan<byte>(table._memory.Pointer, NeighborTableHeader.HashAt).SequenceEqual(header[..NeighborTableHeader.HashAt]))
             {
                 return table;

@@ -7,14 +7,17 @@ namespace Retro.Search;
 /// Neighbors found once for every chunk of a database, on disk and memory-mapped: rows <c>[c, 0..K)</c> of int64 chunk numbers, best first, -1 where there is
 /// none. The header names what the table was made of, so that it is used with nothing else.
 /// </summary>
-/// <remarks>A table in a database's folder is closed with that database at the latest.</remarks>
+/// <remarks>
+/// A table in a database's folder is closed with that database at the latest. What reads its neighbors reads them in <see cref="Retrieval"/>, which stays the
+/// caller's and has to stay open as long.
+/// </remarks>
 public sealed unsafe partial class NeighborTable : IDisposable
 {
     private readonly MappedFile _memory;
     private readonly NeighborTableHeader _header;
     private ChunkDatabase? _closedWith;
 
-    private NeighborTable(MappedFile memory, string path, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private NeighborTable(MappedFile memory, string path, ChunkDatabase retrieval, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         _memory = memory;
         if (memory.Length < NeighborTableHeader.Size)
@@ -24,7 +27,17 @@ public sealed unsafe partial class NeighborTable : IDisposable
 
         _header = NeighborTableHeader.Read(new(memory.Pointer, NeighborTableHeader.Size), memory.Length, path);
         Check(path, progress, cancellationToken);
+        Retrieval = retrieval;
+        if (RetrievalHash is not null && (RetrievalHash != retrieval.Manifest.TokensHash || _header.RetrievalChunks != retrieval.ChunkCount))
+        {
+            throw new DatabaseException(
+                $"The neighbor table {path} names chunks of a database of {_header.RetrievalChunks} with tokens {RetrievalHash}, and the one in "
+                    + $"{retrieval.Folder} has {retrieval.ChunkCount} with {retrieval.Manifest.TokensHash}: make the table again.");
+        }
     }
+
+    /// <summary>The database that the neighbors are in, the source's; where the source has none, that of the chunks with rows.</summary>
+    public ChunkDatabase Retrieval { get; }
 
     /// <summary>How many chunks have a row.</summary>
     public long Rows => _header.Rows;
@@ -76,10 +89,10 @@ public sealed unsafe partial class NeighborTable : IDisposable
                 $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings ({file}): build it first.");
         }
 
-        NeighborTable table = Open(queries.PathOf(file), progress, cancellationToken);
+        NeighborTable table = Open(queries.PathOf(file), source.Database ?? queries, progress, cancellationToken);
         try
         {
-            table.RequireMatch(queries, source.Database ?? queries);
+            table.RequireMatch(queries);
             return table.ClosedWith(queries);
         }
         catch
@@ -91,17 +104,19 @@ public sealed unsafe partial class NeighborTable : IDisposable
 
     /// <summary>Opens a table. Its size, its checksum and every number in it are checked.</summary>
     /// <param name="path">The table's file.</param>
+    /// <param name="retrieval">The database that the neighbors are in.</param>
     /// <param name="progress">Told the bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The table; dispose it.</returns>
-    /// <exception cref="DatabaseException">It is missing, cut short or damaged.</exception>
-    public static NeighborTable Open(string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    /// <exception cref="DatabaseException">It is missing, cut short or damaged, or of another database.</exception>
+    internal static NeighborTable Open(
+        string path, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         MappedFile memory = MappedFile.Open(path);
         try
         {
-            return new(memory, path, progress, cancellationToken);
+            return new(memory, path, retrieval, progress, cancellationToken);
         }
         catch
         {
@@ -131,33 +146,16 @@ public sealed unsafe partial class NeighborTable : IDisposable
         _memory.Dispose();
     }
 
-    /// <summary>Makes sure that the table belongs to two databases.</summary>
+    /// <summary>Makes sure that the table belongs to a database.</summary>
     /// <param name="queries">The database whose chunks have rows.</param>
-    /// <param name="retrieval">The database that the neighbors are in.</param>
-    /// <exception cref="DatabaseException">It was made for others: both checksums are named.</exception>
-    internal void RequireMatch(ChunkDatabase queries, ChunkDatabase retrieval)
+    /// <exception cref="DatabaseException">It was made for another: both checksums are named.</exception>
+    internal void RequireMatch(ChunkDatabase queries)
     {
-        ArgumentNullException.ThrowIfNull(queries);
-        ArgumentNullException.ThrowIfNull(retrieval);
-        if (QueryHash != queries.Manifest.TokensHash)
+        if (QueryHash != queries.Manifest.TokensHash || Rows != queries.ChunkCount)
         {
             throw new DatabaseException(
-                $"The neighbor table was made for the chunks of a database with tokens {QueryHash}, and the one in {queries.Folder} has "
-                    + $"{queries.Manifest.TokensHash}: make the table again.");
-        }
-
-        if (Rows != queries.ChunkCount || (RetrievalHash is not null && _header.RetrievalChunks != retrieval.ChunkCount))
-        {
-            throw new DatabaseException(
-                $"The neighbor table says {Rows} chunks with neighbors among {_header.RetrievalChunks}, and the databases in {queries.Folder} and "
-                    + $"{retrieval.Folder} have {queries.ChunkCount} and {retrieval.ChunkCount}: make the table again.");
-        }
-
-        if (RetrievalHash is not null && RetrievalHash != retrieval.Manifest.TokensHash)
-        {
-            throw new DatabaseException(
-                $"The neighbor table names chunks of a database with tokens {RetrievalHash}, and the one in {retrieval.Folder} has "
-                    + $"{retrieval.Manifest.TokensHash}: make the table again.");
+                $"The neighbor table was made for the {Rows} chunks of a database with tokens {QueryHash}, and the one in {queries.Folder} has "
+                    + $"{queries.ChunkCount} with {queries.Manifest.TokensHash}: make the table again.");
         }
     }
 

@@ -29,20 +29,18 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="options">Settings.</param>
     /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted
     /// neighbors alone.</param>
-    /// <param name="retrieval">The database that the table points into; null: <paramref name="database"/> itself.</param>
     /// <param name="targets">Numbers of the documents whose tokens are to be predicted; the others are read alone, as what stands before. Null: all.</param>
     /// <param name="progress">Told of the documents that have been compared for copies, which takes seconds where there are millions; null: nobody.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">The database is smaller than a window.</exception>
     /// <exception cref="ArgumentException">No document has targets, or one that the database does not have.</exception>
-    /// <exception cref="DatabaseException">The table does not belong to the databases.</exception>
+    /// <exception cref="DatabaseException">The table was made for another database, or for one of another tokenizer.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public WindowSampler(
         ChunkDatabase database,
         WindowSamplerOptions options,
         NeighborTable? table = null,
-        ChunkDatabase? retrieval = null,
         IReadOnlySet<int>? targets = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -52,8 +50,8 @@ public sealed class WindowSampler : ITrainingData
         options.Validate(database.ChunkLength);
         _database = database;
         _table = table;
-        _retrieval = retrieval ?? database;
-        table?.RequireMatch(_database, _retrieval);
+        _retrieval = table?.Retrieval ?? database;
+        table?.RequireMatch(_database);
         if (_retrieval.Manifest.TokenizerHash != database.Manifest.TokenizerHash)
         {
             throw new DatabaseException(

@@ -41,7 +41,7 @@ public sealed class BitsPerByteTests : IDisposable
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
         BitsPerByteResult result = BitsPerByte.Measure(
-            model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows, KeepTokens = true });
+            model, heldOut, table, new() { WindowLength = length, Stride = stride, BatchSize = rows, KeepTokens = true });
 
         double[] chunkBits = new double[heldOut.ChunkCount];
         double[] tokenBits = [.. Enumerable.Repeat(double.NaN, (int)heldOut.ChunkCount * M)];
@@ -98,7 +98,7 @@ public sealed class BitsPerByteTests : IDisposable
         using NeighborTable table = Table(heldOut, retrieval);
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
-        BitsPerByteResult on = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
+        BitsPerByteResult on = BitsPerByte.Measure(model, heldOut, table, new() { WindowLength = 16 });
         BitsPerByteResult off = BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 16 });
         Assert.NotEqual(on.Bits, off.Bits, 3);
         Assert.All(heldOut.Documents, document => Assert.Equal(on.ChunkBits[(int)document.FirstChunk], off.ChunkBits[(int)document.FirstChunk], 9));
@@ -137,17 +137,18 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase heldOut = _databases.Build(
             [TestDatabases.Document("new", "some other text"), TestDatabases.Document("copy", copied.Text)], M, "held-out");
         using RetroModel model = new(s_config);
-        DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, null, retrieval, new() { WindowLength = 16 }));
+        RandomNeighborSource source = new(retrieval);
+        DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, source, new() { WindowLength = 16 }));
         using ChunkDatabase edited = _databases.Build([known[4] with { Text = known[4].Text + " and more" }], M, "edited");
         Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(
-            () => BitsPerByte.Measure(model, edited, null, retrieval, new() { WindowLength = 16 })).Message, StringComparison.Ordinal);
+            () => BitsPerByte.Measure(model, edited, source, new() { WindowLength = 16 })).Message, StringComparison.Ordinal);
         Assert.Contains("1 of 2", exception.Message, StringComparison.Ordinal);
         Assert.Contains("\"copy\"", exception.Message, StringComparison.Ordinal);
         Assert.Contains($"\"{copied.Id}\"", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Faulty_options_and_a_table_alone_or_of_another_database_are_refused()
+    public void Faulty_options_and_a_table_of_another_database_are_refused()
     {
         using ChunkDatabase heldOut = HeldOutDocuments(4);
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
@@ -159,15 +160,14 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Equal(4, faults.Faults.Count);
         Assert.All(["WindowLength is 6", "Stride is 3", "BatchSize is 0", "MaximumBytes is 0"], part =>
             Assert.Contains(part, faults.Message, StringComparison.Ordinal));
-        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, table));
-        Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, foreign, retrieval, new() { WindowLength = 16 }));
+        Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, foreign, new() { WindowLength = 16 }));
         ArgumentException beyond = Assert.Throws<ArgumentException>(
-            () => BitsPerByte.Measure(new RetroReader(model, table.Count + 1), heldOut, table, retrieval, new() { WindowLength = 16 }));
+            () => BitsPerByte.Measure(new RetroReader(model, table.Count + 1), heldOut, table, new() { WindowLength = 16 }));
         Assert.Contains("the table holds 3", beyond.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model), heldOut, null, retrieval, new() { WindowLength = 16 }));
-        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new DecoderReader(model), heldOut, table, retrieval, new() { WindowLength = 16 }));
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model), heldOut, options: new() { WindowLength = 16 }));
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new DecoderReader(model), heldOut, table, new() { WindowLength = 16 }));
         using RetroModel plain = new(s_config with { Retrieval = null });
-        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(plain, heldOut, table, retrieval, new() { WindowLength = 16 }));
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(plain, heldOut, table, new() { WindowLength = 16 }));
         Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, longer));
     }
 
@@ -179,10 +179,10 @@ public sealed class BitsPerByteTests : IDisposable
         using NeighborTable table = Table(heldOut, retrieval);
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
-        BitsPerByteResult expected = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
+        BitsPerByteResult expected = BitsPerByte.Measure(model, heldOut, table, new() { WindowLength = 16 });
         List<StageProgress> told = [];
         BitsPerByteResult little = BitsPerByte.Measure(
-            model, heldOut, table, retrieval, new() { WindowLength = 16, MaximumBytes = 1 }, new Reports<StageProgress>(told.Add));
+            model, heldOut, table, new() { WindowLength = 16, MaximumBytes = 1 }, new Reports<StageProgress>(told.Add));
         told.RemoveAll(report => report.Stage == "compare documents");
         Assert.Equal(expected.ChunkBits, little.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(told.Select(report => report.Done).Order(), told.Select(report => report.Done));

@@ -94,7 +94,7 @@ public sealed class EvaluationTableTests : IDisposable
         {
             double[] bytes = [
                 .. heldOut.Documents.SelectMany(document => Enumerable.Repeat((double)document.ByteCount / document.ChunkCount, document.ChunkCount))];
-            LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, bytes);
+            LeakageCurve curve = LeakageCurve.Compute(heldOut, table, bytes);
             LeakageTable leakage = LeakageTable.Of(curve, [new("off", [off]), new("on", [on])]);
             Assert.Equal(LeakageCurve.Bounds, leakage.Rows.Select(row => row.Bound));
             Assert.All(leakage.Rows, row => Assert.Equal(curve.TokenShare(row.Bound), row.TokenShare));
@@ -129,7 +129,7 @@ public sealed class EvaluationTableTests : IDisposable
         using (table)
         {
             string path = Path.Combine(_folder.Path, "tokens.jsonl");
-            TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["off"] = off, ["on"] = on }, table, retrieval, 2);
+            TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["off"] = off, ["on"] = on }, table, 2);
             JsonElement[] lines = [.. File.ReadLines(path).Select(line => JsonDocument.Parse(line).RootElement)];
             Assert.Equal(on.Tokens, lines.Length);
             Assert.Equal(on.Bits, lines.Sum(line => line.GetProperty("bits").GetProperty("on").GetDouble()), 1e-2);
@@ -173,12 +173,12 @@ public sealed class EvaluationTableTests : IDisposable
             string before = File.ReadAllText(path);
             using CancellationTokenSource cancel = new();
             Assert.Throws<OperationCanceledException>(() => TokenRecords.Write(
-                path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on }, table, retrieval,
+                path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on }, table,
                     progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
             Assert.Equal(before, File.ReadAllText(path));
             Assert.Throws<ArgumentException>(
-                () => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table, retrieval));
-            Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult>(), table, retrieval, 9));
+                () => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table));
+            Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult>(), table, 9));
         }
     }
 
@@ -205,7 +205,7 @@ public sealed class EvaluationTableTests : IDisposable
         BitsPerByteOptions options = new() { WindowLength = 32, KeepTokens = true };
         PointerReader pointer = new(toy, new PointerRule(2, M, 2 * M, [.. Enumerable.Range(1, PointerRule.LongestRun).Select(run => run / 13.0)]));
         return (
-            heldOut, retrieval, table, BitsPerByte.Measure(toy, heldOut, options: options), BitsPerByte.Measure(pointer, heldOut, table, retrieval, options));
+            heldOut, retrieval, table, BitsPerByte.Measure(toy, heldOut, options: options), BitsPerByte.Measure(pointer, heldOut, table, options));
 
         static IEnumerable<Retro.Corpora.Document> Few(List<Retro.Corpora.Document> documents, string prefix)
             => documents.Select(

@@ -64,7 +64,7 @@ public sealed class LeakageCurveTests : IDisposable
         using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 4, excludeOwnDocument: false);
         double[] bytes = [7, 7, 7, 8, 0];
         List<StageProgress> told = [];
-        LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, bytes, progress: new Reports<StageProgress>(told.Add));
+        LeakageCurve curve = LeakageCurve.Compute(heldOut, table, bytes, progress: new Reports<StageProgress>(told.Add));
 
         // The copy's chunks are (end, 0, a to f) and (g to l, 1, end): six in common each.
         // The other's share the end of text alone, which is all of its last chunk.
@@ -81,10 +81,10 @@ public sealed class LeakageCurveTests : IDisposable
         Assert.True(double.IsNaN(curve.At(result, -1).Value));
         Assert.Throws<ArgumentException>(() => curve.At(result with { ChunkBits = [1] }, 1));
         Assert.Throws<ArgumentException>(() => curve.At(result with { HeldOutHash = "another" }, 1));
-        Assert.Throws<ArgumentException>(() => LeakageCurve.Compute(heldOut, table, retrieval, [1]));
+        Assert.Throws<ArgumentException>(() => LeakageCurve.Compute(heldOut, table, [1]));
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => LeakageCurve.Compute(
-            heldOut, table, retrieval, bytes, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+            heldOut, table, bytes, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
     }
 
     [Fact]
@@ -97,7 +97,7 @@ public sealed class LeakageCurveTests : IDisposable
         int number = 0;
         GivenNeighborSource source = new(retrieval, _ => number++ == 0 ? [0] : []);
         using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 1, excludeOwnDocument: false);
-        LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, [7, 8, 0]);
+        LeakageCurve curve = LeakageCurve.Compute(heldOut, table, [7, 8, 0]);
         Assert.Equal([0.125, 1, 0], curve.Overlaps);
     }
 

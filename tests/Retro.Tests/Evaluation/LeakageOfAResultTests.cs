@@ -51,9 +51,9 @@ public sealed class LeakageOfAResultTests : IDisposable
             .Select(chunk => (double)TestDatabases.Text(heldOut, chunk).Count(token => token != TestDatabases.EndOfText))];
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
-        BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 32 });
+        BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, new() { WindowLength = 32 });
 
-        LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, bytes, neighbors: K, cancellationToken: TestContext.Current.CancellationToken);
+        LeakageCurve curve = LeakageCurve.Compute(heldOut, table, bytes, neighbors: K, cancellationToken: TestContext.Current.CancellationToken);
 
         double[] overlaps = [.. Enumerable.Range(0, (int)heldOut.ChunkCount).Select(chunk => Overlap(heldOut, table, retrieval, chunk))];
         Assert.Equal(overlaps, curve.Overlaps);
@@ -78,7 +78,7 @@ public sealed class LeakageOfAResultTests : IDisposable
         // The same bits to the same chunks, however windows are cut and batched.
         foreach ((int length, int stride, int rows) in new[] { (32, 16, 1), (32, 8, 5), (48, 16, 3), (64, 32, 64) })
         {
-            BitsPerByteResult other = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows });
+            BitsPerByteResult other = BitsPerByte.Measure(model, heldOut, table, new() { WindowLength = length, Stride = stride, BatchSize = rows });
             Assert.Equal(result.Tokens, other.Tokens);
             Assert.All(s_bounds, bound => Assert.Equal(curve.At(result, bound).Value, curve.At(other, bound).Value, 9));
         }

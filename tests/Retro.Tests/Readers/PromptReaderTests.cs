@@ -335,9 +335,9 @@ public sealed class PromptReaderTests
         PassagePrompt prompt = new(options, TestDatabases.EndOfText, [], [], ['\n'], null);
 
         double context = BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, source).Value;
-        Assert.Equal(context, BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, table, database).Value, 1e-9);
+        Assert.Equal(context, BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, table).Value, 1e-9);
         EnsembleReader weighed = new(model, prompt, options, 1), equal = new(model, prompt, options, double.PositiveInfinity);
-        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(weighed, heldOut, table, database));
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(weighed, heldOut, table));
         double byScore = BitsPerByte.Measure(weighed, heldOut, source).Value;
         Assert.NotEqual(BitsPerByte.Measure(equal, heldOut, source).Value, byScore, 1e-9);
         Assert.True(double.IsFinite(byScore));

@@ -86,7 +86,7 @@ public sealed class ReaderEdgeTests : IDisposable
         RandomNeighborSource source = new(_database, 1);
         using NeighborTable table = NeighborTable.Build(heldOut, source, reader.Neighbors, excludeOwnDocument: false);
         BitsPerByteOptions options = new() { WindowLength = 4 * M }; // by halves
-        IReadOnlyList<double> expected = BitsPerByte.Measure(reader, heldOut, table, _database, options).ChunkBits;
+        IReadOnlyList<double> expected = BitsPerByte.Measure(reader, heldOut, table, options).ChunkBits;
         Assert.Equal(expected, BitsPerByte.Measure(reader, heldOut, source, options).ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
     }
 

@@ -157,10 +157,14 @@ public class NeighborTableTests
             retrieval.AssertNearest(queries.Chunks[chunk], with.Row(chunk));
         }
 
-        without.RequireMatch(queries.Database, retrieval.Database);
-        Assert.Throws<DatabaseException>(() => without.RequireMatch(retrieval.Database, retrieval.Database));
-        Assert.Throws<DatabaseException>(() => without.RequireMatch(queries.Database, queries.Database));
-        using NeighborTable opened = NeighborTable.Open(queries["without.bin"]);
+        Assert.Same(retrieval.Database, without.Retrieval);
+        without.RequireMatch(queries.Database);
+        Assert.Throws<DatabaseException>(() => without.RequireMatch(retrieval.Database));
+        Assert.Contains(
+            retrieval.Database.Manifest.TokensHash,
+            Assert.Throws<DatabaseException>(() => NeighborTable.Open(queries["without.bin"], queries.Database)).Message,
+            StringComparison.Ordinal);
+        using NeighborTable opened = NeighborTable.Open(queries["without.bin"], retrieval.Database);
         Assert.Equal(without.Row(1).ToArray(), opened.Row(1).ToArray());
     }
 
@@ -235,7 +239,7 @@ public class NeighborTableTests
         long[] nothing = [-1, -1];
         Assert.Equal(nothing, table.Row(0).ToArray());
         Assert.Null(table.RetrievalHash);
-        table.RequireMatch(data.Database, data.Database);
+        Assert.Same(data.Database, table.Retrieval);
     }
 
     [Theory]
@@ -260,7 +264,7 @@ public class NeighborTableTests
     {
         using SearchDatabase data = new([TestDatabases.Document("a", "abcdefgh"), TestDatabases.Document("b", "xyz")]);
         string path = data["table.bin"];
-        Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path)).Message, StringComparison.Ordinal);
+        Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path, data.Database)).Message, StringComparison.Ordinal);
         NeighborTable.Build(path, data.Database, new RandomNeighborSource(data.Database), 2, excludeOwnDocument: true).Dispose();
         byte[] whole = File.ReadAllBytes(path);
         for (int i = 0; i < whole.Length; i += i < 64 ? 1 : 7)
@@ -268,13 +272,13 @@ public class NeighborTableTests
             byte[] changed = (byte[])whole.Clone();
             changed[i] ^= 0x41;
             File.WriteAllBytes(path, changed);
-            Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path)).Message, StringComparison.Ordinal);
+            Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path, data.Database)).Message, StringComparison.Ordinal);
             File.WriteAllBytes(path, whole[..i]);
-            Assert.Throws<DatabaseException>(() => NeighborTable.Open(path));
+            Assert.Throws<DatabaseException>(() => NeighborTable.Open(path, data.Database));
         }
 
         File.WriteAllBytes(path, [.. whole, .. new byte[8]]);
-        Assert.Throws<DatabaseException>(() => NeighborTable.Open(path));
+        Assert.Throws<DatabaseException>(() => NeighborTable.Open(path, data.Database));
     }
 
     [Theory]
@@ -292,9 +296,13 @@ public class NeighborTableTests
             .CopyTo(file, NeighborTableHeader.HashAt);
         File.WriteAllBytes(path, file);
 
-        using NeighborTable table = NeighborTable.Open(path);
-        Assert.Contains(
-            "make the table again", Assert.Throws<DatabaseException>(() => table.RequireMatch(data.Database, data.Database)).Message, StringComparison.Ordinal);
+        Assert.Contains("make the table again", Assert.Throws<DatabaseException>(Open).Message, StringComparison.Ordinal);
+
+        void Open()
+        {
+            using NeighborTable table = NeighborTable.Open(path, data.Database);
+            table.RequireMatch(data.Database);
+        }
     }
 
     [Fact]

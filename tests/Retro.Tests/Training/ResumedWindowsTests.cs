@@ -74,7 +74,7 @@ public sealed class ResumedWindowsTests : IDisposable
     private List<TrainingProgress> Train(string table, string checkpoint, long seed, int steps, bool resume = false)
     {
         using ChunkDatabase database = ChunkDatabase.Open(_databases.Folder());
-        using NeighborTable neighbors = NeighborTable.Open(table);
+        using NeighborTable neighbors = NeighborTable.Open(table, database);
         WindowSampler windows = new(
             database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 2, RetrievedLength = R, Planting = new(), Seed = 4 }, neighbors);
         manual_seed(seed);

@@ -61,7 +61,7 @@ public sealed class TokenizerOfModelTests : IDisposable
             () => CopyReader.Fit(model, foreign, source),
             () => DecoupledReader.Fit(model, foreign, source),
             () => TokenStore.Build(model, foreign),
-            () => BitsPerByte.Measure(new PointerReader(new DecoderReader(model), PointerRule.Count(foreign, table)), foreign, table, foreign),
+            () => BitsPerByte.Measure(new PointerReader(new DecoderReader(model), PointerRule.Count(foreign, table)), foreign, table),
             () => _ = new InContextReader(model, other),
             () => _ = new QuestionReader(new DecoderReader(model), new QuestionPassages(foreign, other, source)),
         ];
