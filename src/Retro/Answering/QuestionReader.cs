@@ -22,7 +22,7 @@ public sealed class QuestionReader
     private const int LongestAnswer = 32;
 
     private readonly QuestionPassages _passages;
-    private readonly int _stretch;
+    private readonly ReadingPlan _plan;
     private readonly bool _writes;
 
     /// <summary>Creates it.</summary>
@@ -34,16 +34,9 @@ public sealed class QuestionReader
     {
         ArgumentNullException.ThrowIfNull(reader);
         ArgumentNullException.ThrowIfNull(passages);
-        int chunkLength = passages.Database.ChunkLength;
-        _stretch = reader.ChunkLength ?? chunkLength;
-        if (chunkLength % _stretch != 0)
-        {
-            throw new ArgumentException(
-                $"{reader.Name} reads chunks of {_stretch} tokens, which is no divisor of the database's chunk length, {chunkLength}.", nameof(reader));
-        }
-
+        _plan = ReadingPlan.OfChunks(reader, passages.Database, passages.Database);
         ModelReading.RequireTokenizer(reader, passages.Database.Manifest.TokenizerHash);
-        (Reader, _passages, RetrievedLength) = (reader, passages, reader.RetrievedLength ?? (2 * chunkLength));
+        (Reader, _passages) = (reader, passages);
 
         // What it copies from anywhere in another database could not be told as a source of what it writes.
         _writes = ModelReading.ModelOf(reader) is not null
@@ -54,7 +47,7 @@ public sealed class QuestionReader
     public IReader Reader { get; }
 
     /// <summary>R: tokens of a passage that it gets.</summary>
-    internal int RetrievedLength { get; }
+    internal int RetrievedLength => _plan.RetrievedLength;
 
     /// <summary>Answers a question by the most probable token, again and again, up to the end of the first line that says something, or of the text.</summary>
     /// <param name="question">The question.</param>
@@ -212,8 +205,8 @@ public sealed class QuestionReader
 
         void Read((int Question, int Answer, int[] Prompt, int[] Tokens)[] some)
         {
-            int length = some.Max(row => row.Prompt.Length + row.Tokens.Length - 1), stretches = length / _stretch;
-            ReadingBatch batch = new(some.Length, length, _stretch);
+            int length = some.Max(row => row.Prompt.Length + row.Tokens.Length - 1), stretches = length / _plan.Stride;
+            ReadingBatch batch = new(some.Length, length, _plan.Stride);
             if (Reader.Neighbors > 0)
             {
                 batch.Retrieved = new(some.Length, stretches, Reader.Neighbors, RetrievedLength);
@@ -229,7 +222,7 @@ public sealed class QuestionReader
                     batch.Targets[(i * length) + place] = place < prompt.Length - 1 ? LogLikelihood.NoTarget : text[place + 1];
                 }
 
-                for (int stretch = 0; batch.Retrieved is not null && stretch < (text.Length - 1) / _stretch; stretch++)
+                for (int stretch = 0; batch.Retrieved is not null && stretch < (text.Length - 1) / _plan.Stride; stretch++)
                 {
                     Take(batch.Retrieved, i, stretch, asked[question].Passages);
                 }

@@ -75,15 +75,12 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
         Check(reader, heldOut, table, options);
-        int length = reader.RetrievedLength ?? 2 * heldOut.ChunkLength;
-        Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null
-            ? null
-            : windows => FromTable(reader, heldOut.ChunkLength, length, table, windows);
+        ReadingPlan plan = ReadingPlan.OfChunks(reader, heldOut, table?.Retrieval ?? heldOut);
+        Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null ? null : windows => FromTable(plan, table, windows);
         return Measure(
             reader,
             heldOut,
-            heldOut.ChunkLength,
-            length,
+            plan,
             retrieve,
             table?.SourceName,
             table?.Retrieval,
@@ -124,34 +121,25 @@ public static class BitsPerByte
         ChunkDatabase retrieval = source.Database
             ?? throw new ArgumentException(
                 $"The source {source.Name} has no database to read from; measure a {nameof(DecoderReader)} without a source.", nameof(source));
-        int stretch = reader.ChunkLength ?? heldOut.ChunkLength;
-        if (reader.Neighbors == 0 || heldOut.ChunkLength % stretch != 0)
+        if (reader.Neighbors == 0)
         {
-            throw new ArgumentException(
-                reader.Neighbors == 0
-                    ? $"{reader.Name} reads no neighbors; measure it without a source."
-                    : $"{reader.Name} reads anew every {stretch} tokens, which is no divisor of the chunk length, {heldOut.ChunkLength}.",
-                nameof(reader));
+            throw new ArgumentException($"{reader.Name} reads no neighbors; measure it without a source.", nameof(reader));
         }
 
-        int queryLength = reader.QueryLength ?? heldOut.ChunkLength, length = reader.RetrievedLength ?? 2 * retrieval.ChunkLength;
+        ReadingPlan plan = ReadingPlan.OfChunks(reader, heldOut, retrieval);
         return Measure(
             reader,
             heldOut,
-            stretch,
-            length,
+            plan,
             windows => StrideRetrieval.Of(
                 heldOut,
                 [.. windows.Select(window => (window.FirstChunk, window.Tokens, reader.ReadsEarlierNeighbors ? 1 : window.FirstTarget))],
-                stretch,
-                queryLength,
+                plan,
                 source,
-                reader.Neighbors,
-                length,
                 cancellationToken: cancellationToken),
             source.Name,
             retrieval,
-            reader.Database is not null || stretch != heldOut.ChunkLength || queryLength != heldOut.ChunkLength,
+            reader.Database is not null || plan.Stride != heldOut.ChunkLength || plan.QueryLength != heldOut.ChunkLength,
             options,
             progress,
             cancellationToken);
@@ -180,8 +168,7 @@ public static class BitsPerByte
     private static BitsPerByteResult Measure(
         IReader reader,
         ChunkDatabase heldOut,
-        int stretch,
-        int retrievedLength,
+        ReadingPlan plan,
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve,
         string? source,
         ChunkDatabase? retrieval,
@@ -225,7 +212,7 @@ public static class BitsPerByte
             TorchThreads.Run(
                 batches.Length,
                 reader.Device,
-                i => likelihoods[i] = ReaderChecks.LogLikelihoods(reader, Batch(heldOut, stretch, retrieve, batches[i])),
+                i => likelihoods[i] = ReaderChecks.LogLikelihoods(reader, Batch(heldOut, plan.Stride, retrieve, batches[i])),
                 cancellationToken: cancellationToken);
             for (int i = 0; i < batches.Length; i++)
             {
@@ -236,7 +223,7 @@ public static class BitsPerByte
             progress?.Report(new StageProgress(stage, tally.Tokens, total));
         }
 
-        return tally.Result(reader, source, retrievedLength, options, readsOtherText);
+        return tally.Result(reader, source, plan.RetrievedLength, options, readsOtherText);
     }
 
     private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, BitsPerByteOptions options)
@@ -280,20 +267,20 @@ public static class BitsPerByte
         return batch;
     }
 
-    private static RetrievedTokens? FromTable(IReader reader, int chunkLength, int retrievedLength, NeighborTable table, EvaluationWindow[] windows)
+    private static RetrievedTokens? FromTable(ReadingPlan plan, NeighborTable table, EvaluationWindow[] windows)
     {
-        int chunks = windows[0].Tokens / chunkLength;
+        int chunks = windows[0].Tokens / plan.Stride;
         if (chunks == 0)
         {
             return null;
         }
 
-        RetrievedTokens retrieved = new(windows.Length, chunks, reader.Neighbors, retrievedLength);
+        RetrievedTokens retrieved = new(windows.Length, chunks, plan.Neighbors, plan.RetrievedLength);
         for (int row = 0; row < windows.Length; row++)
         {
-            for (int chunk = 0; chunk < windows[row].Tokens / chunkLength; chunk++)
+            for (int chunk = 0; chunk < windows[row].Tokens / plan.Stride; chunk++)
             {
-                retrieved.Take(row, chunk, table.Retrieval, table.Row(windows[row].FirstChunk + chunk)[..reader.Neighbors]);
+                retrieved.Take(row, chunk, table.Retrieval, table.Row(windows[row].FirstChunk + chunk)[..plan.Neighbors]);
             }
         }
 

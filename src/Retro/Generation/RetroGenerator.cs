@@ -27,7 +27,7 @@ public sealed partial class RetroGenerator
     private readonly RetroTokenizer _tokenizer;
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
-    private readonly StretchPlan? _plan;
+    private readonly ReadingPlan? _plan;
     private readonly Lock _lock = new();
     private ExcludedDocuments? _documents;
 
@@ -129,14 +129,12 @@ public sealed partial class RetroGenerator
                 nameof(source));
         }
 
-        int chunkLength = _database.ChunkLength;
         if (reader is RetroReader)
         {
             _database.RequireChunkLength(reader.ChunkLength!.Value);
         }
 
-        _plan = new(
-            reader.Neighbors, reader.RetrievedLength ?? (2 * chunkLength), reader.ChunkLength ?? chunkLength, reader.QueryLength ?? chunkLength);
+        _plan = ReadingPlan.Of(reader, _database.ChunkLength, _database);
         if (reader is PromptReader prompts)
         {
             prompts.Prompt.RequireRoomFor(_plan.Stride, reader.Name, prompts.CrossAttended > 0);
@@ -304,7 +302,7 @@ public sealed partial class RetroGenerator
         }
 
         int[] excluded = _database is null ? [] : await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false);
-        StretchPlan? plan = _plan is null ? null
+        ReadingPlan? plan = _plan is null ? null
             : _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors, Stride = options.RetrievalStride ?? _plan.Stride };
 
         // What looks up by itself, and in no source, passes over all that may not be seen.

@@ -17,7 +17,7 @@ internal sealed class StretchRetriever(
     RetroTokenizer tokenizer,
     ChunkDatabase? database,
     INeighborSource? source,
-    StretchPlan plan,
+    ReadingPlan plan,
     int[] excluded,
     GenerationOptions options,
     PromptReader? prompts = null)

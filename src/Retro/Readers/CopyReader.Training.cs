@@ -18,10 +18,7 @@ public sealed partial class CopyReader
         {
             WindowLength = Options.WindowLength,
             BatchSize = Options.BatchSize,
-            Stride = Options.Stride,
-            QueryLength = Options.QueryLength,
-            Neighbors = Neighbors,
-            RetrievedLength = _retrievedLength,
+            Plan = ReadingPlan.Of(this, database.ChunkLength, source.Database!),
             RandomShare = Options.RandomShare,
             Seed = Options.Seed,
         };

@@ -48,10 +48,7 @@ public sealed partial class DecoupledReader
         {
             WindowLength = Options.WindowLength,
             BatchSize = Options.BatchSize,
-            Stride = database.ChunkLength,
-            QueryLength = database.ChunkLength,
-            Neighbors = Neighbors,
-            RetrievedLength = _retrievedLength,
+            Plan = ReadingPlan.Of(this, database.ChunkLength, source.Database!),
             RandomShare = Options.RandomShare,
             Seed = Options.Seed,
         };

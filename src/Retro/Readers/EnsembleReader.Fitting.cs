@@ -81,11 +81,8 @@ public sealed partial class EnsembleReader
         RetrievedTokens? retrieved = StrideRetrieval.Of(
             validation,
             [(document.FirstChunk, length, chunkLength)],
-            chunkLength,
-            chunkLength,
+            ReadingPlan.Of(this, chunkLength, retrieval),
             source,
-            Neighbors,
-            RetrievedLength ?? (2 * retrieval.ChunkLength),
             _ => own,
             cancellationToken);
         if (retrieved is null)

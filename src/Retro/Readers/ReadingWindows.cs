@@ -21,17 +21,8 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
     /// <summary>B: windows of a step.</summary>
     public required int BatchSize { get; init; }
 
-    /// <summary>Tokens after which is retrieved anew.</summary>
-    public required int Stride { get; init; }
-
-    /// <summary>Last tokens of the text that are asked with.</summary>
-    public required int QueryLength { get; init; }
-
-    /// <summary>K.</summary>
-    public required int Neighbors { get; init; }
-
-    /// <summary>R: tokens per neighbor.</summary>
-    public required int RetrievedLength { get; init; }
+    /// <summary>What is asked for, and when.</summary>
+    public required ReadingPlan Plan { get; init; }
 
     /// <summary>Share of the stretches that are given random chunks instead of neighbors.</summary>
     public required double RandomShare { get; init; }
@@ -47,7 +38,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         (long FirstChunk, int Tokens, int FirstTarget)[] windows = Draw(step);
         int[] documents = [.. windows.Select(window => database.DocumentOf(window.FirstChunk))];
         int length = windows.Max(window => window.Tokens);
-        ReadingBatch batch = new(windows.Length, length, Stride);
+        ReadingBatch batch = new(windows.Length, length, Plan.Stride);
         for (int row = 0; row < windows.Length; row++)
         {
             long start = windows[row].FirstChunk * database.ChunkLength;
@@ -74,7 +65,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         return (batch, documents);
 
         RetrievedTokens? Retrieve(INeighborSource from) => StrideRetrieval.Of(
-            database, windows, Stride, QueryLength, from, Neighbors, RetrievedLength, document => [.. same.Of(document)], cancellationToken);
+            database, windows, Plan, from, document => [.. same.Of(document)], cancellationToken);
     }
 
     private (long FirstChunk, int Tokens, int FirstTarget)[] Draw(int step)

@@ -16,7 +16,8 @@ internal sealed class PassageReading
 
     private readonly IReader _reader;
     private readonly ChunkDatabase _texts, _passages;
-    private readonly int _stretch, _retrievedLength, _contextChunks;
+    private readonly ReadingPlan _plan;
+    private readonly int _contextChunks;
 
     /// <param name="reader">The reader.</param>
     /// <param name="texts">The database of contexts and targets.</param>
@@ -25,19 +26,15 @@ internal sealed class PassageReading
     /// <exception cref="ArgumentException">The reader reads no neighbors, or chunks that do not fit the database's.</exception>
     public PassageReading(IReader reader, ChunkDatabase texts, ChunkDatabase passages, int windowLength)
     {
-        _stretch = reader.ChunkLength ?? texts.ChunkLength;
-        if (reader.Neighbors == 0 || texts.ChunkLength % _stretch != 0)
+        if (reader.Neighbors == 0)
         {
             throw new ArgumentException(
-                reader.Neighbors == 0
-                    ? $"{reader.Name} reads no neighbors, so that it cannot tell one passage from another; take a reader that reads them."
-                    : $"{reader.Name} reads chunks of {_stretch} tokens, which is no divisor of the database's chunk length, {texts.ChunkLength}.",
-                nameof(reader));
+                $"{reader.Name} reads no neighbors, so that it cannot tell one passage from another; take a reader that reads them.", nameof(reader));
         }
 
+        _plan = ReadingPlan.OfChunks(reader, texts, passages);
         ModelReading.RequireTokenizer(reader, texts.Manifest.TokenizerHash);
         (_reader, _texts, _passages) = (reader, texts, passages);
-        _retrievedLength = reader.RetrievedLength ?? 2 * passages.ChunkLength;
         _contextChunks = (windowLength / texts.ChunkLength) - 1;
     }
 
@@ -72,10 +69,10 @@ internal sealed class PassageReading
         void Read(int[] chosen)
         {
             int length = lengths[chosen[0]];
-            ReadingBatch batch = new(chosen.Length, length, _stretch);
+            ReadingBatch batch = new(chosen.Length, length, _plan.Stride);
             RetrievedTokens? retrieved = chosen.All(row => rows[row].Passages.Length == 0)
                 ? null
-                : new(chosen.Length, length / _stretch, _reader.Neighbors, _retrievedLength);
+                : new(chosen.Length, length / _plan.Stride, _plan.Neighbors, _plan.RetrievedLength);
             for (int i = 0; i < chosen.Length; i++)
             {
                 (long example, long[] passages) = rows[chosen[i]];
@@ -83,7 +80,7 @@ internal sealed class PassageReading
                 batch.Put(i, _texts, ((example + 1) * _texts.ChunkLength) - context, end, context, end + 1);
 
                 // A reader with stretches shorter than a chunk has the same passages for all of the target.
-                for (int stretch = (context / _stretch) - 1; passages.Length > 0 && stretch < end / _stretch; stretch++)
+                for (int stretch = (context / _plan.Stride) - 1; passages.Length > 0 && stretch < end / _plan.Stride; stretch++)
                 {
                     retrieved!.Take(i, stretch, _passages, passages);
                 }

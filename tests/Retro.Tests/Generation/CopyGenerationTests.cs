@@ -199,7 +199,7 @@ public sealed class CopyGenerationTests : IDisposable
             using ChunkDatabase text = ChunkDatabaseBuilder.Build(
                 Path.Combine(_folder.Path, $"text{length}"), [new Document("text", "", "text", "")], facts, new ChunkDatabaseOptions { ChunkLength = M });
             _source.Queries.Clear();
-            StrideRetrieval.Of(text, [(0, tokens.Length - 1, begin)], S, Q, _source, 2, R, cancellationToken: TestContext.Current.CancellationToken);
+            StrideRetrieval.Of(text, [(0, tokens.Length - 1, begin)], new(2, R, S, Q), _source, cancellationToken: TestContext.Current.CancellationToken);
             Assert.Equal(_source.Queries, asked);
         }
     }

@@ -90,6 +90,21 @@ public sealed class ReaderEdgeTests : IDisposable
         Assert.Equal(expected, BitsPerByte.Measure(reader, heldOut, source, options).ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
     }
 
+    /// <summary>A reader that takes any length gets two chunks of the database that is read from, whoever found them.</summary>
+    [Fact]
+    public void What_is_retrieved_is_as_long_by_a_table_as_by_its_source_where_chunk_lengths_differ()
+    {
+        using ChunkDatabase heldOut = _databases.Build(
+            CopyReaderTests.Twins(3, 40, seed: 9).Select(document => document with { Id = $"new {document.Id}" }), 2 * M, "held-out of longer chunks");
+        IReader reader = Reader("in context");
+        RandomNeighborSource source = new(_database, 1);
+        using NeighborTable table = NeighborTable.Build(heldOut, source, reader.Neighbors, excludeOwnDocument: false);
+        BitsPerByteOptions options = new() { WindowLength = 4 * M };
+        BitsPerByteResult byTable = BitsPerByte.Measure(reader, heldOut, table, options), bySource = BitsPerByte.Measure(reader, heldOut, source, options);
+        Assert.Equal((2 * M, 2 * M), (byTable.RetrievedLength, bySource.RetrievedLength));
+        Assert.Equal(byTable.ChunkBits, bySource.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
+    }
+
     /// <summary>Readers that write passages in front of the text leave out its oldest tokens; the others say what the model takes.</summary>
     [Theory]
     [MemberData(nameof(Names))]

@@ -1,6 +1,7 @@
 using Retro.Database;
+using Retro.Search;
 
-namespace Retro.Search;
+namespace Retro.Readers;
 
 /// <summary>
 /// Retrieval anew every few tokens rather than once a chunk: for the stretch of text that ends at a place, the neighbors of the last tokens before that place.
@@ -14,25 +15,20 @@ internal static class StrideRetrieval
     /// First chunk, number of tokens and place of the first token that is predicted, or that what is predicted depends on, of each window, which lies in one
     /// document; B of them.
     /// </param>
-    /// <param name="stride">s: tokens of a stretch.</param>
-    /// <param name="queryLength">Last tokens that are asked with, fewer at a document's beginning; they may stand before the window.</param>
+    /// <param name="plan">What is asked for, and when; the last tokens that are asked with may stand before the window.</param>
     /// <param name="source">Finds the neighbors of all stretches, in a database.</param>
-    /// <param name="neighbors">K.</param>
-    /// <param name="retrievedLength">R.</param>
     /// <param name="excluded">Documents of the source's database that must not come for a document of the text.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <returns>[B, T/s, K, R], T being the longest window; null where no window has a complete stretch.</returns>
     public static RetrievedTokens? Of(
         ChunkDatabase database,
         IReadOnlyList<(long FirstChunk, int Tokens, int FirstTarget)> windows,
-        int stride,
-        int queryLength,
+        ReadingPlan plan,
         INeighborSource source,
-        int neighbors,
-        int retrievedLength,
         Func<int, IReadOnlyList<int>>? excluded = null,
         CancellationToken cancellationToken = default)
     {
+        int stride = plan.Stride, neighbors = plan.Neighbors;
         int stretches = windows.Max(window => window.Tokens) / stride;
         if (stretches == 0)
         {
@@ -51,7 +47,7 @@ internal static class StrideRetrieval
             for (int stretch = Math.Max(0, (firstTarget / stride) - 1); stretch < tokens / stride; stretch++)
             {
                 long end = start + ((stretch + 1) * (long)stride);
-                int[] query = new int[Math.Min(queryLength, end - documentStart)];
+                int[] query = new int[Math.Min(plan.QueryLength, end - documentStart)];
                 for (int i = 0; i < query.Length; i++)
                 {
                     query[i] = database.TokenAt(end - query.Length + i);
@@ -65,7 +61,7 @@ internal static class StrideRetrieval
         long[] found = new long[queries.Count * neighbors];
         float[] scores = new float[found.Length];
         source.Find(queries, neighbors, found, scores, cancellationToken);
-        RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, retrievedLength);
+        RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, plan.RetrievedLength);
         for (int i = 0; i < places.Count; i++)
         {
             int first = i * neighbors;
