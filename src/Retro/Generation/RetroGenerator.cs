@@ -23,7 +23,8 @@ namespace Retro.Generation;
 public sealed partial class RetroGenerator
 {
     private readonly RetroModel _model;
-    private readonly IReader? _reader;
+    private readonly IReader? _reader; // null: the model reads by itself
+    private readonly int? _mostNeighbors; // null: as many as are given
     private readonly RetroTokenizer _tokenizer;
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
@@ -72,7 +73,8 @@ public sealed partial class RetroGenerator
 
     /// <summary>
     /// Creates a generator that reads as a reader does: tokens are drawn from its distribution, and neighbors are asked for after as many tokens, and with as
-    /// many of the last ones of prompt and text, as in evaluation. The model's own cross-attention reads none, but for a RETRO's reader.
+    /// many of the last ones of prompt and text, as in evaluation. The model's own cross-attention reads none, but for a RETRO's reader, which is the model
+    /// alone, as a <see cref="DecoderReader"/> is with its retrieval off.
     /// </summary>
     /// <param name="reader">
     /// A <see cref="RetroReader"/>, a <see cref="CopyReader"/>, an <see cref="InContextReader"/>, an <see cref="EnsembleReader"/>, a
@@ -105,7 +107,7 @@ public sealed partial class RetroGenerator
                 nameof(source));
         }
 
-        _reader = reader;
+        _reader = reader is RetroReader or DecoderReader ? null : reader;
         _tokenizer = tokenizer;
         _source = source;
         if (source is null)
@@ -129,6 +131,7 @@ public sealed partial class RetroGenerator
                 nameof(source));
         }
 
+        _mostNeighbors = reader.Neighbors;
         if (reader is RetroReader)
         {
             _database.RequireChunkLength(reader.ChunkLength!.Value);
@@ -231,10 +234,7 @@ public sealed partial class RetroGenerator
     {
         GenerationOptions options = (given ?? new GenerationOptions()).Validate();
         OptionFaults faults = new(nameof(GenerationOptions));
-        faults.Require(
-            _reader is not { Neighbors: > 0 } || !(options.Neighbors > _reader.Neighbors),
-            options.Neighbors,
-            $"at most {_reader?.Neighbors}, as many as the reader reads");
+        faults.Require(!(options.Neighbors > _mostNeighbors), options.Neighbors, $"at most {_mostNeighbors}, as many as the reader reads");
         if (options.RetrievalStride is { } stride)
         {
             string? expected = _reader switch

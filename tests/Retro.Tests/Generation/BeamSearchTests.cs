@@ -179,6 +179,34 @@ public sealed class BeamSearchTests : IDisposable
             await Collect(_generator.GenerateAsync(s_texts[0], options)));
     }
 
+    /// <summary>Which constructor was taken decides nothing: beams, several prompts at once, and neighbors found anew within a chunk are the model's.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_model_s_own_reader_is_the_model(bool retrieval)
+    {
+        RetroGenerator own = retrieval ? new(new RetroReader(_model), s_tokenizer, _source) : new(new DecoderReader(_model), s_tokenizer);
+        GenerationOptions greedy = new() { Temperature = 0, MaximumNewTokens = 12, Retrieval = retrieval };
+        foreach (GenerationOptions options in new[] { greedy with { Beams = 3 }, greedy with { RetrievalStride = retrieval ? ChunkLength / 2 : null } })
+        {
+            AssertSame(await Collect(_generator.GenerateAsync(s_texts[0], options)), await Collect(own.GenerateAsync(s_texts[0], options)));
+        }
+
+        string[] prompts = [s_texts[0], s_texts[1]];
+        Assert.Equal(await Order(_generator), await Order(own));
+
+        async Task<List<int>> Order(RetroGenerator generator)
+        {
+            List<int> order = [];
+            await foreach ((int prompt, _) in generator.GenerateAsync(prompts, greedy, TestContext.Current.CancellationToken))
+            {
+                order.Add(prompt);
+            }
+
+            return order;
+        }
+    }
+
     [Fact]
     public async Task More_beams_than_there_are_tokens_follow_all_of_them()
     {
@@ -212,7 +240,7 @@ public sealed class BeamSearchTests : IDisposable
         Refused("LengthPenalty is -1; expected a finite number of at least 0", _generator, new() { LengthPenalty = -1 });
         Refused("which reads one text anew each time", _generator, new() { Beams = 2, Temperature = 0, RetrievalStride = 4 });
         Refused(
-            "goes on with one text at a time", new RetroGenerator(new DecoderReader(_model), s_tokenizer), new() { Beams = 2, Temperature = 0 });
+            "goes on with one text at a time", new RetroGenerator(new InContextReader(_model, s_tokenizer), s_tokenizer, _source), new() { Beams = 2 });
 
         static void Refused(string message, RetroGenerator generator, GenerationOptions options)
             => Assert.Contains(message, Assert.Throws<RetroOptionsException>(() => generator.GenerateAsync("", options)).Message, StringComparison.Ordinal);
