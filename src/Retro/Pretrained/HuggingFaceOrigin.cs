@@ -14,8 +14,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     private static readonly string[] s_kept =
     [
         "config.json", "generation_config.json", WeightFolder.IndexName, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
-        "merges.txt",
-        "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+        "merges.txt", "vocab.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     ];
 
     private readonly IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> _files;

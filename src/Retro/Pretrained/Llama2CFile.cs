@@ -108,10 +108,15 @@ internal sealed class Llama2CFile : StoredWeights
     {
         Dictionary<string, string> targets = new()
         {
-            ["rms_att"] =
-                "attn.norm", ["wq"] =
-                    "attn.q", ["wk"] =
-                        "attn.k", ["wv"] = "attn.v", ["wo"] = "attn.o", ["rms_ffn"] = "ffw.norm", ["w1"] = "ffw.gate", ["w2"] = "ffw.down", ["w3"] = "ffw.up",
+            ["rms_att"] = "attn.norm",
+            ["wq"] = "attn.q",
+            ["wk"] = "attn.k",
+            ["wv"] = "attn.v",
+            ["wo"] = "attn.o",
+            ["rms_ffn"] = "ffw.norm",
+            ["w1"] = "ffw.gate",
+            ["w2"] = "ffw.down",
+            ["w3"] = "ffw.up",
         };
         long size = config.HeadSize;
         foreach ((string name, long[] shape) in Layout(header))

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using TorchSharp;
@@ -69,26 +68,6 @@ public abstract class PretrainedOrigin
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentException.ThrowIfNullOrEmpty(path);
-        StageCounter counter = Safetensors.Saving(StoredCount, progress, cancellationToken);
-        using StagedFiles staged = new(FolderOf(path), (message, inner) => new CheckpointException(message, inner));
-        Stage(staged, model, path, counter);
-        staged.Commit();
-        counter.End();
-    }
-
-    /// <summary>How many tensors are stored.</summary>
-    internal int StoredCount => Tensors.Count + _buffers.Count;
-
-    /// <summary>The <see cref="Hash"/> of what <see cref="Write"/> writes of a model.</summary>
-    internal string HashOf(RetroModel model, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
-    {
-        using Weights weights = new(this, model);
-        return weights.Hash(progress, cancellationToken);
-    }
-
-    /// <summary>Writes the weights beside their places.</summary>
-    internal void Stage(StagedFiles staged, RetroModel model, string path, StageCounter counter)
-    {
         foreach ((string name, string dtype) in Dtypes)
         {
             if (!Holds(model.Dtype, dtype))
@@ -99,8 +78,12 @@ public abstract class PretrainedOrigin
             }
         }
 
-        using Weights weights = new(this, model);
+        Weights weights = new(this, model);
+        StageCounter counter = Safetensors.Saving(Tensors.Count + _buffers.Count, progress, cancellationToken);
+        using StagedFiles staged = new(FolderOf(path), (message, inner) => new CheckpointException(message, inner));
         StageFiles(staged, weights, path, counter);
+        staged.Commit();
+        counter.End();
     }
 
     /// <summary>The folder that <see cref="Write"/> writes into.</summary>
@@ -112,7 +95,7 @@ public abstract class PretrainedOrigin
         => model == ScalarType.Float64 || stored == "BF16" || (model == ScalarType.Float32 && (stored is "F32" or "F16"));
 
     /// <summary>A model's parameters as stored tensors.</summary>
-    private protected sealed class Weights : StoredWeights
+    private protected sealed class Weights
     {
         private readonly PretrainedOrigin _source;
         private readonly Dictionary<string, Parameter> _parameters;
@@ -130,21 +113,8 @@ public abstract class PretrainedOrigin
             }
         }
 
-        /// <inheritdoc/>
-        public override string Place => _source.Path;
-
-        /// <inheritdoc/>
-        public override IReadOnlyList<string> Names => [.. _stored.Keys, .. _source._buffers.Keys];
-
-        /// <inheritdoc/>
-        public override long[] Shape(string name) => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? buffer.Shape : _stored[name].Shape;
-
-        /// <inheritdoc/>
-        public override string Dtype(string name)
-            => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? SafetensorsTypes.ToName(buffer.Dtype)! : _source.Dtypes[name];
-
         /// <summary>The stored tensor of a name, in its type, on the CPU; it belongs to the dispose scope.</summary>
-        public override Tensor Read(string name)
+        public Tensor Read(string name)
         {
             if (_source._buffers.TryGetValue(name, out StoredBuffer? buffer))
             {
@@ -159,18 +129,6 @@ public abstract class PretrainedOrigin
                     $"The model's {string.Join(", ", stored.Targets)} give \"{name}\" of shape [{string.Join(", ", joined.shape)}], not "
                         + $"[{string.Join(", ", stored.Shape)}]; give the decoder of {_source.Path}, or a model made of it.")
                 : joined.to_type(SafetensorsTypes.ToScalarType(_source.Dtypes[name])!.Value).contiguous();
-        }
-
-        /// <summary>Nothing: the parameters are the model's.</summary>
-        public override void Dispose()
-        {
-        }
-
-        /// <inheritdoc/>
-        protected override void AppendBytes(string name, IncrementalHash hash)
-        {
-            using DisposeScope scope = NewDisposeScope();
-            hash.AppendTensor(Read(name));
         }
     }
 }

@@ -13,68 +13,43 @@ public sealed partial class Retrofit
     /// <summary>The file of the additions.</summary>
     public const string FileName = Checkpoint.Additions;
 
-    /// <summary>Beside it in a folder that holds the whole: the decoder as a Hugging Face folder.</summary>
-    public const string BaseFolder = "base";
-
-    /// <summary>Beside it in a folder that holds the whole: the decoder as a llama2.c file.</summary>
-    public const string BaseFile = "base.bin";
-
     private const string MetadataKey = "retrofit";
     private const int FormatVersion = 1;
 
     /// <summary>
     /// Saves the additions alone, with what of the decoder is trained: a small file, <see cref="FileName"/>, that is loaded onto the same decoder. Names are
-    /// those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights.
+    /// those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights. The whole model is saved by
+    /// <see cref="Checkpoint.Save"/>, and the decoder back in its own format by <see cref="PretrainedOrigin.Write"/>.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">The file cannot be written, or the folder holds a whole with another decoder.</exception>
+    /// <exception cref="CheckpointException">The file cannot be written.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        KeyValuePair<string, Tensor>[] saved = Saved();
+
+        // What is not as it was in the decoder's files.
+        KeyValuePair<string, Tensor>[] saved = [.. Model.Undisposed.named_parameters()
+            .Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name))
+            .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
+        JsonObject description = new()
+        {
+            ["format_version"] = FormatVersion,
+            ["base_family"] = Origin.Family,
+            ["base_hash"] = Origin.Hash,
+            ["unfreeze"] = Unfreeze.ToString(),
+            ["config"] = RetroConfigJson.Write(Model.Config),
+        };
+        if (Model.TokenizerHash is { } tokenizer)
+        {
+            description[WeightFolder.TokenizerKey] = tokenizer;
+        }
+
         StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, Fault);
-        string path = Path.Combine(folder, FileName);
-        if (BaseOf(folder) is { } whole && File.Exists(path) && HashIn(path) is { } hash && hash != Origin.Hash)
-        {
-            throw new CheckpointException(
-                $"The decoder in {whole} is another than {Origin.Path}, onto which additions alone are loaded: with these {folder} would not be whole "
-                    + $"any more. Save the whole ({nameof(SaveWhole)}), or into another folder.");
-        }
-
-        Stage(staged, folder, saved, Origin.Hash, counter);
-        staged.Commit();
-        counter.End();
-    }
-
-    /// <summary>
-    /// Saves the additions and the decoder: the first as <see cref="Save"/> does, the second as <see cref="PretrainedOrigin.Write"/> does, into
-    /// <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.
-    /// </summary>
-    /// <param name="folder">The folder; made where it is missing.</param>
-    /// <param name="progress">Stages "save weights" and "hash weights", in tensors; null: nobody is told.</param>
-    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, the folder holds a decoder of another kind, or the model computes in a type that
-    /// cannot hold the decoder's stored values.</exception>
-    public void SaveWhole(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(folder);
-        KeyValuePair<string, Tensor>[] saved = Saved();
-        StageCounter counter = Safetensors.Saving(Origin.StoredCount + saved.Length, progress, cancellationToken);
-        using StagedFiles staged = new(folder, Fault);
-        string path = Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder);
-        if (BaseOf(folder) is { } whole && whole != path)
-        {
-            throw new CheckpointException($"{folder} holds a decoder of another kind already, {whole}. Save into another folder, or move that away.");
-        }
-
-        Origin.Stage(staged, Model, path, counter);
-
-        // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files
-        // written.
-        Stage(staged, folder, saved, Origin.HashOf(Model, progress, cancellationToken), counter);
+        Safetensors.Stage(
+            staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
         staged.Commit();
         counter.End();
     }
@@ -123,28 +98,6 @@ public sealed partial class Retrofit
             retrofit.Dispose();
             throw;
         }
-    }
-
-    /// <summary>Loads a RETROfit that was saved whole.</summary>
-    /// <param name="folder">The folder that <see cref="SaveWhole"/> wrote.</param>
-    /// <param name="dtype">Type to compute in.</param>
-    /// <param name="device">Where the model is to lie; null: the CPU.</param>
-    /// <param name="progress">Stages "hash weights" and "load weights", in tensors, the latter first for the decoder; null: nobody is told.</param>
-    /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">A file is missing or damaged, or the parts do not belong together.</exception>
-    public static Retrofit Load(
-        string folder,
-        ScalarType dtype = ScalarType.Float32,
-        Device? device = null,
-        IProgress<StageProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(folder);
-        StagedFiles.Finish(folder, Fault);
-        string path = BaseOf(folder) ?? throw new CheckpointException(
-            $"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device, progress, cancellationToken);
-        return Load(folder, decoder, progress, cancellationToken);
     }
 
     private static Retrofit LoadModel(
@@ -214,49 +167,7 @@ public sealed partial class Retrofit
         }
     }
 
-    /// <summary>The decoder of a folder that was saved whole; null where it holds none.</summary>
-    private static string? BaseOf(string folder) => new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
-
-    /// <summary>The hash of the decoder that additions belong to; null where they cannot be read and are part of no whole.</summary>
-    private static string? HashIn(string path)
-    {
-        try
-        {
-            using Safetensors file = Safetensors.Open(path);
-            return Describe(file).Hash;
-        }
-        catch (CheckpointException)
-        {
-            return null;
-        }
-    }
-
     private static CheckpointException Fault(string message, Exception inner) => new(message, inner);
-
-    private void Stage(StagedFiles staged, string folder, KeyValuePair<string, Tensor>[] saved, string hash, StageCounter counter)
-    {
-        JsonObject description = new()
-        {
-            ["format_version"] = FormatVersion,
-            ["base_family"] = Origin.Family,
-            ["base_hash"] = hash,
-            ["unfreeze"] = Unfreeze.ToString(),
-            ["config"] = RetroConfigJson.Write(Model.Config),
-        };
-        if (Model.TokenizerHash is { } tokenizer)
-        {
-            description[WeightFolder.TokenizerKey] = tokenizer;
-        }
-
-        Safetensors.Stage(
-            staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
-    }
-
-    /// <summary>What is not as it was in the decoder's files.</summary>
-    private KeyValuePair<string, Tensor>[] Saved()
-        => [.. Model.Undisposed.named_parameters()
-            .Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name))
-            .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
 
     // Before anything is allocated: a damaged or hostile file may say any size.
     private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, RetrofitUnfreeze unfreeze)

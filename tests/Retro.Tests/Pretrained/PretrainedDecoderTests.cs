@@ -91,7 +91,8 @@ public sealed class PretrainedDecoderTests
         decoder.Origin.Write(decoder.Model, target.Path);
         using (PretrainedDecoder written = PretrainedDecoder.Load(target.Path))
         {
-            Assert.Equal(decoder.Origin.HashOf(decoder.Model, null, TestContext.Current.CancellationToken), written.Origin.Hash);
+            using DisposeScope scope = NewDisposeScope();
+            Assert.True(written.Model.get_parameter("embedding.weight")!.Equals(decoder.Model.get_parameter("embedding.weight")!));
             Assert.NotEqual(decoder.Origin.Hash, written.Origin.Hash);
         }
 

@@ -86,11 +86,12 @@ public sealed class RetrofitTests
         Train(retrofit, tokens, neighbors, valid, 3);
         Assert.True(Same(original, Logits(retrofit.Model, tokens)), "OFF changed.");
         Assert.False(Same(original, Logits(retrofit.Model, tokens, neighbors, valid)), "ON learned nothing.");
-        string whole = Path.Combine(folder.Path, "whole");
-        retrofit.SaveWhole(whole);
-        using Retrofit again = Retrofit.Load(whole);
+        string additions = folder["additions"], back = folder["back"];
+        retrofit.Save(additions);
+        using Retrofit again = Retrofit.Load(additions, decoder);
         Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
-        using RetroModel written = Checkpoint.Load(Path.Combine(whole, Retrofit.BaseFolder));
+        decoder.Origin.Write(retrofit.Model, back);
+        using RetroModel written = Checkpoint.Load(back);
         Assert.Equal(Bytes(decoder.Model), Bytes(written));
     }
 
@@ -123,11 +124,11 @@ public sealed class RetrofitTests
     [InlineData(RetrofitUnfreeze.Nothing, null)]
     [InlineData(RetrofitUnfreeze.Norms, 3)]
     [InlineData(RetrofitUnfreeze.All, null)]
-    public void Additions_and_wholes_are_loaded_as_they_were(RetrofitUnfreeze unfreeze, int? rank)
+    public void Additions_are_loaded_as_they_were(RetrofitUnfreeze unfreeze, int? rank)
     {
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
-        string alone = Path.Combine(folder.Path, "alone"), whole = Path.Combine(folder.Path, "whole");
+        string back = folder["back"];
 
         // F16 weights: what is trained of the decoder does not fit the type it is stored in.
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt-neox-buffers"));
@@ -135,26 +136,17 @@ public sealed class RetrofitTests
         using Retrofit retrofit = Retrofit.From(decoder, s_small with { CrossAttentionRank = rank }, unfreeze);
         Train(retrofit, tokens, neighbors, valid, 2);
         Tensor expected = Logits(retrofit.Model, tokens, neighbors, valid);
-        retrofit.Save(alone);
-        retrofit.SaveWhole(whole);
-        using (Retrofit again = Retrofit.Load(alone, decoder))
+        retrofit.Save(folder.Path);
+        using (Retrofit again = Retrofit.Load(folder.Path, decoder))
         {
             Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
             Assert.True(Same(expected, Logits(again.Model, tokens, neighbors, valid)));
             Assert.Equal(unfreeze, again.Unfreeze);
         }
 
-        using (Retrofit again = Retrofit.Load(whole))
-        {
-            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
-            Assert.True(Same(expected, Logits(again.Model, tokens, neighbors, valid)));
-            again.SaveWhole(Path.Combine(folder.Path, "twice"));
-        }
-
-        Retrofit.Load(Path.Combine(folder.Path, "twice")).Dispose();
-        using PretrainedDecoder written = PretrainedDecoder.Load(Path.Combine(whole, Retrofit.BaseFolder));
+        decoder.Origin.Write(retrofit.Model, back);
+        using PretrainedDecoder written = PretrainedDecoder.Load(back);
         Assert.Equal(unfreeze == RetrofitUnfreeze.Nothing, written.Origin.Hash == decoder.Origin.Hash);
-        Assert.Throws<CheckpointException>(() => Retrofit.Load(alone));
     }
 
     [Fact]
@@ -205,44 +197,41 @@ public sealed class RetrofitTests
     public void A_canceled_save_leaves_what_was_there(bool llama2C)
     {
         using TemporaryFolder folder = new();
-        string whole = Path.Combine(folder.Path, "whole");
+        string back = folder["back"];
         using PretrainedDecoder decoder = PretrainedDecoder.Load(llama2C ? PretrainedDecoderTests.WithLlama2C(folder.Path) : Folder("gpt2-no-prefix"));
         manual_seed(1);
         using Retrofit first = Retrofit.From(decoder, s_small), second = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All);
-        List<StageProgress> reports = [];
-        first.SaveWhole(whole, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
-        Assert.Contains("hash weights", reports.Select(report => report.Stage));
-        long tensors = reports[^1].Total;
-        Assert.Equal(
-            Enumerable.Range(0, (int)tensors + 1).Select(done => new StageProgress("save weights", done, tensors)),
-            reports.Where(report => report.Stage == "save weights"));
-        Dictionary<string, byte[]> before = Content();
-        long most = second.Model.named_parameters().Count() + 2;
-        for (int at = 0; at < most; at += 7)
-        {
-            using CancellationTokenSource source = new();
-            Reports<StageProgress> cancel = new(report =>
-            {
-                if (report.Done == at)
-                {
-                    source.Cancel();
-                }
-            });
-            Assert.Throws<OperationCanceledException>(() => second.SaveWhole(whole, cancel, source.Token));
-            Assert.Equal(before, Content());
-        }
-
+        RequireKept((model, progress, token) => model.Save(folder["additions"], progress, token), folder["additions"]);
+        RequireKept((model, progress, token) => decoder.Origin.Write(model.Model, back, progress, token), llama2C ? folder.Path : back);
         using CancellationTokenSource ended = new();
         ended.Cancel();
-        Assert.Throws<OperationCanceledException>(() => second.Save(whole, cancellationToken: ended.Token));
-        Assert.Throws<OperationCanceledException>(() =>
-            decoder.Origin.Write(second.Model, Path.Combine(whole, llama2C ? Retrofit.BaseFile : Retrofit.BaseFolder), cancellationToken: ended.Token));
-        Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, cancellationToken: ended.Token));
-        Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, decoder, cancellationToken: ended.Token));
-        Assert.Equal(before, Content());
-        Retrofit.Load(whole).Dispose();
+        Assert.Throws<OperationCanceledException>(() => Retrofit.Load(folder["additions"], decoder, cancellationToken: ended.Token));
+        Retrofit.Load(folder["additions"], decoder).Dispose();
 
-        Dictionary<string, byte[]> Content() => Directory.EnumerateFiles(whole, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
+        void RequireKept(Action<Retrofit, IProgress<StageProgress>, CancellationToken> save, string where)
+        {
+            List<StageProgress> reports = [];
+            save(first, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
+            long tensors = reports[^1].Total;
+            Assert.Equal(Enumerable.Range(0, (int)tensors + 1).Select(done => new StageProgress("save weights", done, tensors)), reports);
+            Dictionary<string, byte[]> before = Content();
+            for (int at = 0; at < tensors - 1; at += 7)
+            {
+                using CancellationTokenSource source = new();
+                Reports<StageProgress> cancel = new(report =>
+                {
+                    if (report.Done == at)
+                    {
+                        source.Cancel();
+                    }
+                });
+                Assert.Throws<OperationCanceledException>(() => save(second, cancel, source.Token));
+                Assert.Equal(before, Content());
+            }
+
+            Dictionary<string, byte[]> Content()
+                => Directory.EnumerateFiles(where, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
+        }
     }
 
     /// <summary>A file may say any size: nothing is allocated before its tensors have been compared with it.</summary>
@@ -279,14 +268,15 @@ public sealed class RetrofitTests
     {
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
-        string path = PretrainedDecoderTests.WithLlama2C(folder.Path), whole = Path.Combine(folder.Path, "whole");
+        string path = PretrainedDecoderTests.WithLlama2C(folder.Path), back = folder["back.bin"];
         using PretrainedDecoder decoder = PretrainedDecoder.Load(path);
         (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
         using Retrofit retrofit = Retrofit.From(decoder, s_small);
         Train(retrofit, tokens, neighbors, valid, 2);
-        retrofit.SaveWhole(whole);
-        Assert.Equal(File.ReadAllBytes(path), File.ReadAllBytes(Path.Combine(whole, Retrofit.BaseFile)));
-        using Retrofit again = Retrofit.Load(whole);
+        retrofit.Save(folder.Path);
+        decoder.Origin.Write(retrofit.Model, back);
+        Assert.Equal(File.ReadAllBytes(path), File.ReadAllBytes(back));
+        using Retrofit again = Retrofit.Load(folder.Path, decoder);
         Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
     }
 
@@ -347,11 +337,10 @@ public sealed class RetrofitTests
             retrofit.Model.get_parameter("embedding.weight")!.add_(1);
         }
 
-        retrofit.SaveWhole(target.Path);
-        using Retrofit again = Retrofit.Load(target.Path);
-        Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
-        using Safetensors written = Safetensors.Open(Path.Combine(target.Path, Retrofit.BaseFolder, "model.safetensors"));
-        Assert.True(written.Contains("lm_head.weight"));
+        decoder.Origin.Write(retrofit.Model, target.Path);
+        using Safetensors written = Safetensors.Open(target["model.safetensors"]);
+        Assert.True(Same(written.Read("wte.weight"), written.Read("lm_head.weight")));
+        Assert.True(Same(retrofit.Model.get_parameter("embedding.weight")!, written.Read("wte.weight")));
     }
 
     [Fact]
@@ -386,12 +375,12 @@ public sealed class RetrofitTests
 
     /// <summary>What is replaced need not be whole: a fit of hours is about to be written.</summary>
     [Fact]
-    public void Additions_that_cannot_be_read_are_replaced_beside_a_decoder_too()
+    public void Additions_that_cannot_be_read_are_replaced()
     {
         using TemporaryFolder folder = new();
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
         using Retrofit retrofit = Retrofit.From(decoder, s_small);
-        retrofit.SaveWhole(folder.Path);
+        retrofit.Save(folder.Path);
         string path = folder[Retrofit.FileName];
         byte[] whole = File.ReadAllBytes(path);
         foreach (byte[] damaged in new[] { whole[..(whole.Length / 2)], [] })
@@ -400,33 +389,6 @@ public sealed class RetrofitTests
             retrofit.Save(folder.Path);
             Assert.Equal(whole, File.ReadAllBytes(path));
         }
-    }
-
-    [Fact]
-    public void Additions_alone_are_not_saved_over_a_whole_with_another_decoder()
-    {
-        using DisposeScope scope = NewDisposeScope();
-        using TemporaryFolder folder = new();
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
-        using Retrofit frozen = Retrofit.From(decoder, s_small), trained = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All);
-        frozen.SaveWhole(folder.Path);
-        frozen.Save(folder.Path);
-        using (no_grad())
-        {
-            trained.Model.get_parameter("embedding.weight")!.add_(1);
-        }
-
-        trained.SaveWhole(folder.Path);
-        string message = Assert.Throws<CheckpointException>(() => trained.Save(folder.Path)).Message;
-        Assert.Contains(Path.Combine(folder.Path, Retrofit.BaseFolder), message, StringComparison.Ordinal);
-        using Retrofit again = Retrofit.Load(folder.Path);
-        Assert.Equal(Bytes(trained.Model), Bytes(again.Model));
-
-        using TemporaryFolder other = new();
-        using PretrainedDecoder llama = PretrainedDecoder.Load(PretrainedDecoderTests.WithLlama2C(other.Path));
-        using Retrofit second = Retrofit.From(llama, s_small);
-        Assert.Contains(
-            "a decoder of another kind", Assert.Throws<CheckpointException>(() => second.SaveWhole(folder.Path)).Message, StringComparison.Ordinal);
     }
 
     [Theory]
