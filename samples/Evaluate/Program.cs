@@ -1,71 +1,52 @@
-using System.CommandLine;
-using System.Globalization;
-using Retro.Cli;
-using Retro.Cli.Experiments;
-using Retro.Cli.Workflow;
+using Retro;
+using Retro.Checkpoints;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Tokenizers;
 
-Option<string?> corpus = Sample.Corpus();
-Option<string> output = Sample.Output("evaluate");
-Option<double> megabytes = Sample.Megabytes();
-Option<int> seeds = CommonOptions.Whole(
-    "--seeds", "How many times everything is trained, each time with another seed.", byDefault: 3, least: 1, most: 100);
-Option<int> firstSeed = Sample.Seed("The first of the seeds; the others follow it.");
-Option<int> steps = Sample.Steps("--steps", "Steps of each training, of two windows of 512 tokens.");
-Option<double> minutes = CommonOptions.Number(
-    "--minutes",
-    "Minutes to train the closed book, instead of --steps; the RETRO then has as many steps as these were enough for. 0: by steps.",
-    byDefault: 0,
-    least: 0,
-    most: 1e6);
-Option<int> k = CommonOptions.Whole("--k", "Neighbors that are copied from.", byDefault: 16, least: 1, most: 1024);
-Option<bool> withoutRetro = new("--without-retro") { Description = "Leave out the RETRO, which takes most of the time." };
-Option<double[]> ladder = new("--ladder")
+// Measures on held-out documents what reading is worth to what TrainFromScratch, or the tool, has trained, and how much of that is copied.
+if (args.Length != 1)
 {
-    Description = "Train larger decoders alone, too, each about so many times the parameters, for as many steps: such as 2 4 10 25.",
-    AllowMultipleArgumentsPerToken = true,
-};
-ladder.Validators.Add(result =>
+    Console.Error.WriteLine("usage: Evaluate <folder with model, database, held-out and tokenizer>");
+    return 2;
+}
+
+string Folder(string name) => Path.Combine(args[0], name);
+try
 {
-    if (result.Tokens.Any(token => !double.TryParse(token.Value, CultureInfo.InvariantCulture, out double factor) || factor is not (> 1 and <= 10_000)))
+    TorchLibrary.Require();
+    using RetroModel model = Checkpoint.Load(Folder("model"));
+    if (model.Config.Retrieval is not { } retrieval)
     {
-        result.AddError("--ladder is how many times the decoder's parameters larger decoders have: numbers above 1, up to 10,000.");
+        Console.Error.WriteLine($"The model in {Folder("model")} reads no neighbors; train one that does, or fit retrieval onto it.");
+        return 1;
     }
-});
-Option<bool> trainOnly = new("--train-only") { Description = "Train and measure nothing; a run with --resume measures, on another device if you like." };
-Option<string> device = CommonOptions.Device();
-Option<string?> dtype = CommonOptions.ComparedDtype();
-Option<bool> resume = new("--resume")
+
+    RetroTokenizer tokenizer = RetroTokenizer.Load(Folder("tokenizer"));
+    using ChunkDatabase database = ChunkDatabase.Open(Folder("database")), heldOut = ChunkDatabase.Open(Folder("held-out"));
+    HeldOut.Require(heldOut, database, tokenizer);
+
+    // Random neighbors tell whether the model reads: if they helped as much as those that were found, it would not.
+    using KeywordNeighborSource source = KeywordNeighborSource.Open(database);
+    int chunk = heldOut.ChunkLength;
+    BitsPerByteOptions windows = new() { WindowLength = Math.Max(chunk, Math.Min(512, model.Config.MaximumLength ?? 512) / chunk * chunk) };
+    EvaluationEntry off = new("off", [BitsPerByte.Measure(model, heldOut, options: windows)]);
+    EvaluationEntry On(string name, INeighborSource from) => new(name, [BitsPerByte.Measure(model, heldOut, from, windows)]);
+    EvaluationEntry[] entries = [off, On("random neighbors", new RandomNeighborSource(database)), On("on", source)];
+
+    // Differences are to off, with intervals by a bootstrap over documents.
+    Console.WriteLine(EvaluationTable.Of(entries, ["off"]).ToMarkdown());
+
+    // What the model gains on chunks that share no run of tokens with their neighbors, it has not copied.
+    using NeighborTable found = NeighborTable.Build(heldOut, source, retrieval.Neighbors);
+    LeakageCurve curve = LeakageCurve.Compute(heldOut, found, database, LeakageCurve.ChunkBytes(heldOut, tokenizer), retrieval.Neighbors);
+    Console.WriteLine(LeakageTable.Of(curve, entries).ToMarkdown());
+    return 0;
+}
+catch (RetroException fault)
 {
-    Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
-};
-Option<bool> records = new("--records") { Description = "Write tokens.jsonl: what each held-out token costs each reader, with the first seed." };
-Option<bool> skipBroken = CommonOptions.SkipBroken();
-Option<bool> startOver = CommonOptions.ReplaceModels();
-RootCommand root = new(
-    "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
-    "on held-out documents beside a rule that copies from the neighbors.")
-{
-    corpus, output, megabytes, seeds, firstSeed, steps, minutes, k, withoutRetro, ladder, trainOnly, device, dtype, resume, records, skipBroken, startOver,
-};
-return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
-{
-    var where = CommonOptions.Compute(parsed.GetValue(device)!, 0);
-    return new EvaluateRun(new EvaluateOptions(
-        parsed.GetValue(corpus),
-        parsed.GetValue(output)!,
-        (long)(parsed.GetValue(megabytes) * 1e6),
-        parsed.GetValue(seeds),
-        parsed.GetValue(firstSeed),
-        parsed.GetValue(steps),
-        parsed.GetValue(minutes) is > 0 and var time ? TimeSpan.FromMinutes(time) : null,
-        parsed.GetValue(k),
-        !parsed.GetValue(withoutRetro),
-        parsed.GetValue(ladder) ?? [],
-        parsed.GetValue(trainOnly),
-        where,
-        CommonOptions.ComparedType(parsed.GetValue(dtype), where),
-        parsed.GetValue(resume),
-        parsed.GetValue(records),
-        parsed.GetValue(skipBroken),
-        parsed.GetValue(startOver))).RunAsync(cancellationToken);
-}).ConfigureAwait(false);
+    Console.Error.WriteLine(fault.Message);
+    return 1;
+}

@@ -4,6 +4,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Pretrained;
 using Retro.Search;
 using Retro.Training;
 using TorchSharp;
@@ -40,6 +41,38 @@ internal static class CommonOptions
     {
         Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines or .NET XML documentation.",
     };
+
+    /// <summary>The text of a run that has one of its own where none is named.</summary>
+    public static PathOption CorpusOrReferencePacks()
+    {
+        PathOption corpus = Corpus();
+        corpus.Description += " Default: the XML documentation of the .NET reference packs.";
+        return corpus;
+    }
+
+    /// <summary>How much of the text is taken.</summary>
+    /// <param name="by">What chooses documents.</param>
+    public static Option<double> Megabytes(string by) => Number(
+        "--megabytes", $"Most text to take from the corpus; documents are chosen by {by}.", 6, 0.001, 100_000);
+
+    /// <summary>The folder of a run that makes everything, and of other runs like it.</summary>
+    /// <param name="run">The run's name; the folder by default is named after it.</param>
+    public static PathOption RunsOut(string run) => new("--out", "FOLDER")
+    {
+        Description = "Folder for the databases, the models and the report; what is made of a corpus has a folder of its own in it.",
+        DefaultValueFactory = _ => Path.Combine("artifacts", run),
+    };
+
+    /// <summary>What of a decoder is trained beside what is fitted onto it.</summary>
+    public static Option<string> Unfreeze() => Choice(
+        "--unfreeze", "What of the decoder is trained too.", "nothing", [.. Enum.GetNames<RetrofitUnfreeze>().Select(name => name.ToLowerInvariant())]);
+
+    /// <summary>What was said with <see cref="Unfreeze"/>.</summary>
+    public static RetrofitUnfreeze Unfrozen(ParseResult parsed, Option<string> unfreeze)
+        => Enum.Parse<RetrofitUnfreeze>(parsed.GetValue(unfreeze)!, ignoreCase: true);
+
+    /// <summary>The rank of what is fitted.</summary>
+    public static Option<int?> GateRank() => WholeOrNone("--gate-rank", "Rank of a low-rank gate in place of full cross-attention matrices.", 1, 65536);
 
     /// <summary>The folder that is written into.</summary>
     public static PathOption Out(string what) => new("--out", "FOLDER") { Description = what, Required = true };

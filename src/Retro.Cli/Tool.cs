@@ -5,6 +5,7 @@ using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Retro.Cli.Commands;
+using Retro.Cli.Experiments;
 using Retro.Cli.Workflow;
 using Retro.Generation;
 
@@ -146,6 +147,13 @@ internal static class Tool
             new EmbedTrainCommand(),
             new CompareCommand(),
             new QuickstartCommand(),
+            new Command("experiment", "The runs behind the published tables, from a corpus to a report.")
+            {
+                new EvaluateExperiment(),
+                new AblationsExperiment(),
+                new UpdateExperiment(),
+                new RetrofitExperiment(),
+            },
             new ExportCommand(),
             new InfoCommand(),
             new VerifyCommand(),
@@ -246,7 +254,17 @@ internal static class Tool
         return ExitCodes.Failed;
     }
 
-    private static string CommandOf(ParseResult parsed) => parsed.CommandResult.Command is Verb verb ? $"{Name} {verb.Name}" : Name;
+    /// <summary>What was typed of the command: its name, and those of a group and of a verb as far as they are there.</summary>
+    private static string CommandOf(ParseResult parsed)
+    {
+        string words = "";
+        for (CommandResult result = parsed.CommandResult; result.Parent is CommandResult group; result = group)
+        {
+            words = $" {result.Command.Name}{words}";
+        }
+
+        return Name + words;
+    }
 
     /// <summary>The help, and after a verb's its examples.</summary>
     private sealed class HelpWithExamples(HelpAction plain) : SynchronousCommandLineAction

@@ -10,16 +10,9 @@ internal sealed class CompareCommand : Verb
     private readonly Option<string> _task = CommonOptions.Task(
         "text: bits per byte of held-out text; qa: answers to questions about held-out documents, and RGB's four abilities.");
 
-    private readonly PathOption _corpus = CommonOptions.Corpus();
-    private readonly PathOption _out = new("--out", "FOLDER")
-    {
-        Description = "Folder for the databases, the models and the table; what is made of a corpus has a folder of its own in it.",
-        DefaultValueFactory = _ => Path.Combine("artifacts", "compare"),
-    };
-
-    private readonly Option<double> _megabytes = CommonOptions.Number(
-        "--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", 6, 0.001, 100_000);
-
+    private readonly PathOption _corpus = CommonOptions.CorpusOrReferencePacks();
+    private readonly PathOption _out = CommonOptions.RunsOut("compare");
+    private readonly Option<double> _megabytes = CommonOptions.Megabytes("a hash");
     private readonly Option<double> _kilobytes = CommonOptions.Number(
         "--measured-kilobytes", "Thousands of characters of held-out text to measure on; the longest documents are cut.", 200, 1, 1e6);
 
@@ -41,10 +34,7 @@ internal sealed class CompareCommand : Verb
                 + "bits per byte, or answers, with what each costs.",
             "retro compare --corpus docs",
             "retro compare --task qa --corpus docs --steps 1000")
-    {
-        _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
-        AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken, _startOver);
-    }
+        => AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken, _startOver);
 
     public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --start-over begins again.";
 

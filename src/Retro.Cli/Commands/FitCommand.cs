@@ -52,11 +52,8 @@ internal sealed class FitCommand : Verb
         "matching",
         "paper");
 
-    private readonly Option<string> _unfreeze = CommonOptions.Choice(
-        "--unfreeze", "What of the decoder is trained too.", "nothing", [.. Enum.GetNames<RetrofitUnfreeze>().Select(name => name.ToLowerInvariant())]);
-
-    private readonly Option<int?> _rank = CommonOptions.WholeOrNone(
-        "--gate-rank", "Rank of a low-rank gate in place of full cross-attention matrices.", 1, 65536);
+    private readonly Option<string> _unfreeze = CommonOptions.Unfreeze();
+    private readonly Option<int?> _rank = CommonOptions.GateRank();
 
     public FitCommand()
         : base(
@@ -200,7 +197,7 @@ internal sealed class FitCommand : Verb
                 CrossAttentionRank = parsed.GetValue(_rank),
                 ShiftedKeys = true,
             },
-            Enum.Parse<RetrofitUnfreeze>(parsed.GetValue(_unfreeze)!, ignoreCase: true));
+            CommonOptions.Unfrozen(parsed, _unfreeze));
         RetroModel model = retrofit.Model;
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");

@@ -6,18 +6,11 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro quickstart`: the whole way, from a folder of text to text with sources and a report.</summary>
 internal sealed class QuickstartCommand : Verb
 {
-    private readonly PathOption _corpus = CommonOptions.Corpus();
+    private readonly PathOption _corpus = CommonOptions.CorpusOrReferencePacks();
     private readonly Option<double> _minutes = CommonOptions.Number("--minutes", "Minutes for the whole run, on two cores.", 12, 0.1, 10_000);
-    private readonly PathOption _out = new("--out", "FOLDER")
-    {
-        Description = "Folder for the databases, the models and the report; what is made of a corpus has a folder of its own in it.",
-        DefaultValueFactory = _ => Path.Combine("artifacts", "quickstart"),
-    };
-
+    private readonly PathOption _out = CommonOptions.RunsOut("quickstart");
     private readonly Option<long> _seed = CommonOptions.Seed();
-    private readonly Option<double> _megabytes = CommonOptions.Number(
-        "--megabytes", "Most text to take from the corpus; documents are chosen by the seed.", 6, 0.001, 100_000);
-
+    private readonly Option<double> _megabytes = CommonOptions.Megabytes("the seed");
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
 
     private readonly PathOption _embedder = new("--embedder", "FOLDER")
@@ -36,10 +29,7 @@ internal sealed class QuickstartCommand : Verb
             "retro quickstart",
             "retro quickstart --corpus docs --minutes 5 --out work",
             "retro quickstart --corpus docs --minutes 5 --out work --resume")
-    {
-        _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
-        AddOptions(_corpus, _minutes, _out, _seed, _megabytes, _skipBroken, _embedder, _dtype, _resume);
-    }
+        => AddOptions(_corpus, _minutes, _out, _seed, _megabytes, _skipBroken, _embedder, _dtype, _resume);
 
     protected override PathOption Home => _out;
 

@@ -24,7 +24,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     private const int TableNeighbors = 8;
 
     /// <summary>Runs everything, prints the tables and writes them, after every seed anew.</summary>
-    public Task RunAsync(CancellationToken cancellationToken)
+    public void Run(CancellationToken cancellationToken)
     {
         // --- text, databases and neighbors ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
@@ -51,10 +51,11 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         RetroConfig retro = decoder with { Retrieval = retrieval };
         Comparison comparison = new(heldOut, database, found, random, [rule], seed: 1, runs: (index, precisions));
-        for (int seed = options.FirstSeed; seed < options.FirstSeed + options.Seeds; seed++)
+        for (int i = 0; i < options.Seeds; i++)
         {
+            long seed = unchecked(options.Seed + i);
             Recipe recipe = new(seed, options.Dtype, options.Device);
-            BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = options.Records && seed == options.FirstSeed };
+            BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = options.Records && i == 0 };
             SeedModels models = new(
                 options, recipe, Path.Combine(allModels, recipe.OfType($"{seed}")), decoder, retrieval, database, neighbors, keyword, index, cancellationToken);
             models.Train();
@@ -113,8 +114,6 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 cancellationToken: cancellationToken));
             Screen.Note($"Token records: {Path.GetFullPath(lines)}");
         }
-
-        return Task.CompletedTask;
 
         // What all seeds so far say; the last one's stays.
         void WriteReport()

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
@@ -9,12 +8,11 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Spectre.Console;
 
 namespace Retro.Cli.Experiments;
 
 /// <summary>From a decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
-internal sealed class RetrofitRun(RetrofitSettings settings)
+internal sealed class RetrofitRun(RetrofitOptions options)
 {
     private const string Decoder = "decoder", TrainedOn = "decoder, trained on", Fitted = "fitted";
 
@@ -22,9 +20,9 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
     public void Run(CancellationToken cancellationToken)
     {
         // A folder that is no decoder is refused before any work is done.
-        PretrainedDecoder? given = settings.Model is { } path ? Load(path, cancellationToken) : null;
+        PretrainedDecoder? given = options.Model is { } path ? Load(path, cancellationToken) : null;
         using PretrainedDecoder? owned = given;
-        RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(settings.Model!);
+        RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(options.Model!);
         if (given is not null)
         {
             given.RequireTokenizer(tokenizer!);
@@ -32,14 +30,16 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
         // --- text: what is retrieved from, and, where the decoder is one's own, another half that it is trained on ---
         SampleCorpus corpus = SampleCorpus.Read(
-            settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
+            options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
+        string saved = Folder("model"), reportFile = Folder("retrofit.md");
+        SampleCorpus.Replace(saved, options.StartOver, reportFile, goesOn: false);
         Document[] known = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 0)] : [];
         Document[] retrieved = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 1)] : [.. corpus.Training];
-        tokenizer ??= EvaluationData.TrainTokenizer(known, settings.Output, cancellationToken);
+        tokenizer ??= EvaluationData.TrainTokenizer(known, Root, cancellationToken);
 
         // --- decoder ---
-        Recipe recipe = new(settings.Seed, settings.Dtype);
-        string decoderPath = settings.Model ?? Folder("decoder");
+        Recipe recipe = new(options.Seed, options.Dtype, options.Device);
+        string decoderPath = options.Model ?? Folder("decoder");
         TrainedModel? first = null;
         if (given is null)
         {
@@ -49,14 +49,15 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
                 "train the decoder",
                 TrainedModel.Config(tokenizer.VocabularySize).Decoder,
                 recipe.Windows(own),
-                recipe.Training(settings.DecoderSteps, decoderPath),
-                cancellationToken);
+                recipe.Training(options.DecoderSteps, decoderPath),
+                cancellationToken,
+                options.Device);
             first.Model.Dispose();
         }
 
         using PretrainedDecoder decoder = Load(decoderPath, cancellationToken);
         RetroConfig decoderConfig = decoder.Model.Config;
-        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = settings.GateRank };
+        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = options.GateRank };
         int chunk = retrieval.ChunkLength, window = Math.Min(decoder.Origin.ContextLength ?? recipe.WindowTokens, recipe.WindowTokens) / chunk * chunk;
         if (window < 2 * chunk)
         {
@@ -65,31 +66,28 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         }
 
         recipe = recipe with { WindowTokens = window };
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
+        Screen.Note(
             $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoderConfig.CountParameters().Total:#,0} parameters, {decoderConfig.Layers} layers, windows of {window} tokens.");
 
         // --- databases and neighbors ---
         int k = retrieval.Neighbors;
-        using EvaluationData data = EvaluationData.Of(corpus, retrieved, tokenizer, settings.Output, true, k, settings.Seed, cancellationToken);
+        using EvaluationData data = EvaluationData.Of(corpus, retrieved, tokenizer, Root, true, k, options.Seed, cancellationToken);
         PointerRule rule = Stages.Run(
             "count the pointer rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
-        Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule], settings.Seed);
+        Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule], options.Seed);
         BitsPerByteOptions measure = new() { WindowLength = window };
         TimeSpan before = first?.Time ?? TimeSpan.Zero;
         long stepsBefore = first?.Steps ?? 0;
         comparison.ClosedBook(Decoder, new(decoder.Model, stepsBefore, before, []), measure, cancellationToken);
 
         // --- retrieval onto the decoder ---
-        TorchSharp.torch.manual_seed(settings.Seed);
-        using Retrofit retrofit = Retrofit.From(decoder, retrieval, settings.Unfreeze);
+        TorchSharp.torch.manual_seed(options.Seed);
+        using Retrofit retrofit = Retrofit.From(decoder, retrieval, options.Unfreeze);
         RetroModel model = retrofit.Model;
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
-            $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
+        Screen.Note(
+            $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(options.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({options.Unfreeze})")}.");
         TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval));
         comparison.Retro(Fitted, fitted, data.Keyword.Name, [], measure, cancellationToken);
-        string saved = Folder("model");
         retrofit.Save(saved, cancellationToken: cancellationToken);
 
         // --- what the steps would have given without retrieval, on the very text that is retrieved from ---
@@ -107,30 +105,31 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
             {table}
             Off, the fitted model is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}.
-            All models are in {CommonOptions.NameOf(settings.Dtype)}.
+            All models are in {CommonOptions.NameOf(options.Dtype)}.
 
             """;
-        Stages.Report(
-            Folder("retrofit.md"), report, $"The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).");
+        Stages.Report(reportFile, report, $"The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).");
 
         BitsPerByteResult Result(string name) => entries.Single(entry => entry.Reader == name).Results[0];
 
         TrainedModel Train(string stage, RetroModel trained, WindowSampler windows)
         {
-            using Trainer trainer = new(trained, recipe.Training(settings.Steps));
+            using Trainer trainer = new(trained, recipe.Training(options.Steps));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
             return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
         }
     }
 
-    private string Folder(string name) => Path.Combine(settings.Output, name);
+    private string Root => SampleCorpus.Folder(options.Output, options.Corpus);
+
+    private string Folder(string name) => Path.Combine(Root, name);
 
     private PretrainedDecoder Load(string path, CancellationToken cancellationToken) => Stages.Run(
-        "load the decoder", progress => PretrainedDecoder.Load(path, settings.Dtype, progress: progress, cancellationToken: cancellationToken));
+        "load the decoder", progress => PretrainedDecoder.Load(path, options.Dtype, options.Device, progress, cancellationToken));
 
     private RetroTokenizer LoadTokenizer(string model)
     {
-        string path = settings.Tokenizer ?? (Directory.Exists(model) ? model : Beside(model));
+        string path = options.Tokenizer ?? (Directory.Exists(model) ? model : Beside(model));
         return path.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(path) : RetroTokenizer.Load(path);
     }
 

@@ -30,7 +30,7 @@ internal sealed class SubjectFacts
     /// <param name="folder">Where passages are written.</param>
     /// <param name="seed">Chooses the facts.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public SubjectFacts(Document[] known, Document[] added, RetroTokenizer tokenizer, string folder, int seed, CancellationToken cancellationToken)
+    public SubjectFacts(Document[] known, Document[] added, RetroTokenizer tokenizer, string folder, long seed, CancellationToken cancellationToken)
     {
         QuestionOptions asking = new() { LeastOfAKind = 2, Templates = QuestionTemplates.Fields };
         _known = QuestionBuilder.Build(known, tokenizer, asking, cancellationToken: cancellationToken);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
@@ -9,7 +10,6 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Spectre.Console;
 
 namespace Retro.Cli.Experiments;
 
@@ -25,13 +25,13 @@ internal sealed class UpdateRun(UpdateOptions options)
     private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject";
 
     private readonly List<EvaluationEntry> _entries = [];
-    private readonly Recipe _recipe = new(options.Seed, options.Dtype);
+    private readonly Recipe _recipe = new(options.Seed, options.Dtype, options.Device);
 
     /// <summary>Runs everything and prints what came out.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text: what is known, what is added, and what is measured, of which only the added documents know the subject ---
-        Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus);
+        Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus, new() { SkipBroken = options.SkipBroken });
         List<Document> documents = Stages.Run(
             "read the corpus", progress => SampleCorpus.Take(corpus, options.MostBytes, options.Seed, progress, cancellationToken));
         string subject = options.Subject ?? Largest(documents);
@@ -43,14 +43,15 @@ internal sealed class UpdateRun(UpdateOptions options)
                     + "another beginning with --subject.");
         }
 
+        string models = Folder("models"), closedBookFolder = Path.Combine(models, "closed-book"), reportFile = Folder("update.md");
+        SampleCorpus.Replace(models, options.StartOver, reportFile, goesOn: false);
         HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] added = [.. split.Training(about)], measured = [.. split.HeldOut(about)];
         Document[] others = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
         HeldOutSplit oldSplit = HeldOutSplit.Create(
             others, new() { Count = Math.Clamp(others.Length / 4, 1, OldHeldOut), Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] known = [.. oldSplit.Training(others)], oldMeasured = [.. oldSplit.HeldOut(others)];
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
+        Screen.Note(
             $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured.");
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(known, SampleCorpus.Folder(options.Output, options.Corpus), cancellationToken);
         using ChunkDatabase heldOut = Cut("held-out", measured), oldHeldOut = Cut("old-held-out", oldMeasured);
@@ -72,7 +73,12 @@ internal sealed class UpdateRun(UpdateOptions options)
                 "find neighbors", progress => NeighborTable.Build(database, keyword, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
             rule = PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, cancellationToken: cancellationToken);
             decoder = TrainedModel.Train(
-                $"train {ClosedBook}", config, _recipe.Windows(database), _recipe.Training(options.Steps, Folder("closed-book")), cancellationToken);
+                $"train {ClosedBook}",
+                config,
+                _recipe.Windows(database),
+                _recipe.Training(options.Steps, closedBookFolder),
+                cancellationToken,
+                options.Device);
             copying = Stages.Run(
                 "train copying",
                 progress => CopyReader.Fit(
@@ -84,11 +90,12 @@ internal sealed class UpdateRun(UpdateOptions options)
                     cancellationToken: cancellationToken));
             retro = TrainedModel.Fit(
                 "fit RETRO",
-                Folder("closed-book"),
+                closedBookFolder,
                 retrieval,
                 _recipe.Windows(database, neighbors, retrieval),
-                _recipe.Training(FittingSteps, Folder("retro")),
-                cancellationToken);
+                _recipe.Training(FittingSteps, Path.Combine(models, "retro")),
+                cancellationToken,
+                options.Device);
         }
 
         using RetroModel closedBook = decoder.Model, reading = retro.Model;
@@ -106,7 +113,7 @@ internal sealed class UpdateRun(UpdateOptions options)
 
         // --- the alternative: the decoder is trained on what was added ---
         Stopwatch clock = Stopwatch.StartNew();
-        using RetroModel trained = Retro.Checkpoints.Checkpoint.Load(Folder("closed-book"), cancellationToken: cancellationToken);
+        using RetroModel trained = Checkpoint.Load(closedBookFolder, new() { Device = options.Device }, cancellationToken: cancellationToken);
         using (Trainer trainer = new(trained, _recipe.Training(FittingSteps)))
         {
             Stages.Train("train on the subject", null, progress => trainer.Run(_recipe.Windows(subjectAlone), progress, cancellationToken));
@@ -142,7 +149,7 @@ internal sealed class UpdateRun(UpdateOptions options)
 
             {facts.ToMarkdown()}
             """);
-        Stages.Report(Folder("update.md"), report);
+        Stages.Report(reportFile, report);
 
         BitsPerByteResult Old(string name, IReader reader) => Stages.Run(
             $"measure {name} on other things",

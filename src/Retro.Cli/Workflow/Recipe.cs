@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Cli.Workflow;
 
-/// <summary>How the samples train: windows of a database, two a step, by the settings with which small models learn within minutes.</summary>
+/// <summary>How the runs of the tool train: windows of a database, two a step, by the settings with which small models learn within minutes.</summary>
 /// <param name="Seed">Seed of windows and training.</param>
 /// <param name="Dtype">Type that models are trained in. What finds neighbors for them, and what a reader learns on top of one, have types of their own.</param>
 /// <param name="Device">Where it is trained; null: on the processor.</param>

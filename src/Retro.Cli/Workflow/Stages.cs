@@ -8,14 +8,14 @@ using Spectre.Console.Rendering;
 namespace Retro.Cli.Workflow;
 
 /// <summary>
-/// Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where there is no terminal, with a line now and
+/// Runs the stages of a command one after the other: each with a bar that shows its rate and the time left, or, where there is no terminal, with a line now and
 /// then; on the standard error, so that what is written into a file or through a pipe is the results alone.
 /// </summary>
 internal static class Stages
 {
     private static readonly IAnsiConsole s_console = Terminal.Errors();
 
-    /// <summary>Whether nothing is shown.</summary>
+    /// <summary>Whether nothing but results is shown: neither stages nor notes.</summary>
     public static bool Quiet { get; set; }
 
     /// <summary>Runs one stage and gives back its result.</summary>

@@ -12,7 +12,8 @@ public sealed partial class CommandLineTests : IDisposable
 {
     private readonly CliRun _retro = new();
 
-    public static TheoryData<string> Verbs => [.. Tool.MakeRoot().Subcommands.Select(verb => verb.Name)];
+    /// <summary>The verbs as they are typed, those of a group behind its name.</summary>
+    public static TheoryData<string> Verbs => [.. Below(Tool.MakeRoot()).Select(verb => verb.Typed)];
 
     public void Dispose() => _retro.Dispose();
 
@@ -21,7 +22,7 @@ public sealed partial class CommandLineTests : IDisposable
     public void Every_verb_says_what_it_and_its_options_do_with_examples_that_parse(string name)
     {
         RootCommand root = Tool.MakeRoot();
-        Verb verb = Assert.IsType<Verb>(root.Subcommands.Single(command => command.Name == name), exactMatch: false);
+        Verb verb = Below(root).Single(one => one.Typed == name).Verb;
         Assert.EndsWith(".", verb.Description, StringComparison.Ordinal);
         Assert.All(verb.Options, option => Assert.EndsWith(".", option.Description, StringComparison.Ordinal));
         Assert.NotEmpty(verb.Examples);
@@ -35,7 +36,7 @@ public sealed partial class CommandLineTests : IDisposable
     [Fact]
     public void The_same_name_means_the_same_everywhere()
     {
-        foreach (IGrouping<string, Option> same in Tool.MakeRoot().Subcommands.SelectMany(verb => verb.Options).GroupBy(option => option.Name))
+        foreach (IGrouping<string, Option> same in Below(Tool.MakeRoot()).SelectMany(one => one.Verb.Options).GroupBy(option => option.Name))
         {
             // eval alone takes several models.
             Assert.Single(same.Select(option => option.ValueType).Where(type => same.Key != "--model" || type == typeof(string)).Distinct(
@@ -50,7 +51,7 @@ public sealed partial class CommandLineTests : IDisposable
     {
         string[] typed =
         [
-            .. DocumentationTests.Pages.SelectMany(File.ReadLines)
+            .. DocumentationTests.Pages.Concat(DocumentationTests.Results).SelectMany(File.ReadLines)
                 .Where(line => line.StartsWith("retro ", StringComparison.Ordinal))
                 .Select(line => line.Split('#')[0]),
         ];
@@ -125,6 +126,7 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Contains("  retro [command] [options]", help, StringComparison.Ordinal);
         Assert.Contains("Exit codes: 0 done; 1 ", help, StringComparison.Ordinal);
         Assert.Contains("  retro train --out work --resume", _retro.Done("train", "--help"), StringComparison.Ordinal);
+        Assert.Contains("  retro experiment update [options]", _retro.Done("experiment", "update", "--help"), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -172,6 +174,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "empty holds nothing that retro has made", "info empty")]
     [InlineData(1, "empty holds no database and no model;", "verify empty")]
     [InlineData(1, "broken/retro.json cannot be read", "build --corpus docs --out broken")]
+    [InlineData(1, "There is no folder or file nowhere", "experiment update --corpus nowhere")]
+    [InlineData(1, "There is neither a folder nor a file nowhere.", "experiment retrofit --corpus docs --model nowhere --tokenizer docs")]
     [InlineData(1, "unknown/retro.json says 'stepz' for retro build, which has no such option; mend the file.", "build --corpus docs --out unknown")]
     public void What_cannot_be_meant_or_done_gets_one_sentence_and_an_exit_code(int code, string message, string line)
     {
@@ -197,6 +201,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("trian --out work", "trian", "Did you mean one of the following? train", "retro")]
     [InlineData("train --out model --database work --steep 3", "--steep", "Did you mean one of the following? --steps", "retro train")]
     [InlineData("build --out work --qqqqqq --resum", "--qqqqqq", null, "retro build")]
+    [InlineData("experiment evaluate --output work", "--output", "Did you mean one of the following? --out", "retro experiment evaluate")]
+    [InlineData("experiment evalute", "evalute", "Did you mean one of the following? evaluate", "retro experiment")]
     public void Of_a_word_that_is_not_known_what_may_have_been_meant_is_said_and_nothing_of_the_rest(string line, string word, string? meant, string command)
     {
         ChildProcess.Outcome run = _retro.Run(Words($"retro {line}"));
@@ -211,6 +217,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("--steps and --minutes exclude each other; leave out one of them.", "train --database work --out m --steps 3 --minutes 1")]
     [InlineData("--window does nothing here: answers are measured, and not text; leave it out.", "eval --model m --task qa --window 64")]
     [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
+    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "experiment ablations --resume --start-over")]
+    [InlineData("--decoder-steps does nothing here: the decoder is there;", "experiment retrofit --model m --decoder-steps 3")]
     [InlineData("--attention does nothing here: it is for --reader retro;", "fit --base b --database w --out o --reader copying --attention paper")]
     [InlineData("--source does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --source dense")]
     [InlineData("--embedder does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --embedder e")]
@@ -359,6 +367,10 @@ public sealed partial class CommandLineTests : IDisposable
         string words = line[(line.IndexOf("retro ", StringComparison.Ordinal) + "retro ".Length)..];
         return [.. CommandLineParser.SplitCommandLine(words.Replace("''", "\"\"", StringComparison.Ordinal))];
     }
+
+    /// <summary>The verbs of a command and of the groups in it, and how each is typed.</summary>
+    private static IEnumerable<(string Typed, Verb Verb)> Below(Command group, string typed = "") => group.Subcommands.SelectMany(
+        command => command is Verb verb ? [(typed + verb.Name, verb)] : Below(command, $"{typed}{command.Name} "));
 
     /// <summary>A whole command line within a sentence; where something is left open there, it is no command.</summary>
     [GeneratedRegex("`(retro [a-z][^`<]*)`")]

@@ -1,10 +1,12 @@
 using System.Text.RegularExpressions;
+using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Modeling;
 using Retro.Tests.Build;
 
 namespace Retro.Tests.Samples;
 
-/// <summary>samples/TrainFromScratch and samples/Generate as their users run them, the second with what the first has written.</summary>
+/// <summary>samples/TrainFromScratch, samples/Evaluate and samples/Generate as their users run them, the others with what the first has written.</summary>
 public sealed partial class TrainFromScratchTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -36,6 +38,14 @@ public sealed partial class TrainFromScratchTests : IDisposable
             Assert.Empty(database.Documents.Select(document => document.Id).Intersect(heldOut.Documents.Select(document => document.Id)));
         }
 
+        // What is measured again is what was measured, and beside it how it goes with what stands in the neighbors.
+        string[] trained = Rows(output);
+        (code, output) = Tool.Run("dotnet", _folder.Path, Fixtures.Sample("Evaluate"), made);
+        Assert.True(code == 0, output);
+        Assert.Equal(trained, Rows(output[..output.IndexOf("| overlap at most", StringComparison.Ordinal)]));
+        Assert.Contains("| overlap at most | share of the tokens | off | random neighbors | on |", output, StringComparison.Ordinal);
+        Assert.Contains("| 100 % | 100.0 % |", output, StringComparison.Ordinal);
+
         // The beginning alone fills chunks, whatever so fresh a model then writes.
         string beginning = string.Concat(Enumerable.Range(0, 20).Select(i => $"The river number {i} has many stones.\n"));
         (code, output) = Tool.Run("dotnet", _folder.Path, Fixtures.Sample("Generate"), made, beginning, "20");
@@ -54,12 +64,28 @@ public sealed partial class TrainFromScratchTests : IDisposable
     [InlineData("TrainFromScratch", "usage: TrainFromScratch", 2, "docs", "made", "many")]
     [InlineData("Generate", "usage: Generate", 2)]
     [InlineData("Generate", "nowhere", 1, "nowhere", "The")]
+    [InlineData("Evaluate", "usage: Evaluate", 2)]
+    [InlineData("Evaluate", "nowhere", 1, "nowhere")]
     public void A_wrong_command_line_gets_one_sentence_and_an_exit_code(string sample, string said, int expected, params string[] arguments)
     {
         (int code, string output) = Tool.Run("dotnet", _folder.Path, [Fixtures.Sample(sample), .. arguments]);
         Assert.Equal(expected, code);
         Assert.Contains(said, output, StringComparison.Ordinal);
         Assert.Single(output.TrimEnd().Split('\n'));
+    }
+
+    /// <summary>The rows of the table of readers, with what was measured.</summary>
+    private static string[] Rows(string output) => [.. Row().Matches(output).Select(row => row.Value)];
+
+    /// <summary>What reads nothing has nothing to be measured on and off.</summary>
+    [Fact]
+    public void A_decoder_alone_is_not_evaluated()
+    {
+        using RetroModel model = new(RetroConfig.Tiny with { Retrieval = null });
+        Checkpoint.Save(_folder["made/model"], model);
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Sample("Evaluate"), "made");
+        Assert.Equal(1, code);
+        Assert.Contains("The model in made/model reads no neighbors; train one that does,", output, StringComparison.Ordinal);
     }
 
     [GeneratedRegex(@"^\| ((?!reader)[a-z][^|]*) \|(?:[^|\n]*\|)*? \d+\.\d{4} \|", RegexOptions.Multiline)]

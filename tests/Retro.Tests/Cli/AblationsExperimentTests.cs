@@ -3,13 +3,11 @@ using Retro.Checkpoints;
 using Retro.Tests.Build;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Samples;
+namespace Retro.Tests.Cli;
 
-/// <summary>samples/Ablations as its users run it.</summary>
-public sealed partial class AblationsTests : IDisposable
+/// <summary>`retro experiment ablations` as its users run it.</summary>
+public sealed partial class AblationsExperimentTests : IDisposable
 {
-    private static readonly string s_program = Fixtures.Sample("Ablations");
-
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -25,7 +23,7 @@ public sealed partial class AblationsTests : IDisposable
         }
 
         string output = Path.Combine(_folder.Path, "out");
-        string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", output, "--steps", "2"];
+        string[] command = [Fixtures.Cli, "experiment", "ablations", "--corpus", Path.Combine(_folder.Path, "corpus"), "--out", output, "--steps", "2"];
         string[] fitted = ["matching, fitted: off", "matching, fitted: random", "matching, fitted"];
         string[] together = ["paper, branches by AdamW: off", "paper, branches by AdamW: random", "paper, branches by AdamW"];
         string[] copying = ["copying, 8 neighbors a chunk, content keys: random", "copying, 8 neighbors a chunk, content keys"];

@@ -3,15 +3,14 @@ using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Tests.Build;
+using Retro.Tests.Samples;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Samples;
+namespace Retro.Tests.Cli;
 
-/// <summary>samples/Evaluate as its users run it: a program of its own, from its command line to its report.</summary>
-public sealed partial class EvaluateTests : IDisposable
+/// <summary>`retro experiment evaluate` as its users run it: a program of its own, from its command line to its report.</summary>
+public sealed partial class EvaluateExperimentTests : IDisposable
 {
-    private static readonly string s_program = Fixtures.Sample("Evaluate");
-
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -20,8 +19,8 @@ public sealed partial class EvaluateTests : IDisposable
     public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
     {
         MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
-        string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--seeds", "2",
-            "--steps", "3", "--records", "--ladder", "2", "4"];
+        string[] command = [Fixtures.Cli, "experiment", "evaluate", "--corpus", _folder["corpus"], "--out", _folder["out"], "--seeds", "2", "--steps", "3",
+            "--records", "--ladder", "2", "4"];
         string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");
         _folder.File(Path.Combine("out", "corpus", ".retro"), Path.Combine(_folder.Path, "corpus")); // whose run it was
         string report0 = _folder.File(Path.Combine("out", "corpus", "evaluation.md"), "of another run");
@@ -84,7 +83,7 @@ public sealed partial class EvaluateTests : IDisposable
         // Another type goes on with nothing of that, and leaves it as it is.
         string closedBook = Path.Combine(made, "models", "1", "closed-book");
         byte[] weights = File.ReadAllBytes(Path.Combine(closedBook, "model.safetensors"));
-        string[] other = [.. command[..5], "--seeds", "1", "--steps", "3", "--without-retro", "--dtype", "bfloat16", "--resume"];
+        string[] other = [.. command[..7], "--seeds", "1", "--steps", "3", "--without-retro", "--dtype", "bfloat16", "--resume"];
         (code, output) = Tool.Run("dotnet", _folder.Path, other);
         Assert.True(code == 0, output);
         Assert.Contains("in bfloat16.", File.ReadAllText(Path.Combine(made, "evaluation.md")), StringComparison.Ordinal);
@@ -100,7 +99,7 @@ public sealed partial class EvaluateTests : IDisposable
     [Fact]
     public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()
     {
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, s_program, "--corpus", "nowhere");
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--corpus", "nowhere");
         Assert.Equal(1, code);
         Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
         Assert.False(Directory.Exists(Path.Combine(_folder.Path, "artifacts")));

@@ -3,10 +3,10 @@ using Retro.Checkpoints;
 using Retro.Tests.Build;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Samples;
+namespace Retro.Tests.Cli;
 
-/// <summary>samples/Update as its users run it.</summary>
-public sealed partial class UpdateTests : IDisposable
+/// <summary>`retro experiment update` as its users run it.</summary>
+public sealed partial class UpdateExperimentTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
 
@@ -31,25 +31,20 @@ public sealed partial class UpdateTests : IDisposable
             _folder.File(Path.Combine("corpus", "river", $"{i}.md"), string.Join('\n', facts.Concat(random.GetItems(phrases, 20))));
         }
 
-        (int code, string output) = Tool.Run(
-            "dotnet",
-            _folder.Path,
-            Fixtures.Sample("Update"),
-            "--corpus",
-            Path.Combine(_folder.Path, "corpus"),
-            "--output",
-            Path.Combine(_folder.Path, "out"),
-            "--subject",
-            "river",
-            "--steps",
-            "4",
-            "--dtype",
-            "bfloat16");
+        // A file that cannot be read is left out where that is asked for.
+        File.WriteAllBytes(_folder["corpus/broken.md"], [0x41, 0xFD]);
+        string[] command =
+        [
+            Fixtures.Cli, "experiment", "update", "--corpus", _folder["corpus"], "--out", _folder["out"], "--subject", "river", "--steps", "4",
+            "--dtype", "bfloat16", "--skip-broken", "--quiet",
+        ];
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 0, output);
+        Assert.StartsWith("# Documents added to the database", output, StringComparison.Ordinal); // the report, and no progress
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
         Assert.Contains("45 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
         Assert.Contains("all models in bfloat16.", report, StringComparison.Ordinal);
-        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(_folder.Path, "out", "corpus", "retro")));
+        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(_folder.Path, "out", "corpus", "models", "retro")));
         Assert.Contains("what it was before, to the bit", report, StringComparison.Ordinal);
         Dictionary<string, double> bits = Row().Matches(report).ToDictionary(
             row => row.Groups[1].Value, row => double.Parse(row.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture));
@@ -66,6 +61,9 @@ public sealed partial class UpdateTests : IDisposable
             Fact().Matches(report).Select(row => $"{row.Groups[1].Value}, {row.Groups[2].Value}"));
         string[] copied = [.. Fact().Matches(report).Where(row => row.Groups[1].Value == "copying").Select(row => row.Groups[3].Value)];
         Assert.Equal(copied[0], copied[2]); // what is removed is gone at once
+
+        (code, output) = Tool.Run("dotnet", _folder.Path, command);
+        Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
     }
 
     [GeneratedRegex(@"^\| ([^|]+) \| (before|added|removed) \| ([^|]+) \| [^|]+ \|", RegexOptions.Multiline)]

@@ -3,14 +3,13 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Tests.Build;
+using Retro.Tests.Samples;
 
-namespace Retro.Tests.Samples;
+namespace Retro.Tests.Cli;
 
-/// <summary>samples/Compare and `retro compare` as their users run them: programs of their own, from the command line to the table.</summary>
+/// <summary>`retro compare` as its users run it: a program of its own, from the command line to the table.</summary>
 public sealed partial class CompareTests : IDisposable
 {
-    private static readonly string s_program = Fixtures.Sample("Compare");
-
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -18,14 +17,14 @@ public sealed partial class CompareTests : IDisposable
     [Theory]
     [InlineData(false, "float32")]
     [InlineData(true, "bfloat16")]
-    public void Every_reader_has_a_row_with_what_it_costs(bool tool, string type)
+    public void Every_reader_has_a_row_with_what_it_costs(bool forPrograms, string type)
     {
         MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
         string told = Path.Combine(_folder.Path, "told.json");
-        string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--quiet", "--out"] : [s_program, "--out"];
+        string[] more = forPrograms ? ["--dtype", type, "--json", told, "--quiet"] : [];
         (int code, string output) = Tool.Run(
             "dotnet", _folder.Path,
-            [.. program, Path.Combine(_folder.Path, "out"), "--corpus", Path.Combine(_folder.Path, "corpus"), "--steps", "2", "--measured-kilobytes", "8"]);
+            [Fixtures.Cli, "compare", "--out", _folder["out"], "--corpus", _folder["corpus"], "--steps", "2", "--measured-kilobytes", "8", .. more]);
         Assert.True(code == 0, output);
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "compare.md"));
         Assert.Contains($"models in {type}.", report, StringComparison.Ordinal);
@@ -49,7 +48,7 @@ public sealed partial class CompareTests : IDisposable
         Assert.All(rows, row => Assert.Equal(row.Groups["reads"].Value == "nothing", row.Groups["bytes"].Value == "0"));
         Assert.Contains("too few for an interval", report, StringComparison.Ordinal);
         Assert.Equal(["RETRO, neighbors by inverse cloze"], rows.Where(row => row.Groups["frozen"].Value == "-").Select(row => row.Groups["reader"].Value));
-        if (tool)
+        if (forPrograms)
         {
             Assert.DoesNotContain("held out,", output, StringComparison.Ordinal); // --quiet
             Assert.DoesNotContain("Report: ", output, StringComparison.Ordinal);
@@ -83,7 +82,7 @@ public sealed partial class CompareTests : IDisposable
     [Fact]
     public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()
     {
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, s_program, "--corpus", "nowhere");
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "compare", "--corpus", "nowhere");
         Assert.Equal(1, code);
         Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
     }

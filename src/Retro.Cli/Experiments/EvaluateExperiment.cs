@@ -1,0 +1,77 @@
+using System.CommandLine;
+using System.Globalization;
+
+namespace Retro.Cli.Experiments;
+
+/// <summary>`retro experiment evaluate`: at length what the quickstart measures in minutes.</summary>
+internal sealed class EvaluateExperiment : Experiment
+{
+    private readonly Option<int> _seeds = CommonOptions.Whole("--seeds", "How many times everything is trained, each time with another seed.", 3, 1, 100);
+    private readonly Option<int> _steps = CommonOptions.Whole("--steps", "Steps of each training, of two windows of 512 tokens.", 600, 1, int.MaxValue);
+    private readonly Option<double?> _minutes = CommonOptions.NumberOrNone(
+        "--minutes", "Train the closed book for so long instead of by steps; the RETRO then has as many steps as this was enough for.", 0.01, 1e6);
+
+    private readonly Option<int> _k = CommonOptions.Whole("--k", "Neighbors that are copied from.", 16, 1, 1024);
+    private readonly Option<bool> _withoutRetro = new("--without-retro") { Description = "Leave out the RETRO, which takes most of the time." };
+    private readonly Option<double[]> _ladder = new("--ladder")
+    {
+        Description = "Train larger decoders alone, too, each about so many times the parameters, for as many steps: such as 2 4 10 25.",
+        HelpName = "NUMBER",
+        AllowMultipleArgumentsPerToken = true,
+    };
+
+    private readonly Option<bool> _trainOnly = new("--train-only")
+    {
+        Description = "Train and measure nothing; a run with --resume measures, on another device if you like.",
+    };
+
+    private readonly Option<bool> _resume = new("--resume")
+    {
+        Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
+    };
+
+    private readonly Option<bool> _records = new("--records")
+    {
+        Description = "Write tokens.jsonl: what each held-out token costs each reader, with the first seed.",
+    };
+
+    public EvaluateExperiment()
+        : base(
+            "evaluate",
+            "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them on held-out documents beside a rule that copies "
+                + "from the neighbors.",
+            "retro experiment evaluate --corpus docs",
+            "retro experiment evaluate --corpus docs --seeds 3 --resume --ladder 2 4 10 25")
+    {
+        Seed.Description = "The first of the seeds; the others follow it.";
+        _ladder.Validators.Add(result =>
+        {
+            if (result.Tokens.Any(token => !double.TryParse(token.Value, CultureInfo.InvariantCulture, out double factor) || factor is not (> 1 and <= 10_000)))
+            {
+                result.AddError("--ladder is how many times the decoder's parameters larger decoders have: numbers above 1, up to 10,000.");
+            }
+        });
+        AddAll(_seeds, _steps, _minutes, _k, _withoutRetro, _ladder, _trainOnly, _records, _resume);
+    }
+
+    protected override IReadOnlyList<Option> OneOf => [_resume, StartOver];
+
+    public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --resume goes on.";
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        new EvaluateRun(new EvaluateOptions(Common(parsed))
+        {
+            Seeds = parsed.GetValue(_seeds),
+            Steps = parsed.GetValue(_steps),
+            Time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null,
+            Neighbors = parsed.GetValue(_k),
+            Retro = !parsed.GetValue(_withoutRetro),
+            Ladder = parsed.GetValue(_ladder) ?? [],
+            TrainOnly = parsed.GetValue(_trainOnly),
+            Resume = parsed.GetValue(_resume),
+            Records = parsed.GetValue(_records),
+        }).Run(cancellationToken);
+        return Task.CompletedTask;
+    }
+}

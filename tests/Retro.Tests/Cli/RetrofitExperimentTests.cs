@@ -1,0 +1,55 @@
+using System.Text.RegularExpressions;
+using Retro.Pretrained;
+using Retro.Tests.Build;
+using Retro.Tests.Samples;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>`retro experiment retrofit` as its users run it.</summary>
+public sealed partial class RetrofitExperimentTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_decoder_is_trained_on_one_half_and_reads_the_other_beside_what_more_training_gives()
+    {
+        string corpus = MadeUpCorpus.Write(_folder, documents: 80, lines: 10, words: 300);
+        string[] command = [Fixtures.Cli, "experiment", "retrofit", "--corpus", corpus, "--steps", "2", "--out"];
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, [.. command, "out", "--decoder-steps", "3"]);
+        Assert.True(code == 0, output);
+        string made = _folder["out/corpus"], report = File.ReadAllText(Path.Combine(made, "retrofit.md"));
+        Assert.Equal(
+            [
+                "decoder", "decoder + pointer rule, k = 8", "fitted off", "fitted random", "fitted", "decoder, trained on",
+                "decoder, trained on + pointer rule, k = 8",
+            ],
+            Row().Matches(report).Select(row => row.Groups[1].Value));
+        Assert.Contains("| decoder, trained on | - | - | 5 |", report, StringComparison.Ordinal);
+        Assert.Contains("Off, the fitted model is the decoder to the bit.", report, StringComparison.Ordinal);
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(made, "decoder"));
+        using Retrofit retrofit = Retrofit.Load(Path.Combine(made, "model"), decoder);
+        Assert.True(retrofit.Model.Config.Retrieval!.MatchBias);
+
+        // The decoder that it trained is one to fit onto as any other, in another type, too.
+        (code, output) = Tool.Run(
+            "dotnet",
+            _folder.Path,
+            [
+                .. command, "again", "--model", Path.Combine(made, "decoder"), "--tokenizer", Path.Combine(made, "tokenizer"), "--dtype", "bfloat16",
+                "--quiet",
+            ]);
+        Assert.True(code == 0, output);
+        report = File.ReadAllText(_folder["again/corpus/retrofit.md"]);
+        Assert.Contains("the decoder to the bit.\nAll models are in bfloat16.", report, StringComparison.Ordinal);
+        Assert.Equal(report + "\n", output); // and no progress
+
+        // What was fitted is not replaced unasked.
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "out"]);
+        Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
+    }
+
+    [GeneratedRegex(@"^\| ((?!reader)[a-zA-Z][^|]*) \|", RegexOptions.Multiline)]
+    private static partial Regex Row();
+}
