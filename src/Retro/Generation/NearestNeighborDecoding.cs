@@ -1,4 +1,3 @@
-using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;

@@ -1,6 +1,5 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
-using Retro.Database;
 using Retro.Vectors;
 
 namespace Retro.Search;

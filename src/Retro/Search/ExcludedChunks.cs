@@ -1,5 +1,3 @@
-using Retro.Database;
-
 namespace Retro.Search;
 
 /// <summary>Chunks that must not come.</summary>

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using Retro.Database;
 
 namespace Retro.Vectors;
 

@@ -1,5 +1,4 @@
 using System.Numerics;
-using Retro.Database;
 
 namespace Retro.Vectors;
 

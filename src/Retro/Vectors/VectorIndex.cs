@@ -1,5 +1,3 @@
-using Retro.Database;
-
 namespace Retro.Vectors;
 
 /// <summary>

@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 
-namespace Retro.Database;
+namespace Retro;
 
 /// <summary>Some of a number of chunks, as a bit for each, with how many come before any of them. It does not change once it is made.</summary>
 internal sealed class ChunkSet
