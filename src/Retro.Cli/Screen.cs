@@ -13,22 +13,19 @@ internal static class Screen
     /// <summary>The width of a number before an item.</summary>
     private const int NumberWidth = 9;
 
-    private static bool s_quiet;
-
     /// <summary>Prepares the console for a verb.</summary>
     /// <param name="verb">The verb.</param>
     /// <param name="parsed">Its command line.</param>
     public static void Prepare(Verb verb, ParseResult parsed)
     {
-        s_quiet = parsed.GetValue(verb.Quiet);
-        Stages.Quiet = s_quiet;
+        Stages.Quiet = parsed.GetValue(verb.Quiet);
         Terminal.Prepare();
     }
 
     /// <summary>Prints a line beside the results, which --quiet leaves out.</summary>
     public static void Note(FormattableString text)
     {
-        if (!s_quiet)
+        if (!Stages.Quiet)
         {
             Line(text);
         }
@@ -42,7 +39,7 @@ internal static class Screen
     /// <param name="text">Its text.</param>
     public static void Item(FormattableString number, FormattableString text)
     {
-        if (s_quiet || Console.IsOutputRedirected)
+        if (Stages.Quiet || Console.IsOutputRedirected)
         {
             Note($"  {number.ToString(CultureInfo.InvariantCulture)}  {text.ToString(CultureInfo.InvariantCulture)}");
             return;

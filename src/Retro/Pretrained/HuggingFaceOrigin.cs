@@ -1,5 +1,6 @@
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -11,11 +12,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     private static readonly string[] s_storedTypes = ["F64", "F32", "F16", "BF16"];
 
     // What stands beside the weights in such a folder and belongs to the model.
-    private static readonly string[] s_kept =
-    [
-        "config.json", "generation_config.json", WeightFolder.IndexName, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
-        "merges.txt", "vocab.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    ];
+    private static readonly string[] s_kept = ["config.json", WeightFolder.IndexName, .. TokenizerFiles.Names];
 
     private readonly IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> _files;
     private readonly IReadOnlyList<(string Name, byte[] Content)> _kept;

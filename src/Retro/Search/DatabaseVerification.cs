@@ -7,9 +7,6 @@ namespace Retro.Search;
 /// </summary>
 public static class DatabaseVerification
 {
-    /// <summary>Neighbors of a query whose recall is taken.</summary>
-    public const int RecallNeighbors = IndexRecall.Neighbors;
-
     // Of queries whose true neighbors are looked for by comparing with every key.
     private const int MostProbes = 100;
 

@@ -25,6 +25,9 @@ internal static class TokenizerFiles
         GenerationFiles.SpecialTokensFile, GenerationFiles.ConfigurationFile,
     ];
 
+    /// <summary>Every file that may belong to a folder's tokenizer.</summary>
+    public static IReadOnlyList<string> Names { get; } = [.. s_vocabularies.Append(ByteLevelBpe.MergesFile).Union(s_beside)];
+
     /// <summary>
     /// Writes all files, the one that makes a folder a tokenizer last, beside their places. What of another tokenizer would be read in their place, or with
     /// them, goes with them.

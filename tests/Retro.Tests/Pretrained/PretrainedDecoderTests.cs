@@ -104,6 +104,30 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
+    public void Every_file_of_the_tokenizer_is_written_back_with_the_decoder()
+    {
+        using TemporaryFolder source = new(), target = new();
+        foreach (string file in Directory.GetFiles(Folder("gpt2-no-prefix")))
+        {
+            File.Copy(file, source[Path.GetFileName(file)]);
+        }
+
+        string[] names =
+        [
+            "tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "vocab.txt", "tokenizer_config.json", "added_tokens.json",
+            "special_tokens_map.json", "chat_template.jinja", "generation_config.json",
+        ];
+        foreach (string name in names.Where(name => !File.Exists(source[name])))
+        {
+            File.WriteAllText(source[name], "{}");
+        }
+
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(source.Path);
+        decoder.Origin.Write(decoder.Model, target.Path);
+        Assert.All(names, name => Assert.Equal(File.ReadAllBytes(source[name]), File.ReadAllBytes(target[name])));
+    }
+
+    [Fact]
     public void Buffers_are_ignored_by_name()
     {
         using Safetensors file = Safetensors.Open(Path.Combine(Folder("gpt-neox-buffers"), "model.safetensors"));
