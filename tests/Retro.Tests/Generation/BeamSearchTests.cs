@@ -1,57 +1,19 @@
-using Retro.Corpora;
 using Retro.Database;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
-using Retro.Tests.Embedders;
-using Retro.Tokenizers;
 using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Generation;
 
 /// <summary>Beams: what they find is the best there is where they are many, and greedy where there is one.</summary>
-public sealed class BeamSearchTests : IDisposable
+public sealed class BeamSearchTests : WritingTests
 {
-    private const int ChunkLength = 8;
-
-    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
-    private static readonly RetroConfig s_config = RetroConfig.Tiny with
-    {
-        VocabularySize = s_tokenizer.VocabularySize,
-        InitialOutputScale = 3,
-        Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Neighbors = 2 },
-    };
-
-    private static readonly string[] s_texts =
-    [
-        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.",
-        "Ships that pass the cape at night look out for the light on the rock, and find it.",
-    ];
-
-    private readonly TemporaryFolder _folder = new();
-    private readonly ChunkDatabase _database;
-    private readonly KeywordNeighborSource _source;
-    private readonly RetroModel _model;
-    private readonly RetroGenerator _generator;
-
     public BeamSearchTests()
+        : base(outputScale: 3, seed: 12)
     {
-        _database = ChunkDatabaseBuilder.Build(
-            _folder["db"], s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, "")), s_tokenizer, new() { ChunkLength = ChunkLength });
-        _source = KeywordNeighborSource.Build(_database);
-        manual_seed(12);
-        _model = new RetroModel(s_config, ScalarType.Float64);
-        _model.eval();
-        _generator = new(_model, s_tokenizer, _database, _source);
-    }
-
-    public void Dispose()
-    {
-        _model.Dispose();
-        _database.Dispose();
-        _folder.Dispose();
     }
 
     [Theory]

@@ -6,6 +6,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Embedders;
+using Retro.Tests.Modeling;
 using Retro.Tests.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
@@ -27,7 +28,7 @@ public sealed class CopyGenerationTests : IDisposable
         Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, TieEmbeddings = false, InitialOutputScale = 1,
         Retrieval = RetroConfig.Tiny.Retrieval! with
         {
-            ChunkLength = M, RetrievedLength = 2 * M, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+            ChunkLength = M, RetrievedLength = 2 * M, Encoder = SmallModel.Encoder,
         },
     }).Validate();
 
@@ -77,44 +78,8 @@ public sealed class CopyGenerationTests : IDisposable
         settings = crossAttended > 0 ? settings with { CrossAttended = crossAttended, RetrievedLength = 2 * M } : settings;
         using CopyReader reader = CopyReader.Fit(_model, _database, _source, settings, anywhere ? TokenIndex.Build(_database) : null);
         RetroGenerator generator = new(reader, s_tokenizer, _source);
-        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * S) + 3 };
-        int[] text = s_tokenizer.Encode(_heldOut[0].Text);
-        int all = 0;
-        for (int length = 0; length <= (3 * S) + 1; length++)
-        {
-            string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
-
-            int[] came = Tokens(await Collect(generator, prompt, options));
-
-            List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
-            int begin = tokens.Count;
-            List<double> expected = [];
-            while (tokens.Count - begin < options.MaximumNewTokens)
-            {
-                (int next, double logP) = Best(reader, tokens);
-                if (next == s_tokenizer.EndOfText)
-                {
-                    break;
-                }
-
-                tokens.Add(next);
-                expected.Add(logP);
-            }
-
-            Assert.Equal(tokens.Skip(begin), came);
-
-            // What evaluation gives these tokens, all of them in one pass, is what they were chosen by.
-            ReadingBatch batch = Batch(tokens, reader.RetrievedLength!.Value);
-            for (int place = begin - 1; place < tokens.Count - 1; place++)
-            {
-                batch.Targets[place] = tokens[place + 1];
-            }
-
-            double[] likelihoods = reader.LogLikelihoods(batch);
-            Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-4));
-            all += came.Length;
-        }
-
+        ReadingAnew anew = new(s_tokenizer, tokens => Best(reader, tokens), tokens => Batch(tokens, reader.RetrievedLength!.Value));
+        int all = await anew.WritesTheSame(generator, reader, _heldOut[0].Text, Enumerable.Range(0, (3 * S) + 2), (2 * S) + 3, 1e-4);
         Assert.True(all > 10 * S, $"{all} tokens");
     }
 

@@ -1,13 +1,10 @@
 using System.Text.Json;
 using Microsoft.Extensions.AI;
-using Retro.Corpora;
 using Retro.Database;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
-using Retro.Tests.Embedders;
-using Retro.Tokenizers;
 using TorchSharp;
 using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
@@ -15,45 +12,11 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Generation;
 
 /// <summary>What a text may hold, what it reads and how often, what is told of its tokens, many at once, and as a chat.</summary>
-public sealed class GenerationChoicesTests : IDisposable
+public sealed class GenerationChoicesTests : WritingTests
 {
-    private const int ChunkLength = 8;
-
-    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
-    private static readonly RetroConfig s_config = RetroConfig.Tiny with
-    {
-        VocabularySize = s_tokenizer.VocabularySize,
-        InitialOutputScale = 1,
-        Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Neighbors = 2 },
-    };
-
-    private static readonly string[] s_texts =
-    [
-        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.",
-        "Ships that pass the cape at night look out for the light on the rock, and find it.",
-    ];
-
-    private readonly TemporaryFolder _folder = new();
-    private readonly ChunkDatabase _database;
-    private readonly KeywordNeighborSource _source;
-    private readonly RetroModel _model;
-    private readonly RetroGenerator _generator;
-
     public GenerationChoicesTests()
+        : base(outputScale: 1, seed: 11)
     {
-        _database = ChunkDatabaseBuilder.Build(
-            _folder["db"], s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, "")), s_tokenizer, new() { ChunkLength = ChunkLength });
-        _source = KeywordNeighborSource.Build(_database);
-        torch.manual_seed(11);
-        _model = new RetroModel(s_config, ScalarType.Float64);
-        _generator = new(_model, s_tokenizer, _database, _source);
-    }
-
-    public void Dispose()
-    {
-        _model.Dispose();
-        _database.Dispose();
-        _folder.Dispose();
     }
 
     [Fact]
@@ -195,7 +158,7 @@ public sealed class GenerationChoicesTests : IDisposable
         Assert.Equal(Text(given), Text(await Collect(_generator, s_texts[0], options with { Passages = passages })));
         Assert.Equal(
             (await Collect(found, s_texts[0], options)).Count(piece => piece.Retrieved is not null), given.Count(piece => piece.Retrieved is not null));
-        RetroConfig decoder = s_config with { Retrieval = null };
+        RetroConfig decoder = _model.Config with { Retrieval = null };
         using RetroModel reads = new(decoder);
         Assert.Throws<RetroOptionsException>(() => new RetroGenerator(reads, s_tokenizer).GenerateAsync("", options with { Passages = passages }));
     }
@@ -228,7 +191,7 @@ public sealed class GenerationChoicesTests : IDisposable
     [Fact]
     public async Task An_answer_begins_with_its_first_word()
     {
-        using RetroModel model = new(s_config with { Retrieval = null, TieEmbeddings = false });
+        using RetroModel model = new(_model.Config with { Retrieval = null, TieEmbeddings = false });
         ChainModel.Write(model, s_tokenizer.EndOfText, [.. "\n A".Select(letter => s_tokenizer.Encode($"{letter}").Single())]);
         RetroGenerator generator = new(model, s_tokenizer);
         GenerationOptions options = new() { Temperature = 0, Stop = ["\n"] };
@@ -245,7 +208,7 @@ public sealed class GenerationChoicesTests : IDisposable
     [InlineData(2)]
     public async Task A_stop_string_ends_no_text_that_is_too_short(int beams)
     {
-        using RetroModel model = new(s_config with { Retrieval = null, TieEmbeddings = false });
+        using RetroModel model = new(_model.Config with { Retrieval = null, TieEmbeddings = false });
         ChainModel.Write(model, s_tokenizer.EndOfText, [.. "A\nB".Select(letter => s_tokenizer.Encode($"{letter}").Single())]);
         RetroGenerator generator = new(model, s_tokenizer);
         GenerationOptions options = new() { Temperature = 0, Stop = ["\n"], Beams = beams };
@@ -275,7 +238,7 @@ public sealed class GenerationChoicesTests : IDisposable
     public async Task A_text_is_as_long_as_the_model_reads_where_nothing_is_found_anew_within_a_chunk()
     {
         const int Longest = 40;
-        using RetroModel model = new((s_config with { Positions = PositionKind.Learned, MaximumLength = Longest }).Validate());
+        using RetroModel model = new((_model.Config with { Positions = PositionKind.Learned, MaximumLength = Longest }).Validate());
         RetroGenerator generator = new(model, s_tokenizer, _database, _source);
         GenerationOptions whole = new() { Temperature = 0, MaximumNewTokens = 99, MinimumNewTokens = 99, RetrievalStride = ChunkLength };
         string[] prompts = ["tea", s_tokenizer.Decode(s_tokenizer.Encode(s_texts[0] + s_texts[0]).AsSpan(0, Longest - 1))];

@@ -6,6 +6,7 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Embedders;
+using Retro.Tests.Modeling;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Generation;
@@ -57,7 +58,7 @@ public sealed class QueryKeyTests : IDisposable
             {
                 ChunkLength = ChunkLength,
                 RetrievedLength = 2 * ChunkLength,
-                Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 }
+                Encoder = SmallModel.Encoder,
             },
         }).Validate());
         RetroGenerator generator = new(model, s_tokenizer, database, source);

@@ -6,6 +6,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Embedders;
+using Retro.Tests.Modeling;
 using Retro.Tests.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
@@ -44,7 +45,7 @@ public sealed class ReaderGenerationTests : IDisposable
                 Retrieval = new()
                 {
                     ChunkLength = M, RetrievedLength = 2 * M, CrossAttentionLayers = [1, 2],
-                    Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+                    Encoder = SmallModel.Encoder,
                 },
             },
             ScalarType.Float64);
@@ -84,44 +85,8 @@ public sealed class ReaderGenerationTests : IDisposable
     {
         IReader reader = Reader(kind, window);
         RetroGenerator generator = Generator(reader);
-        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * M) + 3 };
-        int[] text = s_tokenizer.Encode(_heldOut[0].Text);
-        int all = 0;
-        foreach (int length in Enumerable.Range(0, M + 2).Append(5 * M))
-        {
-            string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
-
-            int[] came = [.. (await Collect(generator, prompt, options)).Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
-
-            List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
-            int begin = tokens.Count;
-            List<double> expected = [];
-            while (tokens.Count - begin < options.MaximumNewTokens)
-            {
-                (int next, double logP) = Best(reader, tokens);
-                if (next == s_tokenizer.EndOfText)
-                {
-                    break;
-                }
-
-                tokens.Add(next);
-                expected.Add(logP);
-            }
-
-            Assert.Equal(tokens.Skip(begin), came);
-
-            // What evaluation gives these tokens, all of them in one pass, is what they were chosen by.
-            ReadingBatch batch = Batch(tokens);
-            for (int place = begin - 1; place < tokens.Count - 1; place++)
-            {
-                batch.Targets[place] = tokens[place + 1];
-            }
-
-            double[] likelihoods = reader.LogLikelihoods(batch);
-            Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-9));
-            all += came.Length;
-        }
-
+        ReadingAnew anew = new(s_tokenizer, tokens => Best(reader, tokens), Batch);
+        int all = await anew.WritesTheSame(generator, reader, _heldOut[0].Text, Enumerable.Range(0, M + 2).Append(5 * M), (2 * M) + 3, 1e-9);
         Assert.True(all > 4 * M, $"{all} tokens");
     }
 

@@ -7,6 +7,7 @@ using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Search;
 using Retro.Tests.Embedders;
+using Retro.Tests.Modeling;
 using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -27,8 +28,7 @@ public sealed class RetroGeneratorTests : IDisposable
         Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, TieEmbeddings = false, InitialOutputScale = 1,
         Retrieval = RetroConfig.Tiny.Retrieval! with
         {
-            ChunkLength = ChunkLength, RetrievedLength = 2
-                * ChunkLength, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+            ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Encoder = SmallModel.Encoder,
         },
     }).Validate();
 

@@ -5,6 +5,9 @@ namespace Retro.Tests.Modeling;
 /// <summary>The smallest model with every part of a RETRO, for tests that train one.</summary>
 internal static class SmallModel
 {
+    /// <summary>Its encoder, which other models of its width have, too.</summary>
+    public static EncoderConfig Encoder { get; } = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 };
+
     public static RetroConfig Config { get; } = new()
     {
         VocabularySize = 31,
@@ -19,7 +22,7 @@ internal static class SmallModel
             RetrievedLength = 8,
             Neighbors = 1,
             CrossAttentionLayers = [2],
-            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+            Encoder = Encoder,
         },
     };
 

@@ -8,6 +8,7 @@ using Retro.Readers;
 using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tests.Embedders;
+using Retro.Tests.Readers;
 using TorchSharp;
 using static Retro.Tests.Retrievers.RetrieverWorld;
 using static TorchSharp.torch;
@@ -489,25 +490,8 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     [Fact]
     public void What_the_reader_is_asked_is_what_a_model_says_of_the_same_text()
     {
-        RetroConfig config = new()
-        {
-            VocabularySize = Tokenizer.VocabularySize,
-            Width = 8,
-            Layers = 2,
-            Heads = 2,
-            HeadSize = 4,
-            FeedForwardSize = 16,
-            InitialOutputScale = 1,
-            Retrieval = new()
-            {
-                ChunkLength = M,
-                RetrievedLength = 2 * M,
-                Neighbors = 2,
-                CrossAttentionLayers = [1, 2],
-                Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
-            },
-        };
-        using RetroModel model = new(config);
+        RetrievalConfig retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = M, RetrievedLength = 2 * M };
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = Tokenizer.VocabularySize, Retrieval = retrieval });
         PassageReading reading = new(new RetroReader(model, 2), _world.Examples, _world.Passages, 3 * M);
         DocumentEntry document = _world.Examples.Documents.First(entry => entry.ChunkCount >= 4);
         long example = document.FirstChunk + 2;
