@@ -41,7 +41,7 @@ try
 
     // What the model gains on chunks that share no run of tokens with their neighbors, it has not copied.
     using NeighborTable found = NeighborTable.Build(heldOut, source, retrieval.Neighbors);
-    LeakageCurve curve = LeakageCurve.Compute(heldOut, found, database, LeakageCurve.ChunkBytes(heldOut, tokenizer), retrieval.Neighbors);
+    LeakageCurve curve = LeakageCurve.Compute(heldOut, found, LeakageCurve.ChunkBytes(heldOut, tokenizer), retrieval.Neighbors);
     Console.WriteLine(LeakageTable.Of(curve, entries).ToMarkdown());
     return 0;
 }

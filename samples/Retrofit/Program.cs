@@ -43,10 +43,7 @@ try
     // Every window has neighbors: those without would teach nothing to what is fitted onto a frozen decoder.
     WindowSampler windows = new(
         database,
-        new()
-        {
-            WindowLength = window, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, RetrievalDropout = 0,
-        },
+        new() { WindowLength = window, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievalDropout = 0 },
         neighbors);
     using Retrofit retrofit = Retrofit.From(decoder, retrieval);
     using Trainer trainer = new(retrofit.Model, TrainingOptions.SmallModel with { Steps = total, Accumulation = 2 });
