@@ -117,7 +117,7 @@ internal sealed class TrainingRun
     public Workspace Prepare(ParseResult parsed)
     {
         Workspace workspace = new(parsed.GetValue(Out)!);
-        bool isThere = File.Exists(Path.Combine(workspace.Model, Checkpoint.ConfigName)), resume = parsed.GetValue(_resume);
+        bool resume = parsed.GetValue(_resume);
         if (resume && !File.Exists(Path.Combine(workspace.Model, Trainer.StateFile)))
         {
             throw new RetroException(
@@ -125,7 +125,7 @@ internal sealed class TrainingRun
         }
 
         _ = Together(parsed);
-        if (!resume && isThere && !parsed.GetValue(_startOver))
+        if (!resume && IsThere(workspace) && !parsed.GetValue(_startOver))
         {
             throw new RetroException($"{workspace.Model} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.");
         }
@@ -133,6 +133,10 @@ internal sealed class TrainingRun
         workspace.Create();
         return workspace;
     }
+
+    // What is left of a model may be the state of its training alone, from which it goes on.
+    private static bool IsThere(Workspace workspace)
+        => new[] { Checkpoint.ConfigName, Trainer.StateFile }.Any(name => File.Exists(Path.Combine(workspace.Model, name)));
 
     /// <summary>
     /// Has what was typed kept: at once, or where the folder holds a model that is replaced or goes on, with its first checkpoint from now on, since until then
@@ -142,7 +146,7 @@ internal sealed class TrainingRun
     /// <param name="keep">Keeps it.</param>
     public void Keep(Workspace workspace, Action keep)
     {
-        if (!File.Exists(Path.Combine(workspace.Model, Checkpoint.ConfigName)))
+        if (!IsThere(workspace))
         {
             keep();
         }
@@ -329,6 +333,11 @@ internal sealed class TrainingRun
             {
                 saved.Look();
             }
+        }
+
+        if (!_isSaved && model.TokenizerHash == sources.Tokenizer.Hash)
+        {
+            Saved(workspace, sources, ModelFolder.CopyingFile); // whoever made the last step may have been ended before
         }
 
         Keep(); // where there was no step to be made

@@ -47,7 +47,31 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
+        using StagedFiles staged = Begin(folder);
+        StageCounter counter = Stage(staged, folder, model, options, progress, cancellationToken);
+        staged.Commit();
+        counter.End();
+    }
+
+    /// <summary>Begins what is saved together with a model.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="CheckpointException">It holds a model that is none of ours.</exception>
+    internal static StagedFiles Begin(string folder)
+    {
         WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
+        return new(folder, Fault);
+    }
+
+    /// <summary>Writes a model's files beside their places.</summary>
+    /// <returns>What tells that all are saved, once they have their names.</returns>
+    internal static StageCounter Stage(
+        StagedFiles staged,
+        string folder,
+        RetroModel model,
+        CheckpointSaveOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
         List<KeyValuePair<string, Tensor>> tensors = [.. Stored(model.Undisposed)];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1
@@ -60,7 +84,6 @@ public static class Checkpoint
             metadata[WeightFolder.TokenizerKey] = tokenizer;
         }
 
-        using StagedFiles staged = new(folder, Fault);
         for (int i = 0; i < names.Length; i++)
         {
             Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], metadata, counter);
@@ -86,8 +109,7 @@ public static class Checkpoint
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        staged.Commit();
-        counter.End();
+        return counter;
     }
 
     /// <summary>Makes sure that a folder can take a checkpoint, before the work is done that it is to keep.</summary>

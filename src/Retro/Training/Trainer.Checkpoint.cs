@@ -32,9 +32,9 @@ public sealed partial class Trainer
     /// (training.safetensors; training.json says it for the reader).
     /// </summary>
     /// <remarks>
-    /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included, and takes its name only when it is whole: a process killed
-    /// at any moment leaves the old checkpoint or the new one, never a mixture. Of several processes all save together, the first writes, and any number of
-    /// processes can go on from it.
+    /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included. All files take their names as one when the last is whole: a
+    /// process killed at any moment, or a disk that is full, leaves the old checkpoint or the new one, never a mixture, and the disk holds both until then. Of
+    /// several processes all save together, the first writes, and any number of processes can go on from it.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
@@ -99,26 +99,25 @@ public sealed partial class Trainer
     private void Write(
         string folder, IReadOnlyDictionary<string, Tensor> memory, string? fault, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        string path = Path.Combine(folder, StateFile);
-        AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => AtomicFile.CreateFolder(folder));
-        string description;
-        using (DisposeScope scope = NewDisposeScope())
-        {
-            description = (State() with { OptimizerFault = fault }).ToString();
-            Safetensors.Write(path, Tensors(memory), new Dictionary<string, string> { [MetadataKey] = description }, progress, cancellationToken);
-        }
-
+        using DisposeScope scope = NewDisposeScope();
+        using StagedFiles staged = Checkpoint.Begin(folder);
+        string description = (State() with { OptimizerFault = fault }).ToString();
+        KeyValuePair<string, Tensor>[] tensors = [.. Tensors(memory)];
+        StageCounter ofState = Safetensors.Saving(tensors.Length, progress, cancellationToken), ofModel;
+        Safetensors.Stage(
+            staged, Path.Combine(folder, StateFile), tensors, new Dictionary<string, string> { [MetadataKey] = description }, ofState);
+        ofState.End();
         using (Averaged())
         {
-            Checkpoint.Save(folder, Model, progress: progress, cancellationToken: cancellationToken);
+            ofModel = Checkpoint.Stage(staged, folder, Model, new(), progress, cancellationToken);
         }
 
-        AtomicFile.WriteText(Path.Combine(folder, DescriptionFile), description, (message, inner) => new CheckpointException(message, inner));
+        staged.WriteText(Path.Combine(folder, DescriptionFile), description);
+        staged.Commit();
+        ofModel.End();
     }
 
-    /// <summary>
-    /// The type of the weights of a training, from its state alone: one that was ended while it wrote its first checkpoint has no other file.
-    /// </summary>
+    /// <summary>The type of the weights of a training, from its state alone.</summary>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <returns>Bfloat16, float64, or float32.</returns>
     /// <exception cref="CheckpointException">There is no state of a training, or it is damaged.</exception>
@@ -279,12 +278,13 @@ public sealed partial class Trainer
         _measuresSinceBest = state.MeasuresSinceBest;
         _unseen = state.Unseen;
         _reads = state.Reads;
-        _compared = false; // what the processes have loaded may differ
+        _compared = _isAhead = false; // what the processes have loaded may differ
     }
 
     private static Safetensors OpenState(string folder, out string description)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
         string path = Path.Combine(folder, StateFile);
         if (!File.Exists(path))
         {

@@ -41,6 +41,7 @@ public sealed partial class Trainer : IDisposable
     private int _measuresSinceBest;
     private string? _dataIdentity;
     private bool _isMoving;
+    private bool _isAhead;
     private bool _reads;
     private TrainingProgress? _unseen;
 
@@ -199,7 +200,7 @@ public sealed partial class Trainer : IDisposable
         StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
 
         // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
-        _isMoving = true;
+        _isMoving = _isAhead = true;
         (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone);
         _tokens += tokens;
         double norm = targets == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
@@ -233,12 +234,13 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>
     /// Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in
-    /// the meantime. A training that is finished is left as it is, its time and its checkpoint too, whatever the data.
+    /// the meantime. A training that is finished is left as it is, its time and its checkpoint too, whatever the data; only a folder that holds no model is
+    /// given it.
     /// </summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step, in every process that gives one; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done, in all processes; a checkpoint is written first where a folder is
-    /// set.</param>
+    /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
     /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
     /// when the training goes on, before its next step.</remarks>
@@ -259,6 +261,11 @@ public sealed partial class Trainer : IDisposable
         RequireSame(data);
         if (IsFinished && _unseen is null)
         {
+            if (Options.CheckpointFolder is { } given && IsAnywhere(IsFirst && !File.Exists(Path.Combine(given, Checkpoint.ConfigName))))
+            {
+                Save(given, cancellationToken: cancellationToken);
+            }
+
             return;
         }
 
@@ -299,7 +306,7 @@ public sealed partial class Trainer : IDisposable
                 See(last);
             }
 
-            while (!finished && !(canceled = IsCanceled(cancellationToken)))
+            while (!finished && !(canceled = IsAnywhere(cancellationToken.IsCancellationRequested)))
             {
                 TokenBatch[] batches = next.GetAwaiter().GetResult();
                 next = Prepare(data, _batches + Options.Accumulation, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
@@ -356,7 +363,13 @@ public sealed partial class Trainer : IDisposable
             ((Task)next).ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
         }
 
-        SaveIfAsked();
+        // What is as it was when it was made or loaded would replace another's steps.
+        if (_isAhead)
+        {
+            SaveIfAsked();
+            _isAhead = false;
+        }
+
         if (canceled)
         {
             throw Everywhere(new OperationCanceledException(cancellationToken));
@@ -372,6 +385,7 @@ public sealed partial class Trainer : IDisposable
             _unseen = done; // where the look or the measure throws, it is still to be taken
             done = Look(done);
             _unseen = null;
+            _isAhead = true;
             finished = Measure is null ? finished : IsFinished;
             progress?.Report(done);
         }
@@ -464,8 +478,7 @@ public sealed partial class Trainer : IDisposable
 
     private bool IsFirst => _exchange is null or { Rank: 0 };
 
-    private bool IsCanceled(CancellationToken cancellationToken)
-        => _together is null ? cancellationToken.IsCancellationRequested : _together.Sum(cancellationToken.IsCancellationRequested ? 1 : 0)[0] > 0;
+    private bool IsAnywhere(bool here) => _together is null ? here : _together.Sum(here ? 1 : 0)[0] > 0;
 
     /// <summary>Refuses processes that do not train the same, before the first step and each run, and once one has frozen what others train.</summary>
     private void RequireSame(ITrainingData? data)

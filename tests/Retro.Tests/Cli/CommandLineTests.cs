@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using Retro.Cli;
 using Retro.Cli.Commands;
 using Retro.Tests.Documentation;
+using Retro.Training;
 
 namespace Retro.Tests.Cli;
 
@@ -309,6 +310,36 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Equal(2, refused.ExitCode);
         Assert.StartsWith("--window takes a multiple of the database's chunk length, 16, not 100.", refused.Errors, StringComparison.Ordinal);
         Assert.False(File.Exists(Path.Combine(_retro["other"], "retro.json")));
+
+        // Neither is a window that a RETRO cannot use, of which it would be said after its neighbors were found.
+        refused = _retro.Run("train", "--out", "other", "--database", "work", "--window", "16");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.StartsWith("--window takes at least 32, 2 chunks of the database, where neighbors are read, not 16:", refused.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("find neighbors", refused.Output + refused.Errors, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(_retro["other"], "retro.json")));
+
+        // The state of a training is something to go on with, though it stood alone; what is missing beside it then comes.
+        string folder = Path.Combine(_retro["work"], "model");
+        foreach (string file in Directory.GetFiles(folder).Where(file => Path.GetFileName(file) != Trainer.StateFile))
+        {
+            File.Delete(file);
+        }
+
+        run = _retro.Run(train);
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("holds a model already", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("its training was finished before", _retro.Done("train", "--out", "work", "--resume"), StringComparison.Ordinal);
+        _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "3", "--quiet", "The");
+        _retro.Done("verify", "work", "--quiet");
+    }
+
+    /// <summary>A loss that is no number stands in no JSON.</summary>
+    [Fact]
+    public void The_loss_of_a_training_is_the_mean_of_the_steps_that_have_one()
+    {
+        Assert.Equal(2, TrainingRun.MeanLoss([1, double.NaN, 3, double.PositiveInfinity]));
+        Assert.Null(TrainingRun.MeanLoss([double.NaN]));
+        Assert.Contains("null", Workspace.Serialize(new() { ["loss"] = TrainingRun.MeanLoss([double.NaN]) }), StringComparison.Ordinal);
     }
 
     /// <summary>What stands behind -- is no option, and what retro.json knows is one.</summary>

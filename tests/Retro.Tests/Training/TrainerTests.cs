@@ -215,6 +215,132 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(old, File.ReadAllBytes(path));
     }
 
+    /// <summary>The state is the largest of the files: where a disk has room for it and not for the model, neither is left.</summary>
+    [Fact]
+    public void A_disk_that_is_full_before_the_last_file_leaves_no_file_of_a_checkpoint()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
+        trainer.Save(Folder);
+        long state = new FileInfo(Path.Combine(Folder, Trainer.StateFile)).Length, weights = new FileInfo(Path.Combine(Folder, "model.safetensors")).Length;
+        using MountedDisk disk = new($"{(state + weights / 2) / 1024 + 8}k");
+        string full = disk["full"];
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => trainer.Save(full));
+        Assert.Contains("no space left", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("model.safetensors", fault.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(full));
+    }
+
+    [Fact]
+    public void A_saving_that_is_killed_between_two_names_is_read_as_the_new_checkpoint()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
+        trainer.Save(Folder);
+        trainer.Run(data);
+        StoppedSave.Check(Folder, folder => trainer.Save(folder), left =>
+        {
+            using RetroModel other = Model(s_config, seed: 3);
+            using Trainer resumed = new(other, s_options);
+            resumed.Load(left);
+            Assert.Equal(trainer.StepsDone, resumed.StepsDone);
+            AssertSameWeights(model, other);
+            using RetroModel saved = Checkpoint.Load(left);
+            AssertSameWeights(model, saved);
+        });
+    }
+
+    /// <summary>What a state says is done stands beside it, whatever hindered the last checkpoint: a training that is finished writes none any more.</summary>
+    [Theory]
+    [InlineData(0, null)]
+    [InlineData(5, null)]
+    [InlineData(0, 2)]
+    [InlineData(5, 2)]
+    public void A_last_checkpoint_that_was_hindered_is_made_whole_by_going_on(long every, int? patience)
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        TrainingOptions options = s_options with { CheckpointFolder = Folder, CheckpointEvery = every };
+        options = patience is null ? options : options with { Steps = 20, MeasureEvery = 4, Patience = patience }; // the lowest measure is that of step 4
+        string blocked = Path.Combine(Folder, "model.safetensors.tmp");
+        using RetroModel whole = Model(s_config), model = Model(s_config);
+        Run(new(whole, options with { CheckpointFolder = null, CheckpointEvery = 0 }) { Measure = Measure() }, data);
+        using Trainer hindered = new(model, options) { Measure = Measure() };
+        Assert.Throws<CheckpointException>(() => hindered.Run(data, new Reports<TrainingProgress>(done =>
+        {
+            if (done.Step == 12)
+            {
+                Directory.CreateDirectory(blocked);
+            }
+        })));
+        Directory.Delete(blocked);
+
+        // Where none was ever whole, the training begins anew.
+        bool goesOn = File.Exists(Path.Combine(Folder, Trainer.StateFile));
+        Assert.Equal(every > 0, goesOn);
+        using RetroModel other = goesOn ? Model(s_config, seed: 3) : Model(s_config);
+        using Trainer resumed = new(other, options) { Measure = Measure() };
+        if (goesOn)
+        {
+            resumed.Load(Folder);
+        }
+
+        resumed.Run(data);
+        Assert.Equal(12, resumed.StepsDone);
+        AssertSameWeights(whole, other);
+        using RetroModel saved = Checkpoint.Load(Folder);
+        AssertSameWeights(whole, saved);
+
+        Func<RetroModel, double>? Measure() => patience is null ? null : _ => 7;
+    }
+
+    /// <summary>There is nothing of it to keep, and what the folder holds may be of hours.</summary>
+    [Fact]
+    public void A_training_that_is_canceled_before_its_first_step_leaves_the_folder_as_it_was()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        TrainingOptions options = s_options with { CheckpointFolder = Folder };
+        using RetroModel model = Model(s_config), other = Model(s_config, seed: 3);
+        Run(new(model, options), data);
+        Dictionary<string, byte[]> before = Directory.GetFiles(Folder).ToDictionary(path => path, File.ReadAllBytes);
+
+        using Trainer anew = new(other, options);
+        Assert.Throws<OperationCanceledException>(() => anew.Run(data, cancellationToken: new(canceled: true)));
+        Assert.Equal(0, anew.StepsDone);
+        Assert.Equal(before, Directory.GetFiles(Folder).ToDictionary(path => path, File.ReadAllBytes));
+
+        // Steps of one's own are something to keep.
+        using TrainingBatch batch = data.Batch(0, 0).ToTensors();
+        anew.Step([batch]);
+        Assert.Throws<OperationCanceledException>(() => anew.Run(data, cancellationToken: new(canceled: true)));
+        using RetroModel saved = Checkpoint.Load(Folder);
+        AssertSameWeights(other, saved);
+    }
+
+    [Theory]
+    [InlineData(double.NaN)]
+    [InlineData(double.PositiveInfinity)]
+    [InlineData(-1)]
+    public void A_learning_rate_that_no_step_can_have_is_refused_before_anything_moves(double rate)
+    {
+        using RetroModel model = Model(s_config);
+        Dictionary<string, double[]> before = Weights(model);
+        using Trainer trainer = new(model, s_options, rate: _ => rate);
+        TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+        Assert.Contains(FormattableString.Invariant($"The learning rate of step 0, counted from 0, is {rate};"), fault.Message, StringComparison.Ordinal);
+        Assert.Equal(0, trainer.StepsDone);
+        Assert.Equal(before, Weights(model));
+
+        // A scheduler's as well.
+        using Trainer scheduled = new(
+            model,
+            s_options,
+            optimizer: parameters => optim.SGD(parameters, 0.1),
+            scheduler: optimizer => optim.lr_scheduler.LambdaLR(optimizer, _ => rate));
+        Assert.Throws<TrainingException>(() => scheduled.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+        Assert.Equal(before, Weights(model));
+    }
+
     [Fact]
     public void A_time_budget_runs_through_the_whole_schedule()
     {
@@ -245,7 +371,7 @@ public sealed class TrainerTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void A_training_that_is_finished_takes_no_more_time_and_writes_nothing_when_it_is_run_again(bool byTime)
+    public void A_training_that_is_finished_takes_no_more_time_and_writes_nothing_but_what_is_missing_when_it_is_run_again(bool byTime)
     {
         // A clock that moves whenever it is read: to read it at all while there is nothing to train would show.
         SteppingClock clock = new(TimeSpan.FromSeconds(1));
@@ -258,13 +384,23 @@ public sealed class TrainerTests : IDisposable
         resumed.Load(Folder);
         Assert.Equal(trainer.Elapsed, resumed.Elapsed);
         string[] files = Directory.GetFiles(Folder);
-        Array.ForEach(files, File.Delete);
+        Assert.Equal(4, files.Length);
+        DateTime then = new(2001, 2, 3, 4, 5, 6, DateTimeKind.Utc);
+        Array.ForEach(files, file => File.SetLastWriteTimeUtc(file, then));
         resumed.Run(new CopyingData(s_config, 2, 3, seed: 1));
 
         Assert.Equal(trainer.Elapsed, resumed.Elapsed);
         Assert.Equal(trainer.StepsDone, resumed.StepsDone);
-        Assert.Equal(4, files.Length);
-        Assert.Empty(Directory.GetFiles(Folder));
+        Assert.Equal(files.Order(), Directory.GetFiles(Folder).Order());
+        Assert.All(files, file => Assert.Equal(then, File.GetLastWriteTimeUtc(file)));
+
+        // What is missing beside the state is made of it.
+        Array.ForEach(Array.FindAll(files, file => Path.GetFileName(file) != Trainer.StateFile), File.Delete);
+        resumed.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        Assert.Equal(trainer.Elapsed, resumed.Elapsed);
+        Assert.Equal(files.Order(), Directory.GetFiles(Folder).Order());
+        using RetroModel saved = Checkpoint.Load(Folder);
+        AssertSameWeights(model, saved);
     }
 
     [Theory]
