@@ -19,6 +19,9 @@ internal sealed class StagedFiles : IDisposable
 
     private const int MaximumRecordBytes = 1 << 24;
 
+    // One alone opens the record, and renames and deletes it while it is open; for that Windows wants to be asked, and Unix never does.
+    private static readonly FileShare s_alone = OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None;
+
     private readonly string _folder;
     private readonly Func<string, Exception, RetroException> _fault;
     private readonly List<string> _written = [];
@@ -45,7 +48,7 @@ internal sealed class StagedFiles : IDisposable
             try
             {
                 // Whoever renames holds the record; it is gone when they are done.
-                using FileStream stream = new(record, FileMode.Open, FileAccess.Read, FileShare.None);
+                using FileStream stream = new(record, FileMode.Open, FileAccess.Read, s_alone);
                 if (File.Exists(record))
                 {
                     Carry(Path.GetFullPath(folder), Record.Read(stream, folder));
@@ -118,7 +121,7 @@ internal sealed class StagedFiles : IDisposable
                     AtomicFile.FlushFolder(folder);
                 }
 
-                using FileStream stream = AtomicFile.CreateBeside(path, FileShare.None);
+                using FileStream stream = AtomicFile.CreateBeside(path, s_alone);
                 JsonSerializer.Serialize(stream, record);
                 stream.Flush(flushToDisk: true);
                 AtomicFile.Move(path + AtomicFile.TemporarySuffix, path);
