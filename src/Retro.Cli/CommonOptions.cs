@@ -265,19 +265,28 @@ internal static class CommonOptions
     /// <param name="window">The option.</param>
     /// <param name="chunkLength">Tokens of a chunk of the database.</param>
     /// <param name="longest">Tokens that the model reads at most; null: any.</param>
-    /// <exception cref="UsageException">What was said is no multiple of the chunk length, or too long.</exception>
-    /// <exception cref="RetroException">The model does not read a whole chunk.</exception>
-    public static int WindowLength(ParseResult parsed, Option<int> window, int chunkLength, int? longest)
+    /// <param name="least">Chunks that a window has at least.</param>
+    /// <exception cref="UsageException">What was said is no multiple of the chunk length, too short, or too long.</exception>
+    /// <exception cref="RetroException">The model does not read as many chunks.</exception>
+    public static int WindowLength(ParseResult parsed, Option<int> window, int chunkLength, int? longest, int least = 1)
     {
-        if (longest < chunkLength)
+        if (longest < least * chunkLength)
         {
+            string chunks = least == 1 ? "a chunk of the database has" : $"{least} chunks of the database, which a window takes where neighbors are read, have";
             throw new RetroException(
-                $"The model reads {longest} tokens at most, and a chunk of the database has {chunkLength}; build one of shorter chunks (--chunk of build).");
+                $"The model reads {longest} tokens at most, and {chunks} {least * chunkLength}; build one of shorter chunks (--chunk of build).");
         }
 
         // What is retrieved for a chunk is read by the next one.
         int usual = Math.Min(Math.Max(UsualWindow, 2 * chunkLength), longest ?? int.MaxValue) / chunkLength * chunkLength;
         int length = parsed.GetResult(window) is { Implicit: false } ? parsed.GetValue(window) : usual;
+        if (length < least * chunkLength)
+        {
+            throw new UsageException(
+                $"{window.Name} takes at least {least * chunkLength}, {least} chunks of the database, where neighbors are read, not {length}: those of a chunk "
+                    + "are read by the next one.");
+        }
+
         string bound = longest is null ? "" : $", at most {longest}";
         return length % chunkLength == 0 && !(length > longest)
             ? length

@@ -189,10 +189,11 @@ internal sealed class TrainingRun
     /// <param name="parsed">The command line.</param>
     /// <param name="sources">The database.</param>
     /// <param name="longest">Tokens that the model reads at most; null: any.</param>
-    /// <exception cref="UsageException">It is no multiple of the database's chunk length, or too long.</exception>
-    /// <exception cref="RetroException">The model does not read a whole chunk.</exception>
-    public int Window(ParseResult parsed, Sources sources, int? longest)
-        => CommonOptions.WindowLength(parsed, _window, sources.Database.ChunkLength, longest);
+    /// <param name="reads">Whether neighbors of a chunk are read by the next one.</param>
+    /// <exception cref="UsageException">It is no multiple of the database's chunk length, too short, or too long.</exception>
+    /// <exception cref="RetroException">The model does not read as many chunks.</exception>
+    public int Window(ParseResult parsed, Sources sources, int? longest, bool reads)
+        => CommonOptions.WindowLength(parsed, _window, sources.Database.ChunkLength, longest, reads ? 2 : 1);
 
     /// <summary>Trains a model, and leaves its checkpoint, its tokenizer and what it took.</summary>
     /// <param name="parsed">The command line.</param>

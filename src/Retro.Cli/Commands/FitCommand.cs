@@ -131,7 +131,8 @@ internal sealed class FitCommand : Verb
             "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));
         ModelFolder.RequireTokenizer(path, sources.Tokenizer);
         decoder.RequireTokenizer(sources.Tokenizer);
-        int window = _run.Window(parsed, sources, decoder.Origin.ContextLength);
+        bool reads = !copies && !answers; // what copies reads neighbors within a chunk, and passages of a question stand before it
+        int window = _run.Window(parsed, sources, decoder.Origin.ContextLength, reads);
         _run.Keep(workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);

@@ -46,7 +46,7 @@ internal sealed class TrainCommand : Verb
         Workspace workspace = _run.Prepare(parsed);
         using Sources sources = _run.Open(parsed, cancellationToken);
         RetroConfig config = Config(parsed, sources);
-        int window = _run.Window(parsed, sources, config.MaximumLength);
+        int window = _run.Window(parsed, sources, config.MaximumLength, config.HasRetrieval);
         _run.Keep(workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);

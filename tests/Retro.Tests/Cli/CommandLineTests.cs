@@ -104,6 +104,22 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.StartsWith("The model reads 32 tokens at most, and a chunk of the database has 64;", fault.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Where_neighbors_are_read_a_window_has_two_chunks()
+    {
+        Option<int> window = CommonOptions.Window();
+        RootCommand root = new() { window };
+        Assert.Equal(128, CommonOptions.WindowLength(root.Parse("--window 128"), window, 64, null, least: 2));
+        Assert.StartsWith(
+            "--window takes at least 128, 2 chunks",
+            Assert.Throws<UsageException>(() => CommonOptions.WindowLength(root.Parse("--window 64"), window, 64, null, least: 2)).Message,
+            StringComparison.Ordinal);
+        Assert.StartsWith(
+            "The model reads 100 tokens at most, and 2 chunks of the database, which a window takes where neighbors are read, have 128;",
+            Assert.Throws<RetroException>(() => CommonOptions.WindowLength(root.Parse(""), window, 64, 100, least: 2)).Message,
+            StringComparison.Ordinal);
+    }
+
     /// <summary>What the help says of a default is that of the verb.</summary>
     [Theory]
     [InlineData("train", "--k", "8 below 50 million parameters, else 2")]
