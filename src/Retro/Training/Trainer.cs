@@ -174,8 +174,8 @@ public sealed partial class Trainer : IDisposable
     /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step
     /// moves nothing, and its loss is 0. Of several processes, each gives its own.</param>
     /// <returns>What the step gave, to every process the same but for its time.</returns>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same, or a batch holds
-    /// what was retrieved for chunks of another length than the model's.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or a learning rate of one's own is not finite or below 0, or
+    /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
@@ -193,6 +193,13 @@ public sealed partial class Trainer : IDisposable
             : _rate is not null ? _rate(StepsDone)
             : Options.TimeBudget is null ? _schedule.Rate(StepsDone)
             : _schedule.RateAt(Progress);
+        if (!double.IsFinite(rate) || rate < 0)
+        {
+            throw new TrainingException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The learning rate of step {StepsDone}, counted from 0, is {rate}; give a rate that is finite and not below 0 for every step."));
+        }
+
         Model.train();
         bool closedBook = IsClosedBook;
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
@@ -224,7 +231,7 @@ public sealed partial class Trainer : IDisposable
             throw Everywhere(new TrainingException(string.Create(
                 CultureInfo.InvariantCulture,
                 $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the "
-                    + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.")));
+                    + $"learning rate ({rate}) and go on from an earlier checkpoint.")));
         }
 
         _isMoving = false;
@@ -246,8 +253,9 @@ public sealed partial class Trainer : IDisposable
     /// when the training goes on, before its next step.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row; or the processes do not train the same, or are more than the
-    /// batches of a step.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or a learning rate of one's own is not finite or below 0; or
+    /// the processes do not train the same, or are more than the batches of a step.</exception>
+    /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
         {
