@@ -10,9 +10,10 @@ namespace Retro.Training;
 /// <remarks>
 /// <para>Every epoch cuts the database anew, from a random first chunk and around its end, so that windows of different epochs begin at different
 /// chunks.</para>
-/// <para>Padding and a document's first token are no targets, and no token reads padding. A neighbor never comes from any document with a token in the
-/// window, nor from a copy of one (arXiv 2112.04426, section 2.3, read so that packed windows do not leak). A chunk gets neighbors only where the window
-/// goes on with the same document: they are the neighbors of a chunk, read while the next one is predicted.</para>
+/// <para>Padding and a document's first token are no targets, and in <see cref="Trainer"/> no token reads padding; in a loop of one's own, which gives the
+/// model the tokens alone, those behind it do. A neighbor never comes from any document with a token in the window, nor from a copy of one (arXiv 2112.04426,
+/// section 2.3, read so that packed windows do not leak). A chunk gets neighbors only where the window goes on with the same document: they are the neighbors
+/// of a chunk, read while the next one is predicted.</para>
 /// </remarks>
 public sealed class WindowSampler : ITrainingData
 {
