@@ -123,7 +123,7 @@ internal sealed class WeightFolder : StoredWeights
     {
         try
         {
-            return JsonNode.Parse(SmallFile.Read(path, SmallFile.Configuration)) is JsonObject root
+            return JsonNode.Parse(SmallFile.ReadText(path, SmallFile.Configuration)) is JsonObject root
                 && root[key] is JsonValue value
                 && value.TryGetValue(out string? text)
                 ? text

@@ -278,6 +278,21 @@ public class CheckpointTests
         });
     }
 
+    /// <summary>What can be loaded can be gone on with in its folder, also where an editor has written a byte order mark.</summary>
+    [Fact]
+    public void A_configuration_with_a_byte_order_mark_can_be_loaded_and_saved_over()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Checkpoint.Save(folder.Path, model);
+        string path = folder[Checkpoint.ConfigName];
+        File.WriteAllText(path, File.ReadAllText(path), new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: true));
+        Assert.Equal(0xEF, File.ReadAllBytes(path)[0]);
+        using RetroModel loaded = Checkpoint.Load(folder.Path);
+        Checkpoint.Save(folder.Path, loaded);
+        Assert.NotEqual(0xEF, File.ReadAllBytes(path)[0]);
+    }
+
     [Fact]
     public void Loading_reports_every_tensor_and_can_be_canceled()
     {
