@@ -361,10 +361,11 @@ internal sealed class TrainingRun
         {
             // Single steps are noisy.
             int lastSteps = Math.Max(1, reports.Count / 10);
-            double last = reports.TakeLast(lastSteps).Average(step => step.Loss), rate = reports[^1].TokensPerSecond;
+            double rate = reports[^1].TokensPerSecond;
+            double? last = MeanLoss(reports.TakeLast(lastSteps).Select(step => step.Loss));
             result["loss"] = last;
             Screen.Line($"{workspace.Model}: {Amount.Of(trainer.StepsDone, "step")} in {Amount.OfTime(trainer.Elapsed)}, {rate:#,0} tokens a second;");
-            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last:0.00} over the last {lastSteps:#,0}");
+            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last ?? double.NaN:0.00} over the last {lastSteps:#,0}");
         }
         else
         {
@@ -435,14 +436,17 @@ internal sealed class TrainingRun
         string page = Path.Combine(workspace.Folder, RunReport.FileName);
         report.Write(page);
         int lastSteps = Math.Max(1, steps.Count / 10);
-        double last = steps.TakeLast(lastSteps).Average(step => step.Loss!.Value);
+        double? last = MeanLoss(steps.TakeLast(lastSteps).Select(step => step.Loss!.Value));
         Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens;");
         Screen.Line($"  {Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)};");
-        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last:0.00} over the last {lastSteps:#,0}");
+        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");
         Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
         return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride, ["loss"] = last };
     }
+
+    /// <summary>The mean over the steps that were not skipped for a loss that is no number; null: there are none.</summary>
+    internal static double? MeanLoss(IEnumerable<double> losses) => losses.Where(double.IsFinite).Average(loss => (double?)loss);
 
     // From now on the folder holds another model: what belongs to it comes, and what belonged to the one before goes.
     private void Saved(Workspace workspace, Sources sources, params string[] others)
