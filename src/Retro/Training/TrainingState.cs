@@ -14,6 +14,7 @@ internal sealed record TrainingState
     private static readonly JsonSerializerOptions s_json = new()
     {
         WriteIndented = true,
+        RespectNullableAnnotations = true,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
         Converters = { new JsonStringEnumConverter() },
     };

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -197,6 +198,18 @@ public sealed class TrainerTests : IDisposable
         Assert.Contains(path, Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
         Safetensors.Write(path, model.state_dict(), new Dictionary<string, string> { ["training"] = "null" });
         Assert.Contains("format version", Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
+
+        // Each value that is due, null.
+        foreach (string key in new[] { "FormatVersion", "Steps", "Batches", "Tokens", "SkippedInARow", "Elapsed", "Config", "Options", "OptimizerSteps" })
+        {
+            JsonObject state = JsonNode.Parse(File.ReadAllText(Path.ChangeExtension(path, "json")))!.AsObject();
+            Assert.NotNull(state[key]);
+            state[key] = null;
+            Safetensors.Write(path, model.state_dict(), new Dictionary<string, string> { ["training"] = state.ToJsonString() });
+            string message = Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message;
+            Assert.Contains(path, message, StringComparison.Ordinal);
+            Assert.Contains("cannot be read", message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
