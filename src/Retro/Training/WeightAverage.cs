@@ -76,19 +76,29 @@ internal sealed class WeightAverage : IDisposable
 
     private sealed class Exchange : IDisposable
     {
-        private readonly (Parameter Parameter, Tensor Own)[] _own;
+        private readonly List<(Parameter Parameter, Tensor Own)> _own = [];
         private readonly WeightAverage _averages;
         private bool _isDisposed;
 
         public Exchange(WeightAverage averages)
         {
             using IDisposable noGradients = no_grad();
+            using DisposeScope scope = NewDisposeScope();
             _averages = averages;
             averages.IsPut = true;
-            _own = [.. averages._weights.Values.Select(pair => (pair.Parameter, pair.Parameter.detach().clone().DetachFromDisposeScope()))];
-            foreach ((Parameter parameter, Tensor average) in averages._weights.Values)
+            try
             {
-                parameter.copy_(average);
+                foreach ((Parameter parameter, Tensor average) in averages._weights.Values)
+                {
+                    _own.Add((parameter, parameter.detach().clone().DetachFromDisposeScope()));
+                    parameter.copy_(average);
+                }
+            }
+            catch
+            {
+                // Memory may end where the weights stand there twice: those exchanged so far come back.
+                Dispose();
+                throw;
             }
         }
 

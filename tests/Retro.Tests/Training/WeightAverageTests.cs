@@ -3,6 +3,7 @@ using Retro.Modeling;
 using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Training;
@@ -48,6 +49,23 @@ public sealed class WeightAverageTests : IDisposable
         other.Run(data);
         Assert.Equal(Embedding(plain), Embedding(model));
         Assert.Null(other.Averaged());
+    }
+
+    /// <summary>Where the model stands there twice, memory may end.</summary>
+    [Fact]
+    public void Where_it_cannot_be_put_in_the_place_of_the_weights_they_stay_and_can_be_trained()
+    {
+        using Parameter first = new(ones(3)), second = new(ones(3));
+        using WeightAverage average = new([new("first", first), new("second", second)], 0.5);
+        using (no_grad())
+        {
+            first.fill_(2);
+        }
+
+        second.Dispose();
+        Assert.ThrowsAny<Exception>(average.Put);
+        Assert.False(average.IsPut);
+        Assert.Equal([2, 2, 2], first.data<float>().ToArray());
     }
 
     /// <summary>A step would be undone when the weights come back, and a checkpoint would hold the average for what is trained.</summary>
