@@ -13,13 +13,20 @@ namespace Retro.Training;
 /// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
 internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange? exchange)
 {
-    // A module that is not Retro's may drop by SeededDropout whatever the configuration says.
-    private readonly bool _drops = model.Config.HasDropout || FinalizerGate.IsNeededFor(model);
+    private bool _drops;
 
     private bool DropsOnGpu => _drops && model.Device.type == DeviceType.CUDA;
 
-    /// <summary>Gives GPUs' generators back, once disposed, from which dropout takes its numbers there; null: it takes none of theirs.</summary>
-    public IDisposable? KeepGenerators() => DropsOnGpu ? new GeneratorsOfGpu(model.Device) : null;
+    /// <summary>
+    /// Begins a step. What is returned, once disposed, gives GPUs' generators back, from which dropout takes its numbers there; null: it takes none of theirs.
+    /// </summary>
+    /// <param name="hasOwn">Whether the model has a branch or a hook of one's own, which may drop by <see cref="SeededDropout"/> whatever the configuration
+    /// says.</param>
+    public IDisposable? BeginStep(bool hasOwn)
+    {
+        _drops = model.Config.HasDropout || hasOwn;
+        return DropsOnGpu ? new GeneratorsOfGpu(model.Device) : null;
+    }
 
     /// <summary>Begins a batch on this thread: until what is returned is disposed, the thread has numbers of its own.</summary>
     /// <param name="step">Number of the step.</param>

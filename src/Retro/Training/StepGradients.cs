@@ -18,8 +18,8 @@ internal sealed class StepGradients(
     private readonly Together? _together = exchange is null ? null : new(exchange);
     private readonly StepDropout _dropout = new(model, seed, exchange);
 
-    // Two parameters may get one tensor for their gradients, as those of y = a + b do: to add to one would add to both. Only branches of one's own have such.
-    private readonly bool _mayShare = FinalizerGate.IsNeededFor(model);
+    // Whether the model has a branch or a hook of one's own, which may come between two steps.
+    private bool _hasOwn;
 
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
@@ -28,6 +28,7 @@ internal sealed class StepGradients(
     public (double Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step)
     {
         using DisposeScope scope = NewDisposeScope();
+        _hasOwn = FinalizerGate.IsNeededFor(model);
         try
         {
             bool reads = batches.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);
@@ -61,7 +62,7 @@ internal sealed class StepGradients(
     /// compute, and a branch of one's own may connect layers by more than their states, so that the graph cannot be cut between them. One process in which it
     /// is so decides for all.
     /// </summary>
-    private bool IsOnePiece => exchange is not null && (!exchange.IsRemote || model.Device.type != DeviceType.CPU || FinalizerGate.IsNeededFor(model));
+    private bool IsOnePiece => exchange is not null && (!exchange.IsRemote || model.Device.type != DeviceType.CPU || _hasOwn);
 
     /// <summary>How many batches are computed side by side at the end of a step.</summary>
     private int LastGroup(int batches)
@@ -72,7 +73,7 @@ internal sealed class StepGradients(
 
     private double Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
-        using IDisposable? kept = _dropout.KeepGenerators();
+        using IDisposable? kept = _dropout.BeginStep(_hasOwn);
         int together = TorchThreads.Workers(batches.Length, model.Device, sideBySide);
         Tensor?[] losses = new Tensor?[batches.Length];
 
@@ -147,7 +148,7 @@ internal sealed class StepGradients(
         using IDisposable? numbers = _dropout.Begin(step, number);
         if (recompute || after is not null)
         {
-            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => _dropout.Seed(step, number, layer) : null, after, _mayShare);
+            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => _dropout.Seed(step, number, layer) : null, after, _hasOwn);
             (Tensor mean, Tensor?[] gradients) = segments.Of(batch, share);
             return (mean.Times(share), gradients);
         }
@@ -182,9 +183,11 @@ internal sealed class StepGradients(
         else
         {
             apart = new Tensor?[parameters.Count];
+            // Two parameters may get one tensor for their gradients, as those of y = a + b do: to add to one would add to both. Only branches of one's own
+            // have such.
             foreach ((int i, Tensor gradient) in asked.Zip(autograd.grad(given, inputs, gradientsOf, allow_unused: true)))
             {
-                apart[i] = _mayShare && !gradient.IsInvalid ? gradient.clone() : gradient;
+                apart[i] = _hasOwn && !gradient.IsInvalid ? gradient.clone() : gradient;
             }
         }
 

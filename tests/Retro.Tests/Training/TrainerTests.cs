@@ -608,6 +608,26 @@ public sealed class TrainerTests : IDisposable
         Array.ForEach(trained, model => model.Dispose());
     }
 
+    /// <summary>A hook may come between two steps.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_a_hook_drops_that_comes_after_the_trainer_follows_from_the_seed(bool recompute)
+    {
+        RetroModel[] trained = [.. new long[] { 1, 2 }.Select(other =>
+        {
+            RetroModel model = Model(s_config, seed: 5);
+            using Trainer trainer = new(model, s_options with { Steps = 3, RecomputeActivations = recompute });
+            model.Layers[0].FeedForward.register_forward_hook((_, _, y) => SeededDropout.Of(y, 0.3));
+            manual_seed(other);
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+            return model;
+        })];
+
+        AssertSameWeights(trained[0], trained[1]);
+        Array.ForEach(trained, model => model.Dispose());
+    }
+
     [Fact]
     public void A_default_device_of_torchs_changes_nothing_for_a_model_on_the_processor()
     {
