@@ -74,15 +74,12 @@ public sealed partial record RetroConfig
             OptionFaults of = faults.Of(nameof(RotaryScaling));
             of.Defined(scaling.Kind);
             of.Require(scaling.Factor >= 1 && double.IsFinite(scaling.Factor), scaling.Factor, "a finite number of at least 1");
-            if (scaling.Kind == RotaryScalingKind.Llama3)
-            {
-                Size(of, scaling.OriginalLength);
-                of.Positive(scaling.LowFrequencyFactor);
-                of.Require(
-                    scaling.HighFrequencyFactor > scaling.LowFrequencyFactor && double.IsFinite(scaling.HighFrequencyFactor),
-                    scaling.HighFrequencyFactor,
-                    FormattableString.Invariant($"a finite number above {nameof(scaling.LowFrequencyFactor)}, {scaling.LowFrequencyFactor}"));
-            }
+            Size(of, scaling.OriginalLength);
+            of.Positive(scaling.LowFrequencyFactor);
+            of.Require(
+                scaling.HighFrequencyFactor > scaling.LowFrequencyFactor && double.IsFinite(scaling.HighFrequencyFactor),
+                scaling.HighFrequencyFactor,
+                FormattableString.Invariant($"a finite number above {nameof(scaling.LowFrequencyFactor)}, {scaling.LowFrequencyFactor}"));
         }
     }
 

@@ -266,6 +266,13 @@ public sealed partial class Trainer : IDisposable
     private void RunSteps(ITrainingData data, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(data);
+        if (Options.Patience is { } patience && Measure is null)
+        {
+            throw new RetroOptionsException(
+                nameof(TrainingOptions),
+                [$"{nameof(Options.Patience)} {patience} has to be null where the trainer has no {nameof(Measure)}, whose values it counts."]);
+        }
+
         RequireSame(data);
         if (IsFinished && _unseen is null)
         {

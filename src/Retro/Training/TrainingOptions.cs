@@ -9,11 +9,14 @@ namespace Retro.Training;
 public sealed record TrainingOptions
 {
     /// <summary>
-    /// Steps in all. Where <see cref="TimeBudget"/> is set, only its ratio to <see cref="WarmupSteps"/> counts, as the shape of the schedule. Default 1,000.
+    /// Steps in all. Where <see cref="TimeBudget"/> is set, only its ratio to <see cref="WarmupSteps"/> counts, where those are set, as the shape of the
+    /// schedule. Default 1,000.
     /// </summary>
     public long Steps { get; init; } = 1000;
 
-    /// <summary>Steps of the warm-up; null: a twentieth of <see cref="Steps"/>, at least one. Default null.</summary>
+    /// <summary>
+    /// Steps of the warm-up; null: a twentieth of <see cref="Steps"/>, at least one, or of <see cref="TimeBudget"/>. Default null.
+    /// </summary>
     public long? WarmupSteps { get; init; }
 
     /// <summary>
@@ -104,7 +107,10 @@ public sealed record TrainingOptions
     /// </summary>
     public int Measures { get; init; }
 
-    /// <summary>Measures in a row that are no better than the best one, after which the training ends early; null: it never does. Default null.</summary>
+    /// <summary>
+    /// Measures in a row that are no better than the best one, after which the training ends early; null: it never does. It goes with
+    /// <see cref="MeasureEvery"/> or <see cref="Measures"/>. Default null.
+    /// </summary>
     public int? Patience { get; init; }
 
     /// <summary>Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Default 10.</summary>
@@ -132,8 +138,12 @@ public sealed record TrainingOptions
         => device is null or { type: DeviceType.CPU } && Precision.MultipliesBFloat16(CPU) ? ScalarType.BFloat16 : ScalarType.Float32;
 
     /// <summary>The schedule of AdamW's learning rate.</summary>
-    /// <returns>The schedule.</returns>
-    public LearningRateSchedule Schedule() => new(LearningRate, FinalLearningRate ?? LearningRate / 10, WarmupSteps ?? Math.Max(1, Steps / 20), Steps);
+    /// <returns>The schedule; by time, in shares of <see cref="TimeBudget"/>.</returns>
+    public LearningRateSchedule Schedule()
+    {
+        (long warmup, long steps) = TimeBudget is not null && WarmupSteps is null ? (1, 20) : (WarmupSteps ?? Math.Max(1, Steps / 20), Steps);
+        return new(LearningRate, FinalLearningRate ?? LearningRate / 10, warmup, steps);
+    }
 
     /// <summary>Checks every setting.</summary>
     /// <returns>These options.</returns>
@@ -157,11 +167,15 @@ public sealed record TrainingOptions
         faults.Between(Accumulation, 1);
         faults.Require(SideBySide is null or > 0, SideBySide, "at least 1, or null");
         faults.Require(AverageDecay is null or (> 0 and < 1), AverageDecay, "more than 0 and less than 1");
+        faults.Require(CheckpointFolder != "", CheckpointFolder, "the path of a folder, or null");
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
         faults.Between(MeasureEvery, 0);
         faults.Between(Measures, 0);
         faults.Require(Patience is null or > 0, Patience, "at least 1");
+        faults.Require(
+            Patience is null || MeasureEvery != 0 || Measures != 0, Patience, $"null where {nameof(MeasureEvery)} and {nameof(Measures)} are 0: nothing is "
+                + "measured before the end");
         faults.Between(MaximumSkippedSteps, 1);
         Optimizer.Check(faults.Of(nameof(Optimizer)));
         faults.Throw();

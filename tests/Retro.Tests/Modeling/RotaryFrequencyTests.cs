@@ -14,4 +14,17 @@ public sealed class RotaryFrequencyTests
         Assert.Throws<RetroOptionsException>(() => (config with { HeadSize = 3, RotaryFraction = 1 }).Validate());
         Assert.Throws<RetroOptionsException>(() => (config with { HeadSize = 3, RotaryFraction = 0.3 }).Validate());
     }
+
+    /// <summary>Every number of it is stored, whether its kind reads it or not.</summary>
+    [Fact]
+    public void No_number_of_a_scaling_is_passed_over()
+    {
+        RotaryScaling linear = new() { Kind = RotaryScalingKind.Linear, Factor = 2 };
+        RetroConfig config = RetroConfig.Tiny with { RotaryScaling = linear };
+        Assert.Same(config, config.Validate());
+        foreach (RotaryScaling scaling in new[] { linear with { LowFrequencyFactor = double.NaN }, linear with { HighFrequencyFactor = double.NaN } })
+        {
+            Assert.Throws<RetroOptionsException>(() => (config with { RotaryScaling = scaling }).Validate());
+        }
+    }
 }

@@ -1238,6 +1238,26 @@ public sealed class TrainerTests : IDisposable
         {
             new TrainingOptions { Steps = 1 }, new TrainingOptions { Steps = 20 }, new TrainingOptions(), new TrainingOptions { WarmupSteps = 3 },
         }.Select(options => options.Validate().Schedule().WarmupSteps));
+
+        // By time, of the time.
+        Assert.All([1, 2, 19, 30, 1000], steps =>
+        {
+            LearningRateSchedule schedule = new TrainingOptions { Steps = steps, TimeBudget = TimeSpan.FromMinutes(1) }.Validate().Schedule();
+            Assert.Equal(schedule.Peak, schedule.RateAt(0.05), 12);
+            Assert.InRange(schedule.RateAt(0.5), schedule.Final, 0.6 * schedule.Peak);
+        });
+    }
+
+    [Fact]
+    public void Patience_without_what_it_counts_is_refused()
+    {
+        Assert.Contains(
+            "Patience", Assert.Throws<RetroOptionsException>(() => (s_options with { Patience = 1 }).Validate()).Message, StringComparison.Ordinal);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Patience = 1, MeasureEvery = 2 });
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+        Assert.Contains("Patience 1 has to be null where the trainer has no Measure", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(0, trainer.StepsDone);
     }
 
     [Fact]
@@ -1248,7 +1268,8 @@ public sealed class TrainerTests : IDisposable
             WarmupSteps = 100,
             Accumulation = 0,
             MuonLearningRate = -1,
-            CheckpointEvery = 5,
+            CheckpointEvery = -5,
+            CheckpointFolder = "",
             TimeBudget = TimeSpan.Zero,
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
@@ -1261,8 +1282,8 @@ public sealed class TrainerTests : IDisposable
         }).Validate());
         Assert.All(
             [
-                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate",
-                "RetrievalOptimizer", "ClosedBook",
+                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "CheckpointFolder", "TimeBudget", "Optimizer.Beta2", "Dtype",
+                "RetrievalRate", "RetrievalOptimizer", "ClosedBook",
                 "MeasureEvery", "Measures", "Patience"
             ],
             part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
