@@ -187,7 +187,12 @@ internal sealed class BuildCommand : Verb
             Screen.Text($"{plan}\n");
         }
 
-        plan.Require(workspace.Database);
+        // A database that is whole takes no more room: it is opened, or refused.
+        if (parsed.GetValue(_startOver) || !File.Exists(Path.Combine(workspace.Database, DatabaseManifest.FileName)))
+        {
+            plan.Require(workspace.Database);
+        }
+
         if (parsed.GetValue(_plan))
         {
             WriteJson(parsed, new JsonObject

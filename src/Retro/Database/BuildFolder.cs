@@ -95,6 +95,9 @@ internal sealed class BuildFolder : IDisposable
         return Directory.Exists(path) && !FileIdentity.IsLink(path) && (FilesIn(path).Any(File.Exists) || IsEmpty(path));
     }
 
+    /// <summary>Bytes that an unfinished database takes in a folder.</summary>
+    public static long BytesIn(string target) => FilesIn(Path.Combine(target, Name)).Where(File.Exists).Sum(path => new FileInfo(path).Length);
+
     /// <summary>Removes what an unfinished database left in a folder; what somebody else has put there stays.</summary>
     public static void Delete(string target)
     {

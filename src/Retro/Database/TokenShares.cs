@@ -42,6 +42,13 @@ internal sealed class TokenShares : IDisposable
     public static string[] Names(string folder)
         => [.. ShareName.Near(PathIn(folder)).Select(share => Path.GetFileName(ShareName.PathOf(PathIn(folder), share)))];
 
+    /// <summary>Bytes that shares take in a folder, whole or not.</summary>
+    public static long BytesIn(string folder)
+        => Names(folder).SelectMany(name => (string[])[name, name + ShareName.PartSuffix])
+            .Select(name => new FileInfo(Path.Combine(folder, name)))
+            .Where(file => file.Exists)
+            .Sum(file => file.Length);
+
     /// <summary>Encodes a share of a corpus, where it is not there and whole.</summary>
     /// <param name="folder">The folder of the database that is to be.</param>
     /// <param name="documents">The whole corpus; enumerated more than once.</param>

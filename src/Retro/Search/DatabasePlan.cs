@@ -141,7 +141,9 @@ public sealed record DatabasePlan
         };
     }
 
-    /// <summary>Makes sure that the machine can do it.</summary>
+    /// <summary>
+    /// Makes sure that the machine can do it. What an unfinished build, or shares of one, take in the folder is room for it, as it goes on with them.
+    /// </summary>
     /// <param name="folder">Where the database is to be; it need not be there.</param>
     /// <exception cref="DatabaseException">There is too little room on its disk, or too little memory: the numbers are named.</exception>
     public void Require(string folder)
@@ -153,7 +155,20 @@ public sealed record DatabasePlan
             there = parent;
         }
 
-        Require(folder, new DriveInfo(there).AvailableFreeSpace, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+        long begun = BuildFolder.BytesIn(folder) + TokenShares.BytesIn(folder);
+        Require(folder, begun + FreeIn(there), GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+
+        static long FreeIn(string folder)
+        {
+            try
+            {
+                return new DriveInfo(folder).AvailableFreeSpace;
+            }
+            catch (ArgumentException)
+            {
+                return long.MaxValue / 2; // another machine's folder on Windows, \\machine\folder, of which nobody tells it
+            }
+        }
     }
 
     /// <summary>Makes sure that so much room is enough.</summary>

@@ -49,6 +49,43 @@ public sealed class DatabasePlanTests : IDisposable
         Assert.Equal(Expected, plan.ToString());
     }
 
+    /// <summary>A build goes on with them, and does not write them a second time.</summary>
+    [Theory]
+    [InlineData("building")]
+    [InlineData("shares")]
+    public void What_a_build_has_begun_is_room_for_it(string what)
+    {
+        using MountedDisk disk = new("1m");
+        string folder = disk["db"];
+        List<Document> documents = SearchDatabase.Documents(50, seed: 2);
+        ChunkDatabaseOptions options = new() { ChunkLength = 8, BlockCharacters = 500 };
+        using CancellationTokenSource stop = new();
+        SynchronousProgress<StageProgress> progress = new(_ => stop.Cancel());
+        Assert.ThrowsAny<OperationCanceledException>(() =>
+        {
+            if (what == "building")
+            {
+                ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, options, progress, stop.Token);
+            }
+            else
+            {
+                ChunkDatabaseBuilder.BuildShare(folder, documents, TestDatabases.Bytes, new WorkShare(1, 2), options, cancellationToken: default);
+                ChunkDatabaseBuilder.BuildShare(folder, documents, TestDatabases.Bytes, new WorkShare(2, 2), options, progress, stop.Token);
+            }
+        });
+        long begun = Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .Where(file => Path.GetExtension(file) is ".bin" or ".part" or ".jsonl")
+            .Sum(file => new FileInfo(file).Length);
+        Assert.True(begun > 500);
+        DatabasePlan plan = new()
+        {
+            Documents = 1, TextBytes = 1, Tokens = 1, Chunks = 1, MemoryBytes = 1, Time = default,
+            DiskBytes = begun + new DriveInfo(disk.Path).AvailableFreeSpace,
+        };
+        plan.Require(folder);
+        Assert.Throws<DatabaseException>(() => (plan with { DiskBytes = plan.DiskBytes + 1 }).Require(folder));
+    }
+
     [Fact]
     public void What_the_machine_cannot_do_is_refused_with_the_numbers()
     {
