@@ -135,7 +135,7 @@ internal sealed class Sources : IDisposable
     {
         lock (_lock)
         {
-            if (_dense is null && HasEmbedder && Database.Manifest.Find(KeyFile) is not null)
+            if (_dense is null && HasEmbedder && Database.Files.Any(file => file.Name == KeyFile))
             {
                 try
                 {

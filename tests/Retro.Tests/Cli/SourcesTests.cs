@@ -49,5 +49,19 @@ public sealed class SourcesTests : IDisposable
         }
 
         Assert.Equal(before, File.ReadAllBytes(keys));
+
+        // Of what was added there is nothing yet.
+        Retro.Corpora.Document added = new("added", "", "The mountain has 12 steps.", "");
+        ChunkDatabaseUpdate.Apply(workspace.Database, [added], [], tokenizer).Dispose();
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+        {
+            Assert.Empty(sources.Ready());
+            sources.Open("dense", 1);
+        }
+
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+        {
+            Assert.IsType<DenseNeighborSource>(Assert.Single(sources.Ready()));
+        }
     }
 }
