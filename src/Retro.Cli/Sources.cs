@@ -67,8 +67,26 @@ internal sealed class Sources : IDisposable
 
     /// <summary>The held-out documents beside the database.</summary>
     /// <returns>The database, which is the caller's; null: there are none.</returns>
+    /// <exception cref="RetroException">They cannot be read, or were made with another tokenizer.</exception>
     public ChunkDatabase? HeldOut()
-        => File.Exists(Path.Combine(Workspace.HeldOut, DatabaseManifest.FileName)) ? ChunkDatabase.Open(Workspace.HeldOut) : null;
+    {
+        if (!File.Exists(Path.Combine(Workspace.HeldOut, DatabaseManifest.FileName)))
+        {
+            return null;
+        }
+
+        ChunkDatabase heldOut = ChunkDatabase.Open(Workspace.HeldOut, cancellationToken: _cancellationToken);
+        try
+        {
+            heldOut.RequireTokenizer(Tokenizer);
+            return heldOut;
+        }
+        catch
+        {
+            heldOut.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Opens a source, and builds the indexes that it needs and that are not there yet.</summary>
     /// <param name="name">Its name.</param>

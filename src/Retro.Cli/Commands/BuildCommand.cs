@@ -53,7 +53,7 @@ internal sealed class BuildCommand : Verb
         "Encode the I-th of N shares of the documents, for as many machines or processes on one storage; the same command without it joins the shares. In a "
             + "job array: once --plan, which makes the tokenizer, then --share $TASK/8, and once without both.");
 
-    private readonly Option<bool> _startOver = CommonOptions.StartOver("database");
+    private readonly Option<bool> _startOver = CommonOptions.StartOver("database, and the held-out documents beside it,");
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
 
@@ -212,6 +212,15 @@ internal sealed class BuildCommand : Verb
             Remember(parsed, workspace, _startOver, _plan, _share);
         }
 
+        // What was held out of a database before may be in this one, and have the tokens of another tokenizer.
+        bool hasOld = split is null && File.Exists(Path.Combine(workspace.HeldOut, DatabaseManifest.FileName));
+        if (hasOld && parsed.GetValue(_startOver))
+        {
+            File.Delete(Path.Combine(workspace.HeldOut, DatabaseManifest.FileName)); // first: what is left of it by a kill is no database
+            Directory.Delete(workspace.HeldOut, recursive: true);
+            hasOld = false;
+        }
+
         using ChunkDatabase? heldOut = split is null ? null : Stages.Run(
             "cut held-out chunks",
             progress => ChunkDatabaseBuilder.Build(workspace.HeldOut, split.HeldOut(documents), tokenizer, options, progress, cancellationToken));
@@ -228,6 +237,11 @@ internal sealed class BuildCommand : Verb
             {
                 Screen.Note($"  {Tool.Name} eval gives intervals from {PairedDifference.LeastDocuments} held-out documents on ({_heldOutShare.Name})");
             }
+        }
+
+        if (hasOld)
+        {
+            Screen.Note($"{workspace.HeldOut} holds documents that this build did not hold out, and will be measured on; {_startOver.Name} removes it");
         }
 
         Screen.Report(cleaning);

@@ -520,6 +520,42 @@ public sealed class VerbTests : IDisposable
         ];
     }
 
+    /// <summary>What was held out of a database before stands in the next, and may have the tokens of another tokenizer.</summary>
+    [Fact]
+    public void A_build_that_starts_over_and_holds_nothing_out_leaves_no_held_out_documents_of_before()
+    {
+        _retro.Build();
+        Directory.Delete(Path.Combine(_retro["work"], "database"), recursive: true);
+        string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "290", "--chunk", "16", "--held-out-share", "0"];
+        string[] train = ["train", "--database", "work", "--out", "model", "--source", "none", "--steps", "1", "--batch", "2", .. CliRun.Tiny];
+        Assert.Contains("held-out holds documents that this build did not hold out", _retro.Done(build), StringComparison.Ordinal);
+        string refused = _retro.Run(train).Errors;
+        Assert.Contains("held-out' was made with the tokenizer", refused, StringComparison.Ordinal);
+        Assert.Contains("build it again", refused, StringComparison.Ordinal);
+
+        _retro.Done([.. build, "--start-over"]);
+        Assert.False(Directory.Exists(Path.Combine(_retro["work"], "held-out")));
+        _retro.Done(train);
+        _retro.WriteFile("docs/ferry.md", "The ferry crosses where the old bridge was, every morning.\n");
+        Assert.Contains("1 new", _retro.Done("update", "--database", "work", "--add", "docs/ferry.md"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_built_is_found_done_on_a_disk_without_room_for_another()
+    {
+        using MountedDisk disk = new("2m");
+        _retro.WriteCorpus();
+        string[] build = ["build", "--corpus", "docs", "--out", disk["work"], "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
+        _retro.Done(build);
+        using (FileStream rest = File.Create(disk["rest"]))
+        {
+            rest.Write(new byte[new DriveInfo(disk.Path).AvailableFreeSpace - (32 << 10)]);
+        }
+
+        _retro.Done(build);
+        Assert.Contains("are free for", _retro.Run([.. build, "--start-over", "--seed", "2"]).Errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_cleaning_does_is_told_and_kept_to()
     {
