@@ -155,7 +155,15 @@ public static class ChunkDatabaseUpdate
             if (added > 0 || gone.Count > 0)
             {
                 manifest = DatabaseFolder.Clean(folder, manifest);
-                manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added(), RequireText);
+                try
+                {
+                    manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added(), RequireText);
+                }
+                catch
+                {
+                    DatabaseFolder.TryClean(folder);
+                    throw;
+                }
             }
 
             // Where nothing is written: what is there must not be nothing, and what was to be added not all in vain.
@@ -282,6 +290,28 @@ public static class ChunkDatabaseUpdate
         DatabaseFolder.Clean(folder, before);
         if (before.Changes is not null)
         {
+            try
+            {
+                after = Copy();
+            }
+            catch
+            {
+                DatabaseFolder.TryClean(folder);
+                throw;
+            }
+
+            if (TokenShares.Names(folder) is { Length: > 0 } shares)
+            {
+                string hold = "hold text of before, for a build that is to replace the database; delete them if nobody makes one";
+                progress?.Report(new("compact the database", 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
+            }
+        }
+
+        DatabaseFolder.Clean(folder, after);
+        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+
+        DatabaseManifest Copy()
+        {
             int number = NextNumber(before);
             string path = Path.Combine(folder, DatabaseChanges.FolderOf(number));
             using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
@@ -294,17 +324,10 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
-            after = DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number });
-            after.Save(folder);
-            if (TokenShares.Names(folder) is { Length: > 0 } shares)
-            {
-                string hold = "hold text of before, for a build that is to replace the database; delete them if nobody makes one";
-                progress?.Report(new("compact the database", 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
-            }
+            DatabaseManifest made = DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number });
+            made.Save(folder);
+            return made;
         }
-
-        DatabaseFolder.Clean(folder, after);
-        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
 
     private static int NextNumber(DatabaseManifest manifest)

@@ -31,6 +31,22 @@ internal static class DatabaseFolder
         return manifest;
     }
 
+    /// <summary>
+    /// Removes what a change that failed has left, by the manifest that stands: nothing goes on with it, and it may be what fills the disk. Where it cannot be
+    /// removed, the next change does that.
+    /// </summary>
+    public static void TryClean(string folder)
+    {
+        try
+        {
+            Clean(folder, DatabaseManifest.Load(folder));
+        }
+        catch (Exception exception) when (exception is DatabaseException or IOException or UnauthorizedAccessException)
+        {
+            // Told is what failed before.
+        }
+    }
+
     /// <summary>Removes what the manifest says is of no use any more, and, once, what was begun of it. Whoever does it has the right to write.</summary>
     /// <returns>The manifest, as it stands then.</returns>
     public static DatabaseManifest RemoveLeaving(string folder, DatabaseManifest manifest)

@@ -65,6 +65,50 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         }
     }
 
+    /// <summary>Nothing goes on with it, and on a full disk it would keep the disk full.</summary>
+    [Theory]
+    [InlineData("compact", "copy documents")]
+    [InlineData("change", "encode documents")]
+    [InlineData("change", "write tokens")]
+    public void What_a_change_had_written_that_was_stopped_is_removed(string how, string stage)
+    {
+        string folder = _databases.Folder();
+        _databases.Build(SearchDatabase.Documents(30, seed: 3)).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "some text", "")], ["d1"], TestDatabases.Bytes).Dispose();
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        using CancellationTokenSource stop = new();
+        bool isWritten = false;
+        SynchronousProgress<StageProgress> progress = new(done =>
+        {
+            if (done.Stage == stage)
+            {
+                isWritten = Directory.EnumerateFiles(Path.Combine(folder, "segments", "2"), "*.bin", SearchOption.AllDirectories).Any();
+                stop.Cancel();
+            }
+        });
+        Assert.ThrowsAny<OperationCanceledException>(() => how == "compact"
+            ? DatabaseCompaction.Compact(folder, progress, stop.Token)
+            : ChunkDatabaseUpdate.Apply(folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, progress, stop.Token));
+        Assert.True(isWritten);
+        Assert.Equal(before, TestDatabases.Contents(folder));
+    }
+
+    [Fact]
+    public void A_change_that_finds_the_disk_full_gives_its_room_back()
+    {
+        using MountedDisk disk = new("256k");
+        string folder = disk["db"];
+        ChunkDatabaseBuilder.Build(folder, SearchDatabase.Documents(30, seed: 3), TestDatabases.Bytes, new() { ChunkLength = 8 }).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [], ["d1"], TestDatabases.Bytes).Dispose();
+        long free = new DriveInfo(disk.Path).AvailableFreeSpace;
+        Document large = new("large", "", new string('x', (int)free), "");
+        Assert.Contains(
+            "space",
+            Assert.Throws<DatabaseException>(() => ChunkDatabaseUpdate.Apply(folder, [large], [], TestDatabases.Bytes)).Message,
+            StringComparison.Ordinal);
+        Assert.InRange(new DriveInfo(disk.Path).AvailableFreeSpace, free - (16 << 10), free); // a folder, and a lock
+    }
+
     [Fact]
     public void A_removed_document_is_gone_from_the_bytes_once_the_database_is_compacted()
     {
