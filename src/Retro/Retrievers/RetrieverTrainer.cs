@@ -316,7 +316,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         NeighborQuery[] asked =
         [
             .. examples.Select((chunk, row) => new NeighborQuery(
-                _texts.OwnTokens(chunk).ToArray(), [.. _same.Of(_texts.DocumentOf(chunk))])
+                _texts.OwnTokens(chunk).ToArray(), _same.Of(_texts.DocumentOf(chunk)))
             {
                 Key = keys.AsMemory(row * dimensions, dimensions),
             }),

@@ -225,7 +225,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
                 (found[segment], values[segment]) = (new long[block.Length * count], new float[block.Length * count]);
                 _indexes[segment].Find(
                     vectors,
-                    Array.ConvertAll(block, query => NeighborQueries.Excluded(Database, query, _bySegment ? of : null)),
+                    NeighborQueries.Excluded(Database, block, _bySegment ? of : null),
                     Array.ConvertAll(block, query => _bySegment ? NeighborQueries.Among(Database, of, query) : NeighborQueries.Visible(Database, query)),
                     count,
                     found[segment],

@@ -63,10 +63,10 @@ public sealed class GivenNeighborSource : INeighborSource
         NeighborQueries.Check(queries, count, chunks, scores);
         chunks.Fill(-1);
         scores.Fill(float.NaN);
+        ExcludedChunks[] excluded = NeighborQueries.Excluded(_database, queries);
         for (int q = 0; q < queries.Count; q++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ExcludedChunks excluded = NeighborQueries.Excluded(_database, queries[q]);
             ChunkSet? visible = NeighborQueries.Visible(_database, queries[q]);
             IReadOnlyList<long> chosen = _choose(queries[q]);
             int found = 0;
@@ -74,7 +74,7 @@ public sealed class GivenNeighborSource : INeighborSource
             {
                 long chunk = chosen[i];
                 Check(chunk);
-                if (found < count && excluded.Admits(chunk, visible))
+                if (found < count && excluded[q].Admits(chunk, visible))
                 {
                     // Where the order is all that is known, the score says it.
                     chunks[q * count + found] = chunk;

@@ -151,17 +151,22 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
     {
         NeighborQueries.Check(queries, count, chunks, scores);
+        ExcludedChunks[][] excluded = [.. Enumerable.Range(0, _indexes.Length).Select(segment => NeighborQueries.Excluded(Database, queries, segment))];
         if (queries.Count == 1)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Find(queries[0], chunks, scores);
+            Find(queries, 0, excluded, chunks, scores);
             return;
         }
 
         // Spans cannot go to other threads; the rows are small beside the work.
         long[] found = new long[chunks.Length];
         float[] values = new float[scores.Length];
-        ParallelLoop.For(queries.Count, q => Find(queries[q], found.AsSpan(q * count, count), values.AsSpan(q * count, count)), _threads, cancellationToken);
+        ParallelLoop.For(
+            queries.Count,
+            q => Find(queries, q, excluded, found.AsSpan(q * count, count), values.AsSpan(q * count, count)),
+            _threads,
+            cancellationToken);
         found.CopyTo(chunks);
         values.CopyTo(scores);
     }
@@ -220,8 +225,9 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         return terms.AsSpan(0, different);
     }
 
-    private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)
+    private void Find(IReadOnlyList<NeighborQuery> queries, int q, ExcludedChunks[][] excluded, Span<long> chunks, Span<float> scores)
     {
+        NeighborQuery query = queries[q];
         ReadOnlySpan<int> terms = Terms(query);
         long[][] found = new long[_indexes.Length][];
         double[][] exact = new double[_indexes.Length][];
@@ -232,7 +238,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
                 terms,
                 found[segment],
                 exact[segment],
-                NeighborQueries.Excluded(Database, query, segment),
+                excluded[segment][q],
                 NeighborQueries.Among(Database, segment, query));
         }
 

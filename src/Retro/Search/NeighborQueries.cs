@@ -33,6 +33,26 @@ internal static class NeighborQueries
     /// <summary>One text for everything that an answer depends on.</summary>
     public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 
+    /// <summary>
+    /// The chunks that each of some queries excludes. They are made once of a list that several queries have: where many documents have one text, each of their
+    /// chunks excludes all of them.
+    /// </summary>
+    public static ExcludedChunks[] Excluded(ChunkDatabase database, IReadOnlyList<NeighborQuery> queries, int? segment = null)
+    {
+        Dictionary<IReadOnlyList<int>, ExcludedChunks> made = [];
+        ExcludedChunks[] excluded = new ExcludedChunks[queries.Count];
+        for (int i = 0; i < excluded.Length; i++)
+        {
+            NeighborQuery query = queries[i];
+            if (query.ExcludedDocuments is { Count: > 0 } documents && !made.TryGetValue(documents, out excluded[i]))
+            {
+                made.Add(documents, excluded[i] = Excluded(database, query, segment));
+            }
+        }
+
+        return excluded;
+    }
+
     /// <summary>The chunks of the excluded documents; where a segment of the database is named, those in it, numbered as there.</summary>
     public static ExcludedChunks Excluded(ChunkDatabase database, in NeighborQuery query, int? segment = null)
     {

@@ -62,7 +62,7 @@ internal sealed class NeighborRows : IDisposable
     public NeighborQuery QueryOf(long chunk)
     {
         float[] key = new float[_keys?.Dimensions ?? 0];
-        return new(_queries.OwnTokens(chunk).ToArray(), _same is null ? [] : [.. _same.Of(_queries.DocumentOf(chunk))])
+        return new(_queries.OwnTokens(chunk).ToArray(), _same?.Of(_queries.DocumentOf(chunk)) ?? [])
         {
             Key = _keys?.TryRead(chunk, key) == true ? key : default, // one that is damaged is made
         };

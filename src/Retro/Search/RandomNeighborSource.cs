@@ -41,10 +41,11 @@ public sealed class RandomNeighborSource : INeighborSource
         scores.Fill(float.NaN);
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
         HashSet<long> taken = [];
+        ExcludedChunks[] withheld = NeighborQueries.Excluded(Database, queries);
         for (int q = 0; q < queries.Count; q++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ChunkRange[] excluded = NeighborQueries.Excluded(Database, queries[q]).Ranges;
+            ChunkRange[] excluded = withheld[q].Ranges;
             ChunkSet? visible = NeighborQueries.Visible(Database, queries[q]);
             long allowed = (visible?.Count ?? Database.ChunkCount) - excluded.Sum(range => Visible(range, visible));
             SHA256.HashData(MemoryMarshal.AsBytes(queries[q].Tokens.Span), hash);

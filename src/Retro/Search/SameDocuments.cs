@@ -18,8 +18,9 @@ internal sealed class SameDocuments
     private readonly int[] _queryGroups;
     private readonly int[] _retrievalGroups;
 
-    // The documents of the retrieval database, each behind the number of its group, ascending.
-    private readonly long[] _retrievalDocuments;
+    // The documents of the retrieval database in the order of their groups, and each behind the number of its group.
+    private readonly long[] _numbered;
+    private readonly int[] _retrievalDocuments;
 
     /// <param name="queries">The database whose chunks are asked for.</param>
     /// <param name="retrieval">The database of the neighbors; may be the same.</param>
@@ -48,8 +49,9 @@ internal sealed class SameDocuments
         int[] groups = [.. parents.Select((_, document) => Root(document))];
         _queryGroups = groups[..queries.Documents.Count];
         _retrievalGroups = one ? _queryGroups : groups[queries.Documents.Count..];
-        _retrievalDocuments = [.. _retrievalGroups.Select((group, document) => Numbered(group, document))];
-        Array.Sort(_retrievalDocuments);
+        _numbered = [.. _retrievalGroups.Select((group, document) => Numbered(group, document))];
+        Array.Sort(_numbered);
+        _retrievalDocuments = Array.ConvertAll(_numbered, document => (int)document);
 
         void Join(Dictionary<UInt128, int> known, UInt128 key, int document)
         {
@@ -73,14 +75,12 @@ internal sealed class SameDocuments
 
     /// <summary>The documents of the retrieval database that are the same as one of the other, in order.</summary>
     /// <param name="document">Number of a document of the database whose chunks are asked for.</param>
-    public IEnumerable<int> Of(int document)
+    /// <returns>A part of one array, and so nothing is copied where many are the same; lists of one group are equal.</returns>
+    public IReadOnlyList<int> Of(int document)
     {
         long group = _queryGroups[document];
-        int first = Array.BinarySearch(_retrievalDocuments, Numbered(group, 0));
-        for (int i = first < 0 ? ~first : first; i < _retrievalDocuments.Length && _retrievalDocuments[i] >> 32 == group; i++)
-        {
-            yield return (int)_retrievalDocuments[i];
-        }
+        int first = FirstOf(group);
+        return new ArraySegment<int>(_retrievalDocuments, first, FirstOf(group + 1) - first);
     }
 
     /// <summary>What documents are the same by: equal for those that are.</summary>
@@ -119,6 +119,13 @@ internal sealed class SameDocuments
 
         kept[count..].Fill(-1);
         return count;
+    }
+
+    // Where the documents of a group begin.
+    private int FirstOf(long group)
+    {
+        int found = Array.BinarySearch(_numbered, Numbered(group, 0));
+        return found < 0 ? ~found : found;
     }
 
     private static long Numbered(long group, int document) => (group << 32) + document;

@@ -29,6 +29,28 @@ public class NeighborTableTests
         Assert.Throws<ArgumentOutOfRangeException>(() => table.Row(-1).Length);
     }
 
+    /// <summary>Uncleaned text has groups of a hundred thousand: a list of them for each of their chunks would be without end.</summary>
+    [Fact]
+    public void Of_many_documents_with_one_text_there_is_one_list()
+    {
+        const int Documents = 4000;
+        using SearchDatabase data = new(Enumerable.Range(0, Documents).Select(i => TestDatabases.Document($"{i}", "404")));
+        using Bm25Index keywords = data.Keywords();
+        INeighborSource[] sources = [new KeywordNeighborSource(data.Database, keywords), new RandomNeighborSource(data.Database)];
+        foreach (INeighborSource source in sources)
+        {
+            using NeighborRows rows = new(data.Database, source, 1, excludeOwnDocument: true, progress: null, cancellationToken: default);
+            byte[] found = new byte[512 * sizeof(long)];
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            rows.Find(0, found);
+            Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4 << 20);
+            Assert.All(found, one => Assert.Equal(255, one)); // -1: all others are the same document
+            ExcludedChunks[] excluded = NeighborQueries.Excluded(data.Database, [rows.QueryOf(0), rows.QueryOf(Documents - 1)]);
+            Assert.Equal(Documents, excluded[0].Count);
+            Assert.Same(excluded[0].Ranges, excluded[1].Ranges);
+        }
+    }
+
     [Fact]
     public void P22_no_neighbor_shares_a_document_with_its_window_however_windows_are_packed()
     {
