@@ -118,11 +118,13 @@ public sealed partial class PostgresDatabase
             }
         }
 
-        long total = Count().Documents;
         return _server.Use(
             "send the documents",
             connection =>
             {
+                using NpgsqlCommand counting = new($"SELECT count(*) FROM {_tables.Documents}", connection) { CommandTimeout = 0 };
+                using CancellationTokenRegistration stopCounting = cancellationToken.Register(counting.Cancel);
+                long total = (long)counting.ExecuteScalar()!;
                 using NpgsqlCommand command = new(
                     $"""
                     SELECT d.id, d.title, d.location, d.labels, d.content_hash, d.byte_count, d.token_count, d.chunk_count, c.tokens

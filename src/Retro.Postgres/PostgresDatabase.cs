@@ -43,19 +43,24 @@ public sealed partial class PostgresDatabase : IDisposable
     /// <summary>Numbers in a key.</summary>
     public int Dimensions => _settings.Dimensions;
 
-    /// <summary>How many documents and chunks there are now.</summary>
+    /// <summary>How many documents and chunks there are now; the server reads the tables for it, which takes time where they are large.</summary>
+    /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="PostgresDatabaseException">The server does not answer, or refuses.</exception>
-    public (long Documents, long Chunks) Count()
+    public (long Documents, long Chunks) Count(CancellationToken cancellationToken = default)
         => _server.Use(
             "count documents and chunks",
             connection =>
             {
-                using NpgsqlCommand command = new($"SELECT (SELECT count(*) FROM {_tables.Documents}), (SELECT count(*) FROM {_tables.Chunks})", connection);
+                using NpgsqlCommand command = new($"SELECT (SELECT count(*) FROM {_tables.Documents}), (SELECT count(*) FROM {_tables.Chunks})", connection)
+                {
+                    CommandTimeout = 0,
+                };
+                using CancellationTokenRegistration stop = cancellationToken.Register(command.Cancel);
                 using NpgsqlDataReader row = command.ExecuteReader();
                 row.Read();
                 return (row.GetInt64(0), row.GetInt64(1));
             },
-            CancellationToken.None);
+            cancellationToken);
 
     /// <summary>
     /// Makes a database without documents, and the extension pgvector where the server has it; opens the one that is there with these settings.

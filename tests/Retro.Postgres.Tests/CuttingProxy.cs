@@ -1,11 +1,12 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using Npgsql;
 using Retro.Tests;
 
 namespace Retro.Postgres.Tests;
 
-/// <summary>Stands between a client and the server, and cuts the connection after the client has sent so many bytes.</summary>
+/// <summary>Stands between a client and the server, cuts the connection after the client has sent so many bytes, and lets what has a text wait.</summary>
 internal sealed class CuttingProxy : IDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
@@ -27,6 +28,9 @@ internal sealed class CuttingProxy : IDisposable
 
     /// <summary>The connection string that leads through here.</summary>
     public string ConnectionString => _settings.ConnectionString;
+
+    /// <summary>What waits for two seconds: whatever of the client's has this text near its beginning; null: nothing.</summary>
+    public string? Slow { get; init; }
 
     /// <summary>Bytes that came from the client.</summary>
     public long Sent => Interlocked.Read(ref _sent);
@@ -64,6 +68,11 @@ internal sealed class CuttingProxy : IDisposable
             byte[] buffer = new byte[512];
             for (int read; (read = await client.GetStream().ReadAsync(buffer)) > 0;)
             {
+                if (Slow is not null && Encoding.ASCII.GetString(buffer, 0, read).Contains(Slow, StringComparison.Ordinal))
+                {
+                    await Task.Delay(TimeSpan.FromSeconds(2));
+                }
+
                 long room = _limit - (Interlocked.Add(ref _sent, read) - read);
                 await server.GetStream().WriteAsync(buffer.AsMemory(0, (int)Math.Clamp(room, 0, read)));
                 if (room <= read)

@@ -255,6 +255,20 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
         Assert.Equal((0, 0), database.Count());
     }
 
+    /// <summary>As counting does where there are many documents.</summary>
+    [Fact]
+    public void Counting_may_take_longer_than_a_command_may()
+    {
+        string schema = server.NewSchema();
+        using CuttingProxy proxy = new(server.ConnectionString) { Slow = "count(*)" };
+        string impatient = new NpgsqlConnectionStringBuilder(proxy.ConnectionString) { CommandTimeout = 1 }.ConnectionString;
+        using PostgresDatabase database = Open(impatient, schema);
+        database.Update([new("one", "", "the river", "")], []);
+        Assert.Equal((1, 1), database.Count());
+        using ChunkDatabase copy = database.Download(_folder["copy"]);
+        Assert.Equal("one", Assert.Single(copy.Documents).Id);
+    }
+
     [Fact]
     public void A_schema_that_was_given_to_a_user_takes_a_database_without_the_right_to_make_another()
     {
