@@ -172,10 +172,14 @@ internal sealed partial class FaissIndex : VectorIndex
     private protected override void Write(string path)
     {
         FaissNative.Check(FaissNative.Write(Handle(), path), $"The vector index {path} cannot be written");
-        // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
-        FaissNative.Check(
-            FaissNative.Read(path, FaissNative.MemoryMap, out FaissIndexHandle written), $"The vector index {path} was written and cannot be read again");
-        written.Dispose();
+        // FAISS's own writer (1.7.3) does not report what fails when the file is closed: what is cut off then shows in the length that the file says. Kinds of
+        // which that is not known are read again, which takes their memory a second time.
+        if (FaissFile.FaultOf(path) is not null)
+        {
+            FaissNative.Check(
+                FaissNative.Read(path, FaissNative.MemoryMap, out FaissIndexHandle written), $"The vector index {path} was written and cannot be read again");
+            written.Dispose();
+        }
     }
 
     private protected override void Set(string parameters)

@@ -288,6 +288,26 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Throws<DatabaseException>(() => VectorIndex.Open(path));
     }
 
+    /// <summary>FAISS would take the memory of what it reads beside that of the index.</summary>
+    [Theory]
+    [InlineData("Flat")]
+    [InlineData("IVF4,Flat")]
+    public void What_was_saved_is_not_read_again(string factory)
+    {
+        const string Counts = "/proc/thread-self/io";
+        Assert.SkipUnless(File.Exists(Counts), "This system does not count what a thread reads.");
+        using TemporaryFolder folder = new();
+        using VectorIndex index = VectorIndex.Create(64, factory, engine: VectorEngine.Faiss);
+        float[] vectors = TestVectors.Random(4000, 64, seed: 3);
+        index.Train(vectors);
+        index.Add(vectors);
+        long before = Read();
+        index.Save(folder["index.faiss"]);
+        Assert.InRange(Read() - before, 0, vectors.Length); // of vectors of four bytes each
+
+        static long Read() => long.Parse(File.ReadLines(Counts).First()["rchar: ".Length..], System.Globalization.CultureInfo.InvariantCulture);
+    }
+
     [Fact]
     public void A_full_disk_is_reported_and_the_former_file_stays()
     {
