@@ -281,7 +281,9 @@ public sealed partial class ChunkDatabase : IDisposable
     public string AsCleaned(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return Manifest.Cleaning.Split(", ").Contains(UnicodeStep.Called) ? UnicodeStep.Plain(text) : text;
+
+        // Of several databases that were opened as one, a text that has that form already loses nothing by it in the others.
+        return Segments.Any(segment => segment.Manifest.Cleaning.Split(", ").Contains(UnicodeStep.Called)) ? UnicodeStep.Plain(text) : text;
     }
 
     /// <summary>Closes the files, and the sources and tables that were opened of the folder; everything that reads throws afterwards.</summary>

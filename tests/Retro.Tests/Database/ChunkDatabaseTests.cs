@@ -87,6 +87,31 @@ public sealed class ChunkDatabaseTests : IDisposable
         Assert.Equal("d", twice.Documents[twice.DocumentOf(twice.FindDocument("d")!.FirstChunk)].Id);
     }
 
+    [Fact]
+    public void A_question_to_several_databases_has_the_form_of_those_that_were_cleaned_in_either_order()
+    {
+        const string Decomposed = "cafe\u0301", Composed = "caf\u00e9";
+        string plain = Built("plain", "none"), cleaned = Built("cleaned", new CorpusCleaning(CleaningStep.Unicode()).Name);
+        using (ChunkDatabase alone = ChunkDatabase.Open([plain]))
+        {
+            Assert.Equal(Decomposed, alone.AsCleaned(Decomposed));
+        }
+
+        foreach (string[] folders in new[] { new[] { plain, cleaned }, [cleaned, plain] })
+        {
+            using ChunkDatabase both = ChunkDatabase.Open(folders);
+            Assert.Equal(Composed, both.AsCleaned(Decomposed));
+        }
+
+        string Built(string name, string cleaning)
+        {
+            string folder = _databases.Folder(name);
+            ChunkDatabaseBuilder.Build(
+                folder, [TestDatabases.Document(name, Composed)], TestDatabases.Bytes, new() { ChunkLength = 4, Cleaning = cleaning }).Dispose();
+            return folder;
+        }
+    }
+
     [Theory]
     [InlineData("pretrained/llama-rope-linear")]
     [InlineData("pretrained/mistral-sliding-window")]
