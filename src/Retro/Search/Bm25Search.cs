@@ -48,9 +48,10 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
             Plan();
             long[] first = new long[documents.Length];
             double[] bounds = new double[documents.Length];
-            for (int start = 0; start < image.Documents; start += Range)
+            for (long start = 0; start < image.Documents; start += Range) // the last addition may go beyond an int
             {
-                Search(start, _bounds.AsSpan(0, Math.Min(Range, image.Documents - start)), documents.Length, first, bounds, ref best);
+                int some = (int)Math.Min(Range, image.Documents - start);
+                Search((int)start, _bounds.AsSpan(0, some), documents.Length, first, bounds, ref best);
             }
         }
 
