@@ -189,6 +189,11 @@ internal sealed class UpdateCommand : Verb
             Screen.Line($"removed, since empty now, taken out by the cleaning, or held out: {Amount.Of(withdrawn, "document")}");
         }
 
+        if (compact)
+        {
+            Screen.Note($"what was made of the database before keeps its text: passages of a fitted model, and models themselves");
+        }
+
         Screen.Report(cleaning);
         if (add.Length > 0 && parsed.GetValue(_clean)?.Contains("near") == true)
         {

@@ -19,7 +19,8 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
     /// <summary>
     /// The labels that whoever asks may see: a document comes only where every one of its own (<see cref="DocumentEntry.Labels"/>) is among them, and
     /// one without labels always; an empty list finds those alone. Null by default, and all documents come, as in training. A source looks for as many
-    /// neighbors among what may be seen as it does otherwise among all.
+    /// neighbors among what may be seen as it does otherwise among all. BM25's scores, and so the order among what may be seen, are by the statistics of all
+    /// documents: give groups that must not even guess at what the others have databases of their own.
     /// </summary>
     public IReadOnlyList<string>? Labels { get; init; }
 
