@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 
@@ -12,8 +13,10 @@ internal static class PersonalDataSearch
     private const int LongestAddress = 254; // of e-mail, RFC 5321
     private const int LongestNumber = 48;
     private const int LongestCard = 19; // ISO/IEC 7812-1
-    private const int LongestPhone = 15; // E.164
+    private const int LongestPhone = 15, LongestCountry = 3; // E.164
     private const int LongestZone = 15; // names of interfaces
+
+    private static readonly string[] s_dates = ["yyyy-MM-dd", "yyyy/MM/dd"];
 
     // Lengths by country of the IBAN registry (ISO 13616, https://www.swift.com/standards/data-standards/iban-international-bank-account-number).
     private static readonly Dictionary<string, int> s_ibanLengths =
@@ -21,7 +24,7 @@ internal static class PersonalDataSearch
             + "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 "
             + "LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 "
             + "QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30")
-        .Split(' ').ToDictionary(entry => entry[..2], entry => int.Parse(entry.AsSpan(2), System.Globalization.CultureInfo.InvariantCulture));
+        .Split(' ').ToDictionary(entry => entry[..2], entry => int.Parse(entry.AsSpan(2), CultureInfo.InvariantCulture));
 
     /// <summary>A place that was found.</summary>
     public readonly record struct Found(int Start, int End, PersonalDataKinds Kind);
@@ -70,9 +73,10 @@ internal static class PersonalDataSearch
 
         // A colon ends a label, but for one in a time or in an address; with check digits, what follows is neither.
         bool labeled = before is not [.., >= '0' and <= '9', ':'];
+        bool isFraction = before is [.., '.'] and not [.., '.', '.']; // without its zero
         return kinds.HasFlag(PersonalDataKinds.Iban) && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
                 ? new(at, iban, PersonalDataKinds.Iban)
-            : kinds.HasFlag(PersonalDataKinds.Card) && digit && Card(text, at) is var card and > 0
+            : kinds.HasFlag(PersonalDataKinds.Card) && digit && !isFraction && Card(text, at) is var card and > 0
                 ? new(at, card, PersonalDataKinds.Card)
             : kinds.HasFlag(PersonalDataKinds.IpAddress) && !IsGroupOfAddress(before) && Address(text, at) is var address and > 0
                 ? new(at, address, PersonalDataKinds.IpAddress)
@@ -118,7 +122,7 @@ internal static class PersonalDataSearch
             start++;
         }
 
-        int end = at + 1, last = -1, dot = -1, before = -1;
+        int end = at + 1, last = -1, dot = -1, label = -1;
         for (; end < text.Length && end - at < LongestAddress && (char.IsLetterOrDigit(text[end]) || text[end] is '-' or '.'); end++)
         {
             if (text[end] == '.')
@@ -132,12 +136,27 @@ internal static class PersonalDataSearch
             }
             else if (dot > 0 && text[end] != '-')
             {
-                (last, before) = (end + 1, dot);
+                (last, label) = (end + 1, dot + 1);
             }
         }
 
-        // The last part of the domain is of two letters or more.
-        return start < at && last - before > 2 && char.IsLetter(text[last - 1]) ? last : -1;
+        if (start == at || last < 0)
+        {
+            return -1;
+        }
+
+        // The last part of the domain is of letters, two or more (RFC 3696, 2), or stands for such (RFC 5890, 2.3.2.1): that of a version has digits. Behind a
+        // hyphen a word may follow.
+        ReadOnlySpan<char> top = text.AsSpan(label, last - label);
+        int letters = 0;
+        while (letters < top.Length && char.IsLetter(top[letters]))
+        {
+            letters++;
+        }
+
+        return top.StartsWith("xn--", StringComparison.OrdinalIgnoreCase) ? last
+            : letters >= 2 && (letters == top.Length || top[letters] == '-') ? label + letters
+            : -1;
     }
 
     private static int Iban(string text, int start)
@@ -258,11 +277,15 @@ internal static class PersonalDataSearch
         // The double colon of programs stands between names of hexadecimal letters, too, and between short numbers: of two groups the first is a whole one, and
         // no name begins with a digit.
         ReadOnlySpan<char> found = text.AsSpan(start, end - start);
-        return address.AddressFamily == AddressFamily.InterNetwork ? dots == 3 && colons == 0 && IsDecimal(found) ? end : -1
+        return address.AddressFamily == AddressFamily.InterNetwork ? dots == 3 && colons == 0 && IsDecimal(found) && !IsVersion(text, start) ? end : -1
             : colons < 2 || digits == 0 || !(groups > 2 || (groups == 2 && found.IndexOf("::") == 4 && found.Length > 6 && char.IsAsciiDigit(found[6]))) ? -1
             : address.IsIPv6LinkLocal ? ZoneEnd(text, end)
             : end;
     }
+
+    // Of four numbers, too, are versions: Version=8.0.0.0 in an assembly's name, AssemblyVersion("1.0.0.0").
+    private static bool IsVersion(string text, int start)
+        => text.AsSpan(0, start).TrimEnd(" =:(>\"'").EndsWith("version", StringComparison.OrdinalIgnoreCase);
 
     // Behind an address of one link stands which link that is: "%eth0" (RFC 4007, 11).
     private static int ZoneEnd(string text, int end)
@@ -293,11 +316,16 @@ internal static class PersonalDataSearch
     {
         if (text[start] == '+')
         {
-            // With the country's number, whose first digit is not 0.
+            // With the country's number right behind the plus (RFC 3966, 3), whose first digit is not 0.
+            if ((start > 0 && text[start - 1] == '+') || start + 1 == text.Length || !(char.IsAsciiDigit(text[start + 1]) || text[start + 1] == '('))
+            {
+                return -1;
+            }
+
             Span<char> number = stackalloc char[LongestNumber];
             Span<int> ends = stackalloc int[LongestNumber + 1];
             int digits = Digits(text, start + 1, number, " \u00A0-./()", ends);
-            for (int count = Math.Min(digits, LongestPhone); count >= 8 && number[0] != '0'; count--)
+            for (int count = Math.Min(digits, LongestPhone); count >= 8 && number[0] != '0' && !IsQuantity(ends); count--)
             {
                 if (ends[count] > 0 && IsBehindNumber(ends[count]))
                 {
@@ -327,6 +355,14 @@ internal static class PersonalDataSearch
             fits = fits && IsBehindNumber(end) && !(end + 1 < text.Length && text[end] is '-' or '.' && char.IsAsciiDigit(text[end + 1]));
             return fits ? end : -1;
         }
+
+        // A sign, or the mark of a line that was added, stands before a date, or before a number with more digits than a country's and a point behind them.
+        bool IsQuantity(ReadOnlySpan<int> ends)
+            => (text.Length - start > 10
+                    && DateOnly.TryParseExact(text.AsSpan(start + 1, 10), s_dates, CultureInfo.InvariantCulture, DateTimeStyles.None, out DateOnly date)
+                    && date.Year is >= 1900 and < 2100)
+                || (ends[1..].IndexOfAnyExcept(0) + 1 is > LongestCountry and var first
+                    && ends[first] is var end && end + 1 < text.Length && text[end] == '.' && char.IsAsciiDigit(text[end + 1]));
 
         // An extension ("x89") may stand there.
         bool IsBehindNumber(int end) => IsBehind(text, end) || text[end] is 'x' or 'X';

@@ -197,6 +197,15 @@ public class CorpusCleaningTests
     [InlineData("fe80::1 fe80::a1%eth0, fe80::1%eth0: 2a00::5, fd00::1.", "<ip> fe80::a1%eth0, <ip>: <ip>, <ip>.")]
     [InlineData("fe80::1% of x[1::2], dead::beef, add::1, face::b00c or 2001:db8::", "<ip>% of x[1::2], dead::beef, add::1, face::b00c or 2001:db8::")]
     [InlineData("1-555-123-4567, 1-555-123-4567x8, 2-555-123-4567 and 1-555-123-45678", "<phone>, <phone>x8, 2-555-123-4567 and 1-555-123-45678")]
+    [InlineData("npm install lodash@4.17.21-beta, vue@3.4.0-alpha, pkg@1.0.0-SNAPSHOT, golang.org/x/tools@v0.1.13-dev or a@b.c0m", null)]
+    [InlineData("a@b.xn--p1ai, \u7528\u6237@\u4f8b\u5b50.\u516c\u53f8, a@1-2.co.uk and the a@b.org-address", "<email>, <email>, <email> and the <email>-address")]
+    [InlineData("a + 12345678 bytes, 2 + 30000000 = 30000002, C++ 12345678, Visual C++ 2017-12-01, C++ 14.29.30133.0", null)]
+    [InlineData("+ 12345678 rows\n++ 49 30 901820\n++4930901820 + (12345678)\n+", null)]
+    [InlineData("+2019-01-01  Jane Doe\n+2019/01/01 12:00 fixed, +12345678.90, +1234567.89e5", null)]
+    [InlineData("+4930-901820, +2019-013-01, +1.2125550199, +33.1.23.45.67.89 and +(49) 30 901820", "<phone>, <phone>, <phone>, <phone> and <phone>")]
+    [InlineData("System.Private.CoreLib, Version=8.0.0.0, Culture=neutral, version 4.0.0.0, <Version>1.0.0.0</Version>", null)]
+    [InlineData("[assembly: AssemblyVersion(\"1.0.0.0\")] version: \"1.2.3.4\" Chrome/120.0.0.0, versions: 10.0.0.1", "[assembly: AssemblyVersion(\"1.0.0.0\")] version: \"1.2.3.4\" Chrome/120.0.0.0, versions: <ip>")]
+    [InlineData("x = .4111111111111111, but ...4111111111111111", "x = .4111111111111111, but ...<card>")]
     [InlineData("In 2024-11-26 there were 1234567890 things, +5 more, 10 000 000 000", null)]
     public void Personal_data_gives_way_to_a_tag_and_what_only_looks_like_it_stays(string text, string? tagged)
     {
