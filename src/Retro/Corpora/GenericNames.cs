@@ -6,12 +6,14 @@ namespace Retro.Corpora;
 /// <summary>
 /// The names of generic parameters, as the entries of a documentation file's types give them; a name such as "Pair`2" holds their number alone.
 /// </summary>
-/// <param name="types">The names of the parameters that a type has beside those of the types around it, by its full name.</param>
+/// <param name="types">
+/// The names of the parameters that a type, or a group of extension blocks, has beside those of the types around it, by its full name.
+/// </param>
 internal sealed class GenericNames(IReadOnlyDictionary<string, string[]> types)
 {
     /// <summary>The parameters that an entry describes.</summary>
     public static string[] In(XElement entry)
-        => [.. entry.Elements("typeparam").Select(parameter => (string?)parameter.Attribute("name") ?? "").Where(name => name.Length > 0)];
+        => [.. entry.Elements("typeparam").Select(parameter => (string?)parameter.Attribute("name") ?? "").Where(name => name.Length > 0).Distinct()];
 
     /// <summary>The parameters of a type alone; none where they are not known.</summary>
     public string[] OfOne(string type) => types.GetValueOrDefault(type) ?? [];

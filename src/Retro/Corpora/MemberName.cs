@@ -9,15 +9,21 @@ namespace Retro.Corpora;
 /// A documentation id such as <c>M:System.String.Format(System.String,System.Object)</c>, taken apart.
 /// </summary>
 /// <param name="Kind">T, M, P, F, E or N.</param>
-/// <param name="Type">The full name of the type that it is or belongs to; "" where the id is not of that form.</param>
+/// <param name="Holder">
+/// What it is or belongs to: the full name of a type, or of a group of extension blocks in one, which C# gives a name that nobody can write
+/// (https://github.com/dotnet/csharplang/blob/main/proposals/extensions.md#docs); "" where the id is not of that form.
+/// </param>
 /// <param name="Member">The member's name; "" for a type.</param>
 /// <param name="Arguments">The argument types as written, null where there is no list.</param>
-internal sealed partial record MemberName(char Kind, string Type, string Member, string? Arguments)
+internal sealed partial record MemberName(char Kind, string Holder, string Member, string? Arguments)
 {
     // What some tools name all methods of one name by.
     private const string Overloads = "Overload:";
 
-    public bool IsType => Kind == 'T';
+    /// <summary>The full name of the type that it is or belongs to.</summary>
+    public string Type { get; } = Group().Replace(Holder, "");
+
+    public bool IsType => Kind == 'T' && Type == Holder;
 
     private bool IsConstructor => Member is "#ctor" or "#cctor";
 
@@ -31,7 +37,7 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
         string name = id[2..];
         if (id[0] == 'T')
         {
-            return new MemberName('T', name, "", null);
+            return new MemberName('T', Block().Replace(name, ""), "", null);
         }
 
         string? arguments = null;
@@ -58,9 +64,9 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
     public static string ShortReference(string id, GenericNames names)
     {
         MemberName name = Parse(id.StartsWith(Overloads, StringComparison.Ordinal) ? $"O:{id.AsSpan(Overloads.Length)}" : id);
-        return name.IsType ? ShortType(name.Type, names, name.Type, [])
+        return name.Kind == 'T' ? ShortType(name.Type, names, name.Type, [])
             : name.IsConstructor ? Readable(name.Member, names, name.Type, [])
-            : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{Readable(name.Member, names, name.Type, [])}"
+            : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{Readable(name.Member, names, name.Holder, [])}"
             : id.Length > 2 && id[1] == ':' ? id[2..] : id;
     }
 
@@ -68,16 +74,22 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
     public string Signature(XElement entry, GenericNames names)
     {
         string[] own = GenericNames.In(entry);
-        string text = Readable(Member, names, Type, own);
+        string[] called = entry.Elements("param").Select(parameter => (string?)parameter.Attribute("name") ?? "").ToArray();
+        if (Kind == 'T')
+        {
+            // Of a block of extensions nothing names the type that it extends.
+            return $"extension{(own.Length > 0 ? $"<{string.Join(", ", own)}>" : "")}({string.Join(", ", called)})";
+        }
+
+        string text = Readable(Member, names, Holder, own);
         if (Arguments is null && Kind != 'M')
         {
             return text;
         }
 
-        string[] called = entry.Elements("param").Select(parameter => (string?)parameter.Attribute("name") ?? "").ToArray();
         IEnumerable<string> parameters = SplitArguments(Arguments ?? "").Select((argument, i) =>
         {
-            string type = ShortType(argument, names, Type, own);
+            string type = ShortType(argument, names, Holder, own);
             return i < called.Length && called[i].Length > 0 ? $"{type} {called[i]}" : type;
         });
         return $"{text}({string.Join(", ", parameters)})";
@@ -191,6 +203,12 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
     }
 
     private static string Parameter(int number, int count) => count == 1 ? "T" : "T" + (number + 1).ToString(CultureInfo.InvariantCulture);
+
+    [GeneratedRegex(@"\.<G>\$\w+(?:`\d+)?$")]
+    private static partial Regex Group();
+
+    [GeneratedRegex(@"\.<M>\$\w+$")]
+    private static partial Regex Block();
 
     // What an id says of a type beside its name: that it is passed by reference or points to a function, the bounds of an array's dimensions, and what C++
     // modifies it with

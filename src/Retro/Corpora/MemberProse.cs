@@ -35,7 +35,8 @@ internal sealed class MemberProse(GenericNames names)
 
     private void Named(StringBuilder text, XElement entry, string element, string attribute, string lead)
     {
-        foreach (XElement part in entry.Elements(element))
+        // The compiler joins what blocks of extensions with one head say.
+        foreach (XElement part in entry.Elements(element).Distinct<XElement>(XNode.EqualityComparer))
         {
             string name = (string?)part.Attribute(attribute) ?? "";
             if (Prose(part) is { Length: > 0 } prose && name.Length > 0)

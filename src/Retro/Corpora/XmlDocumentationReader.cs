@@ -57,10 +57,16 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
         }
 
         (string? assembly, List<(string Type, List<XElement> Members)> types) = Guarded(() => Types(file, bytes)) ?? new(null, []);
-        GenericNames names = new(types.ToDictionary(
-            type => type.Type,
-            type => type.Members.Find(member => MemberName.Parse((string)member.Attribute("name")!).IsType) is { } entry ? GenericNames.In(entry) : [],
-            StringComparer.Ordinal));
+        Dictionary<string, string[]> parameters = new(StringComparer.Ordinal);
+        foreach (XElement member in types.SelectMany(type => type.Members))
+        {
+            if (MemberName.Parse((string)member.Attribute("name")!) is { Kind: 'T' } name)
+            {
+                parameters.TryAdd(name.Holder, GenericNames.In(member));
+            }
+        }
+
+        GenericNames names = new(parameters);
         foreach ((string type, List<XElement> members) in types)
         {
             string id = IdOf(type, assembly ?? Path.GetFileNameWithoutExtension(file));

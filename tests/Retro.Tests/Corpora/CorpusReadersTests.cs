@@ -555,6 +555,52 @@ public class CorpusReadersTests
         Assert.DoesNotContain(documents, document => document.Text.Contains('`', StringComparison.Ordinal));
     }
 
+    /// <summary>https://github.com/dotnet/csharplang/blob/main/proposals/extensions.md#docs: what the compiler calls a block is never shown.</summary>
+    [Fact]
+    public void Blocks_of_extensions_are_told_with_the_class_that_holds_them()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(
+            "A.xml",
+            """
+            <doc><members>
+            <member name="M:N.E.First``1(System.Collections.Generic.IEnumerable{``0},System.Int32)"><inheritdoc cref="M:N.E.<G>$AB12`1.First(System.Int32)"/></member>
+            <member name="T:N.E.<G>$AB12`1.<M>$CD34"><typeparam name="TItem">Of it.</typeparam><typeparam name="TItem">Of it.</typeparam>
+              <param name="source">What is read.</param></member>
+            <member name="M:N.E.<G>$AB12`1.First(System.Int32)"><summary>The first; see <see cref="M:N.E.<G>$AB12`1.Last(`0[])"/>
+              in <see cref="T:N.E.<G>$AB12`1.<M>$CD34"/>.</summary><param name="count">How many.</param></member>
+            <member name="M:N.E.<G>$AB12`1.Last(`0[])"><summary>The last.</summary></member>
+            <member name="P:N.E.<G>$EF.Size"><summary>The size.</summary></member>
+            <member name="T:N.E.<G>$EF.<M>$01"/>
+            <member name="T:N.E"><summary>Extends.</summary></member>
+            </members></doc>
+            """.Replace("<G>", "&lt;G&gt;", StringComparison.Ordinal).Replace("<M>", "&lt;M&gt;", StringComparison.Ordinal));
+
+        Document document = Assert.Single(Corpus.Open(file).Documents());
+
+        Assert.Equal(("N.E (A)", "N.E"), (document.Id, document.Title));
+        Assert.Equal(
+            """
+            N.E
+            Extends.
+
+            extension<TItem>(source)
+            TItem: Of it.
+            source: What is read.
+
+            First(Int32 count)
+            The first; see E.Last in E.
+            count: How many.
+
+            Last(TItem[])
+            The last.
+
+            Size
+            The size.
+            """.ReplaceLineEndings("\n"),
+            document.Text);
+    }
+
     [Theory]
     [InlineData("one<p>two</p>three", "one\ntwo\nthree")]
     [InlineData("one<div>two</div><div>three</div>", "one\ntwo\nthree")]
