@@ -106,6 +106,7 @@ internal static partial class HtmlText
         Dictionary<string, int> around = []; // open elements that are shown
         Dictionary<string, int>? within = null; // open elements of a hidden one
         int silentDepth = 0, withinPicture = 0, kept = 0;
+        bool marked = false, listed = false; // behind the mark of an item, or the begin of a list, words have yet to come
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
         {
             bool begins = token.Type == HtmlTokenType.StartTag;
@@ -118,6 +119,7 @@ internal static partial class HtmlText
                     if (!ReferenceEquals(named, title))
                     {
                         text.Append(words);
+                        marked &= string.IsNullOrWhiteSpace(words);
                     }
                 }
             }
@@ -201,19 +203,27 @@ internal static partial class HtmlText
                 : named;
             kept = element is "pre" or "listing" or "xmp" or "plaintext" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
             Name(IsBlock(element) ? " " : "");
-            text.Append(element is "td" or "th" ? " " : IsBlock(element) ? "\n" : "").Append(element == "li" && begins ? "- " : "");
+
+            // What begins an item stands behind its mark, but for code, whose lines stand one below the other.
+            bool parts = IsBlock(element) && !(begins && marked && kept == 0 && (element != "li" || listed));
+            text.Append(element is "td" or "th" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? "- " : "");
+            marked = element == "li" ? begins : marked && !parts;
+            listed = begins && element is "ul" or "ol" or "menu" or "dir";
         }
 
         // A name begins with its first word.
         void Name(string words) => named?.Append(named.Length > 0 || !string.IsNullOrWhiteSpace(words) ? words : "");
     }
 
-    // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements), unless it is when it is searched for, or its tab is chosen.
+    // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, #flow-content-3 of dialogs), unless it is when it is searched for, or
+    // its tab is chosen. Of a heading's link to itself that comes with the pointer alone, by the class that Sphinx and Python-Markdown give it.
     private static bool IsHidden(HtmlTagToken tag)
         => !s_openEnded.Contains(tag.Name) && !s_void.Contains(tag.Name)
-            && tag.Attributes.Exists(attribute => attribute.Name == "hidden"
-                && !attribute.Value.Equals("until-found", StringComparison.OrdinalIgnoreCase))
-            && tag.GetAttribute("role") != "tabpanel";
+            && ((tag.Name == "dialog" && !tag.Attributes.Exists(attribute => attribute.Name == "open"))
+                || (tag.Name == "a" && tag.GetAttribute("class").Split(' ').Contains("headerlink"))
+                || (tag.Attributes.Exists(attribute => attribute.Name == "hidden"
+                        && !attribute.Value.Equals("until-found", StringComparison.OrdinalIgnoreCase))
+                    && tag.GetAttribute("role") != "tabpanel"));
 
     private static HtmlTokenizer Tokens(string html) => new(new TextSource(html), HtmlEntityProvider.Resolver);
 

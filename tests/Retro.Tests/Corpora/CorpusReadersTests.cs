@@ -178,6 +178,11 @@ public class CorpusReadersTests
     [InlineData("<p><b>x <div hidden>no</b> no</div>c", "x c")]
     [InlineData("<div><button>a<div hidden>no</button>b</div>c", "ab\nc")]
     [InlineData("<p hidden>a<li hidden>b<br hidden>c<h1 HIDDEN=''>no</h1>d", "a\n- b\ncd")]
+    [InlineData("<ul><li><p>First</p><p>more</p></li><li>\n <div>Second</div></li></ul>", "- First\nmore\n- Second")]
+    [InlineData("<ul><li><ul><li>b<li><li>c</ul><li></li><li>d</ul><p>e", "- - b\n-\n- c\n-\n- d\ne")]
+    [InlineData("<ol><li><pre>\na\n  b</pre></ol>", "-\na\n  b")]
+    [InlineData("<p>a</p><dialog><p>cookies</p></dialog><dialog open>b</dialog>c", "a\nb\nc")]
+    [InlineData("<h1>Install<a class=\"x headerlink\" href=\"#install\" title=\"Link\">\u00B6</a></h1><p>\u00B6<a class=headerlinks href=x>a</a>", "Install\n\u00B6a")]
     [InlineData("<p>\uE000 an icon's font</p>", "\uE000 an icon's font")]
     [InlineData("<p>&#150;&#x93;q&#148; &#128; &#xD800; &notit; AT&T", "–“q” € \uFFFD ¬it; AT&T")]
     public void Html_is_read_as_its_standard_has_it(string page, string text) => Assert.Equal(text, Read("page.html", page).Text);
