@@ -14,23 +14,27 @@ internal static class MarkdownText
     // Blocks alone: what stands in them is only read of the title.
     private static readonly MarkdownPipeline s_blocks = BlocksOnly();
 
-    /// <summary>The first heading of the first level outside of quotations and lists, as plain text; null where there is none near the head.</summary>
+    /// <summary>
+    /// The first heading of the first level outside of quotations and lists, in Markdown or in HTML, as plain text; null where there is none near the head.
+    /// </summary>
     public static string? TitleOf(string body)
     {
         string head = body.Length <= TitleCharacters ? body : body[..Math.Max(0, body.LastIndexOf('\n', TitleCharacters))];
         try
         {
             MarkdownDocument page = Markdown.Parse(head, s_blocks);
-            foreach (HeadingBlock heading in page.OfType<HeadingBlock>().Where(heading => heading.Level == 1))
+            foreach (Block block in page.Where(block => block is HtmlBlock or HeadingBlock { Level: 1 }))
             {
-                string text = head.Substring(heading.Span.Start, heading.Span.Length);
-                if (text.Contains('[', StringComparison.Ordinal) && page.GetLinkReferenceDefinitions(addGroup: false) is { } definitions)
+                string text = head.Substring(block.Span.Start, block.Span.Length);
+                if (block is HeadingBlock
+                    && text.Contains('[', StringComparison.Ordinal)
+                    && page.GetLinkReferenceDefinitions(addGroup: false) is { } definitions)
                 {
                     // Whether brackets are a link depends on what the page defines.
                     text = $"{text}\n\n{string.Concat(definitions.Links.Keys.Select(label => $"[{Escaped(label)}]: <>\n"))}";
                 }
 
-                if (PlainText(text) is { Length: > 0 } title)
+                if ((block is HtmlBlock ? HtmlText.Read(text).Title : PlainText(text)) is { Length: > 0 } title)
                 {
                     return title;
                 }

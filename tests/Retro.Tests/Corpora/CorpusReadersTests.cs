@@ -28,6 +28,8 @@ public class CorpusReadersTests
     [InlineData("---\nx: 1\n---\n\n    # code\n\n# Real", "Real")]
     [InlineData("# [Retro] [1.0.0][v] ![logo][] [other]\n\n[retro]: /a\n\n> [v]:\n> /b\n\n[LOGO]: /c", "Retro 1.0.0 logo [other]")]
     [InlineData("[Foo*bar\\]] [link [foo [bar]]][ref]\n===\n\n[Foo*bar\\]]: /a\n[ref]: /b", "Foo*bar] link [foo [bar]]")]
+    [InlineData("<h1 align=\"center\">\n  <img src=a>\n  The <b>project</b> &amp; more\n</h1>\n\n# Installation", "The project & more")]
+    [InlineData("<div align=center>\n\n<h1><img src=logo></h1>\n\n<!-- <h1>no</h1> -->\n\n</div>\n\n> <h1>no</h1>\n\n# Own\n\n<h1>no</h1>", "Own")]
     [InlineData("# [unpaired <https://a.b/?c=d&e=f>", "[unpaired https://a.b/?c=d&e=f")]
     public void The_title_of_a_Markdown_page_is_its_first_heading(string page, string title) => Assert.Equal(title, Read("page.md", page).Title);
 
