@@ -6,8 +6,10 @@ namespace Retro.Corpora;
 internal sealed class CorpusFiles
 {
     // A folder that holds one of these was written by Retro or its tool: what is in it is no text to learn from.
-    private static readonly string[] s_ownMarks =
-        [".retro", "retro.json", "model.safetensors", "model.safetensors.index.json", Path.Combine("building", "journal.jsonl")];
+    private static readonly string[] s_ownMarks = [".retro", "retro.json", "training.safetensors", Path.Combine("building", "journal.jsonl")];
+
+    // Lists of a tokenizer's pieces, where one of these others lies beside them: models are met in folders of text, with their cards.
+    private static readonly string[] s_pieces = ["vocab.txt", "merges.txt"], s_besidePieces = ["config.json", "tokenizer_config.json", "vocab.json"];
 
     private static readonly (DocumentKinds Kind, string Name, string[] Endings)[] s_kinds =
     [
@@ -103,6 +105,9 @@ internal sealed class CorpusFiles
         => Array.Exists(s_ownMarks, mark => File.Exists(Path.Combine(folder, mark)))
             || (File.Exists(Path.Combine(folder, "manifest.json")) && Directory.EnumerateFiles(folder, "tokens*.bin").Any());
 
+    private static bool IsOfTokenizer(string file)
+        => s_pieces.Contains(Path.GetFileName(file)) && Array.Exists(s_besidePieces, other => File.Exists(Path.Combine(Path.GetDirectoryName(file)!, other)));
+
     private void Walk(string start, Queue<string> links)
     {
         Stack<string> folders = new([start]);
@@ -176,6 +181,10 @@ internal sealed class CorpusFiles
         else if (!_patterns.Match(relative).HasMatches)
         {
             LeaveOut("by pattern");
+        }
+        else if (IsOfTokenizer(file))
+        {
+            LeaveOut("lists of a tokenizer's pieces");
         }
         else
         {

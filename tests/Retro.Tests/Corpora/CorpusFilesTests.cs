@@ -42,8 +42,8 @@ public class CorpusFilesTests
         folder.File("book.txt.gz", "packed text is not read");
         folder.File("run/.retro", "");
         folder.File("run/report.html", "<p>ours");
-        folder.File("model/model.safetensors", "");
-        folder.File("model/README.md", "ours");
+        folder.File("model/training.safetensors", "");
+        folder.File("model/steps.jsonl", "ours");
         folder.File("base/manifest.json", "{}");
         folder.File("base/tokens.bin", "");
         folder.File("base/x.txt", "ours");
@@ -57,6 +57,25 @@ public class CorpusFilesTests
         Assert.Equal(
             "1 text (left out: 1 .gz, 2 .pdf, 3 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
         Assert.Equal(["report.html"], Corpus.Open(folder["run"]).Documents().Select(document => document.Id));
+    }
+
+    [Fact]
+    public void Models_among_the_files_are_read_but_for_what_their_tokenizers_hold()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("bert/config.json", "{}");
+        folder.File("bert/model.safetensors", "");
+        folder.File("bert/vocab.txt", "[PAD]");
+        folder.File("bert/README.md", "card");
+        folder.File("bert/docs/use.md", "page");
+        folder.File("gpt/merges.txt", "a b");
+        folder.File("gpt/vocab.json", "{}");
+        folder.File("french/vocab.txt", "maison house");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Assert.Equal(["bert/README.md", "bert/docs/use.md", "french/vocab.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal([(".json", 2), (".safetensors", 1), ("lists of a tokenizer's pieces", 2)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
     }
 
     [Fact]
