@@ -15,7 +15,7 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
 
     /// <summary>Takes the next piece.</summary>
     /// <param name="piece">The piece.</param>
-    /// <param name="ends">Whether a stop string may end the text yet; if not, all of it is let through.</param>
+    /// <param name="ends">Whether a stop string that ends with this piece may end the text yet; if not, it is let through.</param>
     /// <returns>The text that is now known to come before any stop string.</returns>
     public string Add(string piece, bool ends = true)
     {
@@ -24,18 +24,18 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
             return "";
         }
 
+        int held = _held.Length;
         string text = _held.Append(piece).ToString();
         _held.Clear();
 
-        // A stop string may begin within the white space in front, but has to end behind it.
-        int space = _begun ? 0 : text.Length - text.TrimStart().Length;
-        IReadOnlyList<string> sought = ends ? stops : [];
-        int end = sought.Select(stop => text.IndexOf(stop, Math.Max(0, space + 1 - stop.Length), StringComparison.Ordinal)).Where(index => index >= 0)
-            .DefaultIfEmpty(-1).Min();
+        // A stop string has to end within this piece, since one that ended before it did not count, and behind the white space in front.
+        int before = Math.Max(held, _begun ? 0 : text.Length - text.TrimStart().Length);
+        int end = !ends ? -1 : stops.Select(stop => text.IndexOf(stop, Math.Max(0, before + 1 - stop.Length), StringComparison.Ordinal))
+            .Where(index => index >= 0).DefaultIfEmpty(-1).Min();
         Found = end >= 0;
         if (!Found)
         {
-            end = text.Length - sought.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
+            end = text.Length - stops.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
             _held.Append(text, end, text.Length - end);
         }
 

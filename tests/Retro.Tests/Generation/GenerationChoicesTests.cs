@@ -214,6 +214,11 @@ public sealed class GenerationChoicesTests : WritingTests
         GenerationOptions options = new() { Temperature = 0, Stop = ["\n"], Beams = beams };
         Assert.Equal("A", Text(await Collect(generator, "", options with { MinimumNewTokens = 2 })));
         Assert.Equal("A\nB", Text(await Collect(generator, "", options with { MinimumNewTokens = 3 })));
+
+        // Of one over several tokens the last counts.
+        Assert.Equal("A", Text(await Collect(generator, "", options with { MinimumNewTokens = 3, Stop = ["\nB"] })));
+        string longer = Text(await Collect(generator, "", options with { MinimumNewTokens = 4, Stop = ["\nB"] }));
+        Assert.StartsWith("A\nB", longer, StringComparison.Ordinal);
     }
 
     /// <summary>Whoever asks a client knows nothing of the beams of its defaults, and often sends a temperature.</summary>

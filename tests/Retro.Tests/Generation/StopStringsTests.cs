@@ -50,11 +50,16 @@ public class StopStringsTests
     }
 
     [Fact]
-    public void What_may_not_end_the_text_yet_is_let_through_at_once()
+    public void What_ends_too_early_is_let_through_and_what_only_begins_too_early_ends_the_text()
     {
         StopStrings filter = new(["\n\n"]);
-        Assert.Equal(["A\n", "\nB\n", "\nC", ""], [filter.Add("A\n", ends: false), filter.Add("\nB\n", ends: false), filter.Add("\nC\n"), filter.Add("\nD")]);
+        Assert.Equal(["A", "\n\nB", "", ""], [filter.Add("A\n", ends: false), filter.Add("\nB\n", ends: false), filter.Add("\nC\n"), filter.Add("\nD")]);
         Assert.True(filter.Found);
+
+        // What may begin one stop string holds another, whole, that ended too early.
+        StopStrings within = new(["aa", "xaay"]);
+        Assert.Equal(["", "xaab"], [within.Add("xaa", ends: false), within.Add("b")]);
+        Assert.False(within.Found);
     }
 
     /// <summary>What is no word ends no answer, but the next question does, whatever it begins with.</summary>
