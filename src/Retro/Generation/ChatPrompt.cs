@@ -9,12 +9,21 @@ namespace Retro.Generation;
 /// </summary>
 internal static class ChatPrompt
 {
+    /// <summary>What a message says; what was thought before that, and what was counted, is no part of it.</summary>
+    /// <exception cref="NotSupportedException">It holds something else than text, of which the model would not know.</exception>
+    public static string TextOf(ChatMessage message)
+        => message.Contents.FirstOrDefault(content => content is not (TextContent or TextReasoningContent or UsageContent)) is not { } other ? message.Text
+            : throw new NotSupportedException(
+                $"A model reads text alone, and a message of the role '{message.Role}' holds {other.GetType().Name}: leave it out, or say it in words, as "
+                    + $"{nameof(TextContent)}.");
+
     /// <summary>A message with what becomes of its role and of its text, which is one then.</summary>
+    /// <exception cref="NotSupportedException">It holds something else than text.</exception>
     public static ChatMessage With(ChatMessage message, Func<string, string> change)
     {
         ChatMessage changed = message.Clone();
         changed.Role = new(change(message.Role.Value));
-        changed.Contents = [new TextContent(change(message.Text)), .. message.Contents.Where(content => content is not TextContent)];
+        changed.Contents = [new TextContent(change(TextOf(message)))];
         return changed;
     }
 
@@ -23,13 +32,24 @@ internal static class ChatPrompt
     /// <param name="messages">The conversation.</param>
     /// <param name="template">Makes a prompt of it.</param>
     /// <returns>The prompt's ids.</returns>
+    /// <exception cref="NotSupportedException">A message holds something else than text.</exception>
+    /// <exception cref="RetroException">The template writes a special token of the model that its tokenizer does not have.</exception>
     public static int[] Encode(RetroTokenizer tokenizer, IReadOnlyList<ChatMessage> messages, Func<IReadOnlyList<ChatMessage>, string> template)
     {
         // Unicode's noncharacters, which are no text, so that the template passes one on as it does any other character.
-        string all = string.Concat(messages.Select(message => $"{message.Role.Value}\0{message.Text}\0"));
+        string all = string.Concat(messages.Select(message => $"{message.Role.Value}\0{TextOf(message)}\0"));
         char mark = Enumerable.Range(0xFDD0, 32).Select(code => (char)code).First(code => code == '\uFDEF' || !all.Contains(code));
-        string[] special = [.. tokenizer.SpecialTexts.Where(text => text.Length > 1 && all.Contains(text, StringComparison.Ordinal))];
-        int[] ids = tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(message => With(message, Mark))]), mark);
+        string[] special = [.. tokenizer.SpecialTexts.Concat(tokenizer.MissingSpecialTexts)
+            .Where(text => all.Contains(text, StringComparison.Ordinal) && !IsOneCharacter(text))];
+        string prompt = template(special.Length == 0 ? messages : [.. messages.Select(message => With(message, Mark))]);
+        if (tokenizer.MissingSpecialTexts.FirstOrDefault(text => prompt.Contains(text, StringComparison.Ordinal)) is { } missing)
+        {
+            throw new RetroException(
+                $"The chat template writes \"{missing}\", which the model's files call a special token and its tokenizer does not have, so that the model "
+                    + "would read the characters of it. Take the tokenizer.json of the same model, which has it among its \"added_tokens\".");
+        }
+
+        int[] ids = tokenizer.EncodeMarked(prompt, mark);
 
         // Generation puts that one there.
         return ids is [int first, ..] && first == tokenizer.BeginOfText ? ids[1..] : ids;
@@ -39,10 +59,13 @@ internal static class ChatPrompt
         {
             while (now.Contains(token, StringComparison.Ordinal))
             {
-                now = now.Replace(token, $"{token[0]}{mark}{token[1..]}", StringComparison.Ordinal);
+                now = now.Replace(token, token.Insert(CodePoints.LengthAt(token, 0), $"{mark}"), StringComparison.Ordinal);
             }
 
             return now;
         });
+
+        // Nothing can stand within it.
+        static bool IsOneCharacter(string text) => text.Length == 0 || CodePoints.LengthAt(text, 0) == text.Length;
     }
 }

@@ -83,6 +83,7 @@ public sealed class ChatTemplate
     /// <param name="messages">The messages.</param>
     /// <returns>The prompt, as transformers writes it: with the special tokens that the template has, one that begins a text among them.</returns>
     /// <exception cref="RetroException">The template refuses the conversation, or does what is not supported.</exception>
+    /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
     public string Render(IReadOnlyList<ChatMessage> messages)
     {
         ArgumentNullException.ThrowIfNull(messages);
@@ -90,7 +91,7 @@ public sealed class ChatTemplate
         {
             ["messages"] = messages.Select(message => (object?)new Dictionary<string, object?>(StringComparer.Ordinal)
             {
-                ["role"] = message.Role.Value, ["content"] = message.Text,
+                ["role"] = message.Role.Value, ["content"] = ChatPrompt.TextOf(message),
             }).ToList(),
             ["add_generation_prompt"] = true,
             // As transformers names them where there are none: defined, and none.
@@ -113,7 +114,10 @@ public sealed class ChatTemplate
     /// <see cref="Render"/> gives, with the special tokens that the template writes, but for the one that generation puts before a text, where it comes first.
     /// Those that a message holds are encoded as the characters they are.
     /// </returns>
-    /// <exception cref="RetroException">The template refuses the conversation, or does what is not supported.</exception>
+    /// <exception cref="RetroException">
+    /// The template refuses the conversation, does what is not supported, or writes a special token of the model's files that the tokenizer does not have.
+    /// </exception>
+    /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
     public int[] Encode(IReadOnlyList<ChatMessage> messages, RetroTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(messages);

@@ -50,6 +50,7 @@ public sealed class RetroChatClient : IChatClient
     /// <summary>A plain transcript of messages, which a model without a template goes on with.</summary>
     /// <param name="messages">The messages.</param>
     /// <returns>A line for each, and "Assistant:".</returns>
+    /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
     public static string Transcript(IReadOnlyList<ChatMessage> messages)
     {
         ArgumentNullException.ThrowIfNull(messages);
@@ -57,14 +58,17 @@ public sealed class RetroChatClient : IChatClient
         foreach (ChatMessage message in messages)
         {
             string role = message.Role.Value;
-            text.Append(char.ToUpperInvariant(role[0])).Append(role.AsSpan(1)).Append(": ").Append(message.Text.Trim()).Append('\n');
+            text.Append(char.ToUpperInvariant(role[0])).Append(role.AsSpan(1)).Append(": ").Append(ChatPrompt.TextOf(message).Trim()).Append('\n');
         }
 
         return text.Append("Assistant:").ToString();
     }
 
     /// <inheritdoc/>
-    /// <exception cref="NotSupportedException">Tools are asked for, an answer in JSON, or a penalty that a generator has not.</exception>
+    /// <exception cref="NotSupportedException">
+    /// Tools are asked for, an answer in JSON, or a penalty that a generator has not; or a message holds something else than text, such as a picture or what a
+    /// tool gave. Reasoning is passed over.
+    /// </exception>
     public async Task<ChatResponse> GetResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -85,7 +89,10 @@ public sealed class RetroChatClient : IChatClient
     }
 
     /// <inheritdoc/>
-    /// <exception cref="NotSupportedException">Tools are asked for, an answer in JSON, or a penalty that a generator has not.</exception>
+    /// <exception cref="NotSupportedException">
+    /// Tools are asked for, an answer in JSON, or a penalty that a generator has not; or a message holds something else than text, such as a picture or what a
+    /// tool gave. Reasoning is passed over.
+    /// </exception>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {

@@ -5,7 +5,8 @@ namespace Retro.Tokenizers;
 /// <summary>What stands beside a pretrained model's tokenizer and says how the model generates; it changes no id of a text.</summary>
 /// <param name="Files">The files, to be kept with the tokenizer's own.</param>
 /// <param name="Ends">The ids that end a generated text.</param>
-internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Content)> Files, IReadOnlyList<int> Ends)
+/// <param name="Special">The tokens that they call special, which chat templates write.</param>
+internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Content)> Files, IReadOnlyList<int> Ends, IReadOnlyCollection<string> Special)
 {
     /// <summary>The template of conversations, as a file of its own.</summary>
     public const string TemplateFile = "chat_template.jinja";
@@ -19,7 +20,7 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
     private const string ModelFile = "config.json", EndsKey = "eos_token_id";
 
     /// <summary>Of a tokenizer without any.</summary>
-    public static GenerationFiles None { get; } = new([], []);
+    public static GenerationFiles None { get; } = new([], [], []);
 
     /// <summary>Reads those of a folder.</summary>
     /// <exception cref="CorpusException">A file cannot be read, or what it says ends a text is no id.</exception>
@@ -39,7 +40,7 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
             files.Add((ConfigurationFile, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, int[]> { [EndsKey] = ends })));
         }
 
-        return new(files, ends);
+        return new(files, ends, TokenizerConfig.SpecialIn(folder));
     }
 
     /// <summary>The ids that end a generated text, by a folder's files.</summary>

@@ -134,6 +134,9 @@ public sealed class RetroTokenizer
     /// <summary>What special tokens look like in a text.</summary>
     internal IEnumerable<string> SpecialTexts => _tokenizer.Pipeline.SpecialTexts;
 
+    /// <summary>What the files beside the tokenizer call special tokens, and the tokenizer takes for the characters that they are written with.</summary>
+    internal IReadOnlyList<string> MissingSpecialTexts => field ??= [.. _beside.Special.Except(SpecialTexts).Where(text => text.Length > 0 && !IsPiece(text))];
+
     /// <summary>
     /// The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD. A space that encoding puts before a text, as the tokenizer's own
     /// file says, is not part of it.
@@ -207,6 +210,9 @@ public sealed class RetroTokenizer
         int first = text.AsSpan().IndexOfAnyInRange('\uD800', '\uDFFF');
         return first < 0 ? text : Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
     }
+
+    private bool IsPiece(string text)
+        => _tokenizer.Pipeline is var pipeline && (pipeline.Recognized(text) >= 0 || (pipeline.IdOf(text) is >= 0 and int id && pipeline.Gives(id)));
 
     private string Decode(ReadOnlySpan<int> ids, TextBeginning beginning)
     {

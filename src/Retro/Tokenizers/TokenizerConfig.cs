@@ -80,6 +80,15 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
             : Parse<string?>(special, root => TokenizerJson.Part(root, "eos_token") is { } end ? [TextOf(end)] : []).FirstOrDefault();
     }
 
+    /// <summary>What a folder's files call special tokens.</summary>
+    /// <exception cref="CorpusException">A file cannot be used.</exception>
+    public static IReadOnlyCollection<string> SpecialIn(string folder)
+    {
+        TokenizerConfig config = OfFolder(folder);
+        string special = System.IO.Path.Combine(folder, SpecialTokensFile);
+        return config.ListsAdded || !File.Exists(special) ? [.. config.Special] : [.. config.Special.Union(Parse(special, Named))];
+    }
+
     /// <summary>The same with the token that ends a text, where it named none.</summary>
     public TokenizerConfig WithEnd(string token)
     {

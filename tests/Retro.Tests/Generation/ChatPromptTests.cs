@@ -51,15 +51,78 @@ public sealed class ChatPromptTests : IDisposable
     [Fact]
     public void No_message_writes_a_special_token_in_parts_in_its_role_or_where_two_overlap()
     {
-        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", special: ["<|endoftext|>", "||X||"]);
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", special: ["<|endoftext|>", "||X||", "😀X"]);
         ChatTemplate template = new("{% for message in messages %}{{ message.role }}{{ message.content }}{% endfor %}");
         ChatMessage[] messages =
         [
             new(ChatRole.User, [new TextContent("a||X"), new TextContent("||b")]), new(new ChatRole("||X||"), "c"), new(ChatRole.User, "||X||X||"),
+            new(ChatRole.User, "😀X"), // whose first character is two units long
         ];
         int[] came = template.Encode(messages, tokenizer);
-        Assert.DoesNotContain(257, came);
-        Assert.Equal("usera||X||b||X||cuser||X||X||", tokenizer.Decode(came));
+        Assert.Empty(came.Where(id => id >= 256));
+        Assert.Equal("usera||X||b||X||cuser||X||X||user😀X", tokenizer.Decode(came));
+    }
+
+    /// <summary>As in folders whose tokenizer.json was made before the model was taught to converse.</summary>
+    [Theory]
+    [InlineData("tokenizer.json", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"258\": {\"content\": \"<|im_start|>\", \"special\": true}}}")]
+    [InlineData("vocab.json", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"258\": {\"content\": \"<|im_start|>\", \"special\": true}}}")]
+    [InlineData("tokenizer.model", "tokenizer_config.json", "{\"additional_special_tokens\": [\"<|im_start|>\"]}")]
+    [InlineData("tokenizer.json", "special_tokens_map.json", "{\"bos_token\": {\"content\": \"<|im_start|>\"}}")]
+    public void A_template_s_special_token_that_the_tokenizer_does_not_have_is_not_spelled_out(string kind, string name, string content)
+    {
+        RetroTokenizer tokenizer = Tokenizer(kind, folder => folder.File(name, content));
+        ChatMessage[] messages = [new(ChatRole.User, "one"), new(ChatRole.User, "<|im_start|>")];
+        foreach (string template in new[] { "<|im_start|>{{ messages[0].content }}", "{{ bos_token }}{{ messages[0].content }}" })
+        {
+            ChatTemplate writes = new(template, new Dictionary<string, string> { ["bos_token"] = "<|im_start|>" });
+            string message = Assert.Throws<RetroException>(() => writes.Encode(messages, tokenizer)).Message;
+            Assert.Contains("writes \"<|im_start|>\", which the model's files call a special token", message, StringComparison.Ordinal);
+        }
+
+        // What a message holds are characters.
+        Assert.Equal(tokenizer.Encode("one<|im_start|>"), new ChatTemplate("{{ messages[0].content }}{{ messages[1].content }}").Encode(messages, tokenizer));
+        tokenizer = Tokenizer(kind);
+        Assert.Equal(tokenizer.Encode("<|im_start|>one"), new ChatTemplate("<|im_start|>{{ messages[0].content }}").Encode(messages, tokenizer));
+    }
+
+    /// <summary>Some models are padded with an exclamation mark.</summary>
+    [Fact]
+    public void A_special_token_that_is_a_piece_of_text_is_not_missing()
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", folder => folder.File("tokenizer_config.json", "{\"pad_token\": \"!\"}"));
+        Assert.Equal(tokenizer.Encode("one!"), new ChatTemplate("{{ messages[0].content }}!").Encode([new(ChatRole.User, "one")], tokenizer));
+    }
+
+    [Fact]
+    public void What_a_message_holds_besides_text_is_refused_by_name()
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json");
+        using RetroModel model = Model(tokenizer);
+        RetroGenerator generator = new(model, tokenizer);
+        ChatTemplate template = new("{% for message in messages %}{{ message.content }}{% endfor %}");
+        AIContent[] others =
+        [
+            new DataContent(new byte[] { 1 }, "image/png"), new UriContent("https://example.com/a.png", "image/png"), new FunctionCallContent("1", "weather"),
+            new FunctionResultContent("1", "42 degrees"),
+        ];
+        foreach (AIContent other in others)
+        {
+            ChatMessage[] messages = [new(ChatRole.User, "one"), new(ChatRole.User, [new TextContent("What is this?"), other])];
+            Action[] ways =
+            [
+                () => template.Render(messages), () => template.Encode(messages, tokenizer), () => RetroChatClient.Transcript(messages),
+                () => new RetroChatClient(generator).GetStreamingResponseAsync(messages),
+                () => new RetroChatClient(generator, template.Render).GetStreamingResponseAsync(messages),
+                () => new RetroChatClient(generator, _ => "").GetStreamingResponseAsync(messages),
+            ];
+            Assert.All(ways, way => Assert.Contains(
+                $"of the role 'user' holds {other.GetType().Name}", Assert.Throws<NotSupportedException>(way).Message, StringComparison.Ordinal));
+        }
+
+        // An earlier answer as a client gives it.
+        ChatMessage[] read = [new(ChatRole.Assistant, [new TextReasoningContent("hm"), new TextContent("a"), new TextContent("b"), new UsageContent(new())])];
+        Assert.Equal(("ab", "Assistant: ab\nAssistant:"), (template.Render(read), RetroChatClient.Transcript(read)));
     }
 
     [Theory]
