@@ -75,6 +75,13 @@ internal sealed class AddedTokens
                     to++;
                 }
 
+                // Of white space that a token before has taken, one that takes what is left of it finds nothing more.
+                from = found.StripLeft ? Math.Max(from, begin) : from;
+                if (from >= to)
+                {
+                    continue;
+                }
+
                 if (from > begin)
                 {
                     parts.Add((text[begin..from], null));
