@@ -96,6 +96,12 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ 'a\n\nb' | indent }}|{{ 'a\n\nb' | indent(width=2, first=true, blank=true) }}|{{ 'a\nb' | indent('> ') }}", "a\n\n    b|  a\n  \n  b|a\n> b")]
     [InlineData("{{ 'xxaxx' | trim('x') }} {{ [{'a': 'x'}, {'a': 'y'}] | join('-', attribute='a') }} {{ ['a', 'A'] | unique | list }}", "a x-y ['a']")]
     [InlineData("{{ [{'a': {'b': 1}}, {}] | map(attribute='a', default='n') | list }} {{ [{'a': {'b': 1}}] | selectattr('a.b') | list | length }}", "[{'b': 1}, 'n'] 1")]
+    [InlineData("{{ 10 % 0.4 }} {{ 1 // 0.01 }} {{ -7.5 % 2 }} {{ -7.5 // 2 }} {{ 7.5 % -2 }} {{ -4.0 % 2 }} {{ 0.3 // 0.1 }} {{ 4.0 % -2 }} {{ -0.5 // -1 }}", "0.39999999999999947 99.0 0.5 -4.0 -0.5 0.0 2.0 -0.0 0.0")]
+    [InlineData("{{ [missing] }} {{ [{}] | map(attribute='a') | list }} {{ {'a': missing} }}", "[Undefined] [Undefined] {'a': Undefined}")]
+    [InlineData("{{ 'a' is string() }} {{ 1 is string() }}", "True False")]
+    [InlineData("{{ 'a\r\nb\rc\n' | indent(2) }}|", "a\n  b\n  c\n|")]
+    [InlineData("{% for i in [1, 2] %}{% set x %}{% if i == 1 %}{% continue %}{% endif %}b{% endset %}{{ x }}{% endfor %}", "b")]
+    [InlineData("{% for i in [1, 2] %}{% for j in [] %}{% else %}{% break %}{% endfor %}{{ i }}{% endfor %}|", "|")]
     [InlineData("{{ 1 < 3 < 2 }} {{ 3 > 2 > 1 }} {{ 1 == 1 == 1 }}", "False True True")]
     [InlineData("{{ -3 | string | length }} {{ 2 ** 3 }} {{ 7 // -2 }} {{ -7 % 3 }} {{ 9007199254740993 + 0 }} {{ '=' * 3 }} {{ 1.5e-3 }}", "2 8 -4 2 9007199254740993 === 0.0015")]
     [InlineData("{{ messages[1].role is eq messages[0].role }} {{ 'a' is in {'k': ['a']}.k }} {{ 4 is divisibleby 2 }} {{ 1.0 is float }}", "False True True True")]
@@ -181,6 +187,7 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData(TwiceTheSame + "{{ n.x in [n.y] }}", "compares values")]
     [InlineData("{% set l = [] %}{% set _ = l.append(l) %}{% set m = [] %}{% set _ = m.append(m) %}{{ l == m }}", "compares values")]
     [InlineData("{{ range }}", "writes out a function")]
+    [InlineData("{{ missing | tojson }}", "writes what is not there as JSON")]
     [InlineData("{% for i in [1] %}{{ loop }}{% endfor %}", "writes out a function")]
     public void What_a_template_must_not_do_it_is_told(string template, string message)
         => Assert.Contains(
@@ -198,6 +205,9 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{% raw %}{{ 1 }}{% endra %}")]
     [InlineData("{% with 1 %}{% endwith %}")]
     [InlineData("{% set x | %}{% endset %}")]
+    [InlineData("x{% break %}y")]
+    [InlineData("{% for i in [] %}{% else %}{% continue %}{% endfor %}")]
+    [InlineData("{% for i in [1] %}{% macro m() %}{% continue %}{% endmacro %}{% endfor %}")]
     public void What_is_no_template_is_refused(string template) => Assert.Throws<RetroException>(() => new ChatTemplate(template));
 
     [Fact]

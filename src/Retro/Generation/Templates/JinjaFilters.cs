@@ -144,7 +144,8 @@ internal static partial class JinjaFilters
     private static string Indent(string text, object? width, bool first, bool blank)
     {
         string lead = width as string ?? new string(' ', Within(Whole(width)));
-        return Joined("\n", text.Split('\n').Select((line, i) => i == 0 ? (first ? lead + line : line) : blank || line.Length > 0 ? lead + line : line));
+        return Joined("\n", JinjaMethods.Lines(text + "\n")
+            .Select((line, i) => i == 0 ? (first ? lead + line : line) : blank || line.Length > 0 ? lead + line : line));
     }
 
     /// <summary>What becomes of values, which is found to be too large before all of it is made.</summary>

@@ -32,7 +32,7 @@ internal static class JinjaMethods
             "count" => Takes(given => (long)(Parts(text, Said(given[0]), int.MaxValue).Count - 1), "sub"),
             "split" => Takes(given => given[0] is string by ? Parts(text, by, Most(given[1])) : Words(text, Most(given[1])), "sep?", "maxsplit?"),
             "rsplit" => Takes(given => LastParts(text, Said(given[0]), Most(given[1])), "sep", "maxsplit?"),
-            "splitlines" => Takes(_ => Lines(text)),
+            "splitlines" => Takes(_ => (List<object?>)[.. Lines(text)]),
             "partition" => Takes(given => Parts(text, Said(given[0]), 1) is { Count: 2 } both ? Three(both[0], given[0], both[1]) : Three(text, "", ""), "sep"),
             "rpartition" => Takes(given => LastParts(text, Said(given[0]), 1) is { Count: 2 } both ? Three(both[0], given[0], both[1])
                 : Three("", "", text), "sep"),
@@ -113,9 +113,10 @@ internal static class JinjaMethods
     private static System.Buffers.SearchValues<char> WhiteSpace { get; }
         = System.Buffers.SearchValues.Create([.. Enumerable.Range(0, 0x10000).Select(code => (char)code).Where(char.IsWhiteSpace)]);
 
-    private static List<object?> Lines(string text)
+    /// <summary>The lines of a text, whatever ends them.</summary>
+    public static List<string> Lines(string text)
     {
-        List<object?> lines = [.. text.ReplaceLineEndings("\n").Replace('\v', '\n').Split('\n')];
+        List<string> lines = [.. text.ReplaceLineEndings("\n").Replace('\v', '\n').Split('\n')];
         if (lines[^1] is "")
         {
             lines.RemoveAt(lines.Count - 1);

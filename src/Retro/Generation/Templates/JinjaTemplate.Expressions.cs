@@ -222,7 +222,7 @@ internal sealed partial class JinjaTemplate
         _at++;
         bool negates = Is("not");
         string name = Take(Kind.Name);
-        Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var all ? run => all(run).Arguments[0] : null)
+        Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var all ? run => all(run).Arguments.FirstOrDefault() : null)
             : Now is { Kind: Kind.String or Kind.Number } or { Kind: Kind.Sign, Text: "[" or "{" }
                 or { Kind: Kind.Name, Text: not ("and" or "or" or "not" or "is" or "in" or "if" or "else") } ? Postfix(Primary())
             : null;

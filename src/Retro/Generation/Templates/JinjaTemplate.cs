@@ -12,6 +12,7 @@ internal sealed partial class JinjaTemplate
     private readonly List<Word> _words;
     private int _at;
     private int _level;
+    private int _loops; // around what is read, within its macro
     private Action<Run> _body = _ => { };
 
     private JinjaTemplate(List<Word> words) => _words = words;
@@ -120,6 +121,11 @@ internal sealed partial class JinjaTemplate
                 return CallBlock();
             case "break" or "continue":
                 Take(Kind.End);
+                if (_loops == 0)
+                {
+                    throw new RetroException($"The chat template has '{name}' outside of a loop.");
+                }
+
                 int jump = name == "break" ? 1 : 2;
                 return run => run.Jump = jump;
             case "generation":
@@ -167,7 +173,9 @@ internal sealed partial class JinjaTemplate
         Func<Run, object?> of = Tuple(Or); // "if" behind it is the loop's own
         Func<Run, object?>? when = Is("if") ? Expression() : null;
         Take(Kind.End);
+        _loops++;
         Action<Run> body = Body("else", "endfor"), otherwise = _ => { };
+        _loops--;
         if (_words.ElementAtOrDefault(_at + 1).Text == "else")
         {
             EndOf("else");
@@ -362,7 +370,10 @@ internal sealed partial class JinjaTemplate
     private Func<Run, Function> Written(string name, List<(string Name, Func<Run, object?>? Default)> parameters, string end)
     {
         Take(Kind.End);
+        int loops = _loops;
+        _loops = 0;
         Action<Run> body = Body(end);
+        _loops = loops;
         EndOf(end);
         return run =>
         {

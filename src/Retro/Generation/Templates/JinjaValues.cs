@@ -192,9 +192,17 @@ internal static class JinjaValues
             "**" => Math.Pow(x, y),
             _ when y == 0 => throw new DivideByZeroException(),
             "/" => x / y,
-            "//" => Math.Floor(x / y),
-            _ => x - (y * Math.Floor(x / y)),
+            "//" => Divided(x, y).Times,
+            _ => Divided(x, y).Left,
         };
+    }
+
+    /// <summary>How often a number goes into another, and what is left, of the divisor's sign: rounded once each, as Python does it.</summary>
+    private static (double Times, double Left) Divided(double number, double by)
+    {
+        double rest = number % by, times = (number - rest) / by;
+        (times, rest) = rest != 0 && rest < 0 != by < 0 ? (times - 1, rest + by) : (times, rest);
+        return (times == 0 ? Math.CopySign(0, number / by) : Math.Round(times), rest == 0 ? Math.CopySign(0, by) : rest);
     }
 
     /// <summary>The characters of a text: code points, not halves of them.</summary>
@@ -344,6 +352,9 @@ internal static class JinjaValues
         {
             case null or bool when form.IsJson:
                 text.Append(value switch { null => "null", true => "true", _ => "false" });
+                break;
+            case not null when value == Undefined:
+                text.Append(!form.IsJson ? "Undefined" : throw new RetroException("The chat template writes what is not there as JSON."));
                 break;
             case string said:
                 text.Append(form.IsJson ? Quoted(said, form.Ascii) : Representation(said));
