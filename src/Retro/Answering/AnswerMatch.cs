@@ -57,6 +57,7 @@ public static partial class AnswerMatch
 
     private static string[] Words(string answer) => Normalize(answer).Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
-    [GeneratedRegex(@"\b(a|an|the)\b", RegexOptions.CultureInvariant)]
+    // Python's \b, to which all numbers are of a word, and accents that stand by themselves are not.
+    [GeneratedRegex(@"(?<![\p{L}\p{N}_])(a|an|the)(?![\p{L}\p{N}_])", RegexOptions.CultureInvariant)]
     private static partial Regex Article();
 }

@@ -14,6 +14,8 @@ public sealed class AnswerMatchTests
     [InlineData("Theology of Anne", "theology of anne")]
     [InlineData("São Tomé — the", "são tomé —")]
     [InlineData("The, a. an!", "")]
+    [InlineData("The A½, a², a_, aⅫ", "a½ a² aⅻ")]
+    [InlineData("a\u0301 b", "\u0301 b")]
     public void An_answer_is_normalized_as_the_script_does(string answer, string expected) => Assert.Equal(expected, AnswerMatch.Normalize(answer));
 
     [Theory]
