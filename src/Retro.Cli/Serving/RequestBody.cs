@@ -92,7 +92,8 @@ internal sealed class RequestBody
     public long? Whole(string name, long least, long most) => this[name] switch
     {
         null => null,
-        JsonValue value when value.TryGetValue(out long number) && number >= least && number <= most => number,
+        // 8.0 is one, too, and what clients in languages with one kind of number send.
+        JsonValue value when value.TryGetValue(out decimal number) && decimal.IsInteger(number) && number >= least && number <= most => (long)number,
         _ => throw new Fault(400, FormattableString.Invariant($"{name} has to be a whole number from {least} to {most}."), "out_of_range", name),
     };
 

@@ -50,7 +50,11 @@ internal sealed class Server : IAsyncDisposable
         _app.Use(GuardAsync);
         _app.MapGet("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
         _app.MapGet("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));
-        _app.MapGet("/v1/models", (HttpContext context) => context.Response.WriteAsJsonAsync(Models()));
+        _app.MapGet("/v1/models", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
+        {
+            ["object"] = "list", ["data"] = new JsonArray([.. ModelNames().Select(Model)]),
+        }));
+        _app.MapGet("/v1/models/{**name}", (HttpContext context) => context.Response.WriteAsJsonAsync(ModelOf(context)));
         _app.MapGet("/api/state", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
         {
             ["running"] = _turns.Computing, ["waiting"] = _turns.Inside - _turns.Computing, ["served"] = _turns.Served,
@@ -136,7 +140,8 @@ internal sealed class Server : IAsyncDisposable
         {
             // A name of another site that leads to this machine must not make its pages this server's.
             string host = context.Request.Host.Host;
-            if (host is not "localhost" && !(IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address)))
+            if (!host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+                && !(IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address)))
             {
                 throw new Fault(403, $"The server is for this machine alone, and was asked for by the name '{host}'.", "forbidden");
             }
@@ -164,18 +169,16 @@ internal sealed class Server : IAsyncDisposable
         return context.Response.WriteAsync(content);
     }
 
-    private JsonObject Models()
+    private string[] ModelNames() => _opened.Sources?.HasEmbedder == true ? [_options.Name, Embeddings.NameFor(_options)] : [_options.Name];
+
+    private JsonObject ModelOf(HttpContext context)
     {
-        string?[] names = [_options.Name, _opened.Sources?.HasEmbedder == true ? Embeddings.NameFor(_options) : null];
-        return new()
-        {
-            ["object"] = "list",
-            ["data"] = new JsonArray([.. names.OfType<string>().Select(name => new JsonObject
-            {
-                ["id"] = name, ["object"] = "model", ["created"] = 0, ["owned_by"] = Tool.Name,
-            })]),
-        };
+        string name = $"{context.Request.RouteValues["name"]}".Replace("%2F", "/", StringComparison.OrdinalIgnoreCase); // the one escape that stays in a path
+        return ModelNames().Contains(name) ? Model(name)
+            : throw new Fault(404, $"There is no model '{name}' here; ask for '{string.Join("' or '", ModelNames())}'.", "model_not_found", "model");
     }
+
+    private static JsonObject Model(string name) => new() { ["id"] = name, ["object"] = "model", ["created"] = 0, ["owned_by"] = Tool.Name };
 
     private async Task InspectAsync(HttpContext context)
     {

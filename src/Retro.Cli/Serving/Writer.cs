@@ -37,7 +37,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             MinimumNewTokens = (int)(body.Whole("min_tokens", 0, most) ?? 0),
             Temperature = temperature,
             TopK = (int)(body.Whole("top_k", 0, int.MaxValue) ?? defaults.TopK),
-            TopP = body.Number("top_p", 1e-6, 1) ?? defaults.TopP,
+            TopP = body.Number("top_p", 0, 1) ?? defaults.TopP,
             RepetitionPenalty = penalty,
             Beams = temperature > 0 || penalty != 1 ? 1 : defaults.Beams, // which a client knows nothing of, and which draw nothing
             Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? options.Seed ?? Random.Shared.NextInt64(),

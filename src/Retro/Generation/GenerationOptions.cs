@@ -20,7 +20,7 @@ public sealed record GenerationOptions
 
     /// <summary>
     /// Only the fewest most probable tokens that together reach this probability are drawn from (nucleus sampling, Holtzman et al., arXiv 1904.09751); 1 for
-    /// all.
+    /// all, 0 for the best one.
     /// </summary>
     /// <value>The default is 0.95.</value>
     public double TopP { get; init; } = 0.95;
@@ -129,7 +129,7 @@ public sealed record GenerationOptions
         faults.Between(MaximumNewTokens, 0);
         faults.NotNegative(DrawnTemperature, nameof(Temperature));
         faults.Between(TopK, 0);
-        faults.Require(TopP is > 0 and <= 1, TopP, "more than 0 and at most 1");
+        faults.Require(TopP is >= 0 and <= 1, TopP, "0 to 1");
         faults.Positive(RepetitionPenalty);
         faults.Require(Neighbors is null or > 0, Neighbors, $"at least 1; set {nameof(Retrieval)} to false to read none");
         faults.Require(HasTexts(Stop), Stop, "no empty text, before which every text would end at once");

@@ -175,7 +175,7 @@ internal sealed class TokenSampler
         public (int Count, double Mass) Cut(int topK, double topP)
         {
             (int count, double mass) = Reach(topK == 0 ? int.MaxValue : topK, double.PositiveInfinity);
-            return topP < 1 ? Reach(count, topP * mass) : (count, mass);
+            return topP < 1 ? Reach(count, Math.Max(topP * mass, double.Epsilon)) : (count, mass); // one at least
         }
 
         /// <summary>The token in which a sum of weights falls, of the first so many.</summary>

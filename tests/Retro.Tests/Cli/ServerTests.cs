@@ -26,6 +26,9 @@ public sealed class ServerTests
         OpenAIClient client = Client(served);
         ClientResult<OpenAIModelCollection> models = await client.GetOpenAIModelClient().GetModelsAsync(Cancel);
         Assert.Equal([ServedModel.Name, $"{ServedModel.Name}-embedder"], models.Value.Select(model => model.Id));
+        Assert.Equal(ServedModel.Name, (await client.GetOpenAIModelClient().GetModelAsync(ServedModel.Name, Cancel)).Value.Id);
+        ClientResultException none = await Assert.ThrowsAsync<ClientResultException>(() => client.GetOpenAIModelClient().GetModelAsync("a/b", Cancel));
+        Assert.Contains("There is no model 'a/b' here; ask for 'tiny' or 'tiny-embedder'.", none.Message, StringComparison.Ordinal);
 
         ChatClient chat = client.GetChatClient(ServedModel.Name);
         ChatMessage[] messages =
@@ -353,6 +356,9 @@ public sealed class ServerTests
     [InlineData(400, "the role 'king'", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"king","content":"a"}]}""")]
     [InlineData(400, "has to be the user's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"assistant","content":"a"}]}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":0}""")]
+    [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":8.5}""")]
+    [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1e300}""")]
+    [InlineData(400, "top_p has to be a number from 0 to 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_p":1.1}""")]
     [InlineData(400, "n is not supported but for 1; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2}""")]
     [InlineData(400, "frequency_penalty is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"frequency_penalty":1.5}""")]
     [InlineData(400, "presence_penalty is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"presence_penalty":2}""")]
@@ -391,6 +397,15 @@ public sealed class ServerTests
     }
 
     [Fact]
+    public async Task A_number_counts_by_its_value_and_a_top_p_of_nothing_is_the_best_token()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        string best = await Answer(served, ""","max_tokens":8,"min_tokens":8,"temperature":0""");
+        Assert.Equal(best, await Answer(served, ""","max_tokens":8.0,"min_tokens":0.8e1,"temperature":0"""));
+        Assert.Equal(best, await Answer(served, ""","max_tokens":8,"min_tokens":8,"temperature":2,"top_p":0"""));
+    }
+
+    [Fact]
     public async Task Bodies_and_prompts_that_are_too_large_and_of_another_type_are_refused()
     {
         await using ServedModel served = await ServedModel.StartAsync(options => options with { MostBytes = 2000, MostPrompt = 60 });
@@ -416,6 +431,9 @@ public sealed class ServerTests
             using HttpRequestMessage strange = new(HttpMethod.Get, "/v1/models");
             strange.Headers.Host = "evil.example";
             Assert.Equal(HttpStatusCode.Forbidden, (await open.Http.SendAsync(strange, Cancel)).StatusCode);
+            using HttpRequestMessage own = new(HttpMethod.Get, "/v1/models");
+            own.Headers.Host = "LocalHost"; // names of hosts have no case
+            Assert.Equal(HttpStatusCode.OK, (await open.Http.SendAsync(own, Cancel)).StatusCode);
         }
 
         await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = Keys(("secret", null)) });

@@ -10,7 +10,7 @@ public class GenerationOptionsTests
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new GenerationOptions
         {
             MaximumNewTokens =
-                -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
+                -1, Temperature = double.NaN, TopK = -2, TopP = 1.5, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
             Labels = [null!],
             MinimumNewTokens = 5, BannedTokens = [-1], BannedStrings = [""], Alternatives = -1, Passages = [""], RetrievalStride = 0,
         }.Validate());
@@ -20,7 +20,7 @@ public class GenerationOptionsTests
                 "MaximumNewTokens is -1; expected at least 0.",
                 "Temperature is NaN; expected a finite number of at least 0.",
                 "TopK is -2; expected at least 0.",
-                "TopP is 0; expected more than 0 and at most 1.",
+                "TopP is 1.5; expected 0 to 1.",
                 "RepetitionPenalty is 0; expected a finite number above 0.",
                 "Neighbors is 0; expected at least 1; set Retrieval to false to read none.",
                 "Stop is \"x\", \"\"; expected no empty text, before which every text would end at once.",

@@ -94,6 +94,7 @@ public class TokenSamplerTests
     [InlineData(0, 0.9, 1)]
     [InlineData(40, 1, 1)]
     [InlineData(40, 0.9, 1)]
+    [InlineData(0, 0, 1)]
     [InlineData(3, 0.5, 3)]
     [InlineData(0, 0.9, 0.05)]
     [InlineData(900, 0.999, 2)]
