@@ -57,6 +57,8 @@ public sealed partial class TextEmbedder
     /// and the tokenizer's files.
     /// </summary>
     /// <remarks>
+    /// Other programs open it where the tokenizer is a BERT's <c>vocab.txt</c> or a <c>tokenizer.json</c>. One that <see cref="BpeTrainer"/> trained they do
+    /// not know from its files, nor how a text is framed for it: such a folder is for <see cref="Load"/>, and its weights for all.
     /// Every file is written beside its place, and all take their names when the last is whole. config.json comes last and names the whole's
     /// <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.
     /// </remarks>

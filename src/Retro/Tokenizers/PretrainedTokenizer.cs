@@ -9,7 +9,7 @@ namespace Retro.Tokenizers;
 /// </summary>
 /// <remarks>
 /// <see cref="Tokenizer.EncodeToIds(string, bool, bool)"/> recognizes special tokens that are written in a text and adds none, as
-/// those libraries do with <c>add_special_tokens=False</c>; <see cref="EncodeWithSpecialTokens"/> adds what the model's template has.
+/// those libraries do with <c>add_special_tokens=False</c>; <see cref="EncodeWithSpecialTokens"/> adds what the file has for that.
 /// Safe for use from many threads.
 /// </remarks>
 public sealed class PretrainedTokenizer : Tokenizer
@@ -41,7 +41,10 @@ public sealed class PretrainedTokenizer : Tokenizer
             : SentencePiecePipeline.Parse(bytes, file));
     }
 
-    /// <summary>The ids of a text with the special tokens that the model expects around it.</summary>
+    /// <summary>
+    /// The ids of a text with the special tokens that the file puts around one: those of the template in a <c>tokenizer.json</c>; of a <c>tokenizer.model</c>,
+    /// which has none, begin and end, as SentencePiece adds them (<c>bos:eos</c>). For what a decoder is to go on with, leave out the end.
+    /// </summary>
     /// <param name="text">The text.</param>
     public IReadOnlyList<int> EncodeWithSpecialTokens(string text)
     {
