@@ -99,7 +99,7 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ 10 % 0.4 }} {{ 1 // 0.01 }} {{ -7.5 % 2 }} {{ -7.5 // 2 }} {{ 7.5 % -2 }} {{ -4.0 % 2 }} {{ 0.3 // 0.1 }} {{ 4.0 % -2 }} {{ -0.5 // -1 }}", "0.39999999999999947 99.0 0.5 -4.0 -0.5 0.0 2.0 -0.0 0.0")]
     [InlineData("{{ [missing] }} {{ [{}] | map(attribute='a') | list }} {{ {'a': missing} }}", "[Undefined] [Undefined] {'a': Undefined}")]
     [InlineData("{{ 'a' is string() }} {{ 1 is string() }}", "True False")]
-    [InlineData("{{ 'a\r\nb\rc\n' | indent(2) }}|", "a\n  b\n  c\n|")]
+    [InlineData("{{ 'a\\r\\nb\\rc\\n' | indent(2) }}|", "a\n  b\n  c\n|")]
     [InlineData("{% for i in [1, 2] %}{% set x %}{% if i == 1 %}{% continue %}{% endif %}b{% endset %}{{ x }}{% endfor %}", "b")]
     [InlineData("{% for i in [1, 2] %}{% for j in [] %}{% else %}{% break %}{% endfor %}{{ i }}{% endfor %}|", "|")]
     [InlineData("{{ 1 < 3 < 2 }} {{ 3 > 2 > 1 }} {{ 1 == 1 == 1 }}", "False True True")]
