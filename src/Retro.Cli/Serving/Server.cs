@@ -7,7 +7,6 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Retro.Generation;
 using Retro.Readers;
 
@@ -37,9 +36,11 @@ internal sealed class Server : IAsyncDisposable
         RetroGenerator generator = opened.Generator();
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
         _turns = new(options.Running, options.Waiting);
-        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(kestrel =>
+
+        // An empty builder: an appsettings.json of the current folder, or a variable of the environment, would else add addresses that nobody named.
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new());
+        builder.Services.AddRoutingCore();
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.Listen(options.Address, options.Port);
             kestrel.Limits.MaxRequestBodySize = options.MostBytes;
@@ -68,7 +69,7 @@ internal sealed class Server : IAsyncDisposable
     }
 
     /// <summary>Where it listens; known after <see cref="StartAsync"/>.</summary>
-    public string Url => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+    public string Url => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
 
     /// <summary>Begins to listen.</summary>
     /// <exception cref="RetroException">The port is taken or not allowed, or the address is not this machine's.</exception>

@@ -19,6 +19,24 @@ public sealed class ServerTests
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
+    /// <summary>Else whoever serves from the folder of a web project, or in a container, serves at that one's addresses as well, without a key.</summary>
+    [Fact]
+    public async Task It_listens_where_it_is_told_and_nowhere_else()
+    {
+        const string Name = "Kestrel__Endpoints__Http__Url";
+        Environment.SetEnvironmentVariable(Name, "http://127.0.0.1:0");
+        try
+        {
+            await using ServedModel served = await ServedModel.StartAsync();
+            using HttpClient client = new();
+            Assert.Contains(ServedModel.Name, await client.GetStringAsync($"{served.Url}/v1/models", Cancel), StringComparison.Ordinal);
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable(Name, null);
+        }
+    }
+
     [Fact]
     public async Task OpenAIs_client_chats_streams_counts_and_finds_the_models()
     {
