@@ -190,8 +190,9 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         return _parts.Attend(rotated, nn.functional.pad(k, [0L, 0, 0, 1]), nn.functional.pad(v, [0L, 0, 0, 1]), mask, bias, bias.shape);
     }
 
-    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
-    protected override void RegisterComponents()
-    {
-    }
+    /// <summary>
+    /// Registers the modules, parameters and tensors that derived types keep in fields, by the fields' names. It is called where the branch becomes a part of a
+    /// model, and need not be before; Retro's own parts are registered by their names in the constructor.
+    /// </summary>
+    protected override void RegisterComponents() => DerivedParts.Register(this, typeof(ChunkedCrossAttention));
 }

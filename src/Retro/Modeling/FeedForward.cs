@@ -90,8 +90,9 @@ public class FeedForward : nn.Module<Tensor, Tensor>
         _ => nn.functional.gelu(x),
     };
 
-    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
-    protected override void RegisterComponents()
-    {
-    }
+    /// <summary>
+    /// Registers the modules, parameters and tensors that derived types keep in fields, by the fields' names. It is called where the branch becomes a part of a
+    /// model, and need not be before; Retro's own parts are registered by their names in the constructor.
+    /// </summary>
+    protected override void RegisterComponents() => DerivedParts.Register(this, typeof(FeedForward));
 }

@@ -80,6 +80,61 @@ public sealed class OwnSelfAttentionTests : IDisposable
         static long[] Counts(RetroModel model) => [.. model.named_buffers().Select(pair => pair.buffer.item<long>())];
     }
 
+    /// <summary>As TorchSharp teaches: parts stand in fields, and RegisterComponents ends the constructor, or is left to whoever takes the branch.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_it_keeps_in_fields_is_trained_cast_saved_and_loaded(bool registers)
+    {
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new Adapter(config, dtype, device, registers) };
+        manual_seed(4);
+        using RetroModel model = new(s_config, layers: layers);
+        string[] names = [.. model.named_parameters().Select(pair => pair.name)];
+        string[] own = ["decoder.1.ffw._in.weight", "decoder.1.ffw._out.weight", "decoder.1.ffw._scale"];
+        Assert.All(own, name => Assert.Single(names, name));
+        Assert.Equal(names.Length, names.Distinct().Count());
+        Tensor[] before = [.. own.Select(name => model.get_parameter(name)!.detach().clone())];
+        using (Trainer trainer = new(
+            model, TrainingOptions.SmallModel with { Steps = 5, WarmupSteps = 0, CheckpointFolder = _folder.Path, Dtype = ScalarType.BFloat16 }))
+        {
+            trainer.Run(new CopyingData(s_config, 4, 4, seed: 1));
+        }
+
+        Assert.All(own.Zip(before), pair =>
+        {
+            Tensor now = model.get_parameter(pair.First)!;
+            Assert.Equal(ScalarType.BFloat16, now.dtype);
+            Assert.False(now.detach().to(ScalarType.Float32).Equals(pair.Second), pair.First);
+        });
+        using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = layers });
+        using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        Tensor prompt = ModelCase.Tokens(s_config, 2, 9);
+        model.eval();
+        loaded.eval();
+        Assert.True(ModelCase.BitEqual(model.call(prompt, null, null), loaded.call(prompt, null, null)));
+    }
+
+    private sealed class Adapter : FeedForward
+    {
+        private readonly Linear _in, _out;
+        private readonly Parameter _scale;
+
+        public Adapter(RetroConfig config, ScalarType dtype, Device? device, bool registers)
+            : base(config, false, dtype, device)
+        {
+            _in = nn.Linear(config.Width, 4, hasBias: false, device, dtype);
+            _out = nn.Linear(4, config.Width, hasBias: false, device, dtype);
+            _scale = new Parameter(ones(config.Width, dtype, device));
+            if (registers)
+            {
+                RegisterComponents();
+            }
+        }
+
+        public override Tensor forward(Tensor x) => base.forward(x) + (_scale * _out.call(_in.call(x)));
+    }
+
     private sealed class Counting : FeedForward
     {
         private readonly Tensor _calls = zeros([], ScalarType.Int64);
