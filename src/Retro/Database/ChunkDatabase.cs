@@ -363,6 +363,18 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <summary>Whether another database has the same chunks, such as this one opened again: a chunk's number is that of both then.</summary>
     internal bool HasSameChunks(ChunkDatabase? other) => other?.Manifest.TokensHash == Manifest.TokensHash;
 
+    /// <summary>Makes sure that another database's chunks are of the same tokenizer, so that they can be read together.</summary>
+    /// <exception cref="DatabaseException">They are of another; the message names both.</exception>
+    internal void RequireSameTokenizer(ChunkDatabase other)
+    {
+        if (other.Manifest.TokenizerHash != Manifest.TokenizerHash)
+        {
+            throw new DatabaseException(
+                $"The database in {Folder} was made with the tokenizer {Manifest.TokenizerHash} and the one in {other.Folder} with "
+                    + $"{other.Manifest.TokenizerHash}: make both with one tokenizer.");
+        }
+    }
+
     internal void RequireTokenizer(string kind, string hash, int vocabularySize)
     {
         if (kind != Manifest.TokenizerKind || hash != Manifest.TokenizerHash || vocabularySize != Manifest.VocabularySize)

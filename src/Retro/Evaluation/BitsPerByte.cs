@@ -186,6 +186,7 @@ public static class BitsPerByte
 
         foreach (ChunkDatabase read in new[] { retrieval, reader.Database }.OfType<ChunkDatabase>().Distinct())
         {
+            heldOut.RequireSameTokenizer(read);
             HeldOut.Require(heldOut, read, progress, cancellationToken);
         }
 

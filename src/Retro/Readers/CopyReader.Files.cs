@@ -72,6 +72,11 @@ public sealed partial class CopyReader
         }
 
         file.RequireModel(model);
+        if (index is not null)
+        {
+            model.RequireTokenizer(index.Database.Manifest.TokenizerHash);
+        }
+
         CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);
         CopyReader reader = new(model, mixture, options, length, index, name);
         try

@@ -82,6 +82,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <returns>The reader; dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit the model.</exception>
     /// <exception cref="ArgumentException">The source has no database.</exception>
+    /// <exception cref="DatabaseException">What is read from, the source's database or the index's, has chunks of another tokenizer.</exception>
     /// <exception cref="TrainingException">The loss is not finite.</exception>
     public static CopyReader Fit(
         RetroModel model,
@@ -98,8 +99,13 @@ public sealed partial class CopyReader : IReader, IDisposable
         ArgumentNullException.ThrowIfNull(source);
         model.RequireTokenizer(database.Manifest.TokenizerHash);
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
-        int length = options.RetrievedLength ?? 2 * ReaderTraining.RequireDatabase(source, "copy").ChunkLength;
+        int length = options.RetrievedLength ?? 2 * ReaderTraining.RequireDatabase(source, database, "copy").ChunkLength;
         RequireFit(options, model, length);
+        if (index is not null)
+        {
+            database.RequireSameTokenizer(index.Database);
+        }
+
         CopyMixture mixture = new(model.Config.Width, Ranks(options, index), options.Seed, model.Device, options.ContentWidth);
         CopyReader fresh = new(model, mixture, options, length, index, name);
         return ReaderTraining.Trained(fresh, reader => reader.Train(database, source, progress, cancellationToken));

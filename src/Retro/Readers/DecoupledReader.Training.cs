@@ -20,6 +20,7 @@ public sealed partial class DecoupledReader
     /// <returns>The reader; dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
     /// <exception cref="ArgumentException">The source has no database, or the model's attention is the caller's own.</exception>
+    /// <exception cref="DatabaseException">The source's database has chunks of another tokenizer.</exception>
     /// <exception cref="TrainingException">The loss is not finite.</exception>
     public static DecoupledReader Fit(
         RetroModel model,
@@ -35,7 +36,7 @@ public sealed partial class DecoupledReader
         ArgumentNullException.ThrowIfNull(source);
         model.RequireTokenizer(database.Manifest.TokenizerHash);
         options = (options ?? new DecoupledReaderOptions()).Validate(database.ChunkLength);
-        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "read");
+        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, database, "read");
         return ReaderTraining.Trained(
             Fresh(model, options, options.RetrievedLength ?? (2 * retrieval.ChunkLength), name),
             reader => reader.Train(database, source, progress, cancellationToken));

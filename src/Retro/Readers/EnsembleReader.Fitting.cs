@@ -22,7 +22,7 @@ public sealed partial class EnsembleReader
     /// <returns>The reader.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit template and model.</exception>
     /// <exception cref="ArgumentException">The source has no database.</exception>
-    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number, or a database has chunks of another tokenizer.</exception>
     public static EnsembleReader Fit(
         RetroModel model,
         RetroTokenizer tokenizer,
@@ -35,6 +35,7 @@ public sealed partial class EnsembleReader
     {
         ArgumentNullException.ThrowIfNull(validation);
         ArgumentNullException.ThrowIfNull(source);
+        validation.RequireTokenizer(tokenizer);
         EnsembleReader equal = new(model, tokenizer, options, double.PositiveInfinity, name);
         return new EnsembleReader(
             model, equal.Prompt, equal.Options, equal.BestTemperature(validation, source, progress, cancellationToken), name);
@@ -44,7 +45,7 @@ public sealed partial class EnsembleReader
     internal double BestTemperature(
         ChunkDatabase validation, INeighborSource source, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "read");
+        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, validation, "read");
         SameDocuments same = new(validation, retrieval);
         List<(double[] LogP, double[] Scores)> places = [];
         for (int number = 0; number < validation.Documents.Count; number++)

@@ -95,7 +95,7 @@ public sealed class NearestNeighborReader : IReader
     /// <returns>The reader.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
     /// <exception cref="ArgumentException">Another model made the store.</exception>
-    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number, or the documents are of another tokenizer than the store.</exception>
     public static NearestNeighborReader Fit(
         RetroModel model,
         TokenStore store,
@@ -110,6 +110,7 @@ public sealed class NearestNeighborReader : IReader
         ArgumentNullException.ThrowIfNull(validation);
         options = (options ?? new()).Validate();
         RequireModel(model, store);
+        validation.RequireSameTokenizer(store.Database);
         SameDocuments same = new(validation, store.Database);
         NearestNeighborFit fit = new();
         int read = 0;

@@ -10,12 +10,18 @@ namespace Retro.Readers;
 internal static class ReaderTraining
 {
     /// <summary>The database that a source finds neighbors in.</summary>
+    /// <param name="source">The source.</param>
+    /// <param name="texts">The database of the texts that they are found for.</param>
+    /// <param name="purpose">What is done from there.</param>
     /// <exception cref="ArgumentException">It has none.</exception>
-    public static ChunkDatabase RequireDatabase(INeighborSource source, string purpose)
+    /// <exception cref="DatabaseException">It has chunks of another tokenizer.</exception>
+    public static ChunkDatabase RequireDatabase(INeighborSource source, ChunkDatabase texts, string purpose)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return source.Database
+        ChunkDatabase retrieval = source.Database
             ?? throw new ArgumentException($"The source {source.Name} has no database to {purpose} from; give one that has.", nameof(source));
+        texts.RequireSameTokenizer(retrieval);
+        return retrieval;
     }
 
     /// <summary>Trains a reader, or disposes it.</summary>

@@ -21,7 +21,7 @@ public sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(i
     /// <param name="progress">Told the documents compared, and then the chunks done; null: nobody.</param>
     /// <param name="cancellationToken">Stops between blocks.</param>
     /// <returns>What was measured.</returns>
-    /// <exception cref="DatabaseException">A document stands in the source's database.</exception>
+    /// <exception cref="DatabaseException">A document stands in the source's database, or that has chunks of another tokenizer.</exception>
     /// <exception cref="ArgumentException">The source has no database.</exception>
     public static NextChunkRecall Measure(
         INeighborSource source,
@@ -35,6 +35,7 @@ public sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(i
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
         ChunkDatabase retrieval = source.Database
             ?? throw new ArgumentException($"The source {source.Name} has no database in which anything could be found.", nameof(source));
+        heldOut.RequireSameTokenizer(retrieval);
         HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
         List<long> asked = [];
         for (long chunk = 0; chunk < heldOut.ChunkCount; chunk++)

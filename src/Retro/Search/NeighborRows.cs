@@ -28,11 +28,9 @@ internal sealed class NeighborRows : IDisposable
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        if (source.Database is { } retrieval && retrieval.Manifest.TokenizerHash != queries.Manifest.TokenizerHash)
+        if (source.Database is { } retrieval)
         {
-            throw new DatabaseException(
-                $"The database in {queries.Folder} was made with the tokenizer {queries.Manifest.TokenizerHash} and the one in {retrieval.Folder} with "
-                    + $"{retrieval.Manifest.TokenizerHash}: make both with one tokenizer.");
+            queries.RequireSameTokenizer(retrieval);
         }
 
         (_queries, _source, _count, _cancellationToken) = (queries, source, count, cancellationToken);

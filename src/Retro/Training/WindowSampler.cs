@@ -53,12 +53,7 @@ public sealed class WindowSampler : ITrainingData
         _table = table;
         _retrieval = table?.Retrieval ?? database;
         table?.RequireMatch(_database);
-        if (_retrieval.Manifest.TokenizerHash != database.Manifest.TokenizerHash)
-        {
-            throw new DatabaseException(
-                $"The database {database.Folder} was made with the tokenizer {database.Manifest.TokenizerHash}, the retrieval database {_retrieval.Folder} "
-                    + $"with {_retrieval.Manifest.TokenizerHash}; build both with the same one.");
-        }
+        database.RequireSameTokenizer(_retrieval);
 
         if (targets is not null && (targets.Count == 0 || targets.Any(document => document < 0 || document >= database.Documents.Count)))
         {

@@ -3,6 +3,7 @@ using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Readers;
+using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tests.Database;
 using static TorchSharp.torch;
@@ -122,6 +123,42 @@ public sealed class ReaderEdgeTests : IDisposable
 
         ArgumentException fault = Assert.ThrowsAny<ArgumentException>(() => reader.LogLikelihoods(batch));
         Assert.Contains($"A sequence of {Longest + M} tokens is longer than the {Longest} that", fault.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Its ids are in range, and mean other texts: what reads them measures noise.</summary>
+    [Fact]
+    public void What_was_made_with_another_tokenizer_is_refused_by_whatever_reads_or_is_fitted_from_it()
+    {
+        string hash = new('b', 64);
+        TokenizerFacts facts = new("bytes", hash, TestDatabases.Bytes.VocabularySize, TestDatabases.EndOfText, TestDatabases.Bytes.Encode);
+        List<Document> fresh = [.. CopyReaderTests.Twins(3, 40, seed: 9).Select(document => document with { Id = $"new {document.Id}" })];
+        using ChunkDatabase own = _databases.Build(fresh, M, "own"),
+            other = ChunkDatabaseBuilder.Build(_databases.Folder("other"), fresh, facts, new ChunkDatabaseOptions { ChunkLength = M });
+        RandomNeighborSource foreign = new(other, 1);
+        TokenIndex runs = TokenIndex.Build(other);
+        InContextOptions context = new() { Neighbors = 2, PrefixLength = 2 + (4 * M), WindowLength = Longest };
+        PassagePrompt prompt = new(context, TestDatabases.EndOfText, [], [], ['\n'], Longest);
+        CopyReaderOptions copying = new() { Neighbors = 1, Stride = M, QueryLength = M, WindowLength = 2 * M, Steps = 1 };
+        using TokenStore store = TokenStore.Build(_model, _database, options: new() { WindowLength = 4 * M });
+        Action[] uses =
+        [
+            () => BitsPerByte.Measure(Reader("RETRO"), own, foreign),
+            () => BitsPerByte.Measure(Reader("in context"), own, foreign),
+            () => BitsPerByte.Measure(new RunReader(new DecoderReader(_model), runs, new double[TokenIndex.LongestRun]), own),
+            () => CopyReader.Fit(_model, _database, foreign, copying),
+            () => CopyReader.Fit(_model, _database, _source, copying, runs),
+            () => DecoupledReader.Fit(_model, _database, foreign, new() { Neighbors = 1, WindowLength = 2 * M, Steps = 1 }),
+            () => new EnsembleReader(_model, prompt, context, double.PositiveInfinity).BestTemperature(own, foreign),
+            () => new EnsembleReader(_model, prompt, context, double.PositiveInfinity).BestTemperature(other, _source),
+            () => NearestNeighborReader.Fit(_model, store, other),
+            () => NextChunkRecall.Measure(foreign, own, 1),
+        ];
+        Assert.All(uses, use =>
+        {
+            DatabaseException fault = Assert.Throws<DatabaseException>(use);
+            Assert.Contains(hash, fault.Message, StringComparison.Ordinal);
+            Assert.Contains(TestDatabases.Bytes.Hash, fault.Message, StringComparison.Ordinal);
+        });
     }
 
     private IReader Reader(string name)
