@@ -11,14 +11,11 @@ namespace Retro.Cli;
 /// <summary>What eval --task qa measures: answers of models to questions about held-out documents.</summary>
 internal static class AnswerEvaluation
 {
-    /// <summary>Passages of a question.</summary>
-    private const int Passages = 5;
-
     /// <summary>Measures, prints, and gives the results.</summary>
     /// <param name="sources">The database that was trained on.</param>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="models">The models, with the folders that were named.</param>
-    /// <param name="window">Tokens that a decoder reads at most, passages and question together.</param>
+    /// <param name="window">Tokens that a decoder reads at most, passages and question together, where it was not fitted to answer from others.</param>
     /// <param name="count">Questions.</param>
     /// <param name="seed">Decides which.</param>
     /// <param name="cancellationToken">Ends it.</param>
@@ -26,7 +23,7 @@ internal static class AnswerEvaluation
         Sources sources,
         ChunkDatabase heldOut,
         (string Path, TrainedModel Trained)[] models,
-        int window,
+        Func<TrainedModel, int> window,
         int count,
         long seed,
         CancellationToken cancellationToken)
@@ -62,10 +59,11 @@ internal static class AnswerEvaluation
             measured.Add(model);
             bool reads = model.Model.Config.HasRetrieval;
             await Row($"{(reads ? "RETRO off" : "closed book")}{of}", new DecoderReader(model.Model)).ConfigureAwait(false);
-            await Row(
-                reads ? $"RETRO{of}" : $"in context{of}",
-                reads ? new RetroReader(model.Model, Passages) : new InContextReader(
-                    model.Model, sources.Tokenizer, AnsweringData.InContext(Passages, sources.Database.ChunkLength, window))).ConfigureAwait(false);
+            (int? Passages, int? Window) fitted = ModelFolder.FittedInContext(path);
+            IReader reading = reads ? new RetroReader(model.Model) : new InContextReader(model.Model, sources.Tokenizer, AnsweringData.InContext(
+                fitted.Passages ?? AnsweringData.UsualPassages, sources.Database.ChunkLength, fitted.Window ?? window(model)));
+            string many = reading.Neighbors == AnsweringData.UsualPassages ? "" : $", k = {reading.Neighbors}";
+            await Row($"{(reads ? "RETRO" : "in context")}{many}{of}", reading).ConfigureAwait(false);
 
             Task Row(string name, IReader reader) => tables.MeasureAsync(name, reader, model.Time, cancellationToken);
         }

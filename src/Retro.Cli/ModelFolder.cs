@@ -120,6 +120,16 @@ internal static class ModelFolder
         return (workspace, taken);
     }
 
+    /// <summary>How many passages, in windows of how many tokens, a decoder was fitted to answer from; null: it was not, or that was not said.</summary>
+    /// <param name="path">The folder that was named.</param>
+    public static (int? Passages, int? Window) FittedInContext(string path)
+    {
+        JsonObject? fit = (Workspace.FindModel(path) ?? new(path)).Section("fit");
+        return fit?["reader"]?.ToString() == Commands.FitCommand.InContext ? (Number("k"), Number("window")) : default;
+
+        int? Number(string option) => int.TryParse(fit[option]?.ToString(), CultureInfo.InvariantCulture, out int number) ? number : null;
+    }
+
     /// <summary>The source of the neighbors that a model was trained with, as --source names it; null: it reads none.</summary>
     /// <param name="path">The folder that was named.</param>
     /// <param name="trained">The model.</param>

@@ -138,22 +138,28 @@ internal sealed class EvalCommand : Verb
                 models.Add(ModelFolder.Load(path, dtype, device, sources.Tokenizer, cancellationToken));
             }
 
-            int window = CommonOptions.WindowLength(parsed, _window, database.ChunkLength, models.Min(one => one.Model.Config.MaximumLength));
             if (parsed.GetValue(_task) == CommonOptions.Answering)
             {
                 WriteJson(parsed, await AnswerEvaluation.MeasureAsync(
-                    sources, heldOut, [.. paths.Zip(models)], window, parsed.GetValue(_questions), parsed.GetValue(_seed), cancellationToken)
-                    .ConfigureAwait(false));
+                    sources,
+                    heldOut,
+                    [.. paths.Zip(models)],
+                    one => Window(one.Model.Config.MaximumLength),
+                    parsed.GetValue(_questions),
+                    parsed.GetValue(_seed),
+                    cancellationToken).ConfigureAwait(false));
                 return;
             }
 
-            int most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
+            int window = Window(models.Min(one => one.Model.Config.MaximumLength)), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
             Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), isUnseen, cancellationToken);
         }
         finally
         {
             models.ForEach(one => one.Model.Dispose());
         }
+
+        int Window(int? longest) => CommonOptions.WindowLength(parsed, _window, database.ChunkLength, longest);
     }
 
     /// <summary>Refuses held-out documents that a model was trained on, as far as it is known on what it was.</summary>

@@ -14,10 +14,10 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro fit`: retrieval onto a pretrained decoder.</summary>
 internal sealed class FitCommand : Verb
 {
-    private const string Copying = "copying", InContext = "in-context";
+    /// <summary>What --reader says of passages in front of a question.</summary>
+    public const string InContext = "in-context";
 
-    /// <summary>Passages of a question that is trained on: one with the answer, four that distract.</summary>
-    private const int Passages = 5;
+    private const string Copying = "copying";
 
     private readonly TrainingRun _run = new(
         k: "8, with --attention paper 2, of copying 16, of --task qa 5",
@@ -156,9 +156,14 @@ internal sealed class FitCommand : Verb
         ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
     {
         using AnsweringData data = Questions(workspace, sources, cancellationToken);
-        int passages = _run.K(parsed) ?? Passages;
+        int passages = _run.K(parsed) ?? AnsweringData.UsualPassages;
         InContextOptions context = AnsweringData.InContext(passages, sources.Database.ChunkLength, window);
-        QuestionSampler sampler = Sampler(parsed, data, passages, window, context);
+        if (context.Neighbors < passages)
+        {
+            Screen.Note($"a window of {window} tokens has room for {context.Neighbors} of {passages} passages; --window makes it longer");
+        }
+
+        QuestionSampler sampler = Sampler(parsed, data, context.Neighbors, window, context);
         TrainingOptions recipe = TrainingRun.IsSmall(decoder.Config) ? TrainingOptions.SmallModel : new();
         return _run.Train(parsed, workspace, "train to answer", decoder, sources, sampler, window, recipe, cancellationToken);
     }
@@ -194,7 +199,7 @@ internal sealed class FitCommand : Verb
             {
                 ChunkLength = chunk,
                 RetrievedLength = 2 * chunk,
-                Neighbors = _run.K(parsed) ?? (answers ? Passages : retrieval.Neighbors),
+                Neighbors = _run.K(parsed) ?? (answers ? AnsweringData.UsualPassages : retrieval.Neighbors),
                 CrossAttentionRank = parsed.GetValue(_rank),
                 ShiftedKeys = true,
             },

@@ -25,12 +25,9 @@ internal sealed class AnswerRun(CompareOptions options)
     private const int WindowTokens = 512;
     private const int ExamplesPerStep = 8;
 
-    /// <summary>Passages of a question: one with the answer, four that distract.</summary>
-    private const int Passages = 5;
-
     private const int LeastHeldOut = 30;
 
-    private static readonly InContextOptions s_prompt = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
+    private static readonly InContextOptions s_prompt = new() { Neighbors = AnsweringData.UsualPassages, PrefixLength = 330, WindowLength = WindowTokens };
 
     /// <summary>Runs everything, prints the tables and writes them.</summary>
     /// <returns>The tables for programs.</returns>
@@ -44,7 +41,7 @@ internal sealed class AnswerRun(CompareOptions options)
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];
         (RetroConfig decoder, RetrievalConfig matching) = TrainedModel.Config(tokenizer.VocabularySize);
-        RetrievalConfig retrieval = matching with { Neighbors = Passages };
+        RetrievalConfig retrieval = matching with { Neighbors = AnsweringData.UsualPassages };
         using AnsweringData all = AnsweringData.Build(
             Path.Combine(folder, "passages"), [.. corpus.Training, .. corpus.HeldOut], tokenizer, retrieval.ChunkLength, cancellationToken);
 
@@ -74,7 +71,7 @@ internal sealed class AnswerRun(CompareOptions options)
             await OnTextAsync(tables, text, all, database, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
         }
 
-        QuestionSamplerOptions examples = new() { Neighbors = Passages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };
+        QuestionSamplerOptions examples = new() { Neighbors = AnsweringData.UsualPassages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };
         (RetroModel Model, TimeSpan Time) alone = Tune("answering without passages", examples with { Neighbors = 0 }, false);
         using (alone.Model)
         {
@@ -94,7 +91,7 @@ internal sealed class AnswerRun(CompareOptions options)
         (RetroModel Model, TimeSpan Time) retro = Tune("answering with neighbors among distractors", examples, true);
         using (retro.Model)
         {
-            await tables.MeasureAsync("RETRO, trained among distractors", new RetroReader(retro.Model, Passages), retro.Time, cancellationToken)
+            await tables.MeasureAsync("RETRO, trained among distractors", new RetroReader(retro.Model), retro.Time, cancellationToken)
                 .ConfigureAwait(false);
             InContextOptions best = s_prompt with { PrefixLength = 80 };
             await tables.MeasureAsync(
@@ -145,10 +142,10 @@ internal sealed class AnswerRun(CompareOptions options)
         await Row("in context", new InContextReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
         await Row("ensemble (REPLUG)", new EnsembleReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
         using (NeighborTable table = Stages.Run("find neighbors", progress =>
-            NeighborTable.Build(database, keyword, Passages, progress: progress, cancellationToken: cancellationToken)))
+            NeighborTable.Build(database, keyword, AnsweringData.UsualPassages, progress: progress, cancellationToken: cancellationToken)))
         {
             PointerRule rule = Stages.Run("count the pointer rule", progress => PointerRule.Count(
-                database, table, new() { Neighbors = Passages }, progress, cancellationToken));
+                database, table, new() { Neighbors = AnsweringData.UsualPassages }, progress, cancellationToken));
             await Row("pointer rule", new PointerReader(alone, rule), text.Time).ConfigureAwait(false);
         }
 
@@ -165,7 +162,7 @@ internal sealed class AnswerRun(CompareOptions options)
         }
 
         clock.Restart();
-        CopyReaderOptions copying = new() { Neighbors = Passages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
+        CopyReaderOptions copying = new() { Neighbors = AnsweringData.UsualPassages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
         using (CopyReader copies = Stages.Run("train copying", progress => CopyReader.Fit(
             model, database, keyword, copying, progress: progress, cancellationToken: cancellationToken)))
         {
@@ -173,7 +170,7 @@ internal sealed class AnswerRun(CompareOptions options)
         }
 
         clock.Restart();
-        DecoupledReaderOptions own = new() { Neighbors = Passages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
+        DecoupledReaderOptions own = new() { Neighbors = AnsweringData.UsualPassages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
         using (DecoupledReader attends = Stages.Run("train own attention", progress => DecoupledReader.Fit(
             model, database, keyword, own, progress: progress, cancellationToken: cancellationToken)))
         {

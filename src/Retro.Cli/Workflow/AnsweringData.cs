@@ -11,6 +11,9 @@ namespace Retro.Cli.Workflow;
 /// <summary>The questions that documents give, and the passages that answer them, with a database and an index of their own.</summary>
 internal sealed class AnsweringData : IDisposable
 {
+    /// <summary>K: passages of a question where nothing is said, of which one has the answer in training.</summary>
+    public const int UsualPassages = 5;
+
     /// <summary>Tokens of a passage, where a chunk has as many and the marks of its ends.</summary>
     private const int PassageTokens = 60;
 
@@ -81,15 +84,16 @@ internal sealed class AnsweringData : IDisposable
     public static IEnumerable<Document> Documents(ChunkDatabase database, RetroTokenizer tokenizer) => database.Documents.Select(
         entry => new Document(entry.Id, entry.Title, tokenizer.Decode(database.TokensOf(entry)), entry.Location));
 
-    /// <summary>How passages are written in front of a question: as many as there are, as far as a window has room for them.</summary>
-    /// <param name="passages">How many.</param>
+    /// <summary>How passages are written in front of a question: nearly whole ones, as many as a window has room for, one at least.</summary>
+    /// <param name="passages">How many at most.</param>
     /// <param name="chunkLength">Tokens of a chunk.</param>
     /// <param name="window">Tokens of the window.</param>
     public static InContextOptions InContext(int passages, int chunkLength, int window)
     {
         // A passage with the marks of its ends and a line's end; the question takes a chunk or two, and its answer some of another.
-        int length = passages * (Math.Min(PassageTokens, 2 * chunkLength) + 4);
-        return new() { Neighbors = passages, PrefixLength = Math.Max(2, Math.Min(length + 8, window - (3 * chunkLength))), WindowLength = window };
+        int passage = Math.Min(PassageTokens, 2 * chunkLength) + 4, room = window - (3 * chunkLength);
+        int whole = Math.Clamp((int)Math.Round((room - 8) / (double)passage), 1, passages);
+        return new() { Neighbors = whole, PrefixLength = Math.Max(2, Math.Min((whole * passage) + 8, room)), WindowLength = window };
     }
 
     /// <summary>Some questions, document after document one of each, so that all documents have as many as can be.</summary>

@@ -30,10 +30,10 @@ public static class FourAbilities
     /// </param>
     /// <param name="progress">Told the parts done.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
-    /// <returns>What was measured.</returns>
+    /// <returns>What was measured: of no question, where none has another of its kind with another answer and a passage that holds its own as far as it is
+    /// read.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
-    /// <exception cref="ArgumentException">No question has another of its kind with another answer, and a passage that holds its own as far as it is
-    /// read.</exception>
+    /// <exception cref="ArgumentException">There is no question.</exception>
     /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public static AbilityResult Measure(
         IReader reader,
@@ -45,6 +45,7 @@ public static class FourAbilities
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(questions);
+        ArgumentOutOfRangeException.ThrowIfZero(questions.Count, nameof(questions));
         options = (options ?? new()).Validate();
         QuestionReader asked = new(reader, passages);
         others ??= questions;
@@ -60,11 +61,9 @@ public static class FourAbilities
         ];
         if (items.Length == 0)
         {
-            throw new ArgumentException(
-                $"No question has another of its kind with another answer, to tell it from what is wrong, and a passage that holds its answer within the "
-                    + $"{asked.RetrievedLength} tokens that {reader.Name} gets of it, as far as it reads them, alone and beside others; give more "
-                    + $"questions, cut shorter passages, or set {nameof(AbilityOptions.Passages)} to fewer.",
-                nameof(questions));
+            // That a reader gets too little of its passages is a result, as their number says, and no reason to lose those of others.
+            MeanInterval none = MeanInterval.Of([]);
+            return new(reader.Name, [], none, none, [], options.WrongAnswers, 0);
         }
 
         int parts = 4 + (reader.Neighbors == 1 ? 0 : 1) + (most > 1 ? 1 : 0);

@@ -130,9 +130,17 @@ public static partial class QuestionBuilder
             && (isMarked || (stands && char.IsLetterOrDigit(line[^1]) && lines[i + 1].Length > 0)) ? plain : null;
     }
 
-    /// <summary>The beginning of a line, up to a word's end.</summary>
+    /// <summary>The beginning of a line, up to a word's end; where words are not parted, up to a character's.</summary>
     private static string Quote(string line)
-        => line.Length <= MostQuoted ? line : line[..Math.Max(LeastQuoted, line.LastIndexOf(' ', MostQuoted))].TrimEnd();
+    {
+        if (line.Length <= MostQuoted)
+        {
+            return line;
+        }
+
+        int space = line.LastIndexOf(' ', MostQuoted), end = space >= LeastQuoted ? space : MostQuoted;
+        return line[..(char.IsHighSurrogate(line[end - 1]) ? end - 1 : end)].TrimEnd();
+    }
 
     [GeneratedRegex(@"^[\p{L}\p{N}][^.,:;!?]{0,60}? (is|are) (?<rest>(a|an|the) [^.!?\n]{6,}?)\.(?= |$)")]
     private static partial Regex Definition();

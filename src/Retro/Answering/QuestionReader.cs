@@ -74,7 +74,8 @@ public sealed class QuestionReader
             return null;
         }
 
-        bool reads = passages.Count > 0 || Reader.Neighbors == 0;
+        // Without a passage a RETRO is off; what looks up in a database of its own goes on doing so, as where likelihoods are asked for.
+        bool reads = passages.Count > 0 || Reader.Neighbors == 0 || Reader.Database is not null;
         GenerationOptions options = new()
         {
             MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], SkipsLeadingSpace = true, Retrieval = reads,

@@ -77,9 +77,9 @@ public sealed partial class EnsembleReader : PromptReader
     /// <summary>Log-weights of scores, infinite ones included.</summary>
     private static double[] LogSoftmax(double[] scores, string name)
     {
-        if (scores.Length == 0)
+        if (scores.Length < 2)
         {
-            return [];
+            return [.. scores.Select(_ => 0.0)]; // one alone weighs 1, whatever its score
         }
 
         if (scores.Any(double.IsNaN))

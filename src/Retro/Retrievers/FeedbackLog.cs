@@ -121,7 +121,7 @@ public sealed class FeedbackLog : IDisposable
             byte[] bytes = new byte[length];
             file.Seek(0, SeekOrigin.Begin);
             file.ReadExactly(bytes);
-            string[] lines = Encoding.UTF8.GetString(bytes).Split('\n');
+            string[] lines = Encoding.UTF8.GetString(bytes).TrimStart('\uFEFF').Split('\n'); // editors write the mark
             return [.. (open ? lines : lines[..^1]).Select((line, number) => Entry(path, number + 1, line))];
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

@@ -47,10 +47,12 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.Equal(expected.NoiseRobustness, found.NoiseRobustness);
         Assert.Equal(expected.Counterfactual, found.Counterfactual);
         Assert.Equal(_towns.Set.Questions.Count, found.Questions);
-        Assert.Contains(
-            $"within the {M} tokens that holding, k = 1 gets",
-            Assert.Throws<ArgumentException>(() => FourAbilities.Measure(cut, _towns.Set.Questions, passages)).Message,
-            StringComparison.Ordinal);
+
+        // That nothing can be asked is told as such, and takes nothing from what was measured before.
+        AbilityResult nothing = FourAbilities.Measure(cut, _towns.Set.Questions, passages);
+        Assert.Equal(0, nothing.Questions);
+        Assert.Equal(("-", "-"), ($"{nothing.NegativeRejection}", $"{nothing.InformationIntegration}"));
+        Assert.Empty(nothing.NoiseRobustness);
 
         Question[] questions = [.. _towns.Set.Questions.Take(10)];
         async Task<double> Found(HoldingReader reader)
@@ -131,7 +133,8 @@ public sealed class FourAbilitiesTests : IDisposable
             () => new AbilityOptions { Passages = 0, WrongAnswers = 0, HardShare = 2 }.Validate());
         Assert.All(
             ["Passages is 0", "WrongAnswers is 0", "HardShare is 2"], part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
-        Assert.Throws<ArgumentException>(() => FourAbilities.Measure(new HoldingReader(3), [_towns.Set.Questions[0]], _towns.Passages));
+        Assert.Equal(0, FourAbilities.Measure(new HoldingReader(3), [_towns.Set.Questions[0]], _towns.Passages).Questions);
+        Assert.Throws<ArgumentOutOfRangeException>(() => FourAbilities.Measure(new HoldingReader(3), [], _towns.Passages));
     }
 
     /// <summary>Else a reader that gives no numbers would have an area of 0.5, which is chance, and a share of 0.</summary>

@@ -127,6 +127,15 @@ public sealed class QuestionBuilderTests
         Assert.Equal("4 m", Assert.Single(set.Questions, one => one.Kind == "Size").Answers[0]);
     }
 
+    [Fact]
+    public void A_quote_of_a_line_without_spaces_ends_with_a_whole_character()
+    {
+        string line = $"{new string('字', 119)}🌊{new string('字', 40)}";
+        QuestionOptions titles = s_any with { PassageTokens = 2000, Templates = QuestionTemplates.Titles };
+        QuestionSet set = QuestionBuilder.Build([new("a", "Title", $"{line}\nSize: 4 m", "")], EmbeddingInputs.Tokenizer, titles);
+        Assert.Equal($"{line[..119]}\nTitle:", Assert.Single(set.Questions).Prompt);
+    }
+
     /// <summary>A question that stands in several documents has as many answers.</summary>
     [Fact]
     public void What_several_documents_begin_with_does_not_ask_for_a_title()

@@ -158,6 +158,18 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         AnswerResult result = await QuestionReader.MeasureAsync(foreign, questions, towns.Passages);
         Assert.All(result.Answers, one => Assert.True(one.Answer is null && one.Bits > 0));
         Assert.All((await QuestionReader.MeasureAsync(own, questions, towns.Passages)).Answers, one => Assert.NotNull(one.Answer));
+
+        // Without a passage it looks up all the same, in what it writes as in what its likelihoods are of.
+        using CopyReader trained = CopyReader.Fit(model, towns.Database, towns.Keyword!, options with { Steps = 60 }, TokenIndex.Build(again));
+        QuestionReader asked = new(trained, towns.Passages);
+        QuestionReader decoder = new(new DecoderReader(model), towns.Passages);
+        List<(string? Copied, string? Alone)> written = [];
+        foreach (Question question in towns.Set.Questions)
+        {
+            written.Add((await asked.AnswerAsync(question, []), await decoder.AnswerAsync(question, [])));
+        }
+
+        Assert.Contains(written, one => one.Copied != one.Alone);
     }
 
     /// <summary>What it writes first is the token that it takes for the likeliest with these passages, laid out as in training.</summary>

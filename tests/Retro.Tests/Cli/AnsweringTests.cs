@@ -1,4 +1,6 @@
 using System.Text.Json.Nodes;
+using Retro.Cli.Workflow;
+using Retro.Readers;
 
 namespace Retro.Tests.Cli;
 
@@ -47,6 +49,10 @@ public sealed class AnsweringTests : IDisposable
         // What reads nothing is the same with every passage.
         Assert.Equal((double)rows[2]!["found"]!["bits"]!, (double)rows[2]!["oracle"]!["bits"]!, 1e-9);
         Assert.NotEqual((double)rows[1]!["found"]!["bits"]!, (double)rows[0]!["found"]!["bits"]!);
+
+        // As it was fitted: from two passages, in windows of 256 tokens.
+        _retro.Done("eval", "--task", "qa", "--model", "raft", "--questions", "2", "--json", "raft.json");
+        Assert.Equal(["closed book", "in context, k = 2"], _retro.Json("raft.json")["readers"]!.AsArray().Select(row => (string)row!["reader"]!));
 
         // What copying was trained on top of is the decoder, and is measured once.
         _retro.Done("fit", "--reader", "copying", "--base", "decoder", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
@@ -98,5 +104,16 @@ public sealed class AnsweringTests : IDisposable
         Assert.Equal(type, (string)told["dtype"]!);
         Assert.Contains($"models in {type}.", report, StringComparison.Ordinal);
         Assert.Equal(readers, told["readers"]!.AsArray().Select(reader => (string)reader!["reader"]!));
+    }
+
+    /// <summary>Passages that are cut to a few tokens hold no answer: fewer whole ones do.</summary>
+    [Theory]
+    [InlineData(512, 5, 320)]
+    [InlineData(384, 3, 192)]
+    [InlineData(256, 1, 64)]
+    public void A_window_that_is_short_holds_fewer_passages_and_not_shorter_ones(int window, int neighbors, int prefix)
+    {
+        InContextOptions context = AnsweringData.InContext(5, 64, window);
+        Assert.Equal((neighbors, prefix, window), (context.Neighbors, context.PrefixLength, context.WindowLength));
     }
 }

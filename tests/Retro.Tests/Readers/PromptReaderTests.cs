@@ -194,6 +194,10 @@ public sealed class PromptReaderTests
         Assert.Equal(context.LogLikelihoods(batch), ensemble.LogLikelihoods(batch));
         Assert.NotEqual(new DecoderReader(model).LogLikelihoods(batch), context.LogLikelihoods(batch));
 
+        // One alone weighs 1, also where no score says how much.
+        Array.Fill(batch.Retrieved!.Scores, float.NaN);
+        Assert.Equal(context.LogLikelihoods(batch), ensemble.LogLikelihoods(batch));
+
         batch.Retrieved = null;
         Assert.Equal(new DecoderReader(model).LogLikelihoods(batch), context.LogLikelihoods(batch));
         Assert.Equal(new DecoderReader(model).LogLikelihoods(batch), ensemble.LogLikelihoods(batch));

@@ -34,6 +34,9 @@ public sealed class FeedbackTests : IDisposable
 
         IReadOnlyList<FeedbackEntry> entries = FeedbackLog.Read(path);
         Assert.Equal(3, File.ReadAllLines(path).Length);
+        string edited = _world["edited.jsonl"];
+        File.WriteAllBytes(edited, [0xEF, 0xBB, 0xBF, .. File.ReadAllBytes(path)]); // as some editors save it
+        Assert.Equal(entries.Select(entry => entry.Prompt), FeedbackLog.Read(edited).Select(entry => entry.Prompt));
         Assert.Equal([true, false, true], entries.Select(entry => entry.Accepted));
         Assert.Equal("what\nis \"it\"?", entries[0].Prompt);
         Assert.InRange(entries[1].Time - entries[0].Time, TimeSpan.Zero, TimeSpan.FromHours(1));
