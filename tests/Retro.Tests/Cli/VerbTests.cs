@@ -99,6 +99,33 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    [Fact]
+    public void What_is_typed_of_a_training_and_of_the_text_is_what_is_trained_with()
+    {
+        _retro.WriteCorpus();
+        string[] build = ["build", "--corpus", "docs", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
+        _retro.Done([.. build, "--out", "work"]);
+        _retro.Done([.. build, "--out", "part", "--megabytes", "0.01"]);
+        (long all, long part) = (Bytes("work"), Bytes("part"));
+        Assert.InRange(all, 20_000, 30_000);
+        Assert.InRange(part, 7_000, 10_000);
+
+        _retro.Done(
+        [
+            "train", "--database", "part", "--out", "model", "--source", "none", "--steps", "4", "--batch", "3", "--rate", "0.00125", "--checkpoint-every", "3",
+            "--seed", "5", .. CliRun.Tiny,
+        ]);
+        JsonNode options = _retro.Json(Path.Combine("model", "model", "training.json"))["Options"]!;
+        Assert.Equal([4, 3, 3, 5], new[] { "Steps", "Accumulation", "CheckpointEvery", "Seed" }.Select(name => (long)options[name]!));
+        Assert.Equal(0.00125, (double)options["LearningRate"]!);
+
+        long Bytes(string folder)
+        {
+            using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(_retro[folder], "database"));
+            return database.Manifest.ByteCount;
+        }
+    }
+
     /// <summary>An accelerator computes all windows of a step together, which the data's identity knows; a training goes on elsewhere all the same.</summary>
     [Fact]
     public void A_training_that_was_begun_on_a_GPU_goes_on_without_one()

@@ -110,6 +110,17 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     }
 
     [Fact]
+    public void A_document_that_is_removed_and_added_in_one_change_is_there_whether_or_not_it_is_the_same()
+    {
+        List<Document> there = SearchDatabase.Documents(5, seed: 6);
+        _databases.Build(there).Dispose();
+        Document changed = there[1] with { Text = "something else" };
+        using ChunkDatabase database = ChunkDatabaseUpdate.Apply(
+            _databases.Folder(), [there[0], changed], [there[0].Id, changed.Id], TestDatabases.Bytes);
+        AssertReadsAs([.. there.Skip(2), there[0], changed], database);
+    }
+
+    [Fact]
     public void A_removed_document_is_gone_from_the_bytes_once_the_database_is_compacted()
     {
         // Bytes are the tokens, so that a text that no other holds is found in the files as it stands.

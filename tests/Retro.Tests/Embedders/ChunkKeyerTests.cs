@@ -57,10 +57,10 @@ public class ChunkKeyerTests
         }
 
         // Beside texts that say something, too: each key stays with its chunk.
-        int[][] chunks = [s_tokenizer.Encode("Green tea"), [], s_tokenizer.Encode("...")];
+        int[][] chunks = [[], s_tokenizer.Encode("Green tea"), s_tokenizer.Encode("...")];
         float[] keys = new float[9];
         keyer.Keys([.. chunks.Select(chunk => (ReadOnlyMemory<int>)chunk)], keys);
-        Assert.Equal([.. keyer.KeyOfText("Green tea"), 0, 0, 0, 0, 0, 0], keys);
+        Assert.Equal([0, 0, 0, .. keyer.KeyOfText("Green tea"), 0, 0, 0], keys);
     }
 
     [Fact]

@@ -80,6 +80,8 @@ public sealed class EvaluationTableTests : IDisposable
         Assert.Throws<ArgumentException>(() => EvaluationTable.Of([]));
         Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, two]));
         Assert.Contains("other documents", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, other])).Message, StringComparison.Ordinal);
+        EvaluationEntry fewer = closed with { Reader = "fewer", Results = [closed.Results[0] with { Tokens = 999 }] };
+        Assert.Contains("other documents", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, fewer])).Message, StringComparison.Ordinal);
         Assert.Contains("\"closed book\"", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, closed])).Message, StringComparison.Ordinal);
         Assert.Contains("no \"RETRO\"", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed], ["RETRO"])).Message, StringComparison.Ordinal);
     }

@@ -102,6 +102,19 @@ public sealed class LeakageCurveTests : IDisposable
     }
 
     [Fact]
+    public void Neighbors_behind_those_that_are_read_do_not_count()
+    {
+        using ChunkDatabase retrieval = _databases.Build([TestDatabases.Document("r", "abcdefghijklmno")], M, "retrieval");
+        using ChunkDatabase heldOut = _databases.Build([TestDatabases.Document("h", "ABCDEFGhijklmno")], M, "held-out");
+
+        // First the end of the text alone, then what the second chunk is.
+        using NeighborTable table = NeighborTable.Build(
+            Path.Combine(_folder.Path, "table"), heldOut, new GivenNeighborSource(retrieval, [2, 1]), 2, excludeOwnDocument: false);
+        Assert.Equal([0.125, 0, 1], LeakageCurve.Compute(heldOut, table, [7, 8, 0], neighbors: 1).Overlaps);
+        Assert.Equal([0.125, 1, 1], LeakageCurve.Compute(heldOut, table, [7, 8, 0], neighbors: 2).Overlaps);
+    }
+
+    [Fact]
     public void Bytes_of_chunks_add_up_to_those_of_the_text_whatever_the_tokens_stand_for()
     {
         string[] texts = ["Ünïcode text of some length, ÄÖÜ", "", "plain text", "\u2603\u2603"];

@@ -3,6 +3,7 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
+using TorchSharp;
 using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
 
@@ -169,6 +170,41 @@ public sealed class BeamSearchTests : WritingTests
         }
     }
 
+    /// <summary>As in transformers, an end that is not among as many of the likeliest as there are beams is none of the ends that the search waits for.</summary>
+    [Fact]
+    public async Task An_end_that_is_not_among_as_many_of_the_likeliest_as_there_are_beams_ends_no_search()
+    {
+        int end = s_tokenizer.EndOfText, a = Letter('a'), b = Letter('b'), c = Letter('c'), d = Letter('d');
+        using RetroModel model = Chain(
+            (s_tokenizer.BeginOfText, [(a, 0.55), (b, 0.45)]),
+            (a, [(c, 0.55), (end, 0.45)]),
+            (b, [(end, 0.52), (d, 0.48)]), // its end is the third likeliest, before the second text that goes on
+            (c, [(end, 0.9), (a, 0.1)]),
+            (d, [(end, 1)]));
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 3, Beams = 2, LengthPenalty = 0 };
+
+        Assert.Equal("ac", Text(await Collect(new RetroGenerator(model, s_tokenizer).GenerateAsync("", options))));
+    }
+
+    [Fact]
+    public async Task No_beam_ends_within_a_character_that_was_not_to_be_completed_as_what_is_banned()
+    {
+        int first = Byte(0xC3), banned = Byte(0xA9), other = Byte(0xA8), end = s_tokenizer.EndOfText;
+        using RetroModel model = Chain(
+            (s_tokenizer.BeginOfText, [(first, 0.9), (Letter('a'), 0.1)]),
+            (first, [(end, 0.5), (banned, 0.4), (other, 0.1)]),
+            (other, [(end, 1)]),
+            (Letter('a'), [(Letter('a'), 0.9), (end, 0.1)]));
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 4, Beams = 2, LengthPenalty = 0 };
+        RetroGenerator generator = new(model, s_tokenizer);
+
+        Assert.Equal("\uFFFD", Text(await Collect(generator.GenerateAsync("", options))));
+        Assert.Equal("\u00E8", Text(await Collect(generator.GenerateAsync("", options with { BannedStrings = ["\u00E9"] }))));
+
+        static int Byte(byte value)
+            => Enumerable.Range(0, s_tokenizer.VocabularySize).Single(token => s_tokenizer.TokenBytes(token).SequenceEqual(new[] { value }));
+    }
+
     [Fact]
     public async Task More_beams_than_there_are_tokens_follow_all_of_them()
     {
@@ -206,6 +242,36 @@ public sealed class BeamSearchTests : WritingTests
 
         static void Refused(string message, RetroGenerator generator, GenerationOptions options)
             => Assert.Contains(message, Assert.Throws<RetroOptionsException>(() => generator.GenerateAsync("", options)).Message, StringComparison.Ordinal);
+    }
+
+    private static int Letter(char letter) => s_tokenizer.Encode($"{letter}").Single();
+
+    /// <summary>A model whose next token is decided by the last one alone.</summary>
+    private RetroModel Chain(params (int Last, (int Token, double Probability)[] Next)[] links)
+    {
+        RetroModel model = new(_model.Config with { Retrieval = null, TieEmbeddings = false }, ScalarType.Float64);
+        model.eval();
+        using IDisposable none = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, TorchSharp.Modules.Parameter> weights = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+        foreach ((string name, TorchSharp.Modules.Parameter parameter) in weights)
+        {
+            parameter.fill_(name.Contains("norm", StringComparison.Ordinal) ? 1 : 0);
+        }
+
+        // Each has one number of the states to itself, which the last norm makes as large as the square root of their width.
+        double size = Math.Sqrt(model.Config.Width);
+        weights["head.weight"].fill_(-50 / size);
+        for (int link = 0; link < links.Length; link++)
+        {
+            weights["embedding.weight"][links[link].Last, link] = 1;
+            foreach ((int token, double probability) in links[link].Next)
+            {
+                weights["head.weight"][token, link] = Math.Log(probability) / size;
+            }
+        }
+
+        return model;
     }
 
     /// <summary>A text of so many tokens, the one before it not among them.</summary>

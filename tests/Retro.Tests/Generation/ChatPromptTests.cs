@@ -59,7 +59,7 @@ public sealed class ChatPromptTests : IDisposable
             new(ChatRole.User, "😀X"), // whose first character is two units long
         ];
         int[] came = template.Encode(messages, tokenizer);
-        Assert.Empty(came.Where(id => id >= 256));
+        Assert.DoesNotContain(came, id => id >= 256);
         Assert.Equal("usera||X||b||X||cuser||X||X||user😀X", tokenizer.Decode(came));
     }
 

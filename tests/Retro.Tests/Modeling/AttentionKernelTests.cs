@@ -86,6 +86,7 @@ public class AttentionKernelTests
     [InlineData(1100, 2, null)]
     [InlineData(40, 2, 1)]
     [InlineData(301, 1, 7)]
+    [InlineData(301, 1, 10)]
     [InlineData(301, 2, 128)]
     [InlineData(1100, 1, 129)]
     [InlineData(1100, 2, 500)]

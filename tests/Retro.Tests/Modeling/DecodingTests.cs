@@ -223,15 +223,17 @@ public class DecodingTests
         }
     }
 
-    [Fact]
-    public void Rows_can_be_dropped_repeated_and_reordered()
+    [Theory]
+    [InlineData("transformer-xl")]
+    [InlineData("match bias, no encoder layers")]
+    public void Rows_can_be_dropped_repeated_and_reordered(string name)
     {
-        RetroConfig config = ModelCase.Config("transformer-xl");
+        RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
         Tensor tokens = ModelCase.Tokens(config, 3, 12);
-        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 3, 12, 2);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 3, 12, 6);
         using DecodingCache cache = model.NewCache(3);
         model.Prefill(cache, tokens.narrow(1, 0, 6), [6, 3, 5], neighbors.narrow(1, 0, 1), valid.narrow(1, 0, 1));
 

@@ -15,7 +15,7 @@ public class MatchFeaturesTests
         using DisposeScope scope = NewDisposeScope();
         manual_seed(vocabulary);
         Tensor text = randint(vocabulary, [3, MatchFeatures.Compared - 1 + 20], ScalarType.Int64), before = randint(vocabulary, [3, 2, 30], ScalarType.Int64);
-        text.narrow(1, 0, 7).fill_(-1);
+        text.select(0, 0).narrow(0, 0, 7).fill_(-1); // the others have tokens before the first one that asks
         before.narrow(2, 26, 3).fill_(-2);
         text.select(0, 1).narrow(0, 10, 25).copy_(before.select(0, 1).select(0, 1).narrow(0, 0, 25)); // a run longer than any that counts
 

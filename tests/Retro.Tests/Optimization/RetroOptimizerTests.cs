@@ -110,6 +110,30 @@ public class RetroOptimizerTests
             => [.. start.Select((tensor, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), new Parameter(tensor.clone())))];
     }
 
+    /// <summary>What has had no gradient in the first steps, as retrieval's parameters while neighbors are left out, has made fewer steps than others.</summary>
+    [Fact]
+    public void AdamW_moves_a_parameter_that_begins_later_as_if_it_were_alone()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(6);
+        Tensor start = randn(4, 3);
+        Parameter early = new(start.clone()), late = new(start.clone()), alone = new(start.clone());
+        RetroOptimizerOptions options = new() { ClipNorm = double.PositiveInfinity };
+        using RetroOptimizer together = new(Kinds([("a.weight", early), ("b.weight", late)]), options), single = new(Kinds([("b.weight", alone)]), options);
+        for (int step = 0; step < 5; step++)
+        {
+            Tensor gradient = randn(4, 3);
+            early.grad = gradient.clone();
+            late.grad = step < 2 ? null : gradient.clone();
+            alone.grad = step < 2 ? null : gradient.clone();
+            together.Step(0.01);
+            single.Step(0.01);
+        }
+
+        Assert.Equal((5, 3), (together.StepCounts()["a.weight"], together.StepCounts()["b.weight"]));
+        Assert.True(late.allclose(alone, rtol: 1e-6, atol: 1e-7));
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(0.1)]

@@ -121,6 +121,10 @@ public sealed class PointerReaderTests : IDisposable
     }
 
     [Fact]
+    public void A_run_of_a_length_that_never_came_is_as_precise_as_the_next_shorter_one()
+        => Assert.Equal([0.75, 0.75, 0.5, 0.5], PointerRule.PrecisionsOf([9, 3, 0, 1, 0], [9, 4, 0, 2, 0]));
+
+    [Fact]
     public void A_rule_is_counted_with_enough_neighbors_from_other_documents_of_the_database_itself()
     {
         using ChunkDatabase database = _databases.Build(TestDatabases.Documents(12, seed: 4), M),

@@ -186,6 +186,25 @@ public sealed class FeedbackTests : IDisposable
         }
     }
 
+    /// <summary>A batch of two passages that were both accepted for one prompt holds nothing to tell apart.</summary>
+    [Fact]
+    public void Another_passage_that_was_accepted_for_a_prompt_is_no_negative_of_it()
+    {
+        FeedbackPair[] pairs = [.. new[] { "a", "a", "b" }.Select((prompt, i) => new FeedbackPair(prompt, _world.Passages.Documents[i].FirstChunk, true))];
+        using TextEmbedder same = Train(together: true), other = Train(together: false);
+        Assert.Equal(_world.Embedder.Identity, same.Identity);
+        Assert.NotEqual(_world.Embedder.Identity, other.Identity);
+
+        // One step, of the two pairs of the one prompt or of one pair of each.
+        TextEmbedder Train(bool together)
+        {
+            long seed = Enumerable.Range(0, 100).First(
+                one => new SeededPermutation(3, one, Purpose.FeedbackOrder, 0) is var order && order.At(0) + order.At(1) == 1 == together);
+            RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = 2, WeightDecay = 0, Seed = seed };
+            return FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
+        }
+    }
+
     [Fact]
     public void Feedback_without_anything_accepted_or_of_another_database_is_refused()
     {

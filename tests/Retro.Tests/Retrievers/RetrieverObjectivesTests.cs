@@ -424,6 +424,45 @@ public class RetrieverObjectivesTests
         AssertNear([2.0, 3.0], RetrieverObjectives.Realm(garbage, garbage, without, bias, missing));
     }
 
+    /// <summary>A mean over a target's tokens is over those of the example's own, whatever other lengths stand in the batch.</summary>
+    [Fact]
+    public void An_example_has_the_loss_of_a_batch_of_it_alone_where_targets_are_of_unequal_lengths()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor likelihoods = s_toy.Reader().Likelihoods.detach().clone(), scores = s_toy.Scores().detach(); // [B, K, T]
+        likelihoods.select(0, 0).narrow(1, 1, T - 1).zero_(); // the first target has one token
+        Tensor targets = tensor(Rows.Select(b => b == 0 ? 1.0 : T).ToArray()), present = ones_like(scores, ScalarType.Bool);
+        foreach (RetrieverObjective objective in new[] { RetrieverObjective.PerplexityDistillation(0.5), RetrieverObjective.LeaveOneOut(0.5) })
+        {
+            Tensor Loss(long first, long count)
+            {
+                Tensor Of(Tensor rows) => rows.narrow(0, first, count);
+                return objective.Loss(
+                    new(new([], [], [], 0, 0), Of(scores), Of(present), Of(likelihoods), Of(targets)) { WithoutLikelihoods = Of(likelihoods) });
+            }
+
+            AssertNear([.. Rows.Select(b => Loss(b, 1).item<double>())], Loss(0, B));
+        }
+    }
+
+    /// <summary>A chain stays at the passage that it ended at in an earlier step, where the only other one, which is proposed each time, is all but impossible.</summary>
+    [Fact]
+    public void A_chain_of_joint_stochastic_approximation_goes_on_from_where_it_was()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        RetrieverExamples examples = new([7], [[10, 11]], new() { [7] = 10 }, Seed: 0, Step: 1);
+        RetrieverBatch batch = new(
+            examples, zeros([1, 2], ScalarType.Float64), ones([1, 2], ScalarType.Bool), tensor(new double[] { 0, -100 }, [1, 2, 1]), ones([1], ScalarType.Float64))
+        {
+            PosteriorScores = tensor(new double[] { -50, 50 }, [1, 2]),
+        };
+
+        RetrieverObjective.JointStochastic(20).Loss(batch);
+
+        Assert.Equal(10, examples.Chains[7]);
+        Assert.Equal(0, batch.AcceptanceRate);
+    }
+
     /// <summary>Likelihoods of long targets are far below what an exponential holds.</summary>
     [Theory]
     [MemberData(nameof(Names))]

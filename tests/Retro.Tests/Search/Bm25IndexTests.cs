@@ -113,6 +113,29 @@ public class Bm25IndexTests
         }
     }
 
+    /// <summary>
+    /// A word whose list a stretch of documents was done without, since none of them could be among the best, counts again in a later one that has many of the
+    /// rarer word.
+    /// </summary>
+    [Fact]
+    public void A_word_that_a_stretch_of_documents_did_without_counts_again_in_a_later_one()
+    {
+        const int Stretch = 1 << 15, Count = 3 * Stretch, Rare = 1, Common = 2, Wanted = 10;
+        int[] Document(long document) => document switch
+        {
+            < 20 => [Rare, Common, 3],
+            >= 2 * Stretch and < (2 * Stretch) + 3000 => document % 300 == 7 ? [Rare, Common] : [Rare, 4],
+            _ => document % 10 == 0 ? [Common, 5] : [6],
+        };
+        using Bm25Index index = Bm25Index.Build(Count, document => Document(document));
+        (long[] found, double[] scores) = (new long[Wanted], new double[Wanted]);
+
+        Assert.Equal(Wanted, index.Search([Rare, Common], found, scores));
+
+        Assert.Equal(Enumerable.Range(2 * Stretch, 3000).Where(document => document % 300 == 7).Select(document => (long)document), found);
+        Assert.Equal(found.Select(document => index.Score([Rare, Common], document)), scores);
+    }
+
     [Fact]
     public void A_query_of_more_words_than_bounds_have_room_for_finds_the_same()
     {

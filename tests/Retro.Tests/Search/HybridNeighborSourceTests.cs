@@ -54,6 +54,20 @@ public class HybridNeighborSourceTests
         Assert.Equal(dense.KeyIdentity, ((INeighborSource)new HybridNeighborSource(dense, new NoNeighborSource())).KeyIdentity);
     }
 
+    /// <summary>A key means something to the embedder that made it alone.</summary>
+    [Fact]
+    public void A_key_is_handed_on_where_the_sources_have_one_embedder_and_left_out_where_they_have_several()
+    {
+        float[] key = [1, 2];
+        Keyed one = new("one"), same = new("one"), other = new("other");
+        Ask(new(one, same));
+        Assert.Equal([key, key], new[] { one, same }.Select(source => source.Key.ToArray()));
+        Ask(new(one, other));
+        Assert.All([one, other], source => Assert.True(source.Key.IsEmpty));
+
+        void Ask(HybridNeighborSource hybrid) => hybrid.Find([new NeighborQuery(new[] { 1 }, []) { Key = key }], 1, new long[1], new float[1]);
+    }
+
     [Fact]
     public void Bad_settings_and_sources_are_refused()
     {
@@ -86,5 +100,25 @@ public class HybridNeighborSourceTests
         HybridNeighborSource a = new(new RandomNeighborSource(data.Database, 1)), b = new(new RandomNeighborSource(data.Database, 2));
         Assert.NotEqual(a.Identity, b.Identity);
         Assert.NotEqual(a.Identity, new HybridNeighborSource(new HybridNeighborOptions { Depth = 9 }, new RandomNeighborSource(data.Database, 1)).Identity);
+    }
+
+    /// <summary>Finds nothing, and keeps the key that it was asked with.</summary>
+    private sealed class Keyed(string identity) : INeighborSource
+    {
+        public ReadOnlyMemory<float> Key { get; private set; }
+
+        public string Name => "keyed";
+
+        public string Identity => identity;
+
+        public string KeyIdentity => identity;
+
+        public void Find(
+            IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            Key = queries[0].Key;
+            chunks.Fill(-1);
+            scores.Fill(float.NaN);
+        }
     }
 }

@@ -237,6 +237,16 @@ public class TokenizerCasesTests
         }
     }
 
+    /// <summary>As the other library decodes them: each byte of a run that is no text by itself becomes the replacement character.</summary>
+    [Fact]
+    public void Bytes_of_a_llama_vocabulary_that_are_no_text_are_told_one_by_one()
+    {
+        Microsoft.ML.Tokenizers.Tokenizer tokenizer = RetroTokenizer.Load(Case("25-llama-byte-fallback", "json")).Tokenizer;
+        int[] bytes = [.. tokenizer.EncodeToIds("\u2615").TakeLast(3)];
+        Assert.EndsWith("\u2615", tokenizer.Decode(bytes), StringComparison.Ordinal);
+        Assert.Equal("\uFFFD\uFFFD", tokenizer.Decode(bytes[..2]));
+    }
+
     [Fact]
     public void A_byte_order_mark_before_a_tokenizer_s_files_is_no_part_of_them()
     {

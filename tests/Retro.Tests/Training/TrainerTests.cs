@@ -710,6 +710,35 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Steps_that_were_skipped_before_an_interruption_count_among_those_in_a_row()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        using RetroModel model = Model(s_config), other = Model(s_config);
+        using (no_grad())
+        {
+            model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+        }
+
+        TrainingOptions options = s_options with { MaximumSkippedSteps = 3 };
+        using Trainer trainer = new(model, options), resumed = new(other, options);
+        using CancellationTokenSource cancel = new();
+        Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(step =>
+        {
+            if (step.Step == 2)
+            {
+                cancel.Cancel();
+            }
+        }), cancel.Token));
+        trainer.Save(Folder);
+        resumed.Load(Folder);
+
+        TrainingException exception = Assert.Throws<TrainingException>(() => resumed.Run(data));
+
+        Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Equal(3, resumed.StepsDone);
+    }
+
+    [Fact]
     public void A_training_goes_on_with_the_frozen_weights_that_it_began_with_alone()
     {
         using RetroModel model = Frozen(1), same = Frozen(1), other = Frozen(2);
