@@ -170,7 +170,9 @@ public sealed class BeamSearchTests : WritingTests
         }
     }
 
-    /// <summary>As in transformers, an end that is not among as many of the likeliest as there are beams is none of the ends that the search waits for.</summary>
+    /// <summary>
+    /// As in transformers, an end that is not among as many of the likeliest as there are beams is none of the ends that the search waits for.
+    /// </summary>
     [Fact]
     public async Task An_end_that_is_not_among_as_many_of_the_likeliest_as_there_are_beams_ends_no_search()
     {

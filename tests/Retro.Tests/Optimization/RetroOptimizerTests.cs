@@ -110,7 +110,9 @@ public class RetroOptimizerTests
             => [.. start.Select((tensor, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), new Parameter(tensor.clone())))];
     }
 
-    /// <summary>What has had no gradient in the first steps, as retrieval's parameters while neighbors are left out, has made fewer steps than others.</summary>
+    /// <summary>
+    /// What has had no gradient in the first steps, as retrieval's parameters while neighbors are left out, has made fewer steps than others.
+    /// </summary>
     [Fact]
     public void AdamW_moves_a_parameter_that_begins_later_as_if_it_were_alone()
     {

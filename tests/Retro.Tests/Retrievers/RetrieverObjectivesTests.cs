@@ -445,14 +445,20 @@ public class RetrieverObjectivesTests
         }
     }
 
-    /// <summary>A chain stays at the passage that it ended at in an earlier step, where the only other one, which is proposed each time, is all but impossible.</summary>
+    /// <summary>
+    /// A chain stays at the passage that it ended at in an earlier step, where the only other one, which is proposed each time, is all but impossible.
+    /// </summary>
     [Fact]
     public void A_chain_of_joint_stochastic_approximation_goes_on_from_where_it_was()
     {
         using DisposeScope scope = NewDisposeScope();
         RetrieverExamples examples = new([7], [[10, 11]], new() { [7] = 10 }, Seed: 0, Step: 1);
         RetrieverBatch batch = new(
-            examples, zeros([1, 2], ScalarType.Float64), ones([1, 2], ScalarType.Bool), tensor(new double[] { 0, -100 }, [1, 2, 1]), ones([1], ScalarType.Float64))
+            examples,
+            zeros([1, 2], ScalarType.Float64),
+            ones([1, 2], ScalarType.Bool),
+            tensor(new double[] { 0, -100 }, [1, 2, 1]),
+            ones([1], ScalarType.Float64))
         {
             PosteriorScores = tensor(new double[] { -50, 50 }, [1, 2]),
         };
