@@ -45,7 +45,7 @@ public static class FourAbilities
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(questions);
-        ArgumentOutOfRangeException.ThrowIfZero(questions.Count, nameof(questions));
+        QuestionReader.RequireSome(questions);
         options = (options ?? new()).Validate();
         QuestionReader asked = new(reader, passages);
         others ??= questions;

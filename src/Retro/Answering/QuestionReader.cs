@@ -130,11 +130,7 @@ public sealed class QuestionReader
     {
         ArgumentNullException.ThrowIfNull(questions);
         QuestionReader asked = new(reader, passages);
-        if (questions.Count == 0)
-        {
-            throw new ArgumentException("There is no question to measure; make some of other documents, or with other templates.", nameof(questions));
-        }
-
+        RequireSome(questions);
         Func<Question, IReadOnlyList<(long Chunk, float Score)>> find = choose is not null ? question => Ranked(choose(question))
             : question => reader.Neighbors == 0 ? [] : passages.FoundWithScores(question, reader.Neighbors);
         List<AnsweredQuestion> answered = [];
@@ -157,6 +153,16 @@ public sealed class QuestionReader
         }
 
         return new(reader.Name, given ?? (reader.Neighbors == 0 ? null : passages.Source?.Name) ?? "none", answered);
+    }
+
+    /// <summary>Makes sure that there is something to measure.</summary>
+    /// <exception cref="ArgumentException">There is no question.</exception>
+    internal static void RequireSome(IReadOnlyList<Question> questions)
+    {
+        if (questions.Count == 0)
+        {
+            throw new ArgumentException("There is no question to measure; make some of other documents, or with other templates.", nameof(questions));
+        }
     }
 
     /// <summary>Whether what the reader reads of passages holds one of a question's answers: a prompt need not have room for all of them.</summary>

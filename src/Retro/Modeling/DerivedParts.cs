@@ -26,21 +26,15 @@ internal static class DerivedParts
             foreach (FieldInfo field in type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
             {
                 string name = field.GetCustomAttribute<ComponentNameAttribute>()?.Name ?? field.Name;
-                object? value = field.GetValue(module);
-                if (value is null || !known.Add(value))
+                switch (field.GetValue(module))
                 {
-                    continue;
-                }
-
-                switch (value)
-                {
-                    case nn.Module part:
+                    case nn.Module part when known.Add(part):
                         module.register_module(name, part);
                         break;
-                    case Parameter parameter:
+                    case Parameter { IsInvalid: false } parameter when known.Add(parameter): // a field may keep one that a cast has replaced
                         module.register_parameter(name, parameter);
                         break;
-                    case Tensor buffer:
+                    case Tensor { IsInvalid: false } buffer when known.Add(buffer):
                         module.register_buffer(name, buffer);
                         break;
                     default:

@@ -56,7 +56,7 @@ public sealed partial class EnsembleReader
             int length = Math.Min(Options.WindowLength, document.TokenCount - 1);
             if (length > validation.ChunkLength)
             {
-                Read(validation, document, length, source, [.. same.Of(number)], retrieval, places, cancellationToken);
+                Read(validation, document, length, source, same.Of(number), retrieval, places, cancellationToken);
             }
         }
 
@@ -73,7 +73,7 @@ public sealed partial class EnsembleReader
         DocumentEntry document,
         int length,
         INeighborSource source,
-        int[] own,
+        IReadOnlyList<int> own,
         ChunkDatabase retrieval,
         List<(double[] LogP, double[] Scores)> places,
         CancellationToken cancellationToken)

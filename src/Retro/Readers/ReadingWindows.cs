@@ -65,7 +65,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         return (batch, documents);
 
         RetrievedTokens? Retrieve(INeighborSource from) => StrideRetrieval.Of(
-            database, windows, Plan, from, document => [.. same.Of(document)], cancellationToken);
+            database, windows, Plan, from, same.Of, cancellationToken);
     }
 
     private (long FirstChunk, int Tokens, int FirstTarget)[] Draw(int step)

@@ -18,17 +18,18 @@ internal sealed class StepGradients(
     private readonly Together? _together = exchange is null ? null : new(exchange);
     private readonly StepDropout _dropout = new(model, seed, exchange);
 
-    // Whether the model has a branch or a hook of one's own, which may come between two steps.
-    private bool _hasOwn;
+    private bool _hasOwn; // in this step
 
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
     /// <param name="step">Number of the step, from 0.</param>
+    /// <param name="hasOwn">Whether the model has a branch or a hook of one's own (<see cref="FinalizerGate.IsNeededFor"/>), which may come between two
+    /// steps.</param>
     /// <returns>That loss, how many targets there are, and how many tokens were read, of all processes. Without any target the loss is 0.</returns>
-    public (double Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step)
+    public (double Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step, bool hasOwn)
     {
         using DisposeScope scope = NewDisposeScope();
-        _hasOwn = FinalizerGate.IsNeededFor(model);
+        _hasOwn = hasOwn;
         try
         {
             bool reads = batches.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);

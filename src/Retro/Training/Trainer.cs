@@ -201,14 +201,14 @@ public sealed partial class Trainer : IDisposable
         }
 
         Model.train();
-        bool closedBook = IsClosedBook;
-        using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
+        bool closedBook = IsClosedBook, hasOwn = FinalizerGate.IsNeededFor(Model);
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || hasOwn);
         using DisposeScope scope = NewDisposeScope();
         StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
 
         // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
         _isMoving = _isAhead = true;
-        (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone);
+        (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
         _tokens += tokens;
         double norm = targets == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         if (double.IsFinite(norm))

@@ -134,7 +134,10 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.All(
             ["Passages is 0", "WrongAnswers is 0", "HardShare is 2"], part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
         Assert.Equal(0, FourAbilities.Measure(new HoldingReader(3), [_towns.Set.Questions[0]], _towns.Passages).Questions);
-        Assert.Throws<ArgumentOutOfRangeException>(() => FourAbilities.Measure(new HoldingReader(3), [], _towns.Passages));
+        Assert.Contains(
+            "no question",
+            Assert.Throws<ArgumentException>(() => FourAbilities.Measure(new HoldingReader(3), [], _towns.Passages)).Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>Else a reader that gives no numbers would have an area of 0.5, which is chance, and a share of 0.</summary>

@@ -123,7 +123,8 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        (double loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add([.. batches.Select(batch => StepBatch.Of(model, batch))], 0);
+        (double loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add(
+            [.. batches.Select(batch => StepBatch.Of(model, batch))], 0, FinalizerGate.IsNeededFor(model));
 
         Assert.Equal(mean.item<double>(), loss, Rounding);
         Assert.All(
@@ -147,7 +148,8 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        _ = new StepGradients(model, optimizer, 0, recompute).Add([.. batches.Select(batch => StepBatch.Of(model, batch))], 0);
+        _ = new StepGradients(model, optimizer, 0, recompute).Add(
+            [.. batches.Select(batch => StepBatch.Of(model, batch))], 0, FinalizerGate.IsNeededFor(model));
 
         Assert.All(
             expected.Zip(((ITrainingOptimizer)optimizer).GradientSums),

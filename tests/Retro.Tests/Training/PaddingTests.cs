@@ -94,7 +94,8 @@ public class PaddingTests
             using RetroOptimizer optimizer = new(model);
             IList<Tensor> expected = autograd.grad([mean], ((ITrainingOptimizer)optimizer).Parameters, retain_graph: true, allow_unused: true);
 
-            (double loss, long targets, _) = new StepGradients(model, optimizer, 0, recompute).Add([StepBatch.Of(model, batch)], 0);
+            (double loss, long targets, _) = new StepGradients(model, optimizer, 0, recompute).Add(
+                [StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model));
 
             Assert.Equal(mean.item<double>(), loss, Rounding);
             Assert.Equal(counts.narrow(1, 1, length - 1).sum().item<long>(), targets);
@@ -113,6 +114,6 @@ public class PaddingTests
         using RetroOptimizer optimizer = new(model);
         TrainingBatch batch = new(ModelCase.Tokens(SmallModel.Config, 2, 16), Padding: zeros([2, 15], ScalarType.Bool));
 
-        Assert.Throws<ShapeException>(() => new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0));
+        Assert.Throws<ShapeException>(() => new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model)));
     }
 }
