@@ -85,7 +85,7 @@ internal static class StepBenchmark
 
         void InSlices()
         {
-            sliced.Add([StepBatch.Of(model, batch)], 0);
+            sliced.Add([StepBatch.Of(model, batch)], 0, hasOwn: false);
             optimizer.ClearGradients();
         }
     }
