@@ -13,7 +13,7 @@ internal static class VectorIndexBenchmark
 {
     private const int Queries = 512, Dimensions = 128;
 
-    /// <summary>Runs it; RETRO_CHUNKS names another number of chunks, RETRO_FACTORIES other indexes, such as "IVF2048,PQ32 OPQ32,IVF2048,PQ32".</summary>
+    /// <summary>Runs it; RETRO_CHUNKS names another number of chunks, RETRO_FACTORIES other indexes, such as "IVF2048,PQ32np OPQ32,IVF2048,PQ32np".</summary>
     public static void Run()
     {
         long size = long.Parse(Environment.GetEnvironmentVariable("RETRO_CHUNKS") ?? "1000000", CultureInfo.InvariantCulture);
@@ -28,7 +28,7 @@ internal static class VectorIndexBenchmark
             VectorIndexPlan plan = VectorIndexPlan.For(database.ChunkCount, Dimensions);
             string lists = plan.Factory.Split(',')[0];
             string[] factories = Environment.GetEnvironmentVariable("RETRO_FACTORIES")?.Split(' ')
-                ?? [$"{lists},Flat", $"{lists},SQ8", $"{lists},PQ32", $"OPQ32,{lists},PQ32"];
+                ?? [$"{lists},Flat", $"{lists},SQ8", $"{lists},PQ32np", $"OPQ32,{lists},PQ32np"];
             NeighborQuery[] queries = [.. Enumerable.Range(0, Queries).Select(i =>
             {
                 long chunk = i * database.ChunkCount / Queries;

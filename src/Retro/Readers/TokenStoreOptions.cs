@@ -10,7 +10,7 @@ public sealed record TokenStoreOptions
     public bool Float16 { get; init; } = true;
 
     /// <summary>
-    /// FAISS's factory text of the index, such as "IVF4096,PQ64"; it decides which keys are found, and the distances are those of the keys themselves. Null:
+    /// FAISS's factory text of the index, such as "IVF4096,PQ64np"; it decides which keys are found, and the distances are those of the keys themselves. Null:
     /// exact up to 100,000 tokens, inverted lists beyond. Default null.
     /// </summary>
     public string? Factory { get; init; }

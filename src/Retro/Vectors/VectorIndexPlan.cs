@@ -27,6 +27,9 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// <summary>Bytes of a vector beside its numbers: its id.</summary>
     private const int IdBytes = sizeof(long);
 
+    /// <summary>What a factory text says of product codes that FAISS need not make polysemous.</summary>
+    private const string NotPolysemous = "np";
+
     private const int LeastDimensionsOfACode = 2, MostDimensionsOfACode = 16;
 
     /// <summary>Whether the vectors are kept by fewer bytes than they have, so that what is found has to be compared anew.</summary>
@@ -35,7 +38,8 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// <summary>
     /// Chooses by size and memory: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of
     /// them (the order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index). The vectors in them are
-    /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers. A rotation before them (OPQ)
+    /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers. The codes are not polysemous
+    /// ("np"): nothing here compares them by their bits, and FAISS anneals for seconds for each of their bytes to make them so. A rotation before them (OPQ)
     /// takes FAISS several times as long to train as the codes, in one piece that nothing can stop, and so has to be asked for. Of the
     /// lists one in sixteen is looked into, until the recall is measured.
     /// </summary>
@@ -59,7 +63,7 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
         long perVector = (memory / count) - IdBytes;
         string factory = perVector >= dimensions * sizeof(float) ? $"IVF{lists},Flat"
             : perVector >= dimensions || CodeBytes(dimensions, perVector) is not { } code ? $"IVF{lists},SQ8"
-            : $"IVF{lists},PQ{code}";
+            : $"IVF{lists},PQ{code}{NotPolysemous}";
         return new(factory, training, string.Create(CultureInfo.InvariantCulture, $"nprobe={Math.Max(1, lists / 16)}"));
     }
 
@@ -70,7 +74,7 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     {
         long vector = Factory.EndsWith("Flat", StringComparison.Ordinal) ? dimensions * sizeof(float)
             : Factory.EndsWith("SQ8", StringComparison.Ordinal) ? dimensions
-            : int.Parse(Factory.AsSpan(Factory.LastIndexOf("PQ", StringComparison.Ordinal) + 2), CultureInfo.InvariantCulture);
+            : int.Parse(Factory.AsSpan(Factory.LastIndexOf("PQ", StringComparison.Ordinal) + 2).TrimEnd(NotPolysemous), CultureInfo.InvariantCulture);
         return (count * (vector + (Factory == Exact ? 0 : IdBytes))) + ((long)TrainingVectors * dimensions * sizeof(float));
     }
 

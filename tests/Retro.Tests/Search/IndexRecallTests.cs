@@ -12,7 +12,7 @@ public class IndexRecallTests
     [InlineData("IVF32,Flat", VectorMetric.SquaredL2)]
     [InlineData("IVF32,Flat", VectorMetric.InnerProduct)]
     [InlineData("IVF32,SQ8", VectorMetric.SquaredL2)]
-    [InlineData("OPQ6,IVF32,PQ6", VectorMetric.SquaredL2)]
+    [InlineData("OPQ6,IVF32,PQ6np", VectorMetric.SquaredL2)]
     public void As_few_lists_as_the_recall_takes_are_looked_into_and_what_was_measured_is_true(string factory, VectorMetric metric)
     {
         using SearchDatabase data = new(SearchDatabase.Documents(700, seed: 81));
@@ -164,7 +164,7 @@ public class IndexRecallTests
     public void What_codes_find_is_scored_anew_by_the_keys()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(700, seed: 82));
-        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "IVF16,PQ3" });
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "IVF16,PQ3np" });
         foreach (int chunk in new[] { 3, 200, 411 })
         {
             (long[] found, float[] scores) = source.Ask([new(data.Chunks[chunk], [])], 8);

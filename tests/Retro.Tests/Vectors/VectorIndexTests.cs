@@ -194,7 +194,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     [Fact]
     public void The_lists_inside_of_transforms_and_id_maps_are_found()
     {
-        using VectorIndex index = VectorIndex.Create(16, "IDMap,OPQ4_8,IVF8,PQ4", parameters: "nprobe=3");
+        using VectorIndex index = VectorIndex.Create(16, "IDMap,OPQ4_8,IVF8,PQ4np", parameters: "nprobe=3");
 
         Assert.Equal(8, index.ListCount);
         Assert.Equal(3, index.ProbedLists);
