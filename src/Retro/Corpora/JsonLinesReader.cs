@@ -9,11 +9,6 @@ namespace Retro.Corpora;
 /// </summary>
 internal sealed class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
-    // What else a row holds may nest as deep as it likes: the parser keeps a bit for each level, and nothing here goes down.
-    private static readonly JsonDocumentOptions s_json = new() { MaxDepth = int.MaxValue };
-
-    private static readonly string[] s_members = ["text", "id", "title", "labels"];
-
     public override IEnumerable<Document> Documents(string file)
     {
         string name = NameOf(file);
@@ -154,50 +149,14 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
 
         try
         {
-            using JsonDocument parsed = JsonDocument.Parse(json, s_json);
-            JsonElement row = parsed.RootElement;
-            if (row.ValueKind != JsonValueKind.Object || !row.TryGetProperty("text", out JsonElement text) || text.ValueKind != JsonValueKind.String)
-            {
-                throw Broken("it is no object with a \"text\" of type string", null);
-            }
-
-            if (Array.Find(s_members, name => row.EnumerateObject().Count(member => member.NameEquals(name)) > 1) is { } twice)
-            {
-                throw Broken($"it has \"{twice}\" more than once", null);
-            }
-
-            string? given = Scalar(row, "id");
-            if (given is null && row.TryGetProperty("id", out JsonElement other) && other.ValueKind is not (JsonValueKind.Null or JsonValueKind.String))
-            {
-                throw Broken("its \"id\" is neither a string nor a number", null);
-            }
-
-            string id = given is null ? $"{name}:{number}" : Options.IdsByFile ? $"{name}:{given}" : given;
-            return new Document(id, Scalar(row, "title") ?? id, Cleaning.Clean(text.GetString()!), $"{name}:{number}") { Labels = Labels(row) };
+            JsonRow row = JsonRow.Read(Encoding.UTF8.GetBytes(json));
+            string id = row.Id is null ? $"{name}:{number}" : Options.IdsByFile ? $"{name}:{row.Id}" : row.Id;
+            return new Document(id, row.Title ?? id, Cleaning.Clean(row.Text), $"{name}:{number}") { Labels = row.Labels };
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            throw Broken(exception.Message.TrimEnd('.'), exception);
+            throw new CorpusException(
+                $"{where} is broken: {exception.Message.TrimEnd('.')}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).", exception);
         }
-
-        CorpusException Broken(string fault, Exception? inner)
-            => new($"{where} is broken: {fault}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).", inner);
     }
-
-    // Labels say who may not see a document: what is no list of them must not be read as none.
-    private static IReadOnlyList<string> Labels(JsonElement row)
-        => !row.TryGetProperty("labels", out JsonElement value) || value.ValueKind == JsonValueKind.Null ? []
-            : value.ValueKind == JsonValueKind.String ? [value.GetString()!]
-            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(label => label.ValueKind == JsonValueKind.String)
-                ? [.. value.EnumerateArray().Select(label => label.GetString()!)]
-                : throw new InvalidOperationException("its \"labels\" are no string and no array of strings");
-
-    private static string? Scalar(JsonElement row, string name)
-        => !row.TryGetProperty(name, out JsonElement value) ? null
-            : value.ValueKind switch
-            {
-                JsonValueKind.String => value.GetString() is { Length: > 0 } text ? text : null,
-                JsonValueKind.Number => value.GetRawText(),
-                _ => null,
-            };
 }

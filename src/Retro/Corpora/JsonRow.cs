@@ -1,0 +1,108 @@
+using System.Text;
+using System.Text.Json;
+
+namespace Retro.Corpora;
+
+/// <summary>
+/// What a line of JSON says of a document. What else it holds may nest as deep as it likes: it is passed over, in time that grows with its length alone (that
+/// of a parsed tree grows with length times depth), and nothing goes down.
+/// </summary>
+/// <param name="Text">The text.</param>
+/// <param name="Id">The id, a string or a number's digits; null: it has none.</param>
+/// <param name="Title">The title; null: it has none.</param>
+/// <param name="Labels">The labels.</param>
+internal sealed record JsonRow(string Text, string? Id, string? Title, IReadOnlyList<string> Labels)
+{
+    private static readonly JsonReaderOptions s_json = new() { MaxDepth = int.MaxValue };
+
+    private static readonly string[] s_members = ["text", "id", "title", "labels"];
+
+    /// <summary>Reads a row.</summary>
+    /// <param name="json">UTF-8.</param>
+    /// <exception cref="JsonException">It is no JSON, no object with a text, or can be read in two ways.</exception>
+    /// <exception cref="InvalidOperationException">A string holds half a character.</exception>
+    public static JsonRow Read(ReadOnlySpan<byte> json)
+    {
+        Utf8JsonReader reader = new(json, s_json);
+        reader.Read();
+        bool isObject = reader.TokenType == JsonTokenType.StartObject;
+        bool[] seen = new bool[s_members.Length];
+        string? text = null, id = null, title = null, fault = null;
+        IReadOnlyList<string> labels = [];
+        while (reader.Read())
+        {
+            if (!isObject || reader.TokenType != JsonTokenType.PropertyName)
+            {
+                continue;
+            }
+
+            int member = 0;
+            while (member < s_members.Length && !reader.ValueTextEquals(s_members[member]))
+            {
+                member++;
+            }
+
+            reader.Read();
+            if (member < s_members.Length)
+            {
+                fault ??= seen[member] ? $"it has \"{s_members[member]}\" more than once" : null;
+                seen[member] = true;
+            }
+
+            switch (member)
+            {
+                case 0:
+                    text = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+                    break;
+                case 1:
+                    id = Scalar(reader);
+                    fault ??= id is null && reader.TokenType is not (JsonTokenType.Null or JsonTokenType.String)
+                        ? "its \"id\" is neither a string nor a number"
+                        : null;
+                    break;
+                case 2:
+                    title = Scalar(reader);
+                    break;
+                case 3 when ReadLabels(reader) is { } given:
+                    labels = given;
+                    break;
+                case 3:
+                    // Labels say who may not see a document: what is no list of them must not be read as none.
+                    fault ??= "its \"labels\" are no string and no array of strings";
+                    break;
+            }
+
+            reader.Skip();
+        }
+
+        return text is null
+            ? throw new JsonException("it is no object with a \"text\" of type string")
+            : fault is not null
+            ? throw new JsonException(fault)
+            : new(text, id, title, labels);
+    }
+
+    private static string? Scalar(in Utf8JsonReader reader) => reader.TokenType switch
+    {
+        JsonTokenType.String => reader.GetString() is { Length: > 0 } text ? text : null,
+        JsonTokenType.Number => Encoding.UTF8.GetString(reader.ValueSpan),
+        _ => null,
+    };
+
+    /// <summary>The labels that a value is, by a reader of its own; null: it is none.</summary>
+    private static IReadOnlyList<string>? ReadLabels(Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            return reader.TokenType switch { JsonTokenType.Null => [], JsonTokenType.String => [reader.GetString()!], _ => null };
+        }
+
+        List<string> labels = [];
+        while (reader.Read() && reader.TokenType == JsonTokenType.String)
+        {
+            labels.Add(reader.GetString()!);
+        }
+
+        return reader.TokenType == JsonTokenType.EndArray ? labels : null;
+    }
+}
