@@ -12,7 +12,7 @@ using Retro.Generation;
 namespace Retro.Cli;
 
 /// <summary>The command `retro`: its verbs, its exit codes, and how it is stopped.</summary>
-internal static class Tool
+internal static partial class Tool
 {
     /// <summary>The command's name.</summary>
     public const string Name = "retro";
@@ -92,13 +92,20 @@ internal static class Tool
         }
 
         string quoted = $"'{unknown}'";
+        string[] first = [.. faults.Where(fault => fault.Contains(quoted, StringComparison.Ordinal)).Take(1)];
+        if (parsed.CommandResult.Command is Verb { Arguments: var arguments } && !unknown.StartsWith('-'))
+        {
+            // A word of a text, and no mistyped option: nothing is like it, and the rest is true.
+            string[] rest = [.. faults.Where(fault => !parsed.UnmatchedTokens.Any(word => fault.Contains($"'{word}'", StringComparison.Ordinal)))];
+            return [.. first, .. arguments.Count > 0 ? new[] { $"A {arguments[0].Name} of several words stands in quotes." } : [], .. rest];
+        }
+
         string[] meant =
         [
             .. printed.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Except(faults)
                 .SkipWhile(line => !line.StartsWith(quoted, StringComparison.Ordinal))
                 .TakeWhile((line, i) => i == 0 || !line.StartsWith('\'')),
         ];
-        string[] first = [.. faults.Where(fault => fault.Contains(quoted, StringComparison.Ordinal)).Take(1)];
         return meant.Length > 0 ? [.. first, string.Join(' ', meant)] : first;
     }
 
@@ -179,6 +186,12 @@ internal static class Tool
         }
 
         verb.Original = parsed;
+        if (OptionTakenForAValue(arguments, parsed) is { } unknown)
+        {
+            // Where it can be no value, the parser says what it says of any other.
+            string[] path = [.. arguments.Take(Array.IndexOf(arguments, verb.Name) + 1)];
+            return root.Parse([.. path, .. verb.Arguments.Select(argument => argument.Name), unknown], s_parsing);
+        }
 
         // Behind the verb: what stands behind -- is no option.
         int place = Array.IndexOf(arguments, verb.Name) + 1;
@@ -186,6 +199,23 @@ internal static class Tool
             ? root.Parse([.. arguments[..place], .. remembered, .. arguments[place..]], s_parsing)
             : parsed;
     }
+
+    /// <summary>
+    /// An option that the verb does not have, behind one that takes a value: the parser takes it for the value. Null: there is none. A value that begins so is
+    /// typed with =, or behind --.
+    /// </summary>
+    private static string? OptionTakenForAValue(string[] arguments, ParseResult parsed)
+    {
+        string[] values =
+        [
+            .. parsed.Tokens.Where(token => token.Type == TokenType.Argument).Select(token => token.Value)
+                .Except(parsed.UnmatchedTokens).Except(parsed.Tokens.Where(token => token.Type == TokenType.Option).Select(token => token.Value)),
+        ];
+        return arguments.TakeWhile(argument => argument != "--").FirstOrDefault(argument => OptionLike().IsMatch(argument) && values.Contains(argument));
+    }
+
+    [GeneratedRegex("^--[a-z][a-z0-9-]*(=|$)")]
+    private static partial Regex OptionLike();
 
     private static async Task<int> RunAsync(Verb verb, ParseResult parsed)
     {

@@ -219,6 +219,10 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("train --out model --database work --steep 3", "--steep", "Did you mean one of the following? --steps", "retro train")]
     [InlineData("build --out work --qqqqqq --resum", "--qqqqqq", null, "retro build")]
     [InlineData("experiment evaluate --output work", "--output", "Did you mean one of the following? --out", "retro experiment evaluate")]
+    [InlineData("eval --model work --repotr page.html", "--repotr", "Did you mean one of the following? --report", "retro eval")]
+    [InlineData("build --corpus --qqqqqq", "--qqqqqq", null, "retro build")]
+    [InlineData("generate --model --tokns=5 text", "--tokns=5", "Did you mean one of the following? --tokens", "retro generate")]
+    [InlineData("experiment ablations --only --stpes 3", "--stpes", "Did you mean one of the following? --steps", "retro experiment ablations")]
     [InlineData("experiment evalute", "evalute", "Did you mean one of the following? evaluate", "retro experiment")]
     public void Of_a_word_that_is_not_known_what_may_have_been_meant_is_said_and_nothing_of_the_rest(string line, string word, string? meant, string command)
     {
@@ -228,6 +232,22 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Equal(($"Unrecognized command or argument '{word}'.", $"See {command} --help."), (said[0], said[^1]));
         Assert.Equal(meant is null ? [] : [$"'{word}' was not matched."], said[1..^1].Select(one => one[..(one.IndexOf('.', StringComparison.Ordinal) + 1)]));
         Assert.All(said[1..^1], one => Assert.Contains(meant!, one, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Of_words_of_a_text_without_quotes_is_said_what_they_are_and_what_is_missing()
+    {
+        Assert.Equal(
+            [
+                "Unrecognized command or argument 'What?'.", "A question of several words stands in quotes.", "Option '--model' is required.",
+                "See retro ask --help.",
+            ],
+            _retro.Run(Words("retro ask decoder What? Why?")).Errors.Trim().Split('\n'));
+
+        // What begins as an option does is a value where it is typed as one.
+        Assert.Contains("folder --k", _retro.Run(Words("retro info -- --k")).Errors, StringComparison.Ordinal);
+        Assert.Contains("--repotr", _retro.Run(Words("retro eval --model=--repotr")).Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("Unrecognized", _retro.Run(Words("retro eval --model=--repotr")).Errors, StringComparison.Ordinal);
     }
 
     [Theory]
