@@ -130,6 +130,12 @@ public class ReadmeTests
         }
 
         Assert.Matches(": .*river", printed.ToString());
+        string[] asked = [];
+        INeighborSource own = Own(database, tokenizer, text => (asked = [.. asked, text]).Length > 1 ? ["3", "5"] : ["5"]);
+        Assert.Equal(["5"], own.Search("the river", tokenizer).Select(found => found.DocumentId));
+        Assert.Equal(["3"], own.Search("the bridge", tokenizer, excludedDocuments: [5]).Select(found => found.DocumentId));
+        Assert.Equal(["the river", "the bridge"], asked.Select(text => text.Trim()));
+        Assert.Contains(Snippet("own source"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("search"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -140,6 +146,15 @@ public class ReadmeTests
         // <search>
         foreach (RetrievedNeighbor found in source.Search("the river", tokenizer, 3)) Console.WriteLine($"{found.Title}: {found.Text}");
         // </search>
+    }
+
+    private static INeighborSource Own(ChunkDatabase database, RetroTokenizer tokenizer, Func<string, IEnumerable<string>> mySearch)
+    {
+        // <own source>
+        long[] Choose(NeighborQuery query) => [.. mySearch(tokenizer.Decode(query.Tokens.Span)).Select(id => database.FindDocument(id)!.FirstChunk)];
+        INeighborSource source = new GivenNeighborSource(database, Choose, identity: "my search of 2026-11-20");
+        // </own source>
+        return source;
     }
 
     private static void Loop(RetroModel model, ChunkDatabase database, NeighborTable table)
@@ -252,7 +267,7 @@ public class ReadmeTests
             string topic = new[] { "river", "bridge", "harbor", "mountain" }[i % 4];
             File.WriteAllText(
                 Path.Combine("docs", $"{i}.md"),
-                string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {j} stones and {j * i} steps.\n")));
+                string.Concat(Enumerable.Range(0, 30).Select(j => $"The {topic} number {i} has {j} stones and {j * i} steps.\n")));
         }
     }
 }

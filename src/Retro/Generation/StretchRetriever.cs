@@ -47,10 +47,8 @@ internal sealed class StretchRetriever(
             return Give(queries, first, places);
         }
 
-        long[] found = new long[count * neighbors];
-        float[] scores = new float[count * neighbors];
         NeighborQuery[] asked = [.. queries.Select(query => new NeighborQuery(query, excluded) { Labels = options.Labels })];
-        source!.Find(asked, neighbors, found, scores, cancellationToken);
+        (long[] found, float[] scores) = source!.Ask(asked, neighbors, cancellationToken);
         RetrievedTokens retrieved = new(1, count, neighbors, plan.RetrievedLength);
         for (int c = 0; c < count; c++)
         {

@@ -58,9 +58,7 @@ internal static class StrideRetrieval
             }
         }
 
-        long[] found = new long[queries.Count * neighbors];
-        float[] scores = new float[found.Length];
-        source.Find(queries, neighbors, found, scores, cancellationToken);
+        (long[] found, float[] scores) = source.Ask(queries, neighbors, cancellationToken);
         RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, plan.RetrievedLength);
         for (int i = 0; i < places.Count; i++)
         {

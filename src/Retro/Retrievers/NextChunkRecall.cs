@@ -54,8 +54,7 @@ public sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(i
         {
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new StageProgress($"measure {source.Name}", done, asked.Count));
-            long[] found = new long[block.Length * neighbors];
-            source.Find([.. block.Select(chunk => new NeighborQuery(Text(chunk), []))], neighbors, found, new float[found.Length], cancellationToken);
+            (long[] found, _) = source.Ask([.. block.Select(chunk => new NeighborQuery(Text(chunk), []))], neighbors, cancellationToken);
             for (int i = 0; i < block.Length; i++)
             {
                 HashSet<long> seen = [], wanted = [.. Text(block[i] + 1).Select(token => (long)token)];

@@ -321,9 +321,7 @@ public sealed partial class RetrieverTrainer : IDisposable
                 Key = keys.AsMemory(row * dimensions, dimensions),
             }),
         ];
-        long[] chunks = new long[asked.Length * count];
-        source.Find(asked, count, chunks, new float[chunks.Length], cancellationToken);
-        return [.. chunks.Chunk(count).Select(row => row.Where(chunk => chunk >= 0).ToArray())];
+        return [.. source.Ask(asked, count, cancellationToken).Chunks.Chunk(count).Select(row => row.Where(chunk => chunk >= 0).ToArray())];
     }
 
     private Tensor Score(Tensor queries, Tensor documents) => _documents.Scores(queries, documents).Over(Options.Temperature);

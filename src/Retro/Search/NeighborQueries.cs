@@ -17,6 +17,54 @@ internal static class NeighborQueries
         }
     }
 
+    /// <summary>Asks a source, and refuses an answer that it must not give: the source may be the caller's own, and others' documents depend on it.</summary>
+    /// <param name="source">The source.</param>
+    /// <param name="queries">n queries.</param>
+    /// <param name="count">K, neighbors wanted for each.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <returns><c>[n, K]</c> chunk numbers and scores, as <see cref="INeighborSource.Find"/> gives them.</returns>
+    /// <exception cref="DatabaseException">What the source finds is not in its database, or in a document that the query excludes or does not show.</exception>
+    public static (long[] Chunks, float[] Scores) Ask(
+        this INeighborSource source, IReadOnlyList<NeighborQuery> queries, int count, CancellationToken cancellationToken)
+    {
+        long[] chunks = new long[queries.Count * count];
+        float[] scores = new float[chunks.Length];
+        source.Find(queries, count, chunks, scores, cancellationToken);
+        if (source.Database is not { } database)
+        {
+            return chunks.AsSpan().IndexOfAnyExcept(-1) is var at and >= 0
+                ? throw new DatabaseException(
+                    $"The source {source.Name} finds chunks (the first is {chunks[at]}) and names no database that they are in: give its "
+                        + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}.")
+                : (chunks, scores);
+        }
+
+        ExcludedChunks[] excluded = Excluded(database, queries);
+        for (int q = 0; q < queries.Count; q++)
+        {
+            ChunkSet? visible = Visible(database, queries[q]);
+            foreach (long chunk in chunks.AsSpan(q * count, count))
+            {
+                if (chunk < -1 || chunk >= database.ChunkCount)
+                {
+                    throw new DatabaseException(
+                        $"The source {source.Name} finds chunk {chunk}, and its database in {database.Folder} has the chunks 0 to "
+                            + $"{database.ChunkCount - 1}: mend the source.");
+                }
+
+                if (chunk >= 0 && !excluded[q].Admits(chunk, visible))
+                {
+                    throw new DatabaseException(
+                        $"The source {source.Name} finds chunk {chunk}, of the document {database.Documents[database.DocumentOf(chunk)].Id}, which the query "
+                            + $"excludes or its labels do not show: mend the source ({nameof(NeighborQuery)}.{nameof(NeighborQuery.Admits)} tells what may "
+                            + "come).");
+                }
+            }
+        }
+
+        return (chunks, scores);
+    }
+
     /// <summary>The chunks that a query's labels show; null: every one.</summary>
     public static ChunkSet? Visible(ChunkDatabase database, in NeighborQuery query)
         => LabelsOf(query) is { } labels ? database.Labels.Visible(labels) : null;

@@ -43,4 +43,21 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
         int[] asItIs = tokenizer.Encode(text), within = tokenizer.Encode(" " + text.TrimStart());
         return new(within.Length <= asItIs.Length ? within : asItIs, []);
     }
+
+    /// <summary>
+    /// Whether a chunk may come: it stands in no document that is excluded, and the labels show its own. For sources of one's own; those of the library go by
+    /// it, and what another gives in spite of it is refused by whatever asks.
+    /// </summary>
+    /// <param name="database">The source's database.</param>
+    /// <param name="chunk">The chunk's number in it.</param>
+    /// <returns>Whether it may.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    /// <exception cref="ArgumentException">An excluded document does not exist, or a label is null.</exception>
+    public bool Admits(ChunkDatabase database, long chunk)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentOutOfRangeException.ThrowIfNegative(chunk);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(chunk, database.ChunkCount);
+        return NeighborQueries.Excluded(database, this).Admits(chunk, NeighborQueries.Visible(database, this));
+    }
 }

@@ -45,15 +45,13 @@ internal sealed class NeighborRows : IDisposable
     /// <param name="rows"><c>[n, K]</c> int64 to fill.</param>
     public void Find(long first, Span<byte> rows)
     {
-        Span<long> found = MemoryMarshal.Cast<byte, long>(rows);
-        NeighborQuery[] asked = new NeighborQuery[found.Length / _count];
+        NeighborQuery[] asked = new NeighborQuery[rows.Length / sizeof(long) / _count];
         for (int i = 0; i < asked.Length; i++)
         {
             asked[i] = QueryOf(first + i);
         }
 
-        _source.Find(asked, _count, found, new float[found.Length], _cancellationToken);
-        Check(found);
+        _source.Ask(asked, _count, _cancellationToken).Chunks.CopyTo(MemoryMarshal.Cast<byte, long>(rows));
     }
 
     /// <summary>The query of a chunk.</summary>
@@ -68,22 +66,4 @@ internal sealed class NeighborRows : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _keys?.Dispose();
-
-    /// <summary>Refuses chunk numbers that mean nothing, before more time goes into finding them.</summary>
-    private void Check(ReadOnlySpan<long> found)
-    {
-        long chunks = _source.Database?.ChunkCount ?? 0;
-        foreach (long chunk in found)
-        {
-            if (chunk < -1 || chunk >= chunks)
-            {
-                throw new DatabaseException(
-                    _source.Database is null
-                        ? $"The source {_source.Name} finds chunks (the first is {chunk}) and names no database that they are in: give its "
-                            + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}."
-                        : $"The source {_source.Name} finds chunk {chunk}, and its database in {_source.Database.Folder} has the chunks 0 to {chunks - 1}: "
-                            + "mend the source.");
-            }
-        }
-    }
 }

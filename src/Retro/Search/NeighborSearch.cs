@@ -17,7 +17,8 @@ public static class NeighborSearch
     /// <returns>At most K passages, best first, each with the next chunk of its document; none where the text has no tokens.</returns>
     /// <exception cref="ArgumentException">The source has no database, or an excluded document does not exist.</exception>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="count"/> is less than 1.</exception>
-    /// <exception cref="DatabaseException">The database was made with another tokenizer, or is damaged.</exception>
+    /// <exception cref="DatabaseException">The database was made with another tokenizer or is damaged, or the source finds what the query does not
+    /// admit.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public static IReadOnlyList<RetrievedNeighbor> Search(
         this INeighborSource source,
@@ -38,9 +39,7 @@ public static class NeighborSearch
             return [];
         }
 
-        long[] chunks = new long[count];
-        float[] scores = new float[count];
-        source.Find([query], count, chunks, scores, cancellationToken);
+        (long[] chunks, float[] scores) = source.Ask([query], count, cancellationToken);
         return [.. chunks.Zip(scores).Where(found => found.First >= 0).Select(found =>
         {
             DocumentEntry document = database.Documents[database.DocumentOf(found.First)];

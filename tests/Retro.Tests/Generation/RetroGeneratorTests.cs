@@ -6,6 +6,7 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Search;
+using Retro.Tests.Search;
 using Retro.Tests.Embedders;
 using Retro.Tests.Modeling;
 using Retro.Tokenizers;
@@ -282,6 +283,11 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(["Other", "Secret"], await Titles(["secret"]));
         Assert.Equal(["Other"], await Titles(["internal"]));
         Assert.Equal(["Other"], await Titles([]));
+
+        // A source of one's own that forgets the labels shows nothing either.
+        generator = new(_model, s_tokenizer, database, new HeedlessSource(KeywordNeighborSource.Build(database)));
+        Assert.Equal(["Internal", "Other", "Secret"], await Titles(null));
+        Assert.Contains("source heedless", (await Assert.ThrowsAsync<DatabaseException>(() => Titles([]))).Message, StringComparison.Ordinal);
 
         async Task<IEnumerable<string>> Titles(string[]? labels)
         {

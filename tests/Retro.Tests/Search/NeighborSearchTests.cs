@@ -89,6 +89,41 @@ public sealed class NeighborSearchTests : IDisposable
         Assert.ThrowsAny<OperationCanceledException>(() => _source.Search("bridge", s_tokenizer, cancellationToken: canceled.Token));
     }
 
+    [Fact]
+    public void A_source_of_ones_own_that_gives_what_a_query_does_not_admit_is_refused_by_name()
+    {
+        HeedlessSource heedless = new(_source);
+        Assert.Equal(_source.Search("bridge", s_tokenizer, 40), heedless.Search("bridge", s_tokenizer, 40));
+        AssertRefused("secret", () => heedless.Search("bridge", s_tokenizer, 40, labels: ["other"]));
+        AssertRefused("bridge", () => heedless.Search("bridge", s_tokenizer, 1, excludedDocuments: new ExcludedDocuments(_database).Of(["bridge"])));
+        AssertRefused("bridge", () => NeighborTable.Build(_database, heedless, 4).Dispose());
+        NeighborTable.Build(_database, heedless, 4, excludeOwnDocument: false).Dispose();
+
+        static void AssertRefused(string document, Action ask)
+        {
+            string message = Assert.Throws<DatabaseException>(ask).Message;
+            Assert.Contains("source heedless", message, StringComparison.Ordinal);
+            Assert.Contains($"document {document}, ", message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_query_admits_what_is_not_excluded_and_what_its_labels_show()
+    {
+        NeighborQuery all = new(default, []), none = all with { Labels = [] }, staff = all with { Labels = ["other", "staff"] };
+        NeighborQuery elsewhere = new(default, new ExcludedDocuments(_database).Of(["cafe"]));
+        for (long chunk = 0; chunk < _database.ChunkCount; chunk++)
+        {
+            string id = _database.Documents[_database.DocumentOf(chunk)].Id;
+            Assert.Equal(
+                (true, id != "secret", true, id != "cafe"),
+                (all.Admits(_database, chunk), none.Admits(_database, chunk), staff.Admits(_database, chunk), elsewhere.Admits(_database, chunk)));
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => all.Admits(_database, _database.ChunkCount));
+        Assert.Throws<ArgumentOutOfRangeException>(() => all.Admits(_database, -1));
+    }
+
     private ChunkDatabase Build(string name, string cleaning)
         => ChunkDatabaseBuilder.Build(_folder[name], s_documents, s_tokenizer, new() { ChunkLength = M, Cleaning = cleaning });
 
