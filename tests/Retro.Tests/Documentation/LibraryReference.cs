@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Reflection;
+using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
@@ -12,12 +13,6 @@ namespace Retro.Tests.Documentation;
 /// </summary>
 internal sealed partial class LibraryReference
 {
-    private static readonly Dictionary<Type, string> s_keywords = new()
-    {
-        [typeof(bool)] = "bool", [typeof(byte)] = "byte", [typeof(double)] = "double", [typeof(float)] = "float", [typeof(int)] = "int",
-        [typeof(long)] = "long", [typeof(object)] = "object", [typeof(string)] = "string", [typeof(void)] = "void",
-    };
-
     private readonly Type[] _types;
     private readonly Dictionary<string, Type> _byId;
     private readonly Dictionary<string, XElement> _documented;
@@ -56,13 +51,13 @@ internal sealed partial class LibraryReference
 
     private void Write(StringBuilder page, Type type)
     {
-        page.Append(CultureInfo.InvariantCulture, $"\n## {Escape(Name(type))}\n\n`{Kind(type)} {Name(type)}`\n");
+        page.Append(CultureInfo.InvariantCulture, $"\n## {Escape(CSharpSignature.Name(type))}\n\n`{CSharpSignature.Of(type)}`\n");
         Describe(page, $"T:{Id(type)}", type, "");
         page.Append('\n');
         foreach (MemberInfo member in Members(type))
         {
-            page.Append(CultureInfo.InvariantCulture, $"- `{Signature(member)}`");
-            Describe(page, DocumentedAt(member), type, "  ");
+            page.Append(CultureInfo.InvariantCulture, $"- `{CSharpSignature.Of(member)}`");
+            Describe(page, Id(member), type, "  ");
             page.Append('\n');
         }
     }
@@ -73,6 +68,9 @@ internal sealed partial class LibraryReference
         {
             return;
         }
+
+        // One that does as another does is documented with that one.
+        told = told.Element("inheritdoc")?.Attribute("cref") is { } other ? _documented[other.Value] : told;
 
         foreach ((string tag, string title) in new[] { ("summary", ""), ("value", ""), ("returns", "Returns: "), ("remarks", "") })
         {
@@ -92,20 +90,6 @@ internal sealed partial class LibraryReference
         }
 
         page.Append(indent.Length > 0 ? "" : "\n");
-    }
-
-    /// <summary>Where a member is documented: with itself, or, where it says that it inherits, with the interface or the class that has it.</summary>
-    private string DocumentedAt(MemberInfo member)
-    {
-        string id = Id(member);
-        if (!_documented.TryGetValue(id, out XElement? told) || told.Element("inheritdoc") is null)
-        {
-            return id;
-        }
-
-        Type owner = member.DeclaringType!;
-        IEnumerable<Type> bases = owner.GetInterfaces().Concat(owner.BaseType is { } parent ? [parent] : []);
-        return bases.Select(other => $"{id[..2]}{Id(other)}{id[(2 + Id(owner).Length)..]}").FirstOrDefault(_documented.ContainsKey) ?? id;
     }
 
     private string Text(XElement element, Type type)
@@ -136,17 +120,38 @@ internal sealed partial class LibraryReference
     }
 
     private static string Link(Type type, string room)
-        => $"[{Escape(Name(type))}]({(type.Namespace == room ? "" : $"{type.Namespace}.md")}#{Others().Replace(Name(type).ToLowerInvariant(), "")})";
+    {
+        string name = CSharpSignature.Name(type);
+        return $"[{Escape(name)}]({(type.Namespace == room ? "" : $"{type.Namespace}.md")}#{Others().Replace(name.ToLowerInvariant(), "")})";
+    }
 
-    private static IEnumerable<MemberInfo> Members(Type type)
-        => type.GetMembers(BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly)
-            .Where(member => member is PropertyInfo or FieldInfo { IsSpecialName: false } or ConstructorInfo or MethodInfo { IsSpecialName: false })
-            .Where(member => !member.Name.StartsWith('<') && !(IsRecord(type) && member.Name is "ToString" or "Equals" or "GetHashCode" or "Deconstruct"))
+    /// <summary>
+    /// The members that a page tells of: those that may be used from outside, without what a record's head names, what the compiler makes, and what stands with
+    /// the interface or the class that the head names.
+    /// </summary>
+    private IEnumerable<MemberInfo> Members(Type type)
+    {
+        ConstructorInfo? positional = CSharpSignature.Positional(type);
+        string?[] named = [.. positional?.GetParameters().Select(parameter => parameter.Name) ?? []];
+        return type.GetMembers(BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly)
+            .Where(member => member switch
+            {
+                FieldInfo { IsSpecialName: false } field => field.IsPublic,
+                PropertyInfo property => IsSeen(property.GetMethod ?? property.SetMethod!) && !named.Contains(property.Name),
+                ConstructorInfo constructor => IsSeen(constructor) && constructor != positional,
+                MethodInfo { IsSpecialName: false } method => IsSeen(method),
+                _ => false,
+            })
+            .Where(member => !member.IsDefined(typeof(CompilerGeneratedAttribute)))
+            .Where(member => _documented.TryGetValue(Id(member), out XElement? told)
+                ? told.Element("inheritdoc") is not { } inherited || inherited.Attribute("cref") is not null
+                : type.IsEnum || member is ConstructorInfo { IsPublic: true })
             .OrderBy(member => member is not ConstructorInfo)
             .ThenBy(member => member is FieldInfo { FieldType.IsEnum: true } ? "" : member.Name, StringComparer.Ordinal)
-            .ThenBy(Signature, StringComparer.Ordinal);
+            .ThenBy(CSharpSignature.Of, StringComparer.Ordinal);
 
-    private static bool IsRecord(Type type) => type.GetMethod("<Clone>$") is not null;
+        bool IsSeen(MethodBase method) => method.IsPublic || (!type.IsSealed && (method.IsFamily || method.IsFamilyOrAssembly));
+    }
 
     /// <summary>A type's name in documentation files.</summary>
     private static string Id(Type type)
@@ -165,68 +170,15 @@ internal sealed partial class LibraryReference
         string owner = Id(member.DeclaringType!);
         return member switch
         {
-            ConstructorInfo constructor => $"M:{owner}.#ctor{Parameters(constructor)}",
-            MethodInfo { IsGenericMethod: true } method => $"M:{owner}.{method.Name}``{method.GetGenericArguments().Length}{Parameters(method)}",
-            MethodInfo method => $"M:{owner}.{method.Name}{Parameters(method)}",
-            PropertyInfo property => $"P:{owner}.{property.Name}",
+            ConstructorInfo constructor => $"M:{owner}.#ctor{Parameters(constructor.GetParameters())}",
+            MethodInfo method => $"M:{owner}.{method.Name}{(method.IsGenericMethod ? $"``{method.GetGenericArguments().Length}" : "")}"
+                + Parameters(method.GetParameters()),
+            PropertyInfo property => $"P:{owner}.{property.Name}{Parameters(property.GetIndexParameters())}",
             _ => $"F:{owner}.{member.Name}",
         };
 
-        static string Parameters(MethodBase method)
-            => method.GetParameters() is { Length: > 0 } all ? $"({string.Join(',', all.Select(parameter => Id(parameter.ParameterType)))})" : "";
-    }
-
-    private static string Kind(Type type)
-        => type.IsEnum
-            ? "enum"
-            : type.IsInterface
-            ? "interface"
-            : type.IsValueType
-            ? "struct"
-            : IsRecord(type)
-            ? "record"
-            : type is { IsAbstract: true, IsSealed: true }
-            ? "static class"
-            : type.IsAbstract
-            ? "abstract class"
-            : "class";
-
-    private static string Name(Type type)
-    {
-        if (s_keywords.TryGetValue(type, out string? keyword))
-        {
-            return keyword;
-        }
-
-        if (type.IsByRef || type.IsArray)
-        {
-            return Name(type.GetElementType()!) + (type.IsArray ? "[]" : "");
-        }
-
-        if (Nullable.GetUnderlyingType(type) is { } underlying)
-        {
-            return $"{Name(underlying)}?";
-        }
-
-        string name = type.Name.Split('`')[0];
-        return (type is { IsNested: true, IsGenericParameter: false } ? $"{Name(type.DeclaringType!)}." : "")
-            + (type.IsGenericType ? $"{name}<{string.Join(", ", type.GetGenericArguments().Select(Name))}>" : name);
-    }
-
-    private static string Signature(MemberInfo member)
-    {
-        return member switch
-        {
-            ConstructorInfo constructor => $"new {Name(constructor.DeclaringType!)}({Parameters(constructor)})",
-            MethodInfo method => $"{(method.IsStatic ? "static " : "")}{Name(method.ReturnType)} {method.Name}({Parameters(method)})",
-            PropertyInfo property => $"{(property.GetMethod?.IsStatic == true ? "static " : "")}{Name(property.PropertyType)} {property.Name}",
-            FieldInfo { DeclaringType.IsEnum: true } value => value.Name,
-            FieldInfo field => $"{Name(field.FieldType)} {field.Name}",
-            _ => member.Name,
-        };
-
-        static string Parameters(MethodBase method)
-            => string.Join(", ", method.GetParameters().Select(one => $"{Name(one.ParameterType)} {one.Name}{(one.IsOptional ? "?" : "")}"));
+        static string Parameters(ParameterInfo[] all)
+            => all.Length > 0 ? $"({string.Join(',', all.Select(parameter => Id(parameter.ParameterType)))})" : "";
     }
 
     private static string Escape(string text) => Marks().Replace(text, match => $"\\{match.Value}");
