@@ -89,7 +89,7 @@ public sealed class PackageTests : IDisposable
             string topic = new[] { "river", "bridge", "harbor", "mountain" }[i % 4];
             File.WriteAllText(
                 Path.Combine(_app.Folder, "docs", $"{i}.md"),
-                string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {random.Next(1000)} stones and {random.Next(1000)} steps.\n")));
+                string.Concat(Enumerable.Range(0, 30).Select(j => $"The {topic} number {i} has {random.Next(1000)} stones and {random.Next(1000)} steps.\n")));
         }
     }
 }

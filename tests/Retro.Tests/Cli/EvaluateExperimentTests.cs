@@ -18,7 +18,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     [Fact]
     public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
     {
-        MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
+        MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
         string[] command = [Fixtures.Cli, "experiment", "evaluate", "--corpus", _folder["corpus"], "--out", _folder["out"], "--seeds", "2", "--steps", "3",
             "--records", "--ladder", "2", "4"];
         string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");
@@ -49,7 +49,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         ];
         static string[] ClosedBook(string name) => [name, $"{name} + pointer rule, k = 8", $"{name} + longest run in the database"];
         Assert.Equal(readers, Row().Matches(report[..report.IndexOf("## By overlap", StringComparison.Ordinal)]).Select(row => row.Groups[1].Value));
-        Assert.Contains("of 25 held-out documents", report, StringComparison.Ordinal);
+        Assert.Contains("of 12 held-out documents", report, StringComparison.Ordinal);
         Assert.Contains("Means over 2 seeds", report, StringComparison.Ordinal);
         Assert.Contains("| RETRO | bm25, k = 8 | bm25 | 3 |", report, StringComparison.Ordinal);
         Assert.Contains("| 100 % | 100.0 % |", report, StringComparison.Ordinal);

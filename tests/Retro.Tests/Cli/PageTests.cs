@@ -45,8 +45,6 @@ public sealed class PageTests : IAsyncLifetime
 
     [Theory]
     [InlineData(Desk, ColorScheme.Light)]
-    [InlineData(Desk, ColorScheme.Dark)]
-    [InlineData(Telephone, ColorScheme.Light)]
     [InlineData(Telephone, ColorScheme.Dark)]
     public async Task The_served_page_answers_with_sources_and_shows_what_each_token_gained(int width, ColorScheme scheme)
     {
