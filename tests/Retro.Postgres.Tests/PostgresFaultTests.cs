@@ -71,6 +71,7 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     }
 
     [Fact]
+    [Trait("Category", "Long")]
     public void A_server_that_is_killed_while_it_is_written_to_has_the_rows_from_before()
     {
         List<Document> documents = TestTexts.Documents(200, seed: 23);

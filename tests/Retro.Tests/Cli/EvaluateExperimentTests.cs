@@ -16,6 +16,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
+    [Trait("Category", "Long")]
     public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
     {
         MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
