@@ -26,7 +26,7 @@ internal sealed record JsonRow(string Text, string? Id, string? Title, IReadOnly
         Utf8JsonReader reader = new(json, s_json);
         reader.Read();
         bool isObject = reader.TokenType == JsonTokenType.StartObject;
-        bool[] seen = new bool[s_members.Length];
+        HashSet<string> seen = [];
         string? text = null, id = null, title = null, fault = null;
         IReadOnlyList<string> labels = [];
         while (reader.Read())
@@ -36,37 +36,31 @@ internal sealed record JsonRow(string Text, string? Id, string? Title, IReadOnly
                 continue;
             }
 
-            int member = 0;
-            while (member < s_members.Length && !reader.ValueTextEquals(s_members[member]))
-            {
-                member++;
-            }
-
+            string? member = Member(reader);
             reader.Read();
-            if (member < s_members.Length)
+            if (member is not null && !seen.Add(member))
             {
-                fault ??= seen[member] ? $"it has \"{s_members[member]}\" more than once" : null;
-                seen[member] = true;
+                fault ??= $"it has \"{member}\" more than once";
             }
 
             switch (member)
             {
-                case 0:
+                case "text":
                     text = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
                     break;
-                case 1:
+                case "id":
                     id = Scalar(reader);
                     fault ??= id is null && reader.TokenType is not (JsonTokenType.Null or JsonTokenType.String)
                         ? "its \"id\" is neither a string nor a number"
                         : null;
                     break;
-                case 2:
+                case "title":
                     title = Scalar(reader);
                     break;
-                case 3 when ReadLabels(reader) is { } given:
+                case "labels" when ReadLabels(reader) is { } given:
                     labels = given;
                     break;
-                case 3:
+                case "labels":
                     // Labels say who may not see a document: what is no list of them must not be read as none.
                     fault ??= "its \"labels\" are no string and no array of strings";
                     break;
@@ -80,6 +74,20 @@ internal sealed record JsonRow(string Text, string? Id, string? Title, IReadOnly
             : fault is not null
             ? throw new JsonException(fault)
             : new(text, id, title, labels);
+    }
+
+    /// <summary>Which of the members that say something a name is; null: none.</summary>
+    private static string? Member(in Utf8JsonReader reader)
+    {
+        foreach (string name in s_members)
+        {
+            if (reader.ValueTextEquals(name))
+            {
+                return name;
+            }
+        }
+
+        return null;
     }
 
     private static string? Scalar(in Utf8JsonReader reader) => reader.TokenType switch
