@@ -33,12 +33,21 @@ internal static partial class HtmlText
         "textarea", "video",
     };
 
-    // Elements that have no end, or need none: where one of them is hidden, what is behind it is not.
+    // Elements that have no end, or need none.
     private static readonly HashSet<string> s_openEnded = new(StringComparer.OrdinalIgnoreCase)
     {
         "body", "caption", "colgroup", "dd", "dt", "head", "html", "li", "optgroup", "option", "p", "rb", "rp", "rt", "rtc", "tbody", "td", "tfoot", "th",
         "thead", "tr",
     };
+
+    // Where an element needs no end, another begins that ends it, unless it stands deeper, in something that holds such elements too
+    // (https://html.spec.whatwg.org/multipage/syntax.html#optional-tags). A paragraph is ended by any block.
+    private static readonly (string Elements, string Ended, string Holders)[] s_endedByBegins =
+    [
+        ("li", "li", "ul ol menu dir"), ("dd dt", "dd dt", "dl"), ("option", "option optgroup", "select datalist"), ("optgroup", "optgroup", "select"),
+        ("rb rp rt rtc", "rb rp rt rtc", "ruby"), ("td th", "td th tr thead tbody tfoot", "table"), ("tr", "tr thead tbody tfoot", "table"),
+        ("thead tbody tfoot", "thead tbody tfoot", "table"), ("caption colgroup", "colgroup tr thead tbody tfoot", "table"),
+    ];
 
     // Elements that hold nothing.
     private static readonly HashSet<string> s_void = new(StringComparer.OrdinalIgnoreCase)
@@ -147,7 +156,11 @@ internal static partial class HtmlText
 
                 // A hidden element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page. An end of what is open
                 // nowhere ends nothing, nor does an end of a span or a link around it end a block.
-                if (silent is not null && within is not null && token.Name != silent && !closes
+                if (silent is not null && within is not null && begins && IsEndedBy(silent, token.Name, within))
+                {
+                    silent = null;
+                }
+                else if (silent is not null && within is not null && token.Name != silent && !closes
                     && !s_void.Contains(token.Name) && !(IsBlock(silent) && s_openEnded.Contains(token.Name)))
                 {
                     bool ends = IsBlock(token.Name) || !IsBlock(silent) || token.Name is "button" or "object";
@@ -218,12 +231,18 @@ internal static partial class HtmlText
     // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, #flow-content-3 of dialogs), unless it is when it is searched for, or
     // its tab is chosen. Of a heading's link to itself that comes with the pointer alone, by the class that Sphinx and Python-Markdown give it.
     private static bool IsHidden(HtmlTagToken tag)
-        => !s_openEnded.Contains(tag.Name) && !s_void.Contains(tag.Name)
+        => tag.Name is not ("body" or "head" or "html") && !s_void.Contains(tag.Name)
             && ((tag.Name == "dialog" && !tag.Attributes.Exists(attribute => attribute.Name == "open"))
                 || (tag.Name == "a" && tag.GetAttribute("class").Split(' ').Contains("headerlink"))
                 || (tag.Attributes.Exists(attribute => attribute.Name == "hidden"
                         && !attribute.Value.Equals("until-found", StringComparison.OrdinalIgnoreCase))
                     && tag.GetAttribute("role") != "tabpanel"));
+
+    // Whether the begin of an element ends an open one that needs no end.
+    private static bool IsEndedBy(string open, string begun, Dictionary<string, int> within)
+        => open == "p" ? IsBlock(begun) && begun is not ("br" or "select" or "option" or "optgroup")
+            : Array.Find(s_endedByBegins, one => one.Elements.Split(' ').Contains(open)) is { Ended: { } ended } found && ended.Split(' ').Contains(begun)
+                && found.Holders.Split(' ').All(holder => within.GetValueOrDefault(holder) <= 0);
 
     private static HtmlTokenizer Tokens(string html) => new(new TextSource(html), HtmlEntityProvider.Resolver);
 

@@ -15,7 +15,8 @@ namespace Retro.Corpora;
 /// </param>
 /// <param name="Member">The member's name; "" for a type.</param>
 /// <param name="Arguments">The argument types as written, null where there is no list.</param>
-internal sealed partial record MemberName(char Kind, string Holder, string Member, string? Arguments)
+/// <param name="Result">The type that a conversion gives, as written; null elsewhere.</param>
+internal sealed partial record MemberName(char Kind, string Holder, string Member, string? Arguments, string? Result = null)
 {
     // What some tools name all methods of one name by.
     private const string Overloads = "Overload:";
@@ -40,7 +41,13 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
             return new MemberName('T', Block().Replace(name, ""), "", null);
         }
 
-        string? arguments = null;
+        string? arguments = null, result = null;
+        int conversion = name.LastIndexOf('~');
+        if (conversion >= 0)
+        {
+            (name, result) = (name[..conversion], name[(conversion + 1)..]);
+        }
+
         int open = name.IndexOf('(', StringComparison.Ordinal);
         if (open >= 0)
         {
@@ -48,13 +55,9 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
             arguments = name[(open + 1)..Math.Max(open + 1, close)];
             name = name[..open];
         }
-        else if (name.IndexOf('~', StringComparison.Ordinal) is >= 0 and int conversion)
-        {
-            name = name[..conversion];
-        }
 
         int dot = name.LastIndexOf('.');
-        return dot <= 0 ? new MemberName('!', "", "", null) : new MemberName(id[0], name[..dot], name[(dot + 1)..], arguments);
+        return dot <= 0 ? new MemberName('!', "", "", null) : new MemberName(id[0], name[..dot], name[(dot + 1)..], arguments, result);
     }
 
     /// <summary>A full name as people write it: generic parameters as &lt;TKey, TValue&gt; instead of `2, nested names with dots.</summary>
@@ -81,7 +84,16 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
             return $"extension{(own.Length > 0 ? $"<{string.Join(", ", own)}>" : "")}({string.Join(", ", called)})";
         }
 
-        string text = Readable(Member, names, Holder, own);
+        // Some entries do not name the parameters of a generic method.
+        int count = Generic().Match(Member) is { Success: true } arity ? int.Parse(arity.Groups["count"].ValueSpan, CultureInfo.InvariantCulture) : 0;
+        own = own.Length == count ? own : [.. Enumerable.Range(0, count).Select(each => Parameter(each, count))];
+        string text = Member switch
+        {
+            "op_Implicit" when Result is not null => $"implicit operator {ShortType(Result, names, Holder, own)}",
+            "op_Explicit" when Result is not null => $"explicit operator {ShortType(Result, names, Holder, own)}",
+            "op_CheckedExplicit" when Result is not null => $"explicit operator checked {ShortType(Result, names, Holder, own)}",
+            _ => Readable(Member, names, Holder, own),
+        };
         if (Arguments is null && Kind != 'M')
         {
             return text;
@@ -203,6 +215,9 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
     }
 
     private static string Parameter(int number, int count) => count == 1 ? "T" : "T" + (number + 1).ToString(CultureInfo.InvariantCulture);
+
+    [GeneratedRegex(@"``(?<count>\d{1,2})$")]
+    private static partial Regex Generic();
 
     [GeneratedRegex(@"\.<G>\$\w+(?:`\d+)?$")]
     private static partial Regex Group();

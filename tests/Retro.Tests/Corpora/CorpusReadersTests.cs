@@ -179,7 +179,11 @@ public class CorpusReadersTests
     [InlineData("<b>x</b><div><span hidden>a</b></p><i>b</i></i> c</div>d", "x\nd")]
     [InlineData("<p><b>x <div hidden>no</b> no</div>c", "x c")]
     [InlineData("<div><button>a<div hidden>no</button>b</div>c", "ab\nc")]
-    [InlineData("<p hidden>a<li hidden>b<br hidden>c<h1 HIDDEN=''>no</h1>d", "a\n- b\ncd")]
+    [InlineData("<div>a<br hidden>b<h1 HIDDEN=''>no</h1>c</div><body hidden>d", "a\nbc\nd")]
+    [InlineData("<p>a</p><p hidden>no <b>no</b></p><p>b</p><p hidden>no<div>c</div><p hidden>no<p hidden>no<p>d", "a\nb\nc\nd")]
+    [InlineData("<ul><li hidden>no<ul><li>no<li>no</ul>no<li>a<li hidden>no</ul>b<div><p hidden>no</div>c", "- a\nb\nc")]
+    [InlineData("<table><tr hidden><td>no<table><tr><td>no</table>no<tr><td>a<td hidden>no<td>b</table>c", "a b\nc")]
+    [InlineData("<dl><dt>a<dd hidden>no<dt>b<dd>c</dl><select><option hidden>no<option>d</select><ruby>e<rt hidden>no<rp hidden>no</ruby>f", "a\nb\nc\nd\nef")]
     [InlineData("<ul><li><p>First</p><p>more</p></li><li>\n <div>Second</div></li></ul>", "- First\nmore\n- Second")]
     [InlineData("<ul><li><ul><li>b<li><li>c</ul><li></li><li>d</ul><p>e", "- - b\n-\n- c\n-\n- d\ne")]
     [InlineData("<ol><li><pre>\na\n  b</pre></ol>", "-\na\n  b")]
@@ -548,6 +552,10 @@ public class CorpusReadersTests
             <member name="M:N.Map`2.Node`1.Call(=FUNC:System.Void(System.Int32,N.Map{`0,`1}),System.String)"><summary>Calls.</summary></member>
             <member name="T:N.Other`1"><summary>Other.</summary></member>
             <member name="M:N.Other`1.Go``2(`0,``1)"><summary>Goes.</summary></member>
+            <member name="M:N.Map`2.Run``1(``0,System.Func{``0,`0})"><summary>Runs.</summary></member>
+            <member name="M:N.Other`1.op_Explicit(N.Other{`0})~System.Int32"><summary>Casts.</summary><param name="value">v</param></member>
+            <member name="M:N.Other`1.op_Implicit(`0)~N.Other{`0}"><summary>Casts.</summary></member>
+            <member name="M:N.Other`1.op_CheckedExplicit(N.Other{`0})~`0[]"><summary>Casts.</summary></member>
             </members></doc>
             """);
 
@@ -559,6 +567,10 @@ public class CorpusReadersTests
         Assert.Contains("Set(TKey, TValue, TItem)", documents[1].Text, StringComparison.Ordinal);
         Assert.Contains("Call(Void(Int32, Map<TKey, TValue>), String)", documents[1].Text, StringComparison.Ordinal);
         Assert.Contains("Go<T1, T2>(T, T2)", documents[2].Text, StringComparison.Ordinal);
+        Assert.Contains("\nRun<T>(T, Func<T, TKey>)\n", documents[0].Text, StringComparison.Ordinal);
+        Assert.Contains("\nexplicit operator Int32(Other<T> value)\n", documents[2].Text, StringComparison.Ordinal);
+        Assert.Contains("\nimplicit operator Other<T>(T)\n", documents[2].Text, StringComparison.Ordinal);
+        Assert.Contains("\nexplicit operator checked T[](Other<T>)\n", documents[2].Text, StringComparison.Ordinal);
         Assert.DoesNotContain(documents, document => document.Text.Contains('`', StringComparison.Ordinal));
     }
 
