@@ -7,6 +7,6 @@ namespace Retro;
 /// <param name="Message">A sentence for whoever watches, about a choice that the stage made; most reports have none.</param>
 public readonly record struct StageProgress(string Stage, long Done, long Total, string? Message = null)
 {
-    /// <summary>The loss of the last step in nats a token, where the stage trains; null elsewhere.</summary>
+    /// <summary>The loss of the last step in nats, a token's or an example's, where the stage trains; null elsewhere.</summary>
     public double? Loss { get; init; }
 }

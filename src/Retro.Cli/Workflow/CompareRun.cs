@@ -206,7 +206,9 @@ internal sealed class CompareRun(CompareOptions options)
             using RetrieverTrainer trainer = new(
                 embedder, compared.Tokenizer, dense, judge, objective, settings, heldOut: compared.HeldOut, cancellationToken: cancellationToken);
             Stages.Run($"train a query tower by {objective.Name}", progress => trainer.Run(
-                new SynchronousProgress<RetrieverTrainingProgress>(done => progress.Report(new StageProgress("", done.Step, done.Steps))), cancellationToken));
+                new SynchronousProgress<RetrieverTrainingProgress>(
+                    done => progress.Report(new StageProgress("", done.Step, done.Steps) { Loss = double.IsFinite(done.Loss) ? done.Loss : null })),
+                cancellationToken));
             TimeSpan training = clock.Elapsed;
             using TextEmbedder queries = trainer.QueryEmbedder();
             Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {objective.Name}", learning + training, keys);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Retro.Database;
 using Retro.Optimization;
 using Retro.Search;
@@ -80,8 +79,7 @@ internal static class ReaderTraining
                         FormattableString.Invariant($"The loss of step {done + 1} of {what} is {loss}; lower the learning rate ({learningRate})."));
                 }
 
-                string told = string.Create(CultureInfo.InvariantCulture, $"train {what}, {loss:0.00} nats a token");
-                progress?.Report(new StageProgress(told, done + 1, steps) { Loss = loss });
+                progress?.Report(new StageProgress($"train {what}", done + 1, steps) { Loss = loss });
             }
         }
         finally

@@ -114,7 +114,7 @@ public static class FeedbackTrainer
                     FormattableString.Invariant($"The loss of step {step + 1} is {value}; lower the learning rate ({options.LearningRate})."));
             }
 
-            progress?.Report(new StageProgress("train on feedback", step + 1, options.Steps));
+            progress?.Report(new StageProgress("train on feedback", step + 1, options.Steps) { Loss = value });
         }
 
         return tower.Export();

@@ -136,9 +136,10 @@ public static class InverseClozeTrainer
                         + $"{options.Temperature}."));
             }
 
-            progress?.Report(options.TimeBudget is null
-                ? new StageProgress("train embedder", step + 1, options.Steps)
-                : new StageProgress("train embedder", (long)Math.Min(budget, options.Time.GetElapsedTime(started).TotalMilliseconds), (long)budget));
+            (long now, long end) = options.TimeBudget is null
+                ? (step + 1, options.Steps)
+                : ((long)Math.Min(budget, options.Time.GetElapsedTime(started).TotalMilliseconds), (long)budget);
+            progress?.Report(new StageProgress("train embedder", now, end) { Loss = loss });
         }
     }
 

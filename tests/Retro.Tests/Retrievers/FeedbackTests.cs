@@ -160,7 +160,10 @@ public sealed class FeedbackTests : IDisposable
         }
 
         RetrieverTrainingOptions options = new() { Steps = 80, BatchSize = 8, LearningRate = 3e-3 };
-        using TextEmbedder tower = FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
+        List<StageProgress> told = [];
+        using TextEmbedder tower = FeedbackTrainer.Train(
+            _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options, new Reports<StageProgress>(told.Add));
+        Assert.True(told[^1].Loss < told[0].Loss);
         using TextEmbedder same = FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
         TowerNeighborSource learned = new(_world.Source, new ChunkKeyer(RetrieverWorld.Tokenizer, tower)),
             again = new(_world.Source, new ChunkKeyer(RetrieverWorld.Tokenizer, same));
