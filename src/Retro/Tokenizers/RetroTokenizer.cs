@@ -31,7 +31,7 @@ public sealed class RetroTokenizer
         BeginOfText = beginOfText;
         _bytes = [.. Enumerable.Range(0, pipeline.VocabularySize).Select(id => id == EndOfText || id == BeginOfText ? [] : pipeline.BytesOf(id))];
         _files = files;
-        Hash = TokenizerFiles.Hash(files);
+        Hash = TokenizerFiles.Hash(files, pipeline.MadeSpecial);
     }
 
     /// <summary>The tokenizer itself.</summary>
@@ -134,6 +134,9 @@ public sealed class RetroTokenizer
     /// <summary>What special tokens look like in a text.</summary>
     internal IEnumerable<string> SpecialTexts => _tokenizer.Pipeline.SpecialTexts;
 
+    /// <summary>What no file calls special, stands for no piece of a text, and is found where a text spells it out.</summary>
+    internal IEnumerable<string> SpelledTexts => _tokenizer.Pipeline.SpelledTexts;
+
     /// <summary>What the files beside the tokenizer call special tokens, and the tokenizer takes for the characters that they are written with.</summary>
     internal IReadOnlyList<string> MissingSpecialTexts => field ??= [.. _beside.Special.Except(SpecialTexts).Where(text => text.Length > 0 && !IsPiece(text))];
 
@@ -211,8 +214,7 @@ public sealed class RetroTokenizer
         return first < 0 ? text : Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
     }
 
-    private bool IsPiece(string text)
-        => _tokenizer.Pipeline is var pipeline && (pipeline.Recognized(text) >= 0 || (pipeline.IdOf(text) is >= 0 and int id && pipeline.Gives(id)));
+    private bool IsPiece(string text) => _tokenizer.Pipeline is var pipeline && pipeline.IdOf(text) is >= 0 and int id && pipeline.Gives(id);
 
     private string Decode(ReadOnlySpan<int> ids, TextBeginning beginning)
     {

@@ -78,11 +78,27 @@ internal sealed class SentencePiecePipeline : TextPipeline
     public override bool Gives(int id) => _model.Pieces[id].Kind is PieceKind kind
         && (kind is PieceKind.Normal or PieceKind.UserDefined || kind == (_model.ByteFallback ? PieceKind.Byte : PieceKind.Unknown));
 
-    public static SentencePiecePipeline Parse(byte[] bytes, string file)
+    /// <param name="bytes">The file's content.</param>
+    /// <param name="file">Names it in the error.</param>
+    /// <param name="special">What other files call special tokens; null: nothing.</param>
+    /// <exception cref="CorpusException">It is no such model, or has what is not supported.</exception>
+    public static SentencePiecePipeline Parse(byte[] bytes, string file, IReadOnlySet<string>? special = null)
     {
         try
         {
-            return new SentencePiecePipeline(SentencePieceModel.Parse(bytes));
+            SentencePieceModel model = SentencePieceModel.Parse(bytes);
+            List<string> made = [];
+            for (int id = 0; id < model.Pieces.Count; id++)
+            {
+                // A piece that its user has defined is found in any text.
+                if (model.Pieces[id] is { Kind: PieceKind.UserDefined } piece && special?.Contains(piece.Text) == true)
+                {
+                    model.Pieces[id] = piece with { Kind = PieceKind.Control };
+                    made.Add(piece.Text);
+                }
+            }
+
+            return new SentencePiecePipeline(model) { MadeSpecial = made };
         }
         catch (FormatException exception)
         {
