@@ -60,9 +60,9 @@ internal sealed class JsonPipeline : TextPipeline
 
     public override int Recognized(string token) => _addedIds.GetValueOrDefault(token, -1);
 
-    // A special token that is a piece of text, too, stands for that: some models are padded with an exclamation mark.
+    // An added token that is a piece of text, too, stands for that: some models are padded with an exclamation mark, others have runs of spaces among both.
     public override byte[] BytesOf(int id)
-        => !_addedById.TryGetValue(id, out AddedToken? added) || (added.Special && _model.Gives(id)) ? _model.BytesOf(id)
+        => !_addedById.TryGetValue(id, out AddedToken? added) || _model.Gives(id) ? _model.BytesOf(id)
             : added.Special ? [] : _model.BytesOfAdded(added.Content);
 
     // Whether a word of WordPiece's vocabulary comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
