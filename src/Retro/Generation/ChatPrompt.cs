@@ -55,10 +55,7 @@ internal static class ChatPrompt
                     + "would read the characters of it. Take the tokenizer.json of the same model, which has it among its \"added_tokens\".");
         }
 
-        int[] ids = tokenizer.EncodeMarked(prompt, mark);
-
-        // Generation puts that one there.
-        return ids is [int first, ..] && first == tokenizer.BeginOfText ? ids[1..] : ids;
+        return tokenizer.EncodeMarked(prompt, mark);
 
         // Nothing can stand within one character.
         bool IsSaid(string token) => all.Contains(token, StringComparison.Ordinal) && token.Length > 0 && CodePoints.LengthAt(token, 0) < token.Length;

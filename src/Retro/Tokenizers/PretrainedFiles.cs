@@ -65,7 +65,7 @@ internal static class PretrainedFiles
 
     /// <summary>
     /// The ids that end and begin a document. It begins with what the configuration says, else with the one token that the tokenizer's own template puts before
-    /// a text, else with its end.
+    /// a text, else with the usual end of documents, where the vocabulary has one, else with its end: a configuration may name the end of a turn.
     /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="pipeline">The tokenizer.</param>
@@ -91,10 +91,11 @@ internal static class PretrainedFiles
                     + $"{own}; supported is one in both. Keep the one that the model was trained with.");
         }
 
-        int begin = config.AddsBegin == false ? end
+        int apart = UsualEnd(pipeline) is >= 0 and int usual && !pipeline.Gives(usual) ? usual : end;
+        int begin = config.AddsBegin == false ? apart
             : (said ?? own) is { } known ? known
             : pipeline.Kind == WordPiece.KindName && pipeline.IdOf(WordPiece.ClassificationToken) is >= 0 and int classification ? classification
-            : end;
+            : apart;
         RequireNoText(end, "eos_token");
         if (begin != end)
         {

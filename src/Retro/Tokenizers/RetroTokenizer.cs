@@ -60,7 +60,8 @@ public sealed class RetroTokenizer
 
     /// <summary>
     /// The id that begins every document and every prompt: the one that the tokenizer's own template puts before a text (&lt;s&gt; of Llama and Mistral, [CLS]
-    /// of BERT), else <see cref="EndOfText"/>, as GPT-2 has it.
+    /// of BERT), else the one that usually ends documents, such as "&lt;|endoftext|&gt;", as GPT-2 has it, also where the configuration names the end of a turn
+    /// as <see cref="EndOfText"/>.
     /// </summary>
     public int BeginOfText { get; }
 
@@ -171,6 +172,10 @@ public sealed class RetroTokenizer
     /// <summary>Whether an id stands for no text: the end of text and the like, and ids that no piece has.</summary>
     /// <param name="id">The id.</param>
     public bool IsSpecial(int id) => TokenBytes(id).IsEmpty;
+
+    /// <summary>An encoded prompt with the id that begins a text. One that begins with a special token, as a chat template writes it, is begun.</summary>
+    internal int[] Begun(ReadOnlySpan<int> prompt)
+        => prompt is [int first, ..] && IsSpecial(first) && !_tokenizer.Pipeline.Gives(first) ? prompt.ToArray() : [BeginOfText, .. prompt];
 
     /// <summary>The ids that stand for no text.</summary>
     internal IReadOnlyList<int> SpecialTokens => field ??= [.. Enumerable.Range(0, VocabularySize).Where(IsSpecial)];

@@ -201,15 +201,47 @@ public sealed class ChatPromptTests : IDisposable
     [InlineData("{{ bos_token }}{{ messages[0].content }}")]
     [InlineData("<|im_end|>{{ messages[0].content }}")]
     [InlineData("{{ messages[0].content }}")]
-    public void A_text_begins_once_whoever_writes_its_beginning(string template)
+    public async Task A_text_begins_once_whoever_writes_its_beginning(string template)
     {
         RetroTokenizer tokenizer = Tokenizer("tokenizer.json", folder => folder.File(
             "tokenizer_config.json", "{\"eos_token\": \"<|endoftext|>\", \"bos_token\": \"<|im_end|>\", \"add_bos_token\": true}"));
         Assert.Equal((257, 256), (tokenizer.BeginOfText, tokenizer.EndOfText));
         ChatMessage[] messages = [new(ChatRole.User, "one")];
         ChatTemplate read = new(template, new Dictionary<string, string> { ["bos_token"] = "<|im_end|>" });
-        Assert.Equal(tokenizer.Encode("one"), read.Encode(messages, tokenizer));
-        Assert.Equal(tokenizer.Encode("one"), ChatPrompt.Encode(tokenizer, messages, _ => "<|im_end|>one"));
+        using RetroModel model = Model(tokenizer);
+        RetroGenerator generator = new(model, tokenizer);
+        int[] prompt = read.Encode(messages, tokenizer);
+        Assert.Equal(generator.CountTokens("one"), generator.CountTokens(prompt));
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 5 };
+        List<GeneratedPiece> came = await Collect(generator.GenerateAsync(prompt.AsMemory(), options, TestContext.Current.CancellationToken));
+        Assert.Equal((await Collect(generator, "one", options)).Select(piece => (piece.Token, piece.Text)), came.Select(piece => (piece.Token, piece.Text)));
+    }
+
+    /// <summary>As in Qwen2.5-Instruct's files: nothing is put before a text, and the end that they name is a turn's.</summary>
+    [Theory]
+    [InlineData("{\"add_bos_token\": false, \"bos_token\": null, \"eos_token\": \"<|im_end|>\"}")]
+    [InlineData("{\"eos_token\": \"<|im_end|>\"}")]
+    public async Task A_prompt_begins_as_its_template_has_it_and_no_text_with_the_end_of_a_turn(string configuration)
+    {
+        RetroTokenizer tokenizer = Tokenizer(
+            "tokenizer.json", folder => folder.File("tokenizer_config.json", configuration), ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]);
+        Assert.Equal((256, 258), (tokenizer.BeginOfText, tokenizer.EndOfText));
+        ChatTemplate template = new("{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}");
+        int[] prompt = template.Encode([new(ChatRole.User, "one")], tokenizer), expected = [257, .. tokenizer.Encode("one"), 258];
+        Assert.Equal(expected, prompt);
+        Assert.Equal(expected, tokenizer.Begun(prompt));
+        Assert.Equal([256, .. tokenizer.Encode("one")], tokenizer.Begun(tokenizer.Encode("one")));
+        Assert.Equal([256], tokenizer.Begun([]));
+
+        // What the model reads of it: the first token that it writes is the most probable one after these alone.
+        using RetroModel model = Model(tokenizer);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 1, BannedTokens = [256, 257, 258] };
+        List<GeneratedPiece> pieces = await Collect(
+            new RetroGenerator(model, tokenizer).GenerateAsync(prompt.AsMemory(), options, TestContext.Current.CancellationToken));
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor logits = model.forward(torch.tensor(Array.ConvertAll(expected, id => (long)id), [1, expected.Length])); // [1, T, V]
+        double[] last = [.. logits[0, -1].detach().data<double>()];
+        Assert.Equal(Array.IndexOf(last, last[..256].Max()), pieces[0].Token);
     }
 
     /// <summary>As in files of MiniMind and SmolLM2-Instruct: a bos_token that is not put before texts begins each message.</summary>
@@ -219,7 +251,7 @@ public sealed class ChatPromptTests : IDisposable
         const string Configuration = "{\"eos_token\": \"<|im_end|>\", \"bos_token\": \"<|im_start|>\"}";
         RetroTokenizer tokenizer = Tokenizer(
             "tokenizer.json", folder => folder.File("tokenizer_config.json", Configuration), ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]);
-        Assert.Equal((258, 258), (tokenizer.BeginOfText, tokenizer.EndOfText));
+        Assert.Equal((256, 258), (tokenizer.BeginOfText, tokenizer.EndOfText));
         ChatTemplate template = new(
             "{% for message in messages %}{{ bos_token + message.role + '\n' + message.content + eos_token }}{% endfor %}",
             new Dictionary<string, string> { ["bos_token"] = "<|im_start|>", ["eos_token"] = "<|im_end|>" });
@@ -231,11 +263,7 @@ public sealed class ChatPromptTests : IDisposable
         using RetroModel model = Model(tokenizer);
         RetroChatClient client = new(new(model, tokenizer), template.Render, new() { MaximumNewTokens = 1 });
         ChatResponse response = await client.GetResponseAsync(messages, null, TestContext.Current.CancellationToken);
-        Assert.Equal(1 + expected.Length, response.Usage!.InputTokenCount);
-
-        // What begins texts is there once, also where it is what ends them.
-        ChatTemplate begins = new("{{ eos_token }}{{ messages[0].content }}", new Dictionary<string, string> { ["eos_token"] = "<|im_end|>" });
-        Assert.Equal(tokenizer.Encode("one"), begins.Encode(messages, tokenizer));
+        Assert.Equal(expected.Length, response.Usage!.InputTokenCount);
     }
 
     [Theory]
