@@ -127,14 +127,18 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
     private static List<(string Name, byte[] Content)> ReadKept(string folder)
     {
-        try
+        return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, Read(System.IO.Path.Combine(folder, name))))];
+
+        static byte[] Read(string path)
         {
-            return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name)))
-                .Select(name => (name, SmallFile.Read(System.IO.Path.Combine(folder, name))))];
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException($"A file of {folder} cannot be read: {exception.Message}", exception);
+            try
+            {
+                return SmallFile.Read(path);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new CheckpointException($"The file {path} cannot be read: {exception.Message}", exception);
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+using System.Buffers.Text;
+using System.Globalization;
 using System.Text;
 using Microsoft.ML.Tokenizers;
 
@@ -100,11 +102,27 @@ internal sealed class SentencePiecePipeline : TextPipeline
 
             return new SentencePiecePipeline(model) { MadeSpecial = made };
         }
+        catch (FormatException exception) when (IsRanks(bytes))
+        {
+            throw new CorpusException(
+                $"The file {file} is a vocabulary in the format of tiktoken, which does not say how a text is cut before. Take the tokenizer.json of the same "
+                    + "model.",
+                exception);
+        }
         catch (FormatException exception)
         {
             throw new CorpusException(
                 $"The file {file} is no SentencePiece model that can be read: {exception.Message}. Take the file as the model's authors give it.", exception);
         }
+    }
+
+    /// <summary>Whether a file's first line is that of a vocabulary of tiktoken: a piece in base64, a space and its rank.</summary>
+    private static bool IsRanks(ReadOnlySpan<byte> bytes)
+    {
+        int end = bytes.IndexOf((byte)'\n');
+        ReadOnlySpan<byte> line = end < 0 ? bytes : bytes[..end];
+        int space = line.IndexOf((byte)' ');
+        return space > 0 && Base64.IsValid(line[..space]) && int.TryParse(line[(space + 1)..].TrimEnd((byte)'\r'), CultureInfo.InvariantCulture, out _);
     }
 
     public override IEnumerable<string> SpecialTexts => _control.All.Select(piece => piece.Content);

@@ -248,6 +248,19 @@ public class PretrainedTokenizerTests
         }
     }
 
+    [Theory]
+    [InlineData("AA== 0\nAQ== 1\n", true)]
+    [InlineData("IQ== 0\r\nIg== 1\r\n", true)]
+    [InlineData("IQ== x\n", false)]
+    [InlineData("", false)]
+    public void A_vocabulary_of_tiktoken_is_named(string content, bool named)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("tokenizer.model", content), message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Equal(named, message.Contains("tiktoken", StringComparison.Ordinal) && message.Contains("Take the tokenizer.json", StringComparison.Ordinal));
+        Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_folder_without_one_says_what_is_expected()
     {
