@@ -14,7 +14,7 @@ internal static class SmallFile
     /// <summary>Reads a file. Its length is not asked beforehand: some files have none.</summary>
     /// <param name="path">The file.</param>
     /// <param name="most">The most bytes that it may have.</param>
-    /// <exception cref="IOException">It is longer, no file, or cannot be read.</exception>
+    /// <exception cref="IOException">It is longer, no file, a pointer of Git LFS, or cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
     public static byte[] Read(string path, int most = Any)
     {
@@ -32,13 +32,14 @@ internal static class SmallFile
             content.Write(buffer, 0, read);
         }
 
-        return content.ToArray();
+        byte[] bytes = content.ToArray();
+        return LfsPointer.Is(bytes) ? throw new IOException($"It is {LfsPointer.Said}.") : bytes;
     }
 
     /// <summary>Reads a file of UTF-8; a byte order mark before the text, as some editors write, is no part of it.</summary>
     /// <param name="path">The file.</param>
     /// <param name="most">The most bytes that it may have.</param>
-    /// <exception cref="IOException">It is longer, no file, or cannot be read.</exception>
+    /// <exception cref="IOException">It is longer, no file, a pointer of Git LFS, or cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
     public static string ReadText(string path, int most = Any) => Encoding.UTF8.GetString(Read(path, most)).TrimStart('\uFEFF');
 }

@@ -85,7 +85,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
             }
         }
 
-        int prompted = 1 + prompt.Length; // with the one that begins a text
+        int prompted = writer.Count(prompt);
         JsonObject usage = new() { ["prompt_tokens"] = prompted, ["completion_tokens"] = tokens, ["total_tokens"] = prompted + tokens };
         string reason = end is GenerationEnd.EndOfText or GenerationEnd.StopString ? "stop" : "length";
         if (streams)

@@ -56,12 +56,15 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <exception cref="Fault">It is too long.</exception>
     public IAsyncEnumerable<GeneratedPiece> Write(int[] prompt, GenerationOptions settings, CancellationToken cancellationToken)
     {
-        int tokens = 1 + prompt.Length; // the one that begins a text
+        int tokens = Count(prompt);
         return tokens <= options.MostPrompt
             ? generator.GenerateAsync(prompt.AsMemory(), settings, cancellationToken)
             : throw new Fault(
                 400, $"The prompt has {tokens} tokens, passages included, and {options.MostPrompt} are allowed; shorten it.", "context_length_exceeded");
     }
+
+    /// <summary>How many tokens the model reads of a prompt.</summary>
+    public int Count(int[] prompt) => generator.CountTokens(prompt);
 
     /// <summary>What was read, for programs.</summary>
     public static JsonObject Source(RetrievedNeighbor neighbor, string how)

@@ -45,9 +45,9 @@ internal sealed class SafetensorsHeader
             throw new FormatException($"it has {fileLength} bytes, too few for the 8 bytes that begin it");
         }
 
-        if (start.StartsWith("version "u8))
+        if (LfsPointer.Is(start))
         {
-            throw new FormatException("it is a pointer of Git LFS in place of the file, which has to be fetched (git lfs pull)");
+            throw new FormatException($"it is {LfsPointer.Said}");
         }
 
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(start);

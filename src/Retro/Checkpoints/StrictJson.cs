@@ -20,7 +20,7 @@ internal sealed class StrictJson : IDisposable
         "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout",
         "hidden_dropout_prob", "id2label", "initializer_range", "is_decoder", "is_llama_config", "label2id", "layerdrop", "length_penalty", "mask_token_id",
         "max_length", "max_position_embeddings", "max_sequence_length", "min_length", "model_max_length", "n_ctx", "n_special", "name_or_path",
-        "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences", "output_attentions", "output_hidden_states",
+        "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences", "num_steps", "output_attentions", "output_hidden_states",
         "output_past", "output_scores", "pad_token_id", "predict_special_tokens", "prefix", "pretraining_tp", "problem_type", "remove_invalid_values",
         "reorder_and_upcast_attn", "repetition_penalty",
         "resid_dropout", "resid_pdrop", "return_dict", "return_dict_in_generate", "sep_token_id", "summary_activation", "summary_first_dropout",

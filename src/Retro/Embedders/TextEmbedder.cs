@@ -105,7 +105,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     public int[] Tokens(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        int[] ids = _frame.Encode(LowerCase ? BertNormalizer.LowerCase(text) : text);
+        int[] ids = _frame.Encode(LowerCase ? LowerCasing.Of(text) : text);
         return [_frame.Begin, .. ids.AsSpan(0, Math.Min(ids.Length, Encoder.Config.MaximumLength - 2)), _frame.End];
     }
 

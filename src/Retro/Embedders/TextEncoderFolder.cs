@@ -56,6 +56,11 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 Normalize: modules.Normalize,
                 Activation: ActivationNames.Read(
                     config, "hidden_act", "gelu", ActivationKind.Gelu, ActivationKind.GeluTanh, ActivationKind.Relu, ActivationKind.Silu)).Validate();
+            if (config.Integer("emb_size") is { } size && size != sizes.Width)
+            {
+                throw config.Fault($"\"emb_size\" is {size}, \"hidden_size\" {sizes.Width}; supported is one value in both");
+            }
+
             if (modules.Dimensions is int dimensions && dimensions != sizes.Width)
             {
                 throw config.Fault(

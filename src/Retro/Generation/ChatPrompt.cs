@@ -39,9 +39,15 @@ internal static class ChatPrompt
         // Unicode's noncharacters, which are no text, so that the template passes one on as it does any other character.
         string all = string.Concat(messages.Select(message => $"{message.Role.Value}\0{TextOf(message)}\0"));
         char mark = Enumerable.Range(0xFDD0, 32).Select(code => (char)code).First(code => code == '\uFDEF' || !all.Contains(code));
-        string[] special = [.. tokenizer.SpecialTexts.Concat(tokenizer.MissingSpecialTexts)
-            .Where(text => all.Contains(text, StringComparison.Ordinal) && !IsOneCharacter(text))];
-        string prompt = template(special.Length == 0 ? messages : [.. messages.Select(message => With(message, Mark))]);
+        string[] special = [.. tokenizer.SpecialTexts.Concat(tokenizer.MissingSpecialTexts).Where(IsSaid)];
+
+        // With some models no file calls special what their turns begin with. What a template seeks in a message, such as where a thought ends, it is to find.
+        string[] spelled = [.. tokenizer.SpelledTexts.Where(IsSaid)];
+        string plain = spelled.Length == 0 ? "" : template(messages);
+        special = [.. special, .. spelled.Where(token => template(Marked([token])) is var written
+            && written.Contains(token, StringComparison.Ordinal)
+            && written.Replace($"{mark}", "", StringComparison.Ordinal) == plain)];
+        string prompt = template(special.Length == 0 ? messages : Marked(special));
         if (tokenizer.MissingSpecialTexts.FirstOrDefault(text => prompt.Contains(text, StringComparison.Ordinal)) is { } missing)
         {
             throw new RetroException(
@@ -49,13 +55,13 @@ internal static class ChatPrompt
                     + "would read the characters of it. Take the tokenizer.json of the same model, which has it among its \"added_tokens\".");
         }
 
-        int[] ids = tokenizer.EncodeMarked(prompt, mark);
+        return tokenizer.EncodeMarked(prompt, mark);
 
-        // Generation puts that one there.
-        return ids is [int first, ..] && first == tokenizer.BeginOfText ? ids[1..] : ids;
+        // Nothing can stand within one character.
+        bool IsSaid(string token) => all.Contains(token, StringComparison.Ordinal) && token.Length > 0 && CodePoints.LengthAt(token, 0) < token.Length;
 
         // One that overlaps another of its kind stays whole in a round.
-        string Mark(string text) => special.Aggregate(text, (now, token) =>
+        ChatMessage[] Marked(string[] tokens) => [.. messages.Select(message => With(message, text => tokens.Aggregate(text, (now, token) =>
         {
             while (now.Contains(token, StringComparison.Ordinal))
             {
@@ -63,9 +69,6 @@ internal static class ChatPrompt
             }
 
             return now;
-        });
-
-        // Nothing can stand within it.
-        static bool IsOneCharacter(string text) => text.Length == 0 || CodePoints.LengthAt(text, 0) == text.Length;
+        })))];
     }
 }

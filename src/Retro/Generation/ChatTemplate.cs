@@ -111,8 +111,8 @@ public sealed class ChatTemplate
     /// <param name="tokenizer">The model's tokenizer.</param>
     /// <returns>
     /// The prompt's ids, for <see cref="RetroGenerator.GenerateAsync(ReadOnlyMemory{int}, GenerationOptions?, CancellationToken)"/>: of what
-    /// <see cref="Render"/> gives, with the special tokens that the template writes, but for the one that generation puts before a text, where it comes first.
-    /// Those that a message holds are encoded as the characters they are.
+    /// <see cref="Render"/> gives, with the special tokens that the template writes, one that begins a text among them. Those that a message holds are encoded
+    /// as the characters they are.
     /// </returns>
     /// <exception cref="RetroException">
     /// The template refuses the conversation, does what is not supported, or writes a special token of the model's files that the tokenizer does not have.

@@ -178,7 +178,7 @@ public sealed class RetroChatClient : IChatClient
                 if (piece.End is { } end)
                 {
                     update.FinishReason = end is GenerationEnd.EndOfText or GenerationEnd.StopString ? ChatFinishReason.Stop : ChatFinishReason.Length;
-                    int asked = 1 + prompt.Length;
+                    int asked = _generator.CountTokens(prompt);
                     UsageDetails usage = new() { InputTokenCount = asked, OutputTokenCount = tokens, TotalTokenCount = asked + tokens };
                     update.Contents.Add(new UsageContent(usage));
                 }

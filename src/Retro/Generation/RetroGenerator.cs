@@ -162,12 +162,15 @@ public sealed partial class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = Check(options);
-        int[] tokens = Tokens(Encode(prompt), options);
+        int[] tokens = Begun(prompt, options);
         return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
 
     /// <summary>Continues a prompt that is encoded already, such as a conversation's (<see cref="ChatTemplate.Encode"/>).</summary>
-    /// <param name="prompt">Its ids, without the token that begins a text, which is put before them.</param>
+    /// <param name="prompt">
+    /// Its ids. The token that begins a text is put before them, but where they begin with a special token already: what a chat template writes is read as it
+    /// is.
+    /// </param>
     /// <param name="options">How to continue it.</param>
     /// <param name="cancellationToken">Ends the work before the next token.</param>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
@@ -182,7 +185,7 @@ public sealed partial class RetroGenerator
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _tokenizer.VocabularySize, nameof(prompt));
         }
 
-        int[] tokens = Tokens(prompt.ToArray(), options);
+        int[] tokens = Fitting(_tokenizer.Begun(prompt.Span), options);
         return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
 
@@ -205,7 +208,7 @@ public sealed partial class RetroGenerator
             throw new ArgumentException("A prompt is null; it may be empty.", nameof(prompts));
         }
 
-        int[][] tokens = [.. prompts.Select(prompt => Tokens(Encode(prompt), options))];
+        int[][] tokens = [.. prompts.Select(prompt => Begun(prompt, options))];
         return options.Beams > 1
             ? SearchAsync(tokens, options, cancellationToken)
             : _reader is null && !Refreshes(options)
@@ -229,6 +232,12 @@ public sealed partial class RetroGenerator
         ArgumentNullException.ThrowIfNull(prompt);
         return 1 + Encode(prompt).Length;
     }
+
+    /// <summary>How many tokens are read of a prompt that is encoded already, the begin-of-text token included where it is put before it.</summary>
+    /// <param name="prompt">Its ids.</param>
+    /// <returns>At least 1.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The first is outside the vocabulary.</exception>
+    public int CountTokens(ReadOnlyMemory<int> prompt) => _tokenizer.Begun(prompt.Span).Length;
 
     private GenerationOptions Check(GenerationOptions? given)
     {
@@ -270,13 +279,14 @@ public sealed partial class RetroGenerator
         return options.Passages.Count == 0 ? options : options with { Passages = [.. options.Passages.Select(AsCleaned)] };
     }
 
-    private int[] Tokens(int[] prompt, GenerationOptions options)
+    private int[] Begun(string prompt, GenerationOptions options) => Fitting([_tokenizer.BeginOfText, .. Encode(prompt)], options);
+
+    private int[] Fitting(int[] prompt, GenerationOptions options)
     {
-        int[] tokens = [_tokenizer.BeginOfText, .. prompt];
         int longest = Longest(options);
-        return tokens.Length <= longest
-            ? tokens
-            : throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
+        return prompt.Length <= longest
+            ? prompt
+            : throw new ArgumentException($"The prompt has {prompt.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
     }
 
     // Tokens that a text may have: a reader that writes passages in front of it reads windows of it, and where neighbors are found anew within a chunk it is

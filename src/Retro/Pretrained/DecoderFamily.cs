@@ -25,9 +25,6 @@ internal abstract class DecoderFamily
     /// <summary>Name of the output head's weight, without prefix.</summary>
     public abstract string Head { get; }
 
-    /// <summary>Name of the embedding's weight, after the prefix.</summary>
-    public abstract string Embedding { get; }
-
     /// <summary>The context length that the config says.</summary>
     public virtual int? ContextLength(StrictJson config) => config.Integer("max_position_embeddings");
 

@@ -15,8 +15,6 @@ internal sealed class Gpt2Family : DecoderFamily
 
     public override string Head => "lm_head.weight";
 
-    public override string Embedding => "wte.weight";
-
     public override int? ContextLength(StrictJson config) => config.Integer("n_positions");
 
     public override RetroConfig Configure(StrictJson config)

@@ -17,8 +17,6 @@ internal sealed class GptNeoXFamily : DecoderFamily
 
     public override string Head => "embed_out.weight";
 
-    public override string Embedding => "embed_in.weight";
-
     public override RetroConfig Configure(StrictJson config)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");

@@ -71,7 +71,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             buffers.Add(name, StoredBuffer.Of(buffer));
         }
 
-        if (config.TieEmbeddings && files.Names.Contains(family.Head))
+        if (config.TieEmbeddings && files.Names.Contains(family.Head) && tensors.TrueForAll(tensor => tensor.Name != family.Head))
         {
             // A tied head that is stored, too: the embedding once more, and written as that is by then.
             tensors.Add(StoredTensor.Same(family.Head, "embedding.weight", config.VocabularySize, config.Width));
@@ -127,14 +127,18 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
     private static List<(string Name, byte[] Content)> ReadKept(string folder)
     {
-        try
+        return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, Read(System.IO.Path.Combine(folder, name))))];
+
+        static byte[] Read(string path)
         {
-            return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name)))
-                .Select(name => (name, SmallFile.Read(System.IO.Path.Combine(folder, name))))];
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException($"A file of {folder} cannot be read: {exception.Message}", exception);
+            try
+            {
+                return SmallFile.Read(path);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new CheckpointException($"The file {path} cannot be read: {exception.Message}", exception);
+            }
         }
     }
 
@@ -150,18 +154,27 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         }
     }
 
-    /// <summary>The tensors by their full names: those of a bare model have no prefix.</summary>
+    /// <summary>The tensors by their full names: those of a bare model have no prefix. A tied embedding may be stored under the head's name alone.</summary>
     private static List<StoredTensor> Name(DecoderFamily family, RetroConfig config, WeightFolder files)
     {
-        string prefix = files.Names.Contains(family.Prefix + family.Embedding) || !files.Names.Contains(family.Embedding) ? family.Prefix : "";
+        string prefix = files.Names.Any(name => name.StartsWith(family.Prefix, StringComparison.Ordinal)) ? family.Prefix : "";
         List<StoredTensor> tensors = [.. family.Tensors(config).Select(tensor => tensor with { Name = prefix + tensor.Name })];
+        int embedding = tensors.FindIndex(IsEmbedding);
         if (!config.TieEmbeddings)
         {
             tensors.Add(StoredTensor.Same(family.Head, "head.weight", config.VocabularySize, config.Width));
         }
+        else if (!files.Names.Contains(tensors[embedding].Name)
+            && files.Names.Contains(family.Head)
+            && files.Shape(family.Head).AsSpan().SequenceEqual(tensors[embedding].Shape))
+        {
+            tensors[embedding] = tensors[embedding] with { Name = family.Head };
+        }
 
         return tensors;
     }
+
+    private static bool IsEmbedding(StoredTensor tensor) => tensor.Targets[0] == "embedding.weight";
 
     /// <summary>Compares what is stored with what the configuration says.</summary>
     /// <returns>The stored buffers, which are left out.</returns>
@@ -190,7 +203,13 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             }
             else if (name == family.Head && config.TieEmbeddings)
             {
-                using Tensor head = files.Read(name), embedding = files.Read(tensors.Single(stored => stored.Targets[0] == "embedding.weight").Name);
+                string tied = tensors.Find(IsEmbedding)!.Name;
+                if (!known.Contains(tied))
+                {
+                    continue; // which is a fault already
+                }
+
+                using Tensor head = files.Read(name), embedding = files.Read(tied);
                 if (head.dtype != embedding.dtype || !head.shape.AsSpan().SequenceEqual(embedding.shape) || !head.bytes.SequenceEqual(embedding.bytes))
                 {
                     faults.Add($"\"{name}\" is not the embedding, but \"tie_word_embeddings\" says it is");

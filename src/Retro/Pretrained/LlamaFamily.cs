@@ -14,8 +14,6 @@ internal class LlamaFamily : DecoderFamily
 
     public override string Head => "lm_head.weight";
 
-    public override string Embedding => "embed_tokens.weight";
-
     public override RetroConfig Configure(StrictJson config)
     {
         RetroConfig common = Common(config, defaultKeyValueHeads: null);

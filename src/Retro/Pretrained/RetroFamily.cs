@@ -14,8 +14,6 @@ internal sealed class RetroFamily : DecoderFamily
 
     public override string Head => "head.weight";
 
-    public override string Embedding => "embedding.weight";
-
     public override int? ContextLength(StrictJson config) => config.Integer("maximum_length");
 
     public override RetroConfig Configure(StrictJson config)

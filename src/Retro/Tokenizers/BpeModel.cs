@@ -243,7 +243,10 @@ internal sealed class BpeModel : IPieceModel
         => TextOf(id) is not { } text ? []
             : _settings.ByteLevel ? ByteSymbols.ToBytes(text) ?? Encoding.UTF8.GetBytes(text)
             : _settings.ByteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
-            : Encoding.UTF8.GetBytes(_settings.SpaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
+            : BytesOfAdded(text);
+
+    public byte[] BytesOfAdded(string content)
+        => Encoding.UTF8.GetBytes(_settings is { ByteLevel: false, SpaceMark: { } mark } ? content.Replace(mark, " ", StringComparison.Ordinal) : content);
 
     public bool Gives(int id) => (uint)id < (uint)Size && (_given[id] || _bytes.Contains(id));
 

@@ -1,4 +1,3 @@
-using System.Text;
 using Microsoft.ML.Tokenizers;
 
 namespace Retro.Tokenizers;
@@ -28,7 +27,7 @@ internal interface IPieceModel
     byte[] BytesOf(int id);
 
     /// <summary>The bytes that an added token adds to a text.</summary>
-    byte[] BytesOfAdded(string content) => Encoding.UTF8.GetBytes(content);
+    byte[] BytesOfAdded(string content);
 
     /// <summary>Whether pieces of text may give an id of the vocabulary.</summary>
     bool Gives(int id);

@@ -60,17 +60,20 @@ internal sealed class JsonPipeline : TextPipeline
 
     public override int Recognized(string token) => _addedIds.GetValueOrDefault(token, -1);
 
-    // A special token that is a piece of text, too, stands for that: some models are padded with an exclamation mark.
+    // An added token that is a piece of text, too, stands for that: some models are padded with an exclamation mark, others have runs of spaces among both.
     public override byte[] BytesOf(int id)
-        => !_addedById.TryGetValue(id, out AddedToken? added) || (added.Special && _model.Gives(id)) ? _model.BytesOf(id)
+        => !_addedById.TryGetValue(id, out AddedToken? added) || _model.Gives(id) ? _model.BytesOf(id)
             : added.Special ? [] : _model.BytesOfAdded(added.Content);
 
     // Whether a word of WordPiece's vocabulary comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
     public override bool Gives(int id)
-        => id == _model.Unknown || _model.Gives(id)
+        => id == _model.Unknown || _model.Gives(id) || _addedById.GetValueOrDefault(id) is { Special: false, Content.Length: > 0 }
             || (_model is WordPieceModel && _model.TextOf(id) is { } text && Encode(text, false, out _).Exists(token => token.Id == id));
 
     public override IEnumerable<string> SpecialTexts => _added.All.Where(token => token.Special).Select(token => token.Content);
+
+    public override IEnumerable<string> SpelledTexts
+        => _added.All.Where(token => !token.Special && token.Content.Length > 0 && !_model.Gives(token.Id)).Select(token => token.Content);
 
     public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
         => Encode(text, recognizeSpecial, null, out normalized);
@@ -90,11 +93,9 @@ internal sealed class JsonPipeline : TextPipeline
                 continue;
             }
 
-            string raw = mark is { } none ? written.Replace($"{none}", "", StringComparison.Ordinal) : written;
-
             // Where the normalizer takes the text's beginning away, what is left does not stand at the start.
-            start = start && LosesBeginning?.Invoke(raw) != true;
-            foreach ((string part, AddedToken? token) in _added.SplitNormalized(_normalize(raw), recognizeSpecial && mark is null))
+            start = start && LosesBeginning?.Invoke(Unmarked(written)) != true;
+            foreach ((string part, AddedToken? token) in _added.SplitNormalized(_normalize(written), recognizeSpecial && mark is null))
             {
                 if (token is not null)
                 {
@@ -102,7 +103,7 @@ internal sealed class JsonPipeline : TextPipeline
                     continue;
                 }
 
-                string prepared = _prepare(part, start);
+                string prepared = _prepare(Unmarked(part), start);
                 foreach ((int offset, int length) in PieceSplits.Of(prepared, _splits))
                 {
                     _model.Encode(prepared.AsSpan(offset, length), all.Length + offset, tokens);
@@ -115,6 +116,8 @@ internal sealed class JsonPipeline : TextPipeline
 
         normalized = all.ToString();
         return tokens;
+
+        string Unmarked(string part) => mark is { } none ? part.Replace($"{none}", "", StringComparison.Ordinal) : part;
 
         void Add(AddedToken token, string written)
         {

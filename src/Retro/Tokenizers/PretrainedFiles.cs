@@ -12,13 +12,12 @@ internal static class PretrainedFiles
     /// <summary>Loads a folder's tokenizer, or a single file, which is saved under its usual name.</summary>
     public static RetroTokenizer Load(string path)
     {
-        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(path);
+        // A file under its usual name is its folder's tokenizer; one under another stands by itself.
+        bool isFile = File.Exists(path), isAlone = isFile && Path.GetFileName(path) is not (TokenizerJson.FileName or SentencePiecePipeline.FileName);
+        string folder = isFile ? Path.GetDirectoryName(Path.GetFullPath(path))! : path;
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(path, isAlone ? null : TokenizerConfig.SpecialIn(folder));
         TextPipeline pipeline = tokenizer.Pipeline;
         string name = pipeline is SentencePiecePipeline ? SentencePiecePipeline.FileName : TokenizerJson.FileName;
-
-        // A file under its usual name is its folder's tokenizer; one under another stands by itself.
-        bool isFile = File.Exists(path), isAlone = isFile && Path.GetFileName(path) != name;
-        string folder = isFile ? Path.GetDirectoryName(Path.GetFullPath(path))! : path;
         TokenizerConfig config = isAlone ? TokenizerConfig.Read(null, path) : TokenizerConfig.OfFolder(folder);
         RequireAgreement(folder, config, name, pipeline);
         config.RequireAdded(name, pipeline);
@@ -66,7 +65,7 @@ internal static class PretrainedFiles
 
     /// <summary>
     /// The ids that end and begin a document. It begins with what the configuration says, else with the one token that the tokenizer's own template puts before
-    /// a text, else with its end.
+    /// a text, else with the usual end of documents, where the vocabulary has one, else with its end: a configuration may name the end of a turn.
     /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="pipeline">The tokenizer.</param>
@@ -92,10 +91,11 @@ internal static class PretrainedFiles
                     + $"{own}; supported is one in both. Keep the one that the model was trained with.");
         }
 
-        int begin = config.AddsBegin == false ? end
+        int apart = UsualEnd(pipeline) is >= 0 and int usual && !pipeline.Gives(usual) ? usual : end;
+        int begin = config.AddsBegin == false ? apart
             : (said ?? own) is { } known ? known
             : pipeline.Kind == WordPiece.KindName && pipeline.IdOf(WordPiece.ClassificationToken) is >= 0 and int classification ? classification
-            : end;
+            : apart;
         RequireNoText(end, "eos_token");
         if (begin != end)
         {
@@ -115,9 +115,11 @@ internal static class PretrainedFiles
         {
             if (pipeline.Gives(id))
             {
+                string does = key == "eos_token" ? "ends" : "begins", token = pipeline.Decode([id], skipSpecial: false);
                 throw new CorpusException(
-                    $"The token of {place} that {(key == "eos_token" ? "ends" : "begins")} a document, {id}, is a piece of ordinary text, which would do so, "
-                        + $"too. Name one that is not as {key} in {WordPiece.ConfigurationFile}.");
+                    $"The token of {place} that {does} a document, {id}, {(pipeline.SpelledTexts.Contains(token)
+                        ? "is found in any text that spells it out, which would do so, too: its file does not call it special. Name it"
+                        : "is a piece of ordinary text, which would do so, too. Name one that is not")} as {key} in {WordPiece.ConfigurationFile}.");
             }
         }
     }

@@ -31,7 +31,7 @@ public sealed class RetroTokenizer
         BeginOfText = beginOfText;
         _bytes = [.. Enumerable.Range(0, pipeline.VocabularySize).Select(id => id == EndOfText || id == BeginOfText ? [] : pipeline.BytesOf(id))];
         _files = files;
-        Hash = TokenizerFiles.Hash(files);
+        Hash = TokenizerFiles.Hash(files, pipeline.MadeSpecial);
     }
 
     /// <summary>The tokenizer itself.</summary>
@@ -60,7 +60,8 @@ public sealed class RetroTokenizer
 
     /// <summary>
     /// The id that begins every document and every prompt: the one that the tokenizer's own template puts before a text (&lt;s&gt; of Llama and Mistral, [CLS]
-    /// of BERT), else <see cref="EndOfText"/>, as GPT-2 has it.
+    /// of BERT), else the one that usually ends documents, such as "&lt;|endoftext|&gt;", as GPT-2 has it, also where the configuration names the end of a turn
+    /// as <see cref="EndOfText"/>.
     /// </summary>
     public int BeginOfText { get; }
 
@@ -134,6 +135,9 @@ public sealed class RetroTokenizer
     /// <summary>What special tokens look like in a text.</summary>
     internal IEnumerable<string> SpecialTexts => _tokenizer.Pipeline.SpecialTexts;
 
+    /// <summary>What no file calls special, stands for no piece of a text, and is found where a text spells it out.</summary>
+    internal IEnumerable<string> SpelledTexts => _tokenizer.Pipeline.SpelledTexts;
+
     /// <summary>What the files beside the tokenizer call special tokens, and the tokenizer takes for the characters that they are written with.</summary>
     internal IReadOnlyList<string> MissingSpecialTexts => field ??= [.. _beside.Special.Except(SpecialTexts).Where(text => text.Length > 0 && !IsPiece(text))];
 
@@ -168,6 +172,10 @@ public sealed class RetroTokenizer
     /// <summary>Whether an id stands for no text: the end of text and the like, and ids that no piece has.</summary>
     /// <param name="id">The id.</param>
     public bool IsSpecial(int id) => TokenBytes(id).IsEmpty;
+
+    /// <summary>An encoded prompt with the id that begins a text. One that begins with a special token, as a chat template writes it, is begun.</summary>
+    internal int[] Begun(ReadOnlySpan<int> prompt)
+        => prompt is [int first, ..] && IsSpecial(first) && !_tokenizer.Pipeline.Gives(first) ? prompt.ToArray() : [BeginOfText, .. prompt];
 
     /// <summary>The ids that stand for no text.</summary>
     internal IReadOnlyList<int> SpecialTokens => field ??= [.. Enumerable.Range(0, VocabularySize).Where(IsSpecial)];
@@ -211,8 +219,7 @@ public sealed class RetroTokenizer
         return first < 0 ? text : Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
     }
 
-    private bool IsPiece(string text)
-        => _tokenizer.Pipeline is var pipeline && (pipeline.Recognized(text) >= 0 || (pipeline.IdOf(text) is >= 0 and int id && pipeline.Gives(id)));
+    private bool IsPiece(string text) => _tokenizer.Pipeline is var pipeline && pipeline.IdOf(text) is >= 0 and int id && pipeline.Gives(id);
 
     private string Decode(ReadOnlySpan<int> ids, TextBeginning beginning)
     {

@@ -1,3 +1,5 @@
+using System.Buffers.Text;
+using System.Globalization;
 using System.Text;
 using Microsoft.ML.Tokenizers;
 
@@ -78,17 +80,49 @@ internal sealed class SentencePiecePipeline : TextPipeline
     public override bool Gives(int id) => _model.Pieces[id].Kind is PieceKind kind
         && (kind is PieceKind.Normal or PieceKind.UserDefined || kind == (_model.ByteFallback ? PieceKind.Byte : PieceKind.Unknown));
 
-    public static SentencePiecePipeline Parse(byte[] bytes, string file)
+    /// <param name="bytes">The file's content.</param>
+    /// <param name="file">Names it in the error.</param>
+    /// <param name="special">What other files call special tokens; null: nothing.</param>
+    /// <exception cref="CorpusException">It is no such model, or has what is not supported.</exception>
+    public static SentencePiecePipeline Parse(byte[] bytes, string file, IReadOnlySet<string>? special = null)
     {
         try
         {
-            return new SentencePiecePipeline(SentencePieceModel.Parse(bytes));
+            SentencePieceModel model = SentencePieceModel.Parse(bytes);
+            List<string> made = [];
+            for (int id = 0; id < model.Pieces.Count; id++)
+            {
+                // A piece that its user has defined is found in any text.
+                if (model.Pieces[id] is { Kind: PieceKind.UserDefined } piece && special?.Contains(piece.Text) == true)
+                {
+                    model.Pieces[id] = piece with { Kind = PieceKind.Control };
+                    made.Add(piece.Text);
+                }
+            }
+
+            return new SentencePiecePipeline(model) { MadeSpecial = made };
+        }
+        catch (FormatException exception) when (IsRanks(bytes))
+        {
+            throw new CorpusException(
+                $"The file {file} is a vocabulary in the format of tiktoken, which does not say how a text is cut before. Take the tokenizer.json of the same "
+                    + "model.",
+                exception);
         }
         catch (FormatException exception)
         {
             throw new CorpusException(
                 $"The file {file} is no SentencePiece model that can be read: {exception.Message}. Take the file as the model's authors give it.", exception);
         }
+    }
+
+    /// <summary>Whether a file's first line is that of a vocabulary of tiktoken: a piece in base64, a space and its rank.</summary>
+    private static bool IsRanks(ReadOnlySpan<byte> bytes)
+    {
+        int end = bytes.IndexOf((byte)'\n');
+        ReadOnlySpan<byte> line = end < 0 ? bytes : bytes[..end];
+        int space = line.IndexOf((byte)' ');
+        return space > 0 && Base64.IsValid(line[..space]) && int.TryParse(line[(space + 1)..].TrimEnd((byte)'\r'), CultureInfo.InvariantCulture, out _);
     }
 
     public override IEnumerable<string> SpecialTexts => _control.All.Select(piece => piece.Content);

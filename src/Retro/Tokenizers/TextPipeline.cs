@@ -25,6 +25,9 @@ internal abstract class TextPipeline
     /// <summary>The id that the file itself says ends a text, -1 where it says none.</summary>
     public int EndId { get; init; } = -1;
 
+    /// <summary>Tokens that are special by other files than the tokenizer's own alone.</summary>
+    public IReadOnlyList<string> MadeSpecial { get; init; } = [];
+
     public abstract int VocabularySize { get; }
 
     /// <summary>What <see cref="RetroTokenizer.Kind"/> calls it.</summary>
@@ -44,6 +47,9 @@ internal abstract class TextPipeline
 
     /// <summary>What special tokens look like in a text.</summary>
     public abstract IEnumerable<string> SpecialTexts { get; }
+
+    /// <summary>What no file calls special and stands for no piece of a text either: tokens that are found in a text where it spells them out.</summary>
+    public virtual IEnumerable<string> SpelledTexts => [];
 
     /// <summary>The tokens of a text; positions are those of the normalized text.</summary>
     public abstract List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized);

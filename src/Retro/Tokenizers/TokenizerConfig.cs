@@ -11,7 +11,8 @@ namespace Retro.Tokenizers;
 /// <param name="AddsBegin"><c>add_bos_token</c>.</param>
 internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool? SeparateIdeographs, string? EndToken, bool? AddsBegin)
 {
-    private const string AddedTokensKey = "added_tokens_decoder";
+    private const string AddedTokensKey = "added_tokens_decoder", FurtherKey = "extra_special_tokens";
+
     /// <summary>Of added tokens, where neither the configuration nor tokenizer.json tells of them.</summary>
     public const string AddedTokensFile = "added_tokens.json";
 
@@ -82,11 +83,11 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
 
     /// <summary>What a folder's files call special tokens.</summary>
     /// <exception cref="CorpusException">A file cannot be used.</exception>
-    public static IReadOnlyCollection<string> SpecialIn(string folder)
+    public static IReadOnlySet<string> SpecialIn(string folder)
     {
         TokenizerConfig config = OfFolder(folder);
         string special = System.IO.Path.Combine(folder, SpecialTokensFile);
-        return config.ListsAdded || !File.Exists(special) ? [.. config.Special] : [.. config.Special.Union(Parse(special, Named))];
+        return config.ListsAdded || !File.Exists(special) ? config.Special : config.Special.Concat(Parse(special, Named)).ToHashSet(StringComparer.Ordinal);
     }
 
     /// <summary>The same with the token that ends a text, where it named none.</summary>
@@ -186,10 +187,12 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     private static string TextOf(JsonProperty token)
         => token.Value.GetProperty("content").GetString() ?? throw new FormatException("an added token is null.");
 
-    // What is under keys such as "pad_token", in either file.
+    // What is under keys such as "pad_token", in either file. Of the further ones newer files have a list, or an object of names and tokens.
     private static IEnumerable<string> Named(JsonElement root) => root.EnumerateObject()
-        .Where(entry => entry.Name.EndsWith("_token", StringComparison.Ordinal) || entry.Name == "additional_special_tokens")
-        .SelectMany(entry => entry.Value.ValueKind == JsonValueKind.Array ? entry.Value.EnumerateArray().AsEnumerable() : [entry.Value])
+        .Where(entry => entry.Name.EndsWith("_token", StringComparison.Ordinal) || entry.Name is "additional_special_tokens" or FurtherKey)
+        .SelectMany(entry => entry.Value.ValueKind == JsonValueKind.Array ? entry.Value.EnumerateArray().AsEnumerable()
+            : entry is { Name: FurtherKey, Value.ValueKind: JsonValueKind.Object } ? entry.Value.EnumerateObject().Select(token => token.Value)
+            : [entry.Value])
         .Select(TextOf)
         .OfType<string>();
 

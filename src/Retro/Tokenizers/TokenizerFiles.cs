@@ -58,7 +58,9 @@ internal static class TokenizerFiles
     }
 
     /// <summary>SHA-256 over the names, lengths and contents of the files, in hexadecimal; of a configuration only what changes ids.</summary>
-    public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files)
+    /// <param name="files">The files.</param>
+    /// <param name="madeSpecial">Tokens that a text would give by these files, and does not by others.</param>
+    public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files, IReadOnlyList<string> madeSpecial)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach ((string name, byte[] content) in files.OrderBy(file => file.Name, StringComparer.Ordinal))
@@ -66,6 +68,11 @@ internal static class TokenizerFiles
             byte[] counted = name == WordPiece.ConfigurationFile ? TokenizerConfig.Read(content, name).Counted : content;
             hash.AppendData(Encoding.UTF8.GetBytes($"{name}\n{counted.LongLength}\n"));
             hash.AppendData(counted);
+        }
+
+        foreach (string token in madeSpecial)
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes($"special\n{token.Length}\n{token}"));
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());

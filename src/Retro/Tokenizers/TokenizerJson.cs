@@ -12,12 +12,16 @@ internal static partial class TokenizerJson
     // Ids number rows of an embedding; no vocabulary has near as many, and tables are made by the highest.
     public const int HighestId = (1 << 24) - 1;
 
-    public static TextPipeline Parse(byte[] bytes, string file)
+    /// <param name="bytes">The file's content.</param>
+    /// <param name="file">Names it in the error.</param>
+    /// <param name="special">What other files call special tokens, besides those that it calls so itself; null: nothing.</param>
+    /// <exception cref="CorpusException">It is malformed, or has what is not supported.</exception>
+    public static TextPipeline Parse(byte[] bytes, string file, IReadOnlySet<string>? special = null)
     {
         try
         {
             using JsonDocument document = Utf8Json.Parse(bytes);
-            return Read(document.RootElement);
+            return Read(document.RootElement, special);
         }
         catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException
             or ArgumentException or OverflowException or IndexOutOfRangeException)
@@ -27,7 +31,7 @@ internal static partial class TokenizerJson
         }
     }
 
-    private static JsonPipeline Read(JsonElement root)
+    private static JsonPipeline Read(JsonElement root, IReadOnlySet<string>? special)
     {
         List<Func<string, string>> normalizers = Part(root, "normalizer") is { } normalizer ? Normalizers(normalizer).ToList() : [];
         Func<string, string> normalize = Chain(normalizers);
@@ -39,7 +43,8 @@ internal static partial class TokenizerJson
 
         steps.SplitWords();
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
-        List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
+        List<AddedToken> said = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
+        List<AddedToken> added = [.. said.Select(token => token with { Special = token.Special || special?.Contains(token.Content) == true })];
         IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark, added);
         RequireIds(added, model);
         List<int> before = [];
@@ -67,6 +72,7 @@ internal static partial class TokenizerJson
             // What transformers changes by its configuration: a ByteLevel that stands alone, and models with a mark for spaces, which it converts anew.
             AddsSpace = spaceMark is not null || (Part(root, "pre_tokenizer") is { } cut && Type(cut) == "ByteLevel") ? addsSpace : null,
             MarksSpaces = spaceMark is not null,
+            MadeSpecial = [.. added.Except(said).Select(token => token.Content)],
         };
         int? outside = before.Concat(after).Where(id => (uint)id >= (uint)pipeline.VocabularySize).Select(id => (int?)id).FirstOrDefault();
         return outside is null

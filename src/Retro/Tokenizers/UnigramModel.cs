@@ -122,7 +122,10 @@ internal sealed class UnigramModel : IPieceModel
     public byte[] BytesOf(int id)
         => TextOf(id) is not { } text ? []
             : _byteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
-            : Encoding.UTF8.GetBytes(_spaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
+            : BytesOfAdded(text);
+
+    public byte[] BytesOfAdded(string content)
+        => Encoding.UTF8.GetBytes(_spaceMark is { } mark ? content.Replace(mark, " ", StringComparison.Ordinal) : content);
 
     public bool Gives(int id) => (TextOf(id) is { } text && _sought.ValueOf(text) == id) || (id >= 0 && _bytes.Contains(id));
 

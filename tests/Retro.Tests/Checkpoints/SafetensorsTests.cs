@@ -1,5 +1,8 @@
 using System.Text;
 using Retro.Checkpoints;
+using Retro.Pretrained;
+using Retro.Tests.Pretrained;
+using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -128,9 +131,22 @@ public class SafetensorsTests
     [Fact]
     public void A_pointer_in_place_of_a_file_is_told_as_one()
     {
-        using TemporaryFolder folder = new();
-        string file = folder.File("a", $"version https://git-lfs.github.com/spec/v1\noid sha256:{new string('0', 64)}\nsize 5\n");
-        Assert.Contains("git lfs pull", Assert.Throws<CheckpointException>(() => Safetensors.Open(file)).Message, StringComparison.Ordinal);
+        string pointer = $"version https://git-lfs.github.com/spec/v1\noid sha256:{new string('0', 64)}\nsize 5\n";
+        foreach (string name in new[] { "model.safetensors", "config.json", "tokenizer.json" })
+        {
+            using TemporaryFolder folder = PretrainedDecoderTests.Copy("gpt2-no-prefix");
+            string file = folder.File(name, pointer), message = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message;
+            Assert.Contains("a pointer of Git LFS in place of the file, which has to be fetched (git lfs pull)", message, StringComparison.Ordinal);
+            Assert.Contains(file, message, StringComparison.Ordinal);
+        }
+
+        foreach (string name in new[] { "tokenizer.json", "tokenizer.model", "vocab.txt" })
+        {
+            using TemporaryFolder folder = new();
+            string file = folder.File(name, pointer), message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+            Assert.Contains("git lfs pull", message, StringComparison.Ordinal);
+            Assert.Contains(file, message, StringComparison.Ordinal);
+        }
     }
 
     [Theory]

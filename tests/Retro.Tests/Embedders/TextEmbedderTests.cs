@@ -172,6 +172,7 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("attention_temperature", "2", "\"attention_temperature\" (2), which is not known here and could change the result")]
     [InlineData("pruned_heads", "{\"0\": [1]}", "\"pruned_heads\"")]
     [InlineData("hidden_size", "\"32\"", "\"hidden_size\" has to be a whole number, not \"32\"")]
+    [InlineData("emb_size", "64", "\"emb_size\" is 64, \"hidden_size\" 32; supported is one value in both")]
     [InlineData("hidden_size", "64", "the pooling's config.json says 32 dimensions")]
     [InlineData("intermediate_size", "65", "tensor \"encoder.layer.0.intermediate.dense.bias\" is [64], the configuration says [65]")]
     [InlineData("num_hidden_layers", "1", "tensor \"encoder.layer.1.attention.output.LayerNorm.bias\" [32] is not known to this configuration")]
@@ -232,6 +233,8 @@ public sealed class TextEmbedderTests : IDisposable
         string path = Path.Combine(Folder, "config.json");
         JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
         config["hidden_dropout_prob"] = 0.1;
+        config["num_steps"] = 1000;
+        config["emb_size"] = 32;
         config["classifier_dropout"] = 0.2;
         config["directionality"] = "bidi";
         config["pooler_type"] = "first_token_transform";

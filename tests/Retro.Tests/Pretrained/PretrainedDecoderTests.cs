@@ -300,6 +300,45 @@ public sealed class PretrainedDecoderTests
         Assert.True(decoder.Model.Config.TieEmbeddings);
     }
 
+    /// <summary>As safetensors' own save_model leaves it, which stores what is shared once, under either name.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("transformer.")]
+    public void A_tied_embedding_may_be_stored_as_the_head_alone(string prefix)
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix"), target = new();
+        using DisposeScope scope = NewDisposeScope();
+        Tensor ids = tensor([(long)5, 3, 8, 1], [1, 4]);
+        using PretrainedDecoder before = PretrainedDecoder.Load(folder.Path);
+        Assert.True(before.Model.Config.TieEmbeddings);
+        Rewrite(folder.Path, tensors =>
+        {
+            foreach ((string name, Tensor stored) in tensors.ToArray())
+            {
+                tensors.Remove(name);
+                tensors.Add(name == "wte.weight" ? "lm_head.weight" : prefix + name, stored);
+            }
+        });
+        using PretrainedDecoder after = PretrainedDecoder.Load(folder.Path);
+        using (no_grad())
+        {
+            Assert.True(before.Model.forward(ids).equal(after.Model.forward(ids)).all().item<bool>());
+        }
+
+        after.Origin.Write(after.Model, target.Path);
+        using (Safetensors read = Safetensors.Open(folder["model.safetensors"]), written = Safetensors.Open(target["model.safetensors"]))
+        {
+            Assert.Equal(read.Entries.Select(entry => entry.Name).Order(), written.Entries.Select(entry => entry.Name).Order());
+            Assert.True(read.Bytes("lm_head.weight").SequenceEqual(written.Bytes("lm_head.weight")));
+        }
+
+        Rewrite(folder.Path, tensors => tensors["lm_head.weight"] = zeros([2, 2]));
+        Assert.Contains(
+            $"\"{prefix}wte.weight\" [",
+            Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message,
+            StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Shards_have_to_be_there_and_to_belong_together()
     {

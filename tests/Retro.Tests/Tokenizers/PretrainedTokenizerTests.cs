@@ -248,6 +248,19 @@ public class PretrainedTokenizerTests
         }
     }
 
+    [Theory]
+    [InlineData("AA== 0\nAQ== 1\n", true)]
+    [InlineData("IQ== 0\r\nIg== 1\r\n", true)]
+    [InlineData("IQ== x\n", false)]
+    [InlineData("", false)]
+    public void A_vocabulary_of_tiktoken_is_named(string content, bool named)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("tokenizer.model", content), message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Equal(named, message.Contains("tiktoken", StringComparison.Ordinal) && message.Contains("Take the tokenizer.json", StringComparison.Ordinal));
+        Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_folder_without_one_says_what_is_expected()
     {
@@ -285,6 +298,74 @@ public class PretrainedTokenizerTests
         using TemporaryFolder copy = new();
         tokenizer.Save(copy.Path);
         Assert.Equal(tokenizer.Hash, RetroTokenizer.Load(copy.Path).Hash);
+    }
+
+    [Fact]
+    public void The_bytes_of_tokens_are_the_text_that_the_file_s_decoder_makes()
+    {
+        string[] texts = ["if a:\n    b", "a  b   c     d", "\n\n  x", "two  spaces \t and  more   ", "größer  als  日本", "a\u2581\u2581b"];
+        string[] folders =
+        [
+            .. new[] { "pretrained", "sentencepiece" }.SelectMany(name => Directory.EnumerateDirectories(Path.Combine(Fixtures.Own, name))),
+            .. Fixtures.Folders("RETRO_PRETRAINED", "pretrained").Where(folder => folder != Fixtures.Own).SelectMany(Directory.EnumerateDirectories),
+        ];
+        int compared = 0;
+        foreach (string folder in folders.Where(RetroTokenizer.IsIn))
+        {
+            Compare(folder);
+        }
+
+        Assert.True(compared >= 8, $"{compared} tokenizers were compared.");
+
+        void Compare(string folder)
+        {
+            RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
+            if (tokenizer.Kind == "WordPiece")
+            {
+                return; // whose decoder takes spaces before signs away
+            }
+
+            compared++;
+            foreach (string text in texts)
+            {
+                int[] ids = tokenizer.Encode(text);
+                Assert.Equal(((PretrainedTokenizer)tokenizer.Tokenizer).Decode(ids), tokenizer.Decode(ids));
+            }
+        }
+    }
+
+    /// <summary>As in Gemma's files: runs of spaces are both pieces and added tokens that are not special.</summary>
+    [Theory]
+    [InlineData("BPE")]
+    [InlineData("Unigram")]
+    public void A_mark_for_spaces_in_an_added_token_is_spaces(string model)
+    {
+        string[] symbols = ["<unk>", "a", "b", ":", "\n", "i", "f", "\u2581", "\u2581\u2581", "\u2581\u2581\u2581\u2581", "</s>"];
+        string[] merges = ["\u2581 \u2581", "\u2581\u2581 \u2581\u2581"];
+        object pieces = model == "BPE"
+            ? new { type = model, unk_token = "<unk>", vocab = symbols.Index().ToDictionary(symbol => symbol.Item, symbol => symbol.Index), merges }
+            : new { type = model, unk_id = 0, vocab = symbols.Select(symbol => new object[] { symbol, -1.0 }) };
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", System.Text.Json.JsonSerializer.Serialize(new
+        {
+            added_tokens = new[] { 8, 9, 10, 11 }.Select(id => new
+            {
+                id, content = id < 11 ? symbols[id] : "<x>\u2581", special = id == 10, normalized = false,
+            }),
+            normalizer = new { type = "Replace", pattern = new { String = " " }, content = "\u2581" },
+            decoder = new
+            {
+                type = "Sequence",
+                decoders = new object[] { new { type = "Replace", pattern = new { String = "\u2581" }, content = " " }, new { type = "Fuse" } },
+            },
+            model = pieces,
+        }));
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        int[] ids = tokenizer.Encode("if a:\n      b");
+        Assert.Contains(9, ids);
+        Assert.Equal("if a:\n      b", tokenizer.Decode(ids));
+        Assert.Equal("a<x> b", tokenizer.Decode([1, 11, 2])); // added, and no piece
+        Assert.Equal(((PretrainedTokenizer)tokenizer.Tokenizer).Decode([.. ids, 11]), tokenizer.Decode([.. ids, 11]));
     }
 
     [Fact]
