@@ -18,7 +18,7 @@ internal sealed class AdamW(RetroOptimizerOptions options, AtenOperator fused)
             false, false, AtenArgument.Some(One()), AtenArgument.None
         ]);
 
-    private static Tensor One() => ones(1, device: CPU);
+    private static Tensor One() => ones(1, ScalarType.Float32, CPU);
 
     /// <summary>Moves parameters that have a gradient.</summary>
     /// <param name="moved">The parameters.</param>

@@ -11,6 +11,16 @@ internal static class Gradients
     // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
     private const double ClipEpsilon = 1e-6;
 
+    /// <summary>
+    /// Has gradients recorded on this thread until what is returned is disposed, whatever the caller has switched off: without a graph most weights would stay
+    /// as they are, without a word.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">Inference mode is on, in which nothing can be recorded.</exception>
+    public static IDisposable Recorded()
+        => is_inference_mode_enabled()
+            ? throw new InvalidOperationException("Nothing is learned in inference mode; train outside of torch.inference_mode().")
+            : enable_grad();
+
     /// <summary>The numbers of those parameters that a gradient can be asked of: some may have been frozen since the optimizer was made.</summary>
     /// <remarks>TorchSharp's grad ends the process where it is asked of another, as wherever libtorch throws in it.</remarks>
     public static int[] Asked(IList<Tensor> parameters) => [.. Enumerable.Range(0, parameters.Count).Where(i => parameters[i].requires_grad)];

@@ -110,10 +110,20 @@ public sealed class RetroOptimizer : ITrainingOptimizer
 
     /// <summary>Moves every parameter that has a gradient, and clears the gradients.</summary>
     /// <param name="rate">AdamW's learning rate.</param>
-    /// <param name="muonRate">Muon's learning rate; not read without Muon.</param>
+    /// <param name="muonRate">Muon's learning rate; not read without Muon, and required with it.</param>
     /// <returns>The norm of all gradients together before clipping. Where it is not finite, no parameter has been moved.</returns>
-    public double Step(double rate, double muonRate = 0)
+    /// <exception cref="ArgumentException">There is no rate for what Muon moves.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A rate is negative or not finite.</exception>
+    public double Step(double rate, double? muonRate = null)
     {
+        RequireRate(rate, nameof(rate));
+        if (_slots.Any(slot => slot.IsMuon))
+        {
+            RequireRate(
+                muonRate ?? throw new ArgumentException("Muon moves the matrices of the layers and has a learning rate of its own; give it.", nameof(muonRate)),
+                nameof(muonRate));
+        }
+
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         try
@@ -137,7 +147,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             {
                 double clip = Gradients.Clip(norm, Options.ClipNorm);
                 new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: false }), rate, clip);
-                Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate, clip);
+                Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate ?? 0, clip);
                 foreach ((OptimizerSlot slot, _) in present)
                 {
                     slot.Round();
@@ -156,6 +166,16 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         finally
         {
             ClearGradients(); // where a step throws, too: the next one's would be added to them
+        }
+    }
+
+    double ITrainingOptimizer.Step(double rate, double muonRate) => Step(rate, muonRate);
+
+    private static void RequireRate(double rate, string name)
+    {
+        if (!double.IsFinite(rate) || rate < 0)
+        {
+            throw new ArgumentOutOfRangeException(name, rate, "A learning rate is finite and not below 0.");
         }
     }
 

@@ -42,7 +42,7 @@ public sealed record RetroOptimizerOptions
         faults.Defined(Kind);
         faults.ShareBelowOne(Beta1);
         faults.ShareBelowOne(Beta2);
-        faults.NotNegative(Epsilon);
+        faults.Positive(Epsilon); // 0/0 of a gradient that was always zero
         faults.NotNegative(WeightDecay);
         faults.NotNegative(MuonWeightDecay);
         faults.Require(ClipNorm > 0, ClipNorm, "more than 0 (infinity: no clipping)");

@@ -72,6 +72,7 @@ internal static class ReaderTraining
                 cancellationToken.ThrowIfCancellationRequested();
                 T batch = next.GetAwaiter().GetResult();
                 next = done + 1 < steps ? Prepare(done + 1) : next;
+                using IDisposable recorded = Gradients.Recorded();
                 double loss = step(optimizer, schedule.Rate(done), batch);
                 if (!double.IsFinite(loss))
                 {

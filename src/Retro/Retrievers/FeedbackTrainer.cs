@@ -101,6 +101,7 @@ public static class FeedbackTrainer
                 }
             }
 
+            using IDisposable recorded = Gradients.Recorded();
             Tensor queries = tower.Vectors([.. batch.Select(pair => embedder.Tokens(pair.Prompt))]); // [B, D]
             Tensor keys = documents.Vectors(columns, queries.device).Vectors; // [N, D]
             Tensor scores = documents.Scores(queries, keys).Over(options.Temperature)

@@ -147,6 +147,7 @@ public static class InverseClozeTrainer
         TextEncoder encoder, RetroOptimizer optimizer, double rate, InverseClozePairs pairs, InverseClozeOptions options, HardNegatives? hard)
     {
         using DisposeScope scope = NewDisposeScope();
+        using IDisposable recorded = Gradients.Recorded();
         Device device = encoder.parameters().First().device;
         InverseClozePairs.Batch batch = pairs.Next();
         Tensor left = Encode(encoder, batch.Left, device);

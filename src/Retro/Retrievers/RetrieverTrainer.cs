@@ -164,6 +164,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     internal RetrieverTrainingProgress Step(CancellationToken cancellationToken = default)
     {
         using DisposeScope scope = NewDisposeScope();
+        using IDisposable recorded = Gradients.Recorded();
         long[] examples = Draw(StepsDone);
         double rate = _schedule.Rate(StepsDone);
         RetrieverTrainingProgress done = new(StepsDone + 1, Options.Steps, double.NaN, 0, rate, 0, IndexAge);

@@ -204,6 +204,7 @@ public sealed partial class Trainer : IDisposable
         bool closedBook = IsClosedBook, hasOwn = FinalizerGate.IsNeededFor(Model);
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || hasOwn);
         using DisposeScope scope = NewDisposeScope();
+        using IDisposable recorded = Gradients.Recorded();
         StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
 
         // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
@@ -350,7 +351,8 @@ public sealed partial class Trainer : IDisposable
                     progress?.Report(done);
                 }
 
-                if (!finished && Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery)
+                // A step that was skipped has moved nothing: weights that give no finite gradient replace none that do.
+                if (!finished && Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery && !done.Skipped)
                 {
                     SaveIfAsked();
                     lastSaved = StepsDone;

@@ -368,6 +368,23 @@ public class RetroOptimizerTests
         RetroOptimizerOptions options = new() { Beta1 = 1, Epsilon = -1, ClipNorm = 0, WeightDecay = double.NaN };
         string message = Assert.Throws<RetroOptionsException>(() => new RetroOptimizer(Kinds([("one", one)]), options)).Message;
         Assert.All(["Beta1", "Epsilon", "ClipNorm", "WeightDecay"], name => Assert.Contains(name, message, StringComparison.Ordinal));
+        Assert.Throws<RetroOptionsException>(() => new RetroOptimizerOptions { Epsilon = 0 }.Validate());
+    }
+
+    [Fact]
+    public void A_rate_that_is_missing_or_none_is_refused()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter one = new(ones(2, 3));
+        using RetroOptimizer optimizer = new(Kinds([("one", one)])), muon = new(Kinds([("one", one)]), new() { Kind = OptimizerKind.Muon });
+        one.sum().backward();
+        Assert.Throws<ArgumentException>(() => muon.Step(0.1));
+        Assert.All([double.NaN, double.PositiveInfinity, -1], rate =>
+        {
+            Assert.Throws<ArgumentOutOfRangeException>(() => optimizer.Step(rate));
+            Assert.Throws<ArgumentOutOfRangeException>(() => muon.Step(0.1, rate));
+        });
+        Assert.Equal(6, one.sum().item<float>());
     }
 
     /// <summary>Parameters with their kinds: matrices by their dimensions.</summary>

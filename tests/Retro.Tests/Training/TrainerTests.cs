@@ -692,7 +692,7 @@ public sealed class TrainerTests : IDisposable
         }
 
         Dictionary<string, double[]> before = Weights(model);
-        using Trainer trainer = new(model, s_options with { MaximumSkippedSteps = 3 });
+        using Trainer trainer = new(model, s_options with { MaximumSkippedSteps = 3, CheckpointFolder = Folder, CheckpointEvery = 1 });
         List<TrainingProgress> steps = [];
         TrainingException exception = Assert.Throws<TrainingException>(() =>
             trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
@@ -701,12 +701,35 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(2, steps.Count);
         Assert.All(steps, step => Assert.True(step.Skipped));
         Assert.Equal(before, Weights(model));
+        Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
 
         // What goes on from there reads on behind the batches of all three steps.
         trainer.Save(Folder);
         using JsonDocument state = JsonDocument.Parse(File.ReadAllText(Path.Combine(Folder, Trainer.StateFile.Replace(".safetensors", ".json"))));
         Assert.Equal(3, state.RootElement.GetProperty("Steps").GetInt64());
         Assert.Equal(3 * trainer.Options.Accumulation, state.RootElement.GetProperty("Batches").GetInt64());
+    }
+
+    [Fact]
+    public void Gradients_are_recorded_whatever_the_caller_has_switched_off()
+    {
+        using RetroModel model = Model(s_config), same = Model(s_config);
+        using Trainer one = new(model, s_options), other = new(same, s_options);
+        one.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        using (no_grad())
+        {
+            other.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        }
+
+        Assert.Equal(Weights(model), Weights(same));
+        using RetroModel third = Model(s_config);
+        using Trainer refused = new(third, s_options);
+        using (inference_mode())
+        {
+            Assert.Throws<InvalidOperationException>(() => refused.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+        }
+
+        Assert.Equal(0, refused.StepsDone);
     }
 
     [Fact]
