@@ -23,6 +23,9 @@ internal sealed class EvalCommand : Verb
     /// <summary>Held-out documents that the report shows token by token, and tokens of each at most.</summary>
     private const int MostInspected = 4, InspectedTokens = 512;
 
+    /// <summary>Tokens of a database whose runs are sorted, at most: three gigabytes while that is done.</summary>
+    private const long MostSorted = 100_000_000;
+
     private const string LeakageTitle = "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors";
 
     private readonly Option<string[]> _models = new("--model")
@@ -225,7 +228,17 @@ internal sealed class EvalCommand : Verb
             ? new(copies.Neighbors, copies.Options.Stride, counted.RetrievedLength, counted.Precisions)
             : null;
 
-        Comparison comparison = new(heldOut, database, found, random, rules, parsed.GetValue(_seed));
+        // The same rule without a retriever, the stronger one as a rule: training has to beat it, too.
+        bool isSorted = database.Manifest.TokenCount <= MostSorted;
+        (TokenIndex, double[])? runs = null;
+        if (isSorted)
+        {
+            TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
+            runs = (index, Stages.Run(
+                "count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken)));
+        }
+
+        Comparison comparison = new(heldOut, database, found, random, rules, parsed.GetValue(_seed), runs);
         BitsPerByteOptions options = new() { WindowLength = window, KeepTokens = true };
         List<Measured> measured = [];
         HashSet<string> names = [];
@@ -280,14 +293,14 @@ internal sealed class EvalCommand : Verb
 
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string rule = comparison.RuleOn(baseline!, RuleNeighbors);
-        string[] against = [baseline!, rule, .. freshRule is null ? [] : new[] { freshRule }];
+        string[] against = [baseline!, rule, .. new[] { freshRule, isSorted ? comparison.RunsOn(baseline!) : null }.OfType<string>()];
         EvaluationTable table = EvaluationTable.Of(entries, against);
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, found, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         names.UnionWith(against);
-        string[] notes = Notes(table, isUnseen);
+        string[] notes = Notes(table, isUnseen, isSorted);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
         ResultRows rows = new(table, leakage);
         rows.Print(notes, LeakageTitle, leakage.Note);
@@ -368,7 +381,7 @@ internal sealed class EvalCommand : Verb
         }
     }
 
-    private static string[] Notes(EvaluationTable table, bool isUnseen)
+    private static string[] Notes(EvaluationTable table, bool isUnseen, bool isSorted)
     {
         BitsPerByteResult any = table.Rows[0].Entry.Results[0];
         return
@@ -378,6 +391,11 @@ internal sealed class EvalCommand : Verb
                 $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(any.Documents, "document")}, none of them "
                     + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
             .. isUnseen ? [] : new[] { "For at least one model it is not known what it was trained on; it may have seen these documents." },
+            .. isSorted ? [] : new[]
+            {
+                string.Create(
+                    CultureInfo.InvariantCulture, $"Of a database of more than {MostSorted:#,0} tokens the longest run is not measured: sorting takes memory."),
+            },
             ResultRows.Intervals(any.Documents),
             "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
         ];

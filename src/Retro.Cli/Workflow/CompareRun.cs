@@ -29,10 +29,10 @@ internal sealed class CompareRun(CompareOptions options)
     /// <summary>The embedder that learns from the text alone, and the RETRO by it, which those that learn from a reader are compared with.</summary>
     private const string Cloze = "inverse cloze", By = "RETRO, neighbors by ", Frozen = By + Cloze;
 
-    /// <summary>What a query tower can be trained by.</summary>
+    /// <summary>What a query tower can be trained by. With a reader that stays as it is, EMDR² is RAG-Token's objective, which has one row.</summary>
     private static readonly RetrieverObjective[] s_objectives =
     [
-        RetrieverObjective.SequenceMarginal, RetrieverObjective.TokenMarginal, RetrieverObjective.Realm, RetrieverObjective.Emdr2,
+        RetrieverObjective.SequenceMarginal, RetrieverObjective.TokenMarginal, RetrieverObjective.Realm,
         RetrieverObjective.PerplexityDistillation(), RetrieverObjective.LanguageModelSupervision(1), RetrieverObjective.LeaveOneOut(),
         RetrieverObjective.Variational(), RetrieverObjective.JointStochastic(),
     ];
@@ -211,7 +211,8 @@ internal sealed class CompareRun(CompareOptions options)
                 cancellationToken));
             TimeSpan training = clock.Elapsed;
             using TextEmbedder queries = trainer.QueryEmbedder();
-            Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {objective.Name}", learning + training, keys);
+            string name = objective == RetrieverObjective.TokenMarginal ? $"{objective.Name} (RAG-Token's, EMDR²'s)" : objective.Name;
+            Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {name}", learning + training, keys);
         }
 
         void Row(INeighborSource source, string name, TimeSpan own, long bytes)

@@ -45,7 +45,12 @@ internal sealed class Comparison(
     public string RuleOn(string closedBook, int neighbors) => _measured.First(
         one => one.Name.StartsWith(closedBook + " +", StringComparison.Ordinal) && one.Result.Neighbors == neighbors).Name;
 
-    /// <summary>Measures a decoder alone, and the pointer rule on top of it.</summary>
+    /// <summary>The name of the row of the longest run anywhere on top of a decoder.</summary>
+    /// <param name="closedBook">The name of the decoder's row.</param>
+    public string RunsOn(string closedBook) => _measured.First(
+        one => one.Name.StartsWith(closedBook + " +", StringComparison.Ordinal) && one.Result.Neighbors == 0).Name;
+
+    /// <summary>Measures a decoder alone, and the rules on top of it.</summary>
     /// <param name="name">The row's name; the rules' rows are named after it.</param>
     /// <param name="trained">The decoder.</param>
     /// <param name="options">Settings.</param>

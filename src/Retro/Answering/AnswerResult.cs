@@ -17,7 +17,7 @@ public sealed record AnswerResult(string Reader, string Passages, IReadOnlyList<
     /// <summary>Mean of <see cref="AnswerMatch.F1(string, IEnumerable{string})"/>.</summary>
     public MeanInterval F1 { get; } = Mean(Answers.Where(one => one.Answer is not null), one => AnswerMatch.F1(one.Answer!, one.Question.Answers));
 
-    /// <summary>Bits of the usual right answer.</summary>
+    /// <summary>Bits of the usual right answer, without its end.</summary>
     public MeanInterval Bits { get; } = Mean(Answers, one => one.Bits);
 
     /// <summary>Share of the questions of which what was read of a passage holds a right answer: what retrieval alone is worth.</summary>

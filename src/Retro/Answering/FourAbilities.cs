@@ -97,7 +97,7 @@ public static class FourAbilities
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
             double[][] found = asked.LogLikelihoods(
-                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))], cancellationToken);
+                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))], true, cancellationToken);
             progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
             return found;
         }
@@ -148,9 +148,10 @@ public static class FourAbilities
     private sealed class Item
     {
         private readonly long[][] _noise;
-        private readonly int _number, _place;
+        private readonly int _number;
+        private readonly double _place;
 
-        private Item(Question question, int number, long[] right, long[]? wrong, long[][] noise, string[] answers, int place, Pair? partner)
+        private Item(Question question, int number, long[] right, long[]? wrong, long[][] noise, string[] answers, double place, Pair? partner)
             => (Question, _number, Right, Wrong, _noise, Answers, _place, Partner) = (question, number, right, wrong, noise, answers, place, partner);
 
         public Question Question { get; }
@@ -223,7 +224,7 @@ public static class FourAbilities
                 passages.Changed(oracle, question, answers[1], length),
                 [.. noise.Select(chunk => passages.Tokens(chunk, length))],
                 [.. answers],
-                random.Below(options.Passages),
+                random.NextDouble(),
                 PartnerOf());
 
             Pair? PartnerOf()
@@ -256,7 +257,7 @@ public static class FourAbilities
             List<long[]> all = [.. _noise.Take(noise)];
             if (holds)
             {
-                all.Insert(_place % (all.Count + 1), Right);
+                all.Insert((int)(_place * (all.Count + 1)), Right); // each place as often, whatever the number
             }
 
             return all;

@@ -46,6 +46,11 @@ public sealed class QuestionReader
     /// <summary>The reader.</summary>
     public IReader Reader { get; }
 
+    /// <summary>Tokens that a prompt is filled up to whole ones of: what the reader reads neighbors behind, and where it reads none, one.</summary>
+    private int Stretch => Reader.Neighbors == 0 ? 1
+        : MeteredReader.Unwatched(Reader) is CopyReader { Options.CrossAttended: > 0 } copying ? copying.Model.Config.Retrieval!.ChunkLength
+        : _plan.Stride;
+
     /// <summary>R: tokens of a passage that it gets.</summary>
     internal int RetrievedLength => _plan.RetrievedLength;
 
@@ -82,7 +87,7 @@ public sealed class QuestionReader
         };
         INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
         RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
-        int[] prompt = QuestionText.Prompt(_passages.Tokenizer, question.Prompt, _passages.Database.ChunkLength);
+        int[] prompt = QuestionText.Prompt(_passages.Tokenizer, question.Prompt, Stretch);
         GeneratedText answer = await GeneratedText.OfAsync(generator.ContinueAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
         return answer.Text.TrimEnd();
     }
@@ -102,7 +107,7 @@ public sealed class QuestionReader
         ArgumentNullException.ThrowIfNull(question);
         ArgumentNullException.ThrowIfNull(passages);
         ArgumentNullException.ThrowIfNull(answers);
-        return LogLikelihoods([(question, Texts(Ranked(passages)), answers)], default)[0];
+        return LogLikelihoods([(question, Texts(Ranked(passages)), answers)], true, default)[0];
     }
 
     /// <summary>Measures answers.</summary>
@@ -143,7 +148,7 @@ public sealed class QuestionReader
             });
             IReadOnlyList<(long[] Tokens, float Score)>[] texts = Array.ConvertAll(chosen, asked.Texts);
             double[][] likelihoods = asked.LogLikelihoods(
-                [.. block.Zip(texts, (question, some) => (question, some, (IReadOnlyList<string>)[question.Answers[0]]))], cancellationToken);
+                [.. block.Zip(texts, (question, some) => (question, some, (IReadOnlyList<string>)[question.Answers[0]]))], false, cancellationToken);
             for (int i = 0; i < block.Length; i++)
             {
                 string? answer = await asked.AnswerAsync(block[i], chosen[i], LongestAnswer, cancellationToken).ConfigureAwait(false);
@@ -188,9 +193,16 @@ public sealed class QuestionReader
         => [.. passages.Select((chunk, rank) => (chunk, (float)-rank))];
 
     /// <summary>How likely answers are, of several questions with passages of any text.</summary>
+    /// <param name="asked">The questions, each with what is read and its answers.</param>
+    /// <param name="withEnds">
+    /// Whether the token that ends an answer counts: it tells an answer from a longer one that begins with it, and costs what never saw a text end there more
+    /// than the answer.
+    /// </param>
+    /// <param name="cancellationToken">Stops between batches.</param>
     /// <returns>For each question the log-likelihood of each of its answers.</returns>
     internal double[][] LogLikelihoods(
         IReadOnlyList<(Question Question, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)> asked,
+        bool withEnds,
         CancellationToken cancellationToken)
     {
         RetroTokenizer tokenizer = _passages.Tokenizer;
@@ -199,7 +211,7 @@ public sealed class QuestionReader
         [
             .. asked.SelectMany((one, question) =>
             {
-                int[] prompt = QuestionText.Prompt(tokenizer, one.Question.Prompt, _passages.Database.ChunkLength);
+                int[] prompt = QuestionText.Prompt(tokenizer, one.Question.Prompt, Stretch);
                 return one.Answers.Select((answer, number) => (question, number, prompt, QuestionText.Answer(tokenizer, one.Question.Prompt, answer)));
             }),
         ];
@@ -239,7 +251,7 @@ public sealed class QuestionReader
             for (int i = 0; i < some.Length; i++)
             {
                 (int question, int answer, int[] prompt, int[] tokens) = some[i];
-                results[question][answer] = likelihoods.AsSpan((i * length) + prompt.Length - 1, tokens.Length).ToArray().Sum();
+                results[question][answer] = likelihoods.AsSpan((i * length) + prompt.Length - 1, tokens.Length - (withEnds ? 0 : 1)).ToArray().Sum();
             }
         }
     }

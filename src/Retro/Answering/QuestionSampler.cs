@@ -142,7 +142,8 @@ public sealed class QuestionSampler : ITrainingData
         return ([.. before, .. answer], before.Length, []);
     }
 
-    private int[] Prompt(Question question) => QuestionText.Prompt(_passages.Tokenizer, question.Prompt, _stretch);
+    // What has no passages has no stretch to fill, as in evaluation.
+    private int[] Prompt(Question question) => QuestionText.Prompt(_passages.Tokenizer, question.Prompt, Options.Neighbors == 0 ? 1 : _stretch);
 
     private int[] Answer(Question question) => QuestionText.Answer(_passages.Tokenizer, question.Prompt, question.Answers[0]);
 }

@@ -30,12 +30,13 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
         prefixes = prefixes.Count > 0 ? prefixes : [([], 0)];
         long[] tokens = [.. text.Select(token => (long)token)];
         int windowEnd = (((text.Count / stride) + 1) * stride) - 1, shift = 0, first = 0;
+        ReadOnlySpan<long> seen = tokens.AsSpan(0, Math.Max(1, windowEnd + 1 - stride));
         List<long[]> rows = [];
         foreach ((long[] passages, _) in prefixes)
         {
             (long[] prefix, int from) = reader.CrossAttended > 0
-                ? reader.Prompt.InWholeChunks(passages, tokens, windowEnd, stride)
-                : (passages, reader.Prompt.TextStart(passages.Length, tokens, windowEnd));
+                ? reader.Prompt.InWholeChunks(passages, seen, windowEnd, stride)
+                : (passages, reader.Prompt.TextStart(passages.Length, seen, windowEnd));
             rows.Add([.. prefix, .. tokens.AsSpan(from)]);
             (shift, first) = ((prefix.Length - from) / stride, from / stride);
         }

@@ -13,6 +13,7 @@ internal sealed class PassagePrompt
     private readonly int _begin;
     private readonly int[] _before, _between, _after;
     private readonly int _room;
+    private int _chunkLength = 1;
 
     /// <param name="options">Settings, which are valid.</param>
     /// <param name="begin">The token at the very beginning; where the text begins with it, its own stands there.</param>
@@ -38,6 +39,15 @@ internal sealed class PassagePrompt
             $"less than {maximumLength}, the tokens that the model takes at once",
             nameof(InContextOptions.PrefixLength));
         faults.Throw();
+    }
+
+    /// <summary>The same, with less of one passage than there is room for, so that its prefix is whole chunks, where it is a chunk and more.</summary>
+    /// <param name="chunkLength">M.</param>
+    public PassagePrompt OfWholeChunks(int chunkLength)
+    {
+        PassagePrompt same = (PassagePrompt)MemberwiseClone();
+        same._chunkLength = chunkLength;
+        return same;
     }
 
     /// <summary>Most tokens that are read at once.</summary>
@@ -99,26 +109,37 @@ internal sealed class PassagePrompt
 
     /// <summary>From which place on a text follows a prefix: from its beginning, or with as many tokens as the window has room for.</summary>
     /// <param name="prefixLength">Tokens of the prefix; 0: there is none.</param>
-    /// <param name="text">The text's tokens so far.</param>
+    /// <param name="text">The tokens of the text that all of the prompt's targets are predicted from.</param>
     /// <param name="windowEnd">The place after the last one that the prompt can get to see.</param>
-    /// <returns>The place; 1 where the text's own begin-of-text token stands in front of the prefix.</returns>
+    /// <returns>The place; where the text begins with begin-of-text tokens, behind them, or without a prefix at the last of them.</returns>
     public int TextStart(int prefixLength, ReadOnlySpan<long> text, int windowEnd)
-        => Math.Max(prefixLength > 0 && text[0] == _begin ? 1 : 0, windowEnd - WindowLength + prefixLength);
+    {
+        int other = text.IndexOfAnyExcept((long)_begin), begins = other < 0 ? text.Length : other;
+        return Math.Max(prefixLength > 0 ? begins : begins - 1, Math.Max(0, windowEnd - WindowLength + prefixLength));
+    }
 
     /// <summary>
-    /// Fills a prefix up at its beginning, and leaves out a little more of the text, so that the text's chunks are the prompt's.
+    /// Fills a prefix up at its beginning, where it is less than a chunk or the text's own begin-of-text token is left out, and leaves out a little more of
+    /// the text, so that the text's chunks are the prompt's.
     /// </summary>
-    /// <param name="prefix">The prefix; none where it is empty.</param>
-    /// <param name="text">The text's tokens so far.</param>
+    /// <param name="prefix">The prefix, made by <see cref="OfWholeChunks"/>; none where it is empty.</param>
+    /// <param name="text">The tokens of the text that all of the prompt's targets are predicted from.</param>
     /// <param name="windowEnd">The place after the last one that the prompt can get to see.</param>
     /// <param name="chunkLength">M.</param>
     /// <returns>The prefix, and the place from which on the text follows.</returns>
     public (long[] Prefix, int From) InWholeChunks(long[] prefix, ReadOnlySpan<long> text, int windowEnd, int chunkLength)
     {
-        int most = prefix.Length > 0 ? prefix.Length + chunkLength - 1 : 0, beyond = windowEnd + most - WindowLength;
-        int from = beyond > 0 ? (beyond + chunkLength - 1) / chunkLength * chunkLength : TextStart(prefix.Length, text, 0);
-        int missing = (((from - prefix.Length) % chunkLength) + chunkLength) % chunkLength;
-        return ([.. Enumerable.Repeat((long)_begin, prefix.Length > 0 ? missing : 0), .. prefix], from);
+        int from = prefix.Length > 0 ? TextStart(prefix.Length, text, 0) : 0, missing = Missing(from);
+        if (windowEnd - from + prefix.Length + missing > WindowLength)
+        {
+            missing = Missing(0);
+            from = (windowEnd + prefix.Length + missing - WindowLength + chunkLength - 1) / chunkLength * chunkLength;
+        }
+
+        return ([.. Enumerable.Repeat((long)_begin, missing), .. prefix], from);
+
+        // A fraction of a chunk, so that prefix and text from there on are as many tokens as the text in front of it, up to whole chunks.
+        int Missing(int place) => prefix.Length == 0 ? 0 : (((place - prefix.Length) % chunkLength) + chunkLength) % chunkLength;
     }
 
     /// <summary>Which of its tokens each passage has room for: none where it is empty, or the better ones leave it none.</summary>
@@ -132,7 +153,7 @@ internal sealed class PassagePrompt
             int left = _room;
             foreach (int i in filled)
             {
-                kept[i] = ..Math.Clamp(left, 0, lengths[i]);
+                kept[i] = ..Whole(Math.Clamp(left, 0, lengths[i]));
                 left -= lengths[i] + _between.Length;
             }
 
@@ -143,10 +164,17 @@ internal sealed class PassagePrompt
         int count = Math.Min(filled.Length, (_room + _between.Length) / (1 + _between.Length));
         foreach (int i in filled.Take(count))
         {
-            int share = Math.Min((_room - ((count - 1) * _between.Length)) / count, lengths[i]);
+            int share = Whole(Math.Min((_room - ((count - 1) * _between.Length)) / count, lengths[i]));
             kept[i] = _options.Cut == PassageCut.Ends ? ..share : (lengths[i] - share)..lengths[i];
         }
 
         return kept;
+
+        // A few tokens of a passage are worth less than a prefix that is filled up to the next chunk costs.
+        int Whole(int length)
+        {
+            int around = _options.PrefixLength - _room, beyond = (around + length) % _chunkLength;
+            return around + length >= _chunkLength && beyond < length ? length - beyond : length;
+        }
     }
 }

@@ -132,22 +132,23 @@ internal static class PromptReading
                 continue;
             }
 
+            ReadOnlySpan<long> seen = text[..(first + 1)];
             IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes =
                 chunk >= 0 && batch.Retrieved is { } retrieved && chunk < retrieved.Chunks ? reader.Prefixes(retrieved, row, chunk) : [];
             foreach ((long[] passages, double logWeight) in prefixes.Count > 0 ? prefixes : [([], 0)])
             {
                 (long[] prefix, int from) = reader.CrossAttended > 0
-                    ? reader.Prompt.InWholeChunks(passages, text, windowEnd, chunkLength)
-                    : (passages, reader.Prompt.TextStart(passages.Length, text, windowEnd));
+                    ? reader.Prompt.InWholeChunks(passages, seen, windowEnd, chunkLength)
+                    : (passages, reader.Prompt.TextStart(passages.Length, seen, windowEnd));
                 Prompt prompt;
-                if (prefix.Length == 0 && from == 0 && alone is not null)
+                if (prefix.Length == 0 && from == alone?.From)
                 {
-                    prompt = alone; // the text from its beginning on, which a later chunk has in front of it already
+                    prompt = alone; // the text alone, which a later chunk has in front of it already
                 }
                 else
                 {
                     prompts.Add(prompt = new(row, [.. prefix, .. text[from..end]], logWeight, prefix.Length - from, from));
-                    alone = prefix.Length == 0 && from == 0 ? prompt : alone;
+                    alone = prefix.Length == 0 ? prompt : alone;
                 }
 
                 foreach (int place in places)

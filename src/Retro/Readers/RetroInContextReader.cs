@@ -8,8 +8,9 @@ namespace Retro.Readers;
 /// others, arXiv 2304.06762, section 5). The model is one that was trained as a RETRO; nothing is trained here.
 /// </summary>
 /// <remarks>
-/// The model counts its chunks from the first token it reads. So that they are the text's, what stands in front of the text is filled up to whole chunks, at
-/// its beginning, with begin-of-text tokens; the chunks in front have no neighbors. Where the text's beginning is left out, the last of them has those of the
+/// The model counts its chunks from the first token it reads. So that they are the text's, the passage is cut where what stands in front of the text is whole
+/// chunks; less than a chunk is filled up, at its beginning, with begin-of-text tokens, which it has not learned to read a run of. The chunks in front have no
+/// neighbors. Where the text's beginning is left out, the last of them has those of the
 /// chunk that the rest goes on behind, as its first tokens are read with in the text.
 /// </remarks>
 public sealed class RetroInContextReader : PromptReader
@@ -30,7 +31,7 @@ public sealed class RetroInContextReader : PromptReader
     }
 
     internal RetroInContextReader(RetroModel model, PassagePrompt prompt, InContextOptions options, string? name = null)
-        : base(model, prompt, options, name ?? $"RETRO, best in context, k = {options.Neighbors}")
+        : base(model, prompt.OfWholeChunks(model.Config.Retrieval?.ChunkLength ?? 1), options, name ?? $"RETRO, best in context, k = {options.Neighbors}")
     {
         RetrievalConfig retrieval = model.Config.Retrieval
             ?? throw new ArgumentException(

@@ -5,6 +5,9 @@ using static TorchSharp.torch;
 namespace Retro.Retrievers;
 
 /// <summary>What a <see cref="RetrieverTrainer"/> minimizes: one of <see cref="RetrieverObjectives"/>, or a function of one's own.</summary>
+/// <remarks>
+/// The reader stays as it is, and its log-likelihoods are constants: of a method that trains reader and retriever together this is the retriever's half.
+/// </remarks>
 public sealed class RetrieverObjective
 {
     /// <summary>Rows of a step have places of their own among the sampler's runs, as long as they are fewer than two to the power of this.</summary>
@@ -23,21 +26,29 @@ public sealed class RetrieverObjective
         (Name, _loss, Inputs) = (name, loss, inputs);
     }
 
-    /// <summary>Top-k marginalization of whole targets (<see cref="RetrieverObjectives.Marginal"/>): RAG-Sequence.</summary>
+    /// <summary>
+    /// Top-k marginalization of whole targets (<see cref="RetrieverObjectives.Marginal"/>): RAG-Sequence's, of which the retriever's half is here.
+    /// </summary>
     public static RetrieverObjective SequenceMarginal { get; } = new(
         "sequence marginal", batch => RetrieverObjectives.Marginal(Sums(batch.Likelihoods), batch.Scores, batch.Present));
 
-    /// <summary>Top-k marginalization of each token (<see cref="RetrieverObjectives.Marginal"/>): RAG-Token.</summary>
+    /// <summary>
+    /// Top-k marginalization of each token (<see cref="RetrieverObjectives.Marginal"/>): RAG-Token's, of which the retriever's half is here; with a reader that
+    /// stays as it is, it is <see cref="Emdr2"/>.
+    /// </summary>
     public static RetrieverObjective TokenMarginal { get; } = new(
         "token marginal", batch => RetrieverObjectives.Marginal(batch.Likelihoods, batch.Scores, batch.Present));
 
-    /// <summary>REALM: whole targets, with the score of an empty text for the null document (<see cref="RetrieverObjectives.Realm"/>).</summary>
+    /// <summary>
+    /// REALM's, of which the retriever's half is here: whole targets, with the score of an empty text for the null document
+    /// (<see cref="RetrieverObjectives.Realm"/>).
+    /// </summary>
     public static RetrieverObjective Realm { get; } = new(
         "REALM",
         batch => RetrieverObjectives.Realm(Sums(batch.Likelihoods), batch.Scores, batch.NullLikelihoods!.sum(1), batch.NullScores!, batch.Present),
         RetrieverInputs.Null);
 
-    /// <summary>EMDR², per token as in Atlas (<see cref="RetrieverObjectives.Emdr2"/>).</summary>
+    /// <summary>EMDR², per token as in Atlas (<see cref="RetrieverObjectives.Emdr2"/>); here the same as <see cref="TokenMarginal"/>.</summary>
     public static RetrieverObjective Emdr2 { get; } = new(
         "EMDR2", batch => RetrieverObjectives.Emdr2(batch.Likelihoods, batch.Scores, batch.Present));
 
@@ -84,7 +95,7 @@ public sealed class RetrieverObjective
             RetrieverInputs.LeaveOneOut);
     }
 
-    /// <summary>VRAG (<see cref="RetrieverObjectives.Variational"/>).</summary>
+    /// <summary>VRAG's, of which the two towers' half is here (<see cref="RetrieverObjectives.Variational"/>).</summary>
     /// <param name="weight">Of the KL.</param>
     /// <returns>The objective.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
@@ -98,8 +109,8 @@ public sealed class RetrieverObjective
     }
 
     /// <summary>
-    /// JSA (<see cref="RetrieverObjectives.JointStochastic"/>): each example has a chain of its own, which goes on where it was when the example comes again;
-    /// the passage where it is stays among the example's passages.
+    /// JSA's, of which the two towers' half is here (<see cref="RetrieverObjectives.JointStochastic"/>): each example has a chain of its own, which goes on
+    /// where it was when the example comes again; the passage where it is stays among the example's passages.
     /// </summary>
     /// <param name="steps">Proposals for each example and step.</param>
     /// <returns>The objective.</returns>

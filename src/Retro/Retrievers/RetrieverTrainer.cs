@@ -55,7 +55,8 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the source alongside is of another database, or the
-    /// reader reads too few neighbors, or other chunks, or looks by itself into a database in which a document of the examples stands.</exception>
+    /// reader reads too few neighbors, weighs those that are read together by scores, reads other chunks, or
+    /// looks by itself into a database in which a document of the examples stands.</exception>
     /// <exception cref="DatabaseException">A database was made with another tokenizer, the source has no key file, or a held-out document is in a
     /// database.</exception>
     /// <exception cref="TrainingException">No document of the examples has two chunks.</exception>
@@ -395,6 +396,18 @@ public sealed partial class RetrieverTrainer : IDisposable
         {
             throw new ArgumentException(
                 $"{Objective.Name} reads up to {together} passages together, and {reader.Name} reads {reader.Neighbors}: ask for fewer, or read more.",
+                nameof(reader));
+        }
+
+        // What several sources find has scores of several kinds, by which passages cannot be weighed against one another.
+        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 2
+            && MeteredReader.Unwatched(reader) is EnsembleReader { Temperature: var temperature } && double.IsFinite(temperature))
+        {
+            throw new ArgumentException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{Objective.Name} reads passages together, which {reader.Name} of temperature {temperature} weighs by scores that they do not have here; ")
+                    + "take an infinite temperature, which weighs them all the same, or another objective.",
                 nameof(reader));
         }
 

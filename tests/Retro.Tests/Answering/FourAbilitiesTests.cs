@@ -60,6 +60,17 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.Equal((1, 0), (await Found(whole), await Found(cut)));
     }
 
+    /// <summary>What prefers a place among its passages would else have an advantage with one number of noise and none with another.</summary>
+    [Fact]
+    public void The_right_passage_stands_in_each_place_as_often()
+    {
+        using Towns many = new(160);
+        PlacesReader reader = new(many, passages: 3);
+        FourAbilities.Measure(reader, many.Set.Questions, many.Passages);
+        Assert.InRange(reader.Places.Values.Sum(), 300, many.Set.Questions.Count);
+        Assert.All(reader.Places.Values, count => Assert.Equal(1.0 / 3, (double)count / reader.Places.Values.Sum(), 0.07)); // three standard deviations
+    }
+
     /// <summary>A prompt that has no room for the whole of a passage reads its beginning alone, whatever the reader is given.</summary>
     [Fact]
     public async Task What_a_prompt_has_no_room_for_holds_no_answer()

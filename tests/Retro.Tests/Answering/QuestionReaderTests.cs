@@ -129,13 +129,13 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
             return (await QuestionReader.MeasureAsync(reader, questions, scored)).Answers[0];
         }
 
-        double Alone(int passage)
-            => -new QuestionReader(ensemble, towns.Passages).LogLikelihoods(questions[0], [passages[passage]], questions[0].Answers)[0] / Math.Log(2);
+        async Task<double> Alone(int passage)
+            => (await QuestionReader.MeasureAsync(ensemble, questions, towns.Passages, _ => [passages[passage]])).Answers[0].Bits;
 
         AnsweredQuestion best = await Measured(ensemble, 50, 0), worst = await Measured(ensemble, 0, 50), alike = await Measured(ensemble, 3, 3);
-        Assert.NotEqual(Alone(0), Alone(1), 1e-3);
-        Assert.Equal(Alone(0), best.Bits, 1e-9);
-        Assert.Equal(Alone(1), worst.Bits, 1e-9);
+        Assert.NotEqual(await Alone(0), await Alone(1), 1e-3);
+        Assert.Equal(await Alone(0), best.Bits, 1e-9);
+        Assert.Equal(await Alone(1), worst.Bits, 1e-9);
         EnsembleReader equal = new(model, towns.Tokenizer, context, double.PositiveInfinity);
         Assert.Equal((await Measured(equal, 1, 2)).Bits, alike.Bits, 1e-9);
         Assert.Equal((await Measured(equal, 1, 2)).Answer, alike.Answer);
@@ -170,6 +170,67 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         }
 
         Assert.Contains(written, one => one.Copied != one.Alone);
+    }
+
+    /// <summary>What has learned from text alone has never seen a run of begin-of-text tokens, and there is none where nothing has to be filled up.</summary>
+    [Fact]
+    public async Task A_decoder_reads_a_question_behind_one_begin_of_text_token_or_right_behind_its_passages()
+    {
+        using Towns towns = new(12, search: true);
+        manual_seed(2);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = towns.Tokenizer.VocabularySize, Retrieval = null }, ScalarType.Float64);
+        InContextOptions options = new() { Neighbors = 2, PrefixLength = 100, WindowLength = 300 };
+        Question question = towns.Set.Questions[4];
+        long[] passages = [towns.Passages.Oracle(question), towns.Passages.Oracle(towns.Set.Questions[9])];
+        long[] asked = [.. towns.Tokenizer.Encode(question.Prompt).Select(token => (long)token)], alone = [towns.Tokenizer.BeginOfText, .. asked];
+        long[] answer = [.. QuestionText.Answer(towns.Tokenizer, question.Prompt, question.Answers[0]).Select(token => (long)token)];
+        long[] before = options.PromptFor(towns.Tokenizer, null).Prefix(passages.Select(chunk => towns.Passages.Tokens(chunk, 2 * M)));
+        using CopyReader copying = CopyReader.Fit(
+            model, towns.Database, towns.Keyword!, new() { Steps = 1, Neighbors = 3, Stride = 8, WindowLength = M, RetrievedLength = 2 * M });
+        DecoderReader decoder = new(model);
+        InContextReader context = new(model, towns.Tokenizer, options);
+        await Check(decoder, passages, alone);
+        await Check(context, passages, [.. before, .. asked]);
+        await Check(context, [], alone);
+        await Check(new EnsembleReader(model, towns.Tokenizer, options), [], alone);
+
+        // What retrieves every eight tokens fills up to eight, and without neighbors is the decoder.
+        await Check(copying, [], [.. Enumerable.Repeat((long)towns.Tokenizer.BeginOfText, 8 - (asked.Length % 8)), .. asked]);
+
+        async Task Check(IReader reader, long[] read, long[] prompt)
+        {
+            QuestionReader questions = new(reader, towns.Passages);
+            long[] text = [.. prompt, .. answer];
+            using DisposeScope scope = NewDisposeScope();
+            using IDisposable none = no_grad();
+            Tensor all = nn.functional.log_softmax(model.call(tensor(text, [1, text.Length]), null, null)[0], 1); // [T, V]
+            double expected = answer.Select((token, i) => all[prompt.Length - 1 + i, token].item<double>()).Sum();
+            Assert.Equal(expected, questions.LogLikelihoods(question, read, question.Answers)[0], reader is CopyReader ? 1e-6 : 1e-9); // float32 of a mixture
+            int likeliest = (int)all[prompt.Length - 1].argmax().item<long>();
+            Assert.Equal(towns.Tokenizer.DecodeWithin([likeliest]).Trim(), await questions.AnswerAsync(question, read, longest: 1));
+        }
+    }
+
+    /// <summary>Of a text that goes on nothing tells that an answer ends, so that it is no part of what the answer costs.</summary>
+    [Fact]
+    public async Task The_bits_of_an_answer_are_those_of_its_own_tokens()
+    {
+        using Towns towns = new(12);
+        manual_seed(2);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = towns.Tokenizer.VocabularySize, Retrieval = null }, ScalarType.Float64);
+        Question question = towns.Set.Questions[4];
+        long[] prompt = [towns.Tokenizer.BeginOfText, .. towns.Tokenizer.Encode(question.Prompt).Select(token => (long)token)];
+        long[] answer = [.. QuestionText.Answer(towns.Tokenizer, question.Prompt, question.Answers[0])[..^1].Select(token => (long)token)];
+        long[] text = [.. prompt, .. answer];
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable none = no_grad();
+        Tensor all = nn.functional.log_softmax(model.call(tensor(text, [1, text.Length]), null, null)[0], 1); // [T, V]
+        double expected = -answer.Select((token, i) => all[prompt.Length - 1 + i, token].item<double>()).Sum() / Math.Log(2);
+        double end = all[text.Length - 1, towns.Tokenizer.EndOfText].item<double>();
+        DecoderReader decoder = new(model);
+        Assert.Equal(expected, (await QuestionReader.MeasureAsync(decoder, [question], towns.Passages)).Answers[0].Bits, 1e-9);
+        Assert.Equal(
+            end - (expected * Math.Log(2)), new QuestionReader(decoder, towns.Passages).LogLikelihoods(question, [], question.Answers)[0], 1e-9);
     }
 
     /// <summary>What it writes first is the token that it takes for the likeliest with these passages, laid out as in training.</summary>

@@ -106,6 +106,7 @@ public sealed class QuestionSamplerTests : IDisposable
             InContext = inContext ? context : null,
             RetrievedLength = inContext ? null : chunksRead * M,
             WithoutOracle = 0.5,
+            WithoutPassages = 0.3,
             BatchSize = 5,
         });
         IReader reader = neighbors == 0 ? new DecoderReader(model)

@@ -36,8 +36,9 @@ public sealed partial class CompareTests : IDisposable
             "RETRO", "RETRO, best in context (RETRO++)",
             .. new[]
             {
-                "random", "inverse cloze", "BM25 and inverse cloze", "inverse cloze in BM25's order", "tower by sequence marginal", "tower by token marginal",
-                "tower by REALM", "tower by EMDR2", "tower by perplexity distillation, temperature 0.01", "tower by LSR, temperature 1",
+                "random", "inverse cloze", "BM25 and inverse cloze", "inverse cloze in BM25's order", "tower by sequence marginal",
+                "tower by token marginal (RAG-Token's, EMDR²'s)", "tower by REALM",
+                "tower by perplexity distillation, temperature 0.01", "tower by LSR, temperature 1",
                 "tower by leave one out, temperature 0.01", "tower by VRAG, weight 1", "tower by JSA, 50 steps",
             }.Select(neighbors => $"RETRO, neighbors by {neighbors}"),
             "closed book, the longest training's time",

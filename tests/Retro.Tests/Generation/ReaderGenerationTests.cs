@@ -235,10 +235,18 @@ public sealed class ReaderGenerationTests : IDisposable
             for (int chunk = 0; chunk < 3; chunk++)
             {
                 Assert.Equal(K, all[chunk].Neighbors.Count);
-                Assert.Equal(all[chunk].Neighbors.Skip(chunk < 2 ? 1 : 0), read[chunk].Neighbors);
+                Assert.Equal(all[chunk].Neighbors.Skip(1), read[chunk].Neighbors.Skip(chunk < 2 ? 0 : 1));
             }
 
-            Assert.Equal(passages, read[3].Neighbors.Select(neighbor => neighbor.Text).Take(passages.Length)); // where nothing is given, there may be nothing
+            // Of the one in front of the text as much is read as makes whole chunks with the begin-of-text token and the end of a line.
+            RetrievedNeighbor best = read[2].Neighbors[0], whole = all[2].Neighbors[0];
+            string shown = best.Text + best.Continuation, there = whole.Text + whole.Continuation;
+            Assert.Equal(whole, best with { Text = whole.Text, Continuation = whole.Continuation });
+            Assert.StartsWith(shown, there, StringComparison.Ordinal);
+            Assert.Equal((s_tokenizer.Encode(there).Length + 2) / M * M, s_tokenizer.Encode(shown).Length + 2);
+
+            // Where nothing is given, there may be nothing.
+            Assert.Equal(passages.Skip(1), read[3].Neighbors.Select(neighbor => neighbor.Text).Take(passages.Length).Skip(1));
 
             async Task<RetrievedNeighbors[]> Read(string kind)
                 =>

@@ -92,9 +92,12 @@ public sealed class PromptReaderTests
             int first = 0, read = 0; // the text's chunk that is read first, and the first one whose neighbors are
             if (passage.Length > 0)
             {
-                sequence = [Begin, 1, 2, .. passage.Take(5), 4];
-                // The text from the first chunk on with which all fits, one chunk less for what may be filled up.
-                while (sequence.Count + (M - 1) + ((chunk + 2) * M) - 1 - (first * M) > window)
+                // With the template of four tokens a chunk and some more, of which the rest is cut where that leaves any.
+                int cut = Math.Min(5, passage.Length) / M * M;
+                sequence = [Begin, 1, 2, .. passage.Take(cut > 0 ? cut : 5), 4];
+
+                // The text from the first chunk on with which all fits.
+                while (Filled(sequence.Count, first == 0 && text[0] == Begin ? 1 : 0) + ((chunk + 2) * M) - 1 - (first * M) > window)
                 {
                     first++;
                 }
@@ -140,6 +143,9 @@ public sealed class PromptReaderTests
             Assert.Equal(last[batch.Targets[at]] - Math.Log(last.Sum(Math.Exp)), found[at], 1e-9);
         }
 
+        // What a prefix takes of the window, in whole chunks but for a token of the text whose place it takes.
+        static int Filled(int length, int own) => (length - own + M - 1) / M * M;
+
         ReaderContract.Check(reader, batch, V);
         InContextOptions one = options with { Neighbors = 1 };
         Assert.Contains(
@@ -151,6 +157,34 @@ public sealed class PromptReaderTests
             "no room is left",
             Assert.Throws<ArgumentException>(() => new RetroInContextReader(model, Prompt(tight), tight).LogLikelihoods(batch)).Message,
             StringComparison.Ordinal);
+    }
+
+    /// <summary>A run of begin-of-text tokens costs a RETRO more than a few of a passage's are worth.</summary>
+    [Theory]
+    [InlineData(160, 128, 124)]
+    [InlineData(128, 128, 124)]
+    [InlineData(129, 128, 124)]
+    [InlineData(127, 128, 60)]
+    [InlineData(160, 60, 60)]
+    [InlineData(160, 59, 59)]
+    [InlineData(40, 128, 36)]
+    public void A_passage_of_a_chunk_and_more_is_cut_so_that_its_prefix_is_whole_chunks(int budget, int length, int read)
+    {
+        const int Chunk = 64;
+        PassagePrompt prompt = Prompt(new() { Neighbors = 2, PrefixLength = budget }).OfWholeChunks(Chunk);
+        long[] passage = [.. Enumerable.Repeat(7L, length)], prefix = prompt.Prefix([passage]), text = [Begin, .. Enumerable.Repeat(5L, 99)];
+        Assert.Equal(read, prefix.Count(token => token == 7));
+        Assert.Equal(0..read, prompt.Fit([length])[0]);
+
+        // Behind it the text without its own begin-of-text token, or where it has none, all of it.
+        int fills = read == 59 ? 1 : read == 36 ? 24 : 0;
+        foreach (int own in new[] { 0, 1 })
+        {
+            (long[] filled, int from) = prompt.InWholeChunks(prefix, text.AsSpan(1 - own, 64), 127, Chunk);
+            Assert.Equal(own, from);
+            Assert.Equal([.. Enumerable.Repeat((long)Begin, fills + own), .. prefix], filled);
+            Assert.Equal(0, (filled.Length - from) % Chunk);
+        }
     }
 
     /// <summary>Two passages of two chunks of 64, in a window of 512.</summary>

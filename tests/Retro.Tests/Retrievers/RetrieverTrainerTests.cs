@@ -309,6 +309,19 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
             StringComparison.Ordinal);
         Assert.Contains("no divisor", Refusal(new UnigramReader(300, 4, 5), any), StringComparison.Ordinal);
         Assert.Contains("up to 4 passages together, and unigrams reads 3", Refusal(Reader(3), RetrieverObjective.LeaveOneOut()), StringComparison.Ordinal);
+        using RetroModel decoder = new(TinyRetro.Config with { VocabularySize = Tokenizer.VocabularySize, Retrieval = null });
+        InContextOptions four = new() { Neighbors = 4, PrefixLength = 40 };
+        EnsembleReader weighing = new(decoder, Tokenizer, four, 0.7), equal = new(decoder, Tokenizer, four, double.PositiveInfinity);
+        Assert.Contains(
+            "leave one out, temperature 0.01 reads passages together, which ensemble, k = 4 of temperature 0.7 weighs by scores",
+            Refusal(new MeteredReader(weighing), RetrieverObjective.LeaveOneOut()),
+            StringComparison.Ordinal);
+        foreach ((EnsembleReader reader, RetrieverObjective objective) in new[] { (equal, RetrieverObjective.LeaveOneOut()), (weighing, any) })
+        {
+            using RetrieverTrainer trainer = new(_world.Embedder, Tokenizer, _world.Source, reader, objective, Options, _world.Examples);
+            Assert.True(double.IsFinite(trainer.Step(TestContext.Current.CancellationToken).Loss));
+        }
+
         using ChunkDatabase single = _world.Build("single", [new("s", "", "abcdefghij", ""), new("t", "", "klmnopqrst", "")]);
         Assert.Throws<TrainingException>(() => new RetrieverTrainer(_world.Embedder, Tokenizer, _world.Source, Reader(), any, Options, single));
         RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new RetrieverTrainingOptions
