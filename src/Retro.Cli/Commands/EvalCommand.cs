@@ -229,9 +229,8 @@ internal sealed class EvalCommand : Verb
             : null;
 
         // The same rule without a retriever, the stronger one as a rule: training has to beat it, too.
-        bool isSorted = database.Manifest.TokenCount <= MostSorted;
         (TokenIndex, double[])? runs = null;
-        if (isSorted)
+        if (database.Manifest.TokenCount <= MostSorted)
         {
             TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
             runs = (index, Stages.Run(
@@ -293,14 +292,14 @@ internal sealed class EvalCommand : Verb
 
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string rule = comparison.RuleOn(baseline!, RuleNeighbors);
-        string[] against = [baseline!, rule, .. new[] { freshRule, isSorted ? comparison.RunsOn(baseline!) : null }.OfType<string>()];
+        string[] against = [baseline!, rule, .. new[] { freshRule, runs is null ? null : comparison.RunsOn(baseline!) }.OfType<string>()];
         EvaluationTable table = EvaluationTable.Of(entries, against);
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, found, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         names.UnionWith(against);
-        string[] notes = Notes(table, isUnseen, isSorted);
+        string[] notes = Notes(table, isUnseen, runs is not null);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
         ResultRows rows = new(table, leakage);
         rows.Print(notes, LeakageTitle, leakage.Note);
@@ -381,7 +380,7 @@ internal sealed class EvalCommand : Verb
         }
     }
 
-    private static string[] Notes(EvaluationTable table, bool isUnseen, bool isSorted)
+    private static string[] Notes(EvaluationTable table, bool isUnseen, bool hasRuns)
     {
         BitsPerByteResult any = table.Rows[0].Entry.Results[0];
         return
@@ -391,7 +390,7 @@ internal sealed class EvalCommand : Verb
                 $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(any.Documents, "document")}, none of them "
                     + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
             .. isUnseen ? [] : new[] { "For at least one model it is not known what it was trained on; it may have seen these documents." },
-            .. isSorted ? [] : new[]
+            .. hasRuns ? [] : new[]
             {
                 string.Create(
                     CultureInfo.InvariantCulture, $"Of a database of more than {MostSorted:#,0} tokens the longest run is not measured: sorting takes memory."),
