@@ -119,7 +119,7 @@ public sealed class QuestionPassages
 
         for (int draw = 0; draw < Draws * count && chosen.Count < count; draw++)
         {
-            long chunk = Database.Documents[random.Below(Database.Documents.Count)].FirstChunk;
+            long chunk = Database.ChunksOf(random.Below(Database.Documents.Count)).First;
             if (!chosen.Contains(chunk) && !Holds(chunk, question))
             {
                 chosen.Add(chunk);

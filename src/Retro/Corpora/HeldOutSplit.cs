@@ -12,8 +12,6 @@ namespace Retro.Corpora;
 /// </summary>
 public sealed class HeldOutSplit
 {
-    private const int BlockDocuments = 1024;
-
     private readonly HashSet<string> _heldOut;
     private readonly HashSet<string> _removed;
 
@@ -114,7 +112,7 @@ public sealed class HeldOutSplit
                 chosen.Add(document);
             }
 
-            if (++count % BlockDocuments == 0)
+            if (++count % Blocks.Count == 0)
             {
                 progress?.Report(new StageProgress("choose held-out documents", count, 0));
             }
@@ -146,7 +144,7 @@ public sealed class HeldOutSplit
         NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
         List<SimilarDocument> similar = [];
         long done = 0;
-        foreach (Document[] block in documents.Chunk(BlockDocuments))
+        foreach (Document[] block in Blocks.Of(documents, document => document.Text?.Length ?? 0))
         {
             SimilarDocument?[] found = new SimilarDocument?[block.Length];
             ParallelLoop.For(block.Length, Compare, cancellationToken: cancellationToken);

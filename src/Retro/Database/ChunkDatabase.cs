@@ -328,6 +328,13 @@ public sealed partial class ChunkDatabase : IDisposable
         return (_live.FirstChunk(document), Segments[segment].ChunksOf(local).Count);
     }
 
+    /// <summary>How many tokens a document has, those that bound it included, without its entry's texts being read.</summary>
+    internal int TokenCountOf(int document)
+    {
+        (int segment, int local) = SegmentOf(document);
+        return _live is null ? _documents!.TokenCount(document) : Segments[segment].TokenCountOf(local);
+    }
+
     /// <summary>The numbers of a document's chunks.</summary>
     internal IEnumerable<long> ChunkNumbersOf(int document)
     {

@@ -216,7 +216,6 @@ public static class ChunkDatabaseBuilder
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        const int Block = 1024;
         TokenizerFacts tokenizer = new(
             settings.TokenizerKind, settings.TokenizerHash, settings.VocabularySize, settings.EndOfText, _ => [], settings.BeginOfText);
         using WriterLock writing = WriterLock.Take(folder, "copy the database");
@@ -226,7 +225,7 @@ public static class ChunkDatabaseBuilder
         {
             AtomicFile.Guard(folder, Fault, () => work.Rewind(0)); // what another copy has left may be of another state
             long done = 0;
-            foreach (PreparedDocument[] block in documents.Chunk(Block))
+            foreach (PreparedDocument[] block in Blocks.Of(documents, document => 2L * document.Ids.Length))
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 Array.ForEach(block, document => corpus.AppendData(document.Hash));

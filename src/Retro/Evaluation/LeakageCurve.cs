@@ -93,7 +93,7 @@ public sealed class LeakageCurve
                 int chunk = start + i;
                 documents[chunk] = heldOut.DocumentOf(chunk);
                 tokens[chunk] = heldOut.TokenCount(chunk);
-                bool begins = heldOut.Documents[documents[chunk]].FirstChunk == chunk;
+                bool begins = heldOut.ChunksOf(documents[chunk]).First == chunk;
                 own.Value.Run.Begin(heldOut.Tokens(chunk)[..tokens[chunk]]);
                 int longest = Math.Max(Longest(table.Row(chunk)), begins ? 0 : Longest(table.Row(chunk - 1)));
                 overlaps[chunk] = (double)longest / tokens[chunk];

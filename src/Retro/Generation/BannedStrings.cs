@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Text;
 using Retro.Tokenizers;
 
@@ -14,10 +13,10 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
         Enumerable.Range(1, banned.Length - 1).Where(length => banned.AsSpan(length).IndexOfAnyExceptInRange((byte)0x80, (byte)0xBF) < 0)
             .Select(length => banned[..length]))];
 
-    private readonly List<byte> _end = [];
+    private byte[] _end = []; // copies share it, so it is never changed
 
     /// <summary>Whether the text ends within a character that must not become one of the strings: another character has to come of it, and no end.</summary>
-    public bool IsOpen => IsWithin(CollectionsMarshal.AsSpan(_end));
+    public bool IsOpen => IsWithin(_end);
 
     /// <summary>Whether a token goes on with a character that is begun.</summary>
     public bool Continues(int token) => tokenizer.BeginsWithinCharacter(token);
@@ -25,7 +24,7 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
     /// <summary>
     /// Whether the text would hold one of the strings with this token behind it, or only the beginning of a character, or one that nothing else can come of.
     /// </summary>
-    public bool Completes(int token) => _banned.Length > 0 && Completes([.. _end], token);
+    public bool Completes(int token) => _banned.Length > 0 && Completes(_end, token);
 
     private bool Completes(byte[] end, int token)
     {
@@ -53,8 +52,11 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
     {
         if (_banned.Length > 0)
         {
-            _end.AddRange(tokenizer.TokenBytes(token));
-            _end.RemoveRange(0, Math.Max(0, _end.Count - _banned.Max(banned => banned.Length) + 1)); // what may be the beginning of one
+            byte[] all = [.. _end, .. tokenizer.TokenBytes(token)];
+            _end = all[Math.Max(0, all.Length - _banned.Max(banned => banned.Length) + 1)..]; // what may be the beginning of one
         }
     }
+
+    /// <summary>Another of the same strings that goes on from here.</summary>
+    public BannedStrings Copy() => (BannedStrings)MemberwiseClone();
 }

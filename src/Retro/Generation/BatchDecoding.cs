@@ -14,6 +14,7 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
     private readonly DecodingCache _cache = model.NewCache(rows, capacity);
     private readonly bool _gated = FinalizerGate.IsNeededFor(model);
     private List<GenerationSequence> _rows = [];
+    private float[] _logits = []; // of all texts, which read them until the next ones are taken
 
     /// <summary>Reads what is new of the texts, and gives each its logits.</summary>
     /// <param name="texts">Those that have not ended; at first all that will be read.</param>
@@ -26,11 +27,11 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
         Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts, from ?? [.. texts.Select(text => _rows.IndexOf(text))]); // [B, V]
         _rows = texts;
-        float[] all = logits.Floats();
+        Memory<float> all = logits.Floats(ref _logits);
         int vocabulary = all.Length / texts.Count;
         for (int row = 0; row < texts.Count; row++)
         {
-            texts[row].Take(all.AsMemory(row * vocabulary, vocabulary));
+            texts[row].Take(all.Slice(row * vocabulary, vocabulary));
         }
     }
 

@@ -56,10 +56,13 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
 
     /// <summary>A text that is followed.</summary>
     /// <param name="Text">The text.</param>
-    /// <param name="Pieces">Its pieces so far.</param>
+    /// <param name="Pieces">Its last piece, after the others; null: there is none.</param>
     /// <param name="LogProbability">Its log-probability after the prompt, in nats.</param>
     /// <param name="From">The row of the batch, as it was read last, that it goes on from by one token.</param>
-    private sealed record Beam(GenerationSequence Text, IReadOnlyList<GeneratedPiece> Pieces, double LogProbability, int From);
+    private sealed record Beam(GenerationSequence Text, PieceChain? Pieces, double LogProbability, int From);
+
+    /// <summary>A piece after others, which texts that went on from one share.</summary>
+    private sealed record PieceChain(PieceChain? Before, GeneratedPiece Piece);
 
     /// <summary>The beams of one prompt.</summary>
     private sealed class Beams
@@ -76,7 +79,8 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
             _options = options;
             _ends = ends;
             _looked = (int)Math.Min(int.MaxValue, (1L + ends.Count) * options.Beams);
-            Beam first = new(text, text.Begin(whole: true, cancellationToken), 0, 0);
+            PieceChain? found = text.Begin(whole: true, cancellationToken).Aggregate((PieceChain?)null, (before, piece) => new(before, piece));
+            Beam first = new(text, found, 0, 0);
             Running = text.WantsLogits ? [first] : [];
             _best = text.WantsLogits ? null : first;
         }
@@ -128,7 +132,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
                 (int of, int token, double probability) = chosen[i];
                 Beam parent = Running[of];
                 GenerationSequence text = chosen.Skip(i + 1).Any(later => later.Beam == of) ? parent.Text.Fork() : parent.Text;
-                going.Add(new(text, [.. parent.Pieces, text.Go(token, cancellationToken)], probability, row + of));
+                going.Add(new(text, new(parent.Pieces, text.Go(token, cancellationToken)), probability, row + of));
             }
 
             foreach (Beam beam in going.Where(beam => !beam.Text.WantsLogits))
@@ -148,7 +152,17 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
         }
 
         /// <summary>The pieces of the best text.</summary>
-        public IReadOnlyList<GeneratedPiece> Best(CancellationToken cancellationToken) => [.. _best!.Pieces, _best.Text.Next(cancellationToken)];
+        public List<GeneratedPiece> Best(CancellationToken cancellationToken)
+        {
+            List<GeneratedPiece> pieces = [_best!.Text.Next(cancellationToken)];
+            for (PieceChain? last = _best.Pieces; last is not null; last = last.Before)
+            {
+                pieces.Add(last.Piece);
+            }
+
+            pieces.Reverse();
+            return pieces;
+        }
 
         private void Ended(int length, double logProbability, Func<Beam> beam)
         {

@@ -29,9 +29,7 @@ internal sealed class GenerationSequence
     /// <param name="options">How to go on.</param>
     /// <param name="prompt">The beginning, as tokens.</param>
     /// <param name="longest">Tokens that the text may have.</param>
-    /// <param name="bannedTokens">What another text of the same options never holds; null: it is looked for.</param>
-    public GenerationSequence(
-        RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest, HashSet<int>? bannedTokens = null)
+    public GenerationSequence(RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest)
     {
         _tokenizer = tokenizer;
         _retriever = retriever;
@@ -43,9 +41,17 @@ internal sealed class GenerationSequence
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop, options.SkipsLeadingSpace);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
-        _bannedTokens = bannedTokens ?? [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
+        _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
         _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
+    }
+
+    private GenerationSequence(GenerationSequence other)
+    {
+        (_tokenizer, _retriever, _options, _longest, _bannedTokens) = (other._tokenizer, other._retriever, other._options, other._longest, other._bannedTokens);
+        (_tokens, _promptLength) = ([.. other._tokens], other._promptLength);
+        (_sampler, _text, _stops, _banned) = (other._sampler.Copy(), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
+        (_logits, _logSum, _end, Activity) = (other._logits, other._logSum, other._end, other.Activity);
     }
 
     /// <summary>The activity that this is part of, which is not the current one between two tokens; null: nobody listens.</summary>
@@ -74,7 +80,8 @@ internal sealed class GenerationSequence
         return Found?.PerStretch.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
     }
 
-    /// <summary>Takes what the model says of the next token, and keeps it where it lies: others that go on from here read it too.</summary>
+    /// <summary>Takes what the model says of the next token, and keeps it where it lies: it, and others that go on from here, read it until they take the
+    /// next.</summary>
     public void Take(ReadOnlyMemory<float> logits) => (_logits, _logSum) = (logits, null);
 
     /// <summary>Chooses the next token, or ends the text.</summary>
@@ -143,19 +150,7 @@ internal sealed class GenerationSequence
     public void End() => _end = GenerationEnd.EndOfText;
 
     /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
-    public GenerationSequence Fork()
-    {
-        GenerationSequence fork = new(_tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)], _longest, _bannedTokens)
-        {
-            Activity = Activity, _logits = _logits, _logSum = _logSum,
-        };
-        foreach (int token in _tokens.Skip(_promptLength))
-        {
-            fork.Append(token);
-        }
-
-        return fork;
-    }
+    public GenerationSequence Fork() => new(this);
 
     private ReadOnlySpan<float> Logits => _logits.Span[.._tokenizer.VocabularySize];
 

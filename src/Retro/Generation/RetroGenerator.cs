@@ -6,7 +6,6 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using TorchSharp;
-using TorchSharp.Utils;
 using static TorchSharp.torch;
 
 namespace Retro.Generation;
@@ -316,7 +315,8 @@ public sealed partial class RetroGenerator
             : _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors, Stride = options.RetrievalStride ?? _plan.Stride };
 
         // What looks up by itself, and in no source, passes over all that may not be seen.
-        HashSet<int>? unread = _reader is CopyReader or NearestNeighborReader
+        HashSet<int>? unread = _reader is CopyReader { Index: null } ? []
+            : _reader is CopyReader or NearestNeighborReader
             ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
             : null;
         return (plan is null ? null : new StretchRetriever(_tokenizer, _database, _source, plan, excluded, options, _reader as PromptReader), unread);
@@ -337,6 +337,7 @@ public sealed partial class RetroGenerator
         GenerationSequence sequence = new(_tokenizer, retriever, options, prompt, Longest(options)) { Activity = activity };
         using IDecoding decoding = Decoding(Math.Max(64, prompt.Length), retriever, unread, options);
         bool gated = FinalizerGate.IsNeededFor(_model);
+        float[] logits = [];
         IReadOnlyList<GeneratedPiece> first = await Task.Run(
             () =>
             {
@@ -374,13 +375,11 @@ public sealed partial class RetroGenerator
             }
         }
 
-        float[] Logits()
+        Memory<float> Logits()
         {
             using DisposeScope scope = NewDisposeScope();
             using FinalizerGate.Hold gate = FinalizerGate.Close(gated);
-            using TensorAccessor<float> data =
-                decoding.Read(sequence.Tokens, sequence.Found?.Tokens).view(-1).to(ScalarType.Float32).cpu().data<float>();
-            return data.ToArray();
+            return decoding.Read(sequence.Tokens, sequence.Found?.Tokens).Floats(ref logits);
         }
     }
 

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Retro.Generation;
 
 /// <summary>Finds stop strings in text that comes in pieces, and holds back what may become the beginning of one.</summary>
@@ -7,7 +5,7 @@ namespace Retro.Generation;
 /// <param name="skipsLeadingSpace">Whether white space in front of the text is left out, and ends nothing.</param>
 internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeadingSpace = false)
 {
-    private readonly StringBuilder _held = new();
+    private string _held = "";
     private bool _begun = !skipsLeadingSpace;
 
     /// <summary>Whether a stop string has come; nothing is let through any more.</summary>
@@ -25,8 +23,8 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
         }
 
         int held = _held.Length;
-        string text = _held.Append(piece).ToString();
-        _held.Clear();
+        string text = _held + piece;
+        _held = "";
 
         // A stop string has to end within this piece, since one that ended before it did not count, and behind the white space in front.
         int before = Math.Max(held, _begun ? 0 : text.Length - text.TrimStart().Length);
@@ -36,7 +34,7 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
         if (!Found)
         {
             end = text.Length - stops.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
-            _held.Append(text, end, text.Length - end);
+            _held = text[end..];
         }
 
         return Let(text[..end]);
@@ -46,10 +44,13 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
     /// <returns>What was held back and turned out to be no stop string.</returns>
     public string Flush()
     {
-        string rest = Found ? "" : _held.ToString();
-        _held.Clear();
+        string rest = Found ? "" : _held;
+        _held = "";
         return Let(rest);
     }
+
+    /// <summary>Another of the same strings that goes on from here.</summary>
+    public StopStrings Copy() => (StopStrings)MemberwiseClone();
 
     private string Let(string text)
     {

@@ -48,6 +48,14 @@ internal sealed class TokenSampler
         }
     }
 
+    /// <summary>Another that has seen the same, and draws as one that has drawn nothing.</summary>
+    public TokenSampler Copy()
+    {
+        TokenSampler copy = new(_options);
+        copy._seen.UnionWith(_seen);
+        return copy;
+    }
+
     /// <summary>Draws the next token.</summary>
     /// <param name="logits">
     /// One number per token of the vocabulary, minus infinity for those that must not come; changed by the repetition penalty and by what is refused.

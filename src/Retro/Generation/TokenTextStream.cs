@@ -11,7 +11,7 @@ namespace Retro.Generation;
 /// <remarks>Bytes that are no UTF-8 become U+FFFD, as soon as they are known to be none.</remarks>
 internal sealed class TokenTextStream(RetroTokenizer tokenizer, bool atBeginning)
 {
-    private readonly Decoder _decoder = Encoding.UTF8.GetDecoder();
+    private byte[] _open = []; // what has come of a character that is not complete; copies share it, so it is never changed
     private TextBeginning _beginning = atBeginning ? tokenizer.Beginning : default;
 
     /// <summary>Takes the next token.</summary>
@@ -22,16 +22,28 @@ internal sealed class TokenTextStream(RetroTokenizer tokenizer, bool atBeginning
     /// <returns>U+FFFD where a character was left incomplete, else nothing.</returns>
     public string Flush() => Convert([], flush: true);
 
+    /// <summary>Another stream that goes on from here.</summary>
+    public TokenTextStream Copy() => (TokenTextStream)MemberwiseClone();
+
     private string Convert(ReadOnlySpan<byte> bytes, bool flush)
     {
-        char[] characters = ArrayPool<char>.Shared.Rent(_decoder.GetCharCount(bytes, flush));
-        try
+        byte[] all = [.. _open, .. bytes];
+        int whole = all.Length - (flush ? 0 : OpenLength(all));
+        _open = all[whole..];
+        return Encoding.UTF8.GetString(all, 0, whole);
+    }
+
+    /// <summary>Length of the end that begins a character and is none yet.</summary>
+    private static int OpenLength(ReadOnlySpan<byte> bytes)
+    {
+        for (int length = Math.Min(3, bytes.Length); length > 0; length--)
         {
-            return new string(characters, 0, _decoder.GetChars(bytes, characters, flush));
+            if (Rune.DecodeFromUtf8(bytes[^length..], out _, out _) == OperationStatus.NeedMoreData)
+            {
+                return length;
+            }
         }
-        finally
-        {
-            ArrayPool<char>.Shared.Return(characters);
-        }
+
+        return 0;
     }
 }

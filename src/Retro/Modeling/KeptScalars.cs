@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -123,6 +124,16 @@ internal static class KeptScalars
 
     /// <summary>All values that x holds, of whatever type, in single precision. What it makes on the way is left to the caller's scope.</summary>
     public static float[] Floats(this Tensor x) => x.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
+
+    /// <summary>As <see cref="Floats(Tensor)"/>, in memory that is kept between calls, and made anew where it is too small.</summary>
+    public static Memory<float> Floats(this Tensor x, ref float[] room)
+    {
+        Tensor flat = x.detach().to_type(ScalarType.Float32).cpu().reshape(-1).contiguous();
+        ReadOnlySpan<float> read = MemoryMarshal.Cast<byte, float>(flat.bytes);
+        room = room.Length < read.Length ? new float[read.Length] : room;
+        read.CopyTo(room);
+        return room.AsMemory(0, read.Length);
+    }
 
     /// <summary>All values that x holds, of whatever type, in double precision.</summary>
     public static double[] Doubles(this Tensor x) => x.detach().to_type(ScalarType.Float64).cpu().reshape(-1).data<double>().ToArray();

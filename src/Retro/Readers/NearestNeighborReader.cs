@@ -166,7 +166,7 @@ public sealed class NearestNeighborReader : IReader
         // From where it begins to the document's end, then from the document's beginning to there. The last token predicts nothing.
         (int Document, int Start, int Tokens)? Window(int document, int place, int round)
         {
-            int tokens = validation.Documents[document].TokenCount;
+            int tokens = validation.TokenCountOf(document);
             int begin = (int)(new SeededRandom(0, Purpose.NearestStateWindows, place).NextDouble() * Math.Max(1, tokens - length));
             int behind = (tokens - 1 - begin + length - 1) / length; // windows to the end
             (long start, int end) = round < behind ? (begin + ((long)round * length), tokens - 1) : ((long)(round - behind) * length, begin);

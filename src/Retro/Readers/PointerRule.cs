@@ -144,7 +144,7 @@ public sealed class PointerRule
     /// <summary>The tokens of a chunk's document before it, as many as are looked for.</summary>
     internal static long[] Before(ChunkDatabase database, long chunk)
     {
-        long first = Math.Max(database.Documents[database.DocumentOf(chunk)].FirstChunk, chunk - 1 - ((LongestRun - 1) / database.ChunkLength));
+        long first = Math.Max(database.ChunksOf(database.DocumentOf(chunk)).First, chunk - 1 - ((LongestRun - 1) / database.ChunkLength));
         List<long> tokens = [];
         for (long before = first; before < chunk; before++)
         {

@@ -42,8 +42,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         for (int row = 0; row < windows.Length; row++)
         {
             long start = windows[row].FirstChunk * database.ChunkLength;
-            DocumentEntry document = database.Documents[documents[row]];
-            long end = (document.FirstChunk * database.ChunkLength) + document.TokenCount;
+            long end = (database.ChunksOf(documents[row]).First * database.ChunkLength) + database.TokenCountOf(documents[row]);
             batch.Put(row, database, start, windows[row].Tokens, 1, (int)Math.Min(windows[row].Tokens + 1, end - start));
         }
 
@@ -76,10 +75,11 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         for (int row = 0; row < windows.Length; row++)
         {
             long chunk = (long)(draw.NextDouble() * database.ChunkCount);
-            DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
-            long first = Math.Max(document.FirstChunk, Math.Min(chunk, document.FirstChunk + document.ChunkCount - chunks));
+            int document = database.DocumentOf(chunk);
+            (long begin, long count) = database.ChunksOf(document);
+            long first = Math.Max(begin, Math.Min(chunk, begin + count - chunks));
             // The document's last token predicts nothing.
-            long tokens = document.TokenCount - 1 - ((first - document.FirstChunk) * database.ChunkLength);
+            long tokens = database.TokenCountOf(document) - 1 - ((first - begin) * database.ChunkLength);
             windows[row] = (first, (int)Math.Clamp(tokens, 1, WindowLength), 1);
         }
 

@@ -106,7 +106,7 @@ public sealed class RunReader : IReader
             long chunk = order.At(done);
             int document = database.DocumentOf(chunk);
             HashSet<int> own = [.. same.Of(document)];
-            long start = chunk * database.ChunkLength, first = database.Documents[document].FirstChunk * (long)database.ChunkLength;
+            long start = chunk * database.ChunkLength, first = database.ChunksOf(document).First * database.ChunkLength;
             for (long place = Math.Max(start, first + 1); place < start + database.TokenCount(chunk); place++)
             {
                 int[] last = new int[Math.Min(TokenIndex.LongestRun, place - first)];

@@ -42,7 +42,7 @@ internal static class StrideRetrieval
             (long firstChunk, int tokens, int firstTarget) = windows[row];
             int document = database.DocumentOf(firstChunk);
             IReadOnlyList<int> without = excluded?.Invoke(document) ?? [];
-            long documentStart = database.Documents[document].FirstChunk * database.ChunkLength, start = firstChunk * database.ChunkLength;
+            long documentStart = database.ChunksOf(document).First * database.ChunkLength, start = firstChunk * database.ChunkLength;
             // What is found for a stretch serves to read the next one: nothing is asked for what is read in vain.
             for (int stretch = Math.Max(0, (firstTarget / stride) - 1); stretch < tokens / stride; stretch++)
             {

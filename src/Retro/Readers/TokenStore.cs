@@ -72,7 +72,7 @@ public sealed unsafe class TokenStore : IDisposable
         long[] starts = new long[database.Documents.Count + 1];
         for (int document = 0; document < database.Documents.Count; document++)
         {
-            starts[document + 1] = starts[document] + Math.Max(0, database.Documents[document].TokenCount - 1);
+            starts[document + 1] = starts[document] + Math.Max(0, database.TokenCountOf(document) - 1);
         }
 
         TokenStoreLayout layout = new(
@@ -209,7 +209,7 @@ public sealed unsafe class TokenStore : IDisposable
     }
 
     private static int Token(ChunkDatabase database, int document, long place)
-        => database.TokenAt((database.Documents[document].FirstChunk * database.ChunkLength) + place);
+        => database.TokenAt((database.ChunksOf(document).First * database.ChunkLength) + place);
 
     private static MappedFile Fill(
         RetroModel model,

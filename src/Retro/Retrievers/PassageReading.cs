@@ -99,7 +99,7 @@ internal sealed class PassageReading
     /// <summary>Tokens that precede the target: whole chunks of its document.</summary>
     private int Context(long example)
     {
-        long first = Math.Max(_texts.Documents[_texts.DocumentOf(example)].FirstChunk, example + 1 - _contextChunks);
+        long first = Math.Max(_texts.ChunksOf(_texts.DocumentOf(example)).First, example + 1 - _contextChunks);
         return (int)(example + 1 - first) * _texts.ChunkLength;
     }
 }

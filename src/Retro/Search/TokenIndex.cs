@@ -47,8 +47,7 @@ public sealed class TokenIndex
         for (int document = 0; document < starts.Length; document++)
         {
             starts[document] = end;
-            DocumentEntry entry = database.Documents[document];
-            for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
+            foreach (long chunk in database.ChunkNumbersOf(document))
             {
                 foreach (int token in database.OwnTokens(chunk))
                 {

@@ -159,7 +159,7 @@ public sealed class WindowSampler : ITrainingData
             int document = _database.DocumentOf(chunk), held = _database.TokenCount(chunk), predicted = _targets?.Contains(document) == false ? 0 : held;
             batch.LossMask.AsSpan(start + predicted, length - predicted).Clear();
             batch.Padding.AsSpan(start + held, length - held).Fill(true);
-            if (_database.Documents[document].FirstChunk == chunk)
+            if (_database.ChunksOf(document).First == chunk)
             {
                 batch.LossMask[start] = false;
             }
@@ -205,16 +205,16 @@ public sealed class WindowSampler : ITrainingData
             int shift = random.Below(2 * largestShift + 1) - largestShift;
             double noise = random.NextDouble() * largestNoise;
             long own = ChunkAt(first, chunk);
-            DocumentEntry document = _database.Documents[_database.DocumentOf(own)];
-            long begin = (own - document.FirstChunk) * _database.ChunkLength + shift;
+            int document = _database.DocumentOf(own), tokens = _database.TokenCountOf(document);
+            long begins = _database.ChunksOf(document).First, begin = (own - begins) * _database.ChunkLength + shift;
             for (int token = 0; token < retrieved.Length; token++)
             {
                 long position = begin + token;
-                bool exists = position >= 0 && position < document.TokenCount;
+                bool exists = position >= 0 && position < tokens;
                 retrieved.Valid[start + token] = exists;
                 retrieved.Tokens[start + token] = !exists ? 0
                     : random.NextDouble() < noise ? batch.Tokens[row * batch.Length + random.Below(batch.Length)]
-                    : _database.Tokens(document.FirstChunk + position / _database.ChunkLength)[(int)(position % _database.ChunkLength)];
+                    : _database.Tokens(begins + position / _database.ChunkLength)[(int)(position % _database.ChunkLength)];
             }
         }
     }

@@ -22,6 +22,33 @@ public sealed class HeldOutSplitTests
             .ToList();
     }
 
+    /// <summary>A corpus of books is compared a few at a time.</summary>
+    [Fact]
+    public void Few_long_documents_are_in_memory_at_once()
+    {
+        int read = 0;
+        List<int> ahead = [];
+        SynchronousProgress<StageProgress> progress = new(now =>
+        {
+            if (now.Stage == "look for near-duplicates")
+            {
+                ahead.Add(read - (int)now.Done);
+            }
+        });
+        HeldOutSplit.Create(Long(), new HeldOutOptions { Count = 1 }, progress);
+        Assert.Equal([0, 0, 0, 0, 0], ahead);
+
+        IEnumerable<Document> Long()
+        {
+            read = 0;
+            for (int i = 0; i < 9; i++)
+            {
+                read++;
+                yield return new($"d{i}", "", new string((char)('a' + i), (int)(Blocks.Characters / 2)), "");
+            }
+        }
+    }
+
     [Fact]
     public void The_parts_are_disjoint_and_whole_and_about_the_fraction()
     {

@@ -17,6 +17,58 @@ public sealed class BeamSearchTests : WritingTests
     {
     }
 
+    /// <summary>Each beam of each step may take one.</summary>
+    [Fact]
+    public void A_fork_of_a_long_text_costs_its_numbers_alone()
+    {
+        const int Tokens = 2000;
+        GenerationOptions options = new() { MaximumNewTokens = 2 * Tokens, Stop = ["nowhere"], BannedStrings = ["never"] };
+        GenerationSequence text = new(s_tokenizer, null, options, [s_tokenizer.BeginOfText], int.MaxValue);
+        text.Take(new float[s_tokenizer.VocabularySize]);
+        int token = s_tokenizer.Encode("a")[0];
+        for (int i = 0; i < Tokens; i++)
+        {
+            text.Go(token, default);
+        }
+
+        text.Fork();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        GenerationSequence fork = text.Fork();
+        long cost = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.InRange(cost, Tokens * sizeof(int), (Tokens * sizeof(int)) + 4096);
+        Assert.Equal(text.Tokens, fork.Tokens);
+        Assert.Equal(Tokens, fork.NewTokens);
+    }
+
+    /// <summary>What a step needs is as large as the vocabulary, and is kept from one to the next.</summary>
+    [Fact]
+    public async Task A_token_allocates_no_room_for_its_logits()
+    {
+        const int Vocabulary = 50_000;
+        using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = Vocabulary, Retrieval = null });
+        model.eval();
+        using BatchDecoding decoding = new(model, 2, 64);
+        GenerationSequence[] texts =
+        [
+            .. Enumerable.Range(0, 2).Select(_ => new GenerationSequence(s_tokenizer, null, new(), [s_tokenizer.BeginOfText], int.MaxValue)),
+        ];
+        decoding.Read([.. texts]);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        decoding.Read([.. texts]);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Vocabulary);
+
+        RetroGenerator generator = new(model, s_tokenizer);
+        await using IAsyncEnumerator<GeneratedPiece> pieces = generator.GenerateAsync("a", new() { Temperature = 0 }).GetAsyncEnumerator();
+        Assert.True(await pieces.MoveNextAsync());
+        Assert.True(await pieces.MoveNextAsync());
+        before = GC.GetAllocatedBytesForCurrentThread();
+        ValueTask<bool> next = pieces.MoveNextAsync();
+        long cost = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.True(next.IsCompletedSuccessfully); // by this thread, whose allocations were counted
+        Assert.True(await next);
+        Assert.InRange(cost, 0, Vocabulary);
+    }
+
     [Theory]
     [InlineData(true, 0)]
     [InlineData(false, 0)]

@@ -31,6 +31,17 @@ public class TokenTextStreamTests
     }
 
     [Fact]
+    public void A_copy_goes_on_within_a_character_and_leaves_the_other_where_it_is()
+    {
+        int[] tokens = EmbeddingInputs.Tokenizer.Encode("a👩é");
+        TokenTextStream stream = new(EmbeddingInputs.Tokenizer, atBeginning: true);
+        Assert.Equal("a", string.Concat(tokens[..3].Select(stream.Add)));
+        TokenTextStream copy = stream.Copy();
+        Assert.Equal("👩é", string.Concat(tokens[3..].Select(copy.Add)));
+        Assert.Equal("👩", string.Concat(tokens[3..5].Select(stream.Add)));
+    }
+
+    [Fact]
     public void An_incomplete_character_at_the_end_is_marked()
         => Assert.Equal(["a", "", "", "", "\uFFFD"], Pieces(EmbeddingInputs.Tokenizer.Encode("a👩")[..4]));
 

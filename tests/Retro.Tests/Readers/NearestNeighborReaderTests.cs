@@ -70,6 +70,29 @@ public sealed class NearestNeighborReaderTests : IDisposable
         Assert.NotEqual(alone, found);
     }
 
+    /// <summary>Hundreds are asked for at each token of a text.</summary>
+    [Fact]
+    public void The_token_behind_a_state_is_found_without_a_documents_entry()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(7, seed: 2, maximumLength: 30), M);
+        manual_seed(1);
+        using RetroModel model = new(s_config, ScalarType.Float64);
+        using TokenStore store = TokenStore.Build(model, database);
+        int[] expected = [.. database.Documents.SelectMany(document => database.TokensOf(document)[1..])];
+        int[] found = new int[store.Count];
+        store.Next(0);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int number = 0; number < found.Length; number++)
+        {
+            found[number] = store.Next(number);
+        }
+
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(expected, found);
+        Assert.Equal(
+            database.Documents.Select(document => document.TokenCount), Enumerable.Range(0, database.Documents.Count).Select(database.TokenCountOf));
+    }
+
     [Fact]
     public void It_keeps_the_readers_contract_and_with_a_share_of_nothing_it_is_the_decoder()
     {
