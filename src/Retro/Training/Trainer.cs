@@ -176,7 +176,8 @@ public sealed partial class Trainer : IDisposable
     /// <returns>What the step gave, to every process the same but for its time.</returns>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or a learning rate of one's own is not finite or below 0, or
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
-    /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
+    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
+    /// trainer was made.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
     /// <summary>Whether the next step reads no neighbors. Once one has read some, all do, also where more steps make the share of those done less.</summary>
@@ -232,7 +233,7 @@ public sealed partial class Trainer : IDisposable
             throw Everywhere(new TrainingException(string.Create(
                 CultureInfo.InvariantCulture,
                 $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the "
-                    + $"learning rate ({rate}) and go on from an earlier checkpoint.")));
+                    + $"learning rate ({rate}) and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start anew")}.")));
         }
 
         _isMoving = false;
@@ -422,9 +423,18 @@ public sealed partial class Trainer : IDisposable
         _optimizer.Dispose();
     }
 
-    /// <summary>A step would be undone, and a checkpoint would hold the average for what is trained.</summary>
+    /// <summary>
+    /// Where the model holds the average, a step would be undone, and a checkpoint would hold it for what is trained; where it was cast, what is trained is no
+    /// part of it any more.
+    /// </summary>
     private void RequireOwnWeights()
     {
+        if (_optimizer.Parameters.Any(parameter => parameter.IsInvalid))
+        {
+            throw new InvalidOperationException(
+                $"The model was cast or moved after the trainer was made, which gave it other parameters: do so before, or set {nameof(Options.Dtype)}.");
+        }
+
         if (_average?.IsPut == true)
         {
             throw new InvalidOperationException(

@@ -141,7 +141,8 @@ public sealed record TrainingOptions
     /// <returns>The schedule; by time, in shares of <see cref="TimeBudget"/>.</returns>
     public LearningRateSchedule Schedule()
     {
-        (long warmup, long steps) = TimeBudget is not null && WarmupSteps is null ? (1, 20) : (WarmupSteps ?? Math.Max(1, Steps / 20), Steps);
+        // By time a twentieth of it, in steps so short that the rate really rises.
+        (long warmup, long steps) = TimeBudget is not null && WarmupSteps is null ? (50, 1000) : (WarmupSteps ?? Math.Max(1, Steps / 20), Steps);
         return new(LearningRate, FinalLearningRate ?? LearningRate / 10, warmup, steps);
     }
 

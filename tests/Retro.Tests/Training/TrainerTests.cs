@@ -698,6 +698,7 @@ public sealed class TrainerTests : IDisposable
             trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("go on from the last checkpoint", exception.Message, StringComparison.Ordinal);
         Assert.Equal(2, steps.Count);
         Assert.All(steps, step => Assert.True(step.Skipped));
         Assert.Equal(before, Weights(model));
@@ -758,6 +759,7 @@ public sealed class TrainerTests : IDisposable
         TrainingException exception = Assert.Throws<TrainingException>(() => resumed.Run(data));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("start anew", exception.Message, StringComparison.Ordinal);
         Assert.Equal(3, resumed.StepsDone);
     }
 
@@ -1284,6 +1286,19 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_model_that_was_cast_after_its_trainer_was_made_is_named()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { CheckpointFolder = Folder });
+        model.to(ScalarType.Float64);
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        foreach (Action act in new Action[] { () => trainer.Run(data), () => trainer.Save(Folder), () => trainer.Load(Folder) })
+        {
+            Assert.Contains("cast or moved after the trainer was made", Assert.Throws<InvalidOperationException>(act).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void The_warm_up_is_a_twentieth_of_the_steps_unless_it_is_said()
     {
         Assert.Equal([1, 1, 50, 3], new[]
@@ -1295,6 +1310,8 @@ public sealed class TrainerTests : IDisposable
         Assert.All([1, 2, 19, 30, 1000], steps =>
         {
             LearningRateSchedule schedule = new TrainingOptions { Steps = steps, TimeBudget = TimeSpan.FromMinutes(1) }.Validate().Schedule();
+            Assert.InRange(schedule.RateAt(0), 0, 0.03 * schedule.Peak);
+            Assert.Equal(schedule.Peak / 2, schedule.RateAt(0.025), 0.03 * schedule.Peak);
             Assert.Equal(schedule.Peak, schedule.RateAt(0.05), 12);
             Assert.InRange(schedule.RateAt(0.5), schedule.Final, 0.6 * schedule.Peak);
         });
