@@ -118,10 +118,15 @@ public sealed class KilledTrainingTests : IDisposable
 
     private static string Marker(string folder, long step) => Path.Combine(folder, "steps", step.ToString(CultureInfo.InvariantCulture));
 
-    /// <summary>Steps of the checkpoint; 0 where there is none.</summary>
+    /// <summary>Steps of the checkpoint, from which the next process goes on; 0 where there is none.</summary>
     private static long StepsLeft(string folder)
     {
-        string path = Path.Combine(folder, "model", Trainer.StateFile);
+        string path = Path.Combine(folder, "model", Trainer.StateFile), staged = path + AtomicFile.TemporarySuffix;
+        if (File.Exists(staged) && File.Exists(Path.Combine(folder, "model", StagedFiles.RecordName)))
+        {
+            path = staged; // killed among the renamings, the rest of which the next process does first
+        }
+
         if (!File.Exists(path))
         {
             return 0;
