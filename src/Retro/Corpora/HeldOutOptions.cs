@@ -18,8 +18,9 @@ public sealed record HeldOutOptions
     public double Similarity { get; init; } = 0.8;
 
     /// <summary>
-    /// The share of a held-out document's grams from which on a document of the training part that holds them is removed, however much else it holds; 0.8 by
-    /// default. Held-out documents of fewer words than a gram has are looked for as a whole alone: phrases of a few words stand in many texts.
+    /// The share of a held-out document's grams from which on a document of the training part that holds them is removed, however much else it holds, and so
+    /// is an excerpt, such a share of whose own grams stands in a held-out one; 0.8 by default. Held-out documents of fewer words than a gram has are looked
+    /// for as a whole alone: phrases of a few words stand in many texts.
     /// </summary>
     public double Containment { get; init; } = 0.8;
 

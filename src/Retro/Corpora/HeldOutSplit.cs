@@ -162,13 +162,13 @@ public sealed class HeldOutSplit
 
                 if (texts.TryGetValue(document.Text, out string? same))
                 {
-                    found[number] = new SimilarDocument(document.Id, same, 1, 1, Exact: true);
+                    found[number] = new SimilarDocument(document.Id, same, 1, 1, 1, Exact: true);
                     return;
                 }
 
                 if (index.Find(WordGrams.Of(document.Text, options.GramWords)) is { } near)
                 {
-                    found[number] = new SimilarDocument(document.Id, heldOut[near.Text].Id, near.Similarity, near.Containment, Exact: false);
+                    found[number] = new SimilarDocument(document.Id, heldOut[near.Text].Id, near.Similarity, near.Containment, near.Excerpt, Exact: false);
                 }
             }
         }

@@ -5,5 +5,6 @@ namespace Retro.Corpora;
 /// <param name="HeldOutId">The held-out document it resembles most.</param>
 /// <param name="Similarity">Their Jaccard similarity, from 0 to 1.</param>
 /// <param name="Containment">The share of the held-out document that it holds, from 0 to 1.</param>
+/// <param name="Excerpt">The share of it that stands in the held-out document, from 0 to 1.</param>
 /// <param name="Exact">Whether the texts are the same, character for character.</param>
-public sealed record SimilarDocument(string Id, string HeldOutId, double Similarity, double Containment, bool Exact);
+public sealed record SimilarDocument(string Id, string HeldOutId, double Similarity, double Containment, double Excerpt, bool Exact);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Tokenizers;
@@ -57,9 +56,8 @@ public static class HeldOut
 
     /// <summary>
     /// Refuses held-out documents that are in the database in any form that can be seen: by id, by text, or nearly, by the rule that
-    /// <see cref="HeldOutSplit"/> keeps documents apart with (Jaccard similarity of the texts' 13-grams of words, or the share of the held-out document's that
-    /// the other holds, of at least 0.8). Both databases are decoded
-    /// for it, which takes a while; once before the first measurement is enough.
+    /// <see cref="HeldOutSplit"/> keeps documents apart with (Jaccard similarity of the texts' 13-grams of words, or the share of either's that the other
+    /// holds, of at least 0.8). Both databases are decoded for it, which takes a while; once before the first measurement is enough.
     /// </summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="retrieval">The database that is retrieved from.</param>
@@ -90,9 +88,8 @@ public static class HeldOut
             if (index.Find(Grams(retrieval.TokensOf(document), tokenizer, options)) is { } found)
             {
                 string names = $"\"{heldOut.Documents[found.Text].Id}\" (there \"{document.Id}\"";
-                near.TryAdd(
-                    found.Text,
-                    string.Create(CultureInfo.InvariantCulture, $"{names}, similarity {found.Similarity:0.00}, {found.Containment:0.00} of it contained)"));
+                string shares = FormattableString.Invariant($"{found.Containment:0.00} of it is there, {found.Excerpt:0.00} of that is here");
+                near.TryAdd(found.Text, FormattableString.Invariant($"{names}, similarity {found.Similarity:0.00}; {shares})"));
             }
 
             progress?.Report(new StageProgress("look for held-out documents in the database", i + 1, retrieval.Documents.Count));

@@ -100,21 +100,23 @@ public sealed class HeldOutSplitTests
             new("case", "", string.Join(", ", words).ToUpperInvariant() + "!", ""),
             new("tail", "", target.Text + " some three more", ""),
             new("middle", "", string.Join(' ', words[..30].Append("changed").Concat(words[31..50]).Append("changed").Concat(words[51..])), ""),
-            new("part", "", string.Join(' ', words[..40]), ""),
+            new("excerpt", "", string.Join(' ', words[..40]), ""),
+            new("part", "", string.Join(' ', words[..40].Concat(documents[0].Text.Split(' ')[..30])), ""),
         ];
 
         // The additions' own hashes must not take them into the held-out part.
         HeldOutSplit split = HeldOutSplit.Create(with, options);
-        for (long seed = 1; new[] { "same", "case", "tail", "middle", "part" }.Any(split.IsHeldOut) || !split.IsHeldOut(target.Id); seed++)
+        for (long seed = 1; new[] { "same", "case", "tail", "middle", "excerpt", "part" }.Any(split.IsHeldOut) || !split.IsHeldOut(target.Id); seed++)
         {
             Assert.True(seed < 5000, "Of 5000 seeds, each of which holds the text out once in 61, none does.");
             split = HeldOutSplit.Create(with, options with { Seed = seed });
         }
 
-        Assert.Equal(["same", "case", "tail"], split.Removed.Select(document => document.Id));
+        Assert.Equal(["same", "case", "tail", "excerpt"], split.Removed.Select(document => document.Id));
         Assert.All(split.Removed, document => Assert.Equal(target.Id, document.HeldOutId));
-        Assert.Equal([true, false, false], split.Removed.Select(document => document.Exact));
-        Assert.Equal([1.0, 1.0, 68.0 / 71], split.Removed.Select(document => document.Similarity));
+        Assert.Equal([true, false, false, false], split.Removed.Select(document => document.Exact));
+        Assert.Equal([1.0, 1.0, 68.0 / 71, 28.0 / 68], split.Removed.Select(document => document.Similarity));
+        Assert.Equal([1.0, 1.0, 68.0 / 71, 1.0], split.Removed.Select(document => document.Excerpt));
         Assert.DoesNotContain("tail", split.Training(with).Select(document => document.Id));
         Assert.Contains("part", split.Training(with).Select(document => document.Id));
     }
@@ -202,15 +204,15 @@ public sealed class HeldOutSplitTests
                 ulong[] grams = query % 2 == 0
                     ? Set()
                     : texts[random.Next(30)].Where(_ => random.Next(8) > 0).Append((ulong)random.Next(60)).Distinct().Order().ToArray();
-                (int Text, double Similarity, double Containment)? expected = null;
+                (int Text, double Similarity, double Containment, double Excerpt)? expected = null;
                 for (int text = 0; text < texts.Count; text++)
                 {
                     double common = grams.Intersect(texts[text]).Count(), jaccard = common / grams.Union(texts[text]).Count();
-                    double held = common / texts[text].Length;
-                    if ((jaccard >= similarity || held >= containment)
+                    double held = common / texts[text].Length, excerpt = common / grams.Length;
+                    if ((jaccard >= similarity || held >= containment || excerpt >= containment)
                         && (expected is not { } best || jaccard > best.Similarity || (jaccard == best.Similarity && held > best.Containment)))
                     {
-                        expected = (text, jaccard, held);
+                        expected = (text, jaccard, held, excerpt);
                     }
                 }
 
