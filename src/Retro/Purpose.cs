@@ -60,6 +60,9 @@ internal enum Purpose : long
     /// <summary>Wrong answers, and the place of the right passage.</summary>
     Abilities = 35,
 
+    /// <summary>Documents that an embedder is trained on.</summary>
+    EmbedderDocuments = 36,
+
     /// <summary>The order of feedback.</summary>
     FeedbackOrder = 41,
 

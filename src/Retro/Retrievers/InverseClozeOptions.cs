@@ -20,6 +20,11 @@ public sealed record InverseClozeOptions
     public int WindowLength { get; init; } = 128;
 
     /// <summary>
+    /// Characters of text that are kept in memory, of 2 bytes: of a corpus of more, documents are chosen at random for it. Default 100 million.
+    /// </summary>
+    public long MostCharacters { get; init; } = 100_000_000;
+
+    /// <summary>
     /// Share of the batches that take a span out of a window and pair it with the rest; the others pair the window's first part with its second. Default 0.5.
     /// </summary>
     public double ClozeShare { get; init; } = 0.5;
@@ -64,6 +69,7 @@ public sealed record InverseClozeOptions
         faults.Require(TimeBudget is null || TimeBudget > TimeSpan.Zero, TimeBudget, "more than no time");
         faults.Require(BatchSize >= 2, BatchSize, "at least 2: a pair needs another for a negative");
         faults.Between(WindowLength, 8);
+        faults.Between(MostCharacters, 1);
         faults.Share(ClozeShare);
         faults.Share(KeepSpan);
         faults.Positive(Temperature);

@@ -27,16 +27,10 @@ internal sealed class InverseClozePairs
         _maximumLength = maximumLength;
         _options = options;
         _random = new Random(SeededRandom.Fold(options.Seed));
-        foreach (Document document in documents)
+        foreach (string text in Chosen(documents, options, cancellationToken))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-
-            // A token is at least a byte, and a character at most three of them.
-            if (document.Text.Length * 3 >= MinimumTokens)
-            {
-                _texts.Add(document.Text);
-                _ends.Add((_ends.Count == 0 ? 0 : _ends[^1]) + document.Text.Length);
-            }
+            _texts.Add(text);
+            _ends.Add((_ends.Count == 0 ? 0 : _ends[^1]) + text.Length);
         }
 
         // The drawn ones are tokenized when drawn; that there are two at all is found out here.
@@ -52,6 +46,31 @@ internal sealed class InverseClozePairs
                 $"To train an embedder takes at least two texts of {MinimumTokens} tokens; the corpus holds {usable}. Add text, or use the "
                     + "HashingEmbedder, which needs no training.");
         }
+    }
+
+    /// <summary>The texts in their order, those with the highest of random numbers where they are more than may be kept: two at least.</summary>
+    internal static IEnumerable<string> Chosen(IEnumerable<Document> documents, InverseClozeOptions options, CancellationToken cancellationToken)
+    {
+        PriorityQueue<(long Number, string Text), double> chosen = new();
+        long characters = 0, number = 0;
+        foreach (Document document in documents)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+
+            // A token is at least a byte, and a character at most three of them.
+            if (document.Text.Length * 3 >= MinimumTokens)
+            {
+                chosen.Enqueue((number, document.Text), new SeededRandom(options.Seed, Purpose.EmbedderDocuments, number).NextDouble());
+                characters += document.Text.Length;
+                number++;
+                while (characters > options.MostCharacters && chosen.Count > 2)
+                {
+                    characters -= chosen.Dequeue().Text.Length;
+                }
+            }
+        }
+
+        return chosen.UnorderedItems.Select(item => item.Element).OrderBy(element => element.Number).Select(element => element.Text);
     }
 
     /// <summary>Both sides, which rows come from one document, off the diagonal (null when none do), and the rows' documents.</summary>

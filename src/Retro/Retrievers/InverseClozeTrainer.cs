@@ -23,7 +23,8 @@ public static class InverseClozeTrainer
     private const double GradientNorm = 1.0;
 
     /// <summary>Trains an encoder and freezes it.</summary>
-    /// <param name="documents">The corpus; its texts stay in memory while training, and only those that are drawn get tokenized.</param>
+    /// <param name="documents">The corpus; its texts stay in memory while training, up to <see cref="InverseClozeOptions.MostCharacters"/>, and only those
+    /// that are drawn get tokenized.</param>
     /// <param name="tokenizer">The tokenizer; a decoder's own will do.</param>
     /// <param name="config">The encoder's sizes; <see cref="TextEncoderConfig.Small"/> by default.</param>
     /// <param name="options">How to train; some minutes by default.</param>

@@ -38,6 +38,26 @@ public class InverseClozeTrainerTests
         Assert.True(after > before + 0.3, $"recall {before} before, {after} after training");
     }
 
+    [Fact]
+    public void Of_a_corpus_that_memory_does_not_hold_documents_are_chosen_at_random()
+    {
+        string[] texts = [.. Enumerable.Range(0, 400).Select(i => $"{i:d100}")];
+        Assert.Equal(texts, Chosen(40_000));
+        Assert.Equal(2, Chosen(1).Length);
+        string[] some = Chosen(5099);
+        Assert.Equal(50, some.Length);
+        Assert.Equal(some.Order(StringComparer.Ordinal), some);
+        Assert.InRange(some.Count(text => string.CompareOrdinal(text, texts[200]) < 0), 13, 37);
+        Assert.Equal(some, Chosen(5099));
+        Assert.InRange(some.Intersect(Chosen(5099, seed: 1)).Count(), 0, 20);
+
+        string[] Chosen(long most, long seed = 0)
+        {
+            InverseClozeOptions options = s_short with { MostCharacters = most, Seed = seed };
+            return [.. InverseClozePairs.Chosen(texts.Select(text => new Document("", "", text, "")), options, default)];
+        }
+    }
+
     /// <summary>On real text: a held-out passage finds the one that stood a few lines further in the same document.</summary>
     [Fact]
     [Trait("Category", "Long")]
