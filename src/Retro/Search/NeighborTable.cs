@@ -159,6 +159,20 @@ public sealed unsafe partial class NeighborTable : IDisposable
         }
     }
 
+    /// <summary>Makes sure that as many neighbors are there as are to be read.</summary>
+    /// <param name="read">K, neighbors of a chunk that are read.</param>
+    /// <param name="reader">Who reads them; null: whoever asks.</param>
+    /// <exception cref="ArgumentException">The table holds fewer.</exception>
+    internal void RequireCount(int read, string? reader = null)
+    {
+        if (read > Count)
+        {
+            throw new ArgumentException(
+                $"{read} neighbors per chunk are to be read{(reader is null ? "" : $" by {reader}")}, and the table holds {Count}; make a table of as many, or "
+                    + "read fewer.");
+        }
+    }
+
     internal static DatabaseException Damaged(string path, string how) => new($"The neighbor table {path} is damaged: {how}. Make it again.");
 
     private NeighborTable ClosedWith(ChunkDatabase queries)
