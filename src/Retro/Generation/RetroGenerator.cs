@@ -131,11 +131,6 @@ public sealed partial class RetroGenerator
         }
 
         _mostNeighbors = reader.Neighbors;
-        if (reader is RetroReader)
-        {
-            _database.RequireChunkLength(reader.ChunkLength!.Value);
-        }
-
         _plan = ReadingPlan.Of(reader, _database.ChunkLength, _database);
         if (reader is PromptReader prompts)
         {

@@ -287,6 +287,23 @@ public sealed class BitsPerByteTests : IDisposable
         }
     }
 
+    /// <summary>Its generator refuses it as well.</summary>
+    [Fact]
+    public void Chunks_of_another_length_than_a_retros_are_not_read()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(4);
+        using ChunkDatabase longer = _databases.Build(TestDatabases.Documents(20, seed: 2), 2 * M, "longer");
+        using RetroModel model = new(s_config);
+        using NeighborTable table = Table(heldOut, longer);
+        RandomNeighborSource source = new(longer, 1);
+        Action[] measures =
+        [
+            () => BitsPerByte.Measure(model, heldOut, table), () => BitsPerByte.Measure(model, heldOut, source),
+            () => BitsPerByte.Measure(new MeteredReader(new RetroReader(model, 1)), heldOut, source),
+        ];
+        Assert.All(measures, measure => Assert.Contains(longer.Folder, Assert.Throws<DatabaseException>(measure).Message, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Cancelling_ends_the_measurement()
     {
