@@ -313,6 +313,20 @@ public sealed class ReaderGenerationTests : IDisposable
         Assert.NotEqual(all[..3], others[..3]);
     }
 
+    /// <summary>As readers do, so that a loop that trains and writes in turn drops nothing while it writes.</summary>
+    [Fact]
+    public async Task A_model_in_training_writes_what_it_writes_in_evaluation()
+    {
+        using RetroModel model = new(_model.Config with { Dropout = 0.5, Retrieval = null }, ScalarType.Float64);
+        RetroGenerator generator = new(model, s_tokenizer);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 10 };
+        model.eval();
+        string expected = (await generator.GenerateTextAsync("The", options, TestContext.Current.CancellationToken)).Text;
+        model.train();
+        Assert.Equal(expected, (await generator.GenerateTextAsync("The", options, TestContext.Current.CancellationToken)).Text);
+        Assert.False(model.training);
+    }
+
     /// <summary>A penalty divides what is above 0 and multiplies what is below: a mixture's logits are on the scale of the model's.</summary>
     [Fact]
     public async Task A_repetition_penalty_does_to_a_mixture_that_gives_nothing_what_it_does_to_the_decoder()
