@@ -13,6 +13,12 @@ namespace Retro.Search;
 /// </remarks>
 public sealed unsafe partial class NeighborTable : IDisposable
 {
+    /// <summary>
+    /// Neighbors of a chunk that are kept where nothing is said, 16: twice as many as a small model reads, so that enough remain where the filter of windows
+    /// drops some.
+    /// </summary>
+    public const int UsualCount = 16;
+
     private readonly MappedFile _memory;
     private readonly NeighborTableHeader _header;
     private ChunkDatabase? _closedWith;
@@ -74,7 +80,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
     public static NeighborTable Open(
         ChunkDatabase queries,
         INeighborSource source,
-        int count = 8,
+        int count = UsualCount,
         bool excludeOwnDocument = true,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)

@@ -793,6 +793,27 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>What many machines have found together is not found again by one.</summary>
+    [Fact]
+    public void What_neighbors_has_found_train_and_eval_read()
+    {
+        _retro.Build();
+        _retro.Done("neighbors", "--database", "work");
+        string[] found = Tables();
+        Assert.Equal(2, found.Length);
+        _retro.Done(["train", "--database", "work", "--out", "model", "--steps", "1", .. CliRun.Tiny]);
+        Assert.Equal(found, Tables());
+        _retro.Done("eval", "--model", "model", "--window", "64");
+        Assert.Equal(found, Tables());
+
+        string[] Tables() =>
+        [
+            .. new[] { "database", "held-out" }
+                .SelectMany(part => Directory.GetFiles(Path.Combine(_retro["work"], part), "neighbors-bm25-*.bin"))
+                .Select(file => $"{file} {File.GetLastWriteTimeUtc(file):O}"),
+        ];
+    }
+
     [Fact]
     public void Shares_of_neighbors_and_of_their_keys_are_joined()
     {
