@@ -539,6 +539,15 @@ public sealed class VerbTests : IDisposable
         Assert.StartsWith("--out other/ is the corpus itself, and what is written there would be read as text", within.Errors, StringComparison.Ordinal);
         Assert.Equal(2, Directory.GetFileSystemEntries(_retro["other"]).Length);
 
+        // So would be the reports of what is trained on the database.
+        foreach (string[] verb in new[] { new[] { "train" }, ["fit", "--base", "other"], ["embed-train"] })
+        {
+            ChildProcess.Outcome beside = _retro.Run([.. verb, "--database", "work", "--out", "other"]);
+            Assert.Equal(2, beside.ExitCode);
+            Assert.StartsWith("--out other is the corpus itself", beside.Errors, StringComparison.Ordinal);
+            Assert.Equal(2, Directory.GetFileSystemEntries(_retro["other"]).Length);
+        }
+
         string[] Files() =>
         [
             .. Directory.EnumerateFiles(_retro["work"], "*", SearchOption.AllDirectories)
