@@ -230,9 +230,13 @@ internal abstract class Verb : Command
     /// <exception cref="RetroException">They cannot be written.</exception>
     public void RequireMeant(ParseResult parsed)
     {
-        if (OneOf.Where(IsTyped).ToArray() is [var one, var other, ..])
+        // What goes on does not begin anew, whatever the verb.
+        foreach (IEnumerable<Option> group in new[] { OneOf, Options.Where(option => option.Name is "--resume" or "--start-over") })
         {
-            throw new UsageException($"{one.Name} and {other.Name} exclude each other; leave out one of them.");
+            if (group.Where(IsTyped).ToArray() is [var one, var other, ..])
+            {
+                throw new UsageException($"{one.Name} and {other.Name} exclude each other; leave out one of them.");
+            }
         }
 
         RequireApart(parsed);

@@ -325,6 +325,12 @@ public sealed class VerbTests : IDisposable
             Assert.StartsWith(said, idle.Errors, StringComparison.Ordinal);
         }
 
+        Assert.Contains(
+            "It reads nothing, whatever --source says: the model is a decoder alone.",
+            _retro.Done("generate", "--model", "decoder", "--source", "bm25", "--tokens", "2", "The"),
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("reads nothing", _retro.Done("generate", "--model", "decoder", "--tokens", "2", "The"), StringComparison.Ordinal);
+
         ChildProcess.Outcome drawn = _retro.Run("generate", "--model", "decoder", "--beams", "3", "--temperature", "0.7", "The");
         Assert.Equal(2, drawn.ExitCode);
         Assert.StartsWith("--", drawn.Errors, StringComparison.Ordinal);
@@ -521,6 +527,7 @@ public sealed class VerbTests : IDisposable
         ChildProcess.Outcome refused = _retro.Run(build);
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("holds another database", refused.Errors, StringComparison.Ordinal);
+        Assert.Contains("choose another folder, or --start-over.", refused.Errors, StringComparison.Ordinal);
         Assert.Equal(before, Files());
 
         _retro.Done([.. build, "--plan"]);
