@@ -162,6 +162,11 @@ internal sealed class ReadingOptions
             trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             CopyReader? copying = ModelFolder.Copying(path, trained);
             RequireReads(parsed, trained.Model.Config.HasRetrieval || copying is not null, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
+            if (!needsDatabase && !trained.Model.Config.HasRetrieval && copying is null && (parsed.GetValue(Source) ?? "none") != "none")
+            {
+                Screen.Note($"It reads nothing, whatever {Source.Name} says: the model is a decoder alone.");
+            }
+
             if (reads && sources is null && (trained.Model.Config.HasRetrieval || copying is not null))
             {
                 Screen.Note($"It reads nothing: which database it reads from is in no retro.json; {_database.Name} names one.");

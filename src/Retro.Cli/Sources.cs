@@ -126,6 +126,13 @@ internal sealed class Sources : IDisposable
         }
     }
 
+    /// <summary>
+    /// Neighbors of a table, in which every verb looks for those that a model reads: more of them, so that enough remain where those of a window's documents
+    /// are dropped.
+    /// </summary>
+    /// <param name="read">Neighbors of a chunk that a model reads.</param>
+    public static int TableNeighbors(int read) => Math.Max(NeighborTable.UsualCount, 2 * read);
+
     /// <summary>Whether a source, by its name, finds by keys.</summary>
     public static bool NeedsKeys(string? name) => name is "dense" or "hybrid" or "rerank";
 

@@ -33,10 +33,10 @@ internal static partial class Tool
     private static readonly ParserConfiguration s_parsing = new() { ResponseFileTokenReplacer = null };
 
     /// <summary>What the library's faults call by its own names, and what is typed for it: of a corpus, and of how text is written.</summary>
-    private static readonly (string Member, string Option)[] s_ofCorpus =
+    private static readonly (string Member, string Option)[] s_ofBuilding =
     [
         ("CorpusOptions.Encoding", "--encoding"), ("CorpusOptions.IdsByFile", "--ids-by-file"), ("CorpusOptions.SkipBroken", "--skip-broken"),
-        ("SkipBroken", "--skip-broken"),
+        ("SkipBroken", "--skip-broken"), ("start over", "--start-over"),
     ];
 
     private static readonly (string Member, string Option)[] s_ofWriting =
@@ -264,7 +264,7 @@ internal static partial class Tool
         }
         catch (RetroException exception)
         {
-            fault = Typed(verb, exception.Message, s_ofCorpus);
+            fault = Typed(verb, exception.Message, s_ofBuilding);
         }
         catch (ArgumentException exception)
         {

@@ -20,9 +20,6 @@ namespace Retro.Cli;
 /// <summary>What train and fit have in common: options, windows, checkpoints, and going on.</summary>
 internal sealed class TrainingRun
 {
-    /// <summary>Neighbors of a table: more than a model reads, so that enough remain where those of a window's documents are dropped.</summary>
-    private const int LeastTableNeighbors = 8;
-
     /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
     private const long SmallModel = 50_000_000;
 
@@ -469,7 +466,7 @@ internal sealed class TrainingRun
     private NeighborTable FindNeighbors(ParseResult parsed, Sources sources, int read, CancellationToken cancellationToken)
     {
         INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
-        int kept = Math.Max(LeastTableNeighbors, 2 * read);
+        int kept = Sources.TableNeighbors(read);
         return Stages.Run(
             "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
     }

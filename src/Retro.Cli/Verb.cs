@@ -230,11 +230,16 @@ internal abstract class Verb : Command
     /// <exception cref="RetroException">They cannot be written.</exception>
     public void RequireMeant(ParseResult parsed)
     {
-        if (OneOf.Where(IsTyped).ToArray() is [var one, var other, ..])
+        // What goes on does not begin anew, whatever the verb.
+        foreach (IEnumerable<Option> group in new[] { OneOf, Options.Where(option => option.Name is "--resume" or "--start-over") })
         {
-            throw new UsageException($"{one.Name} and {other.Name} exclude each other; leave out one of them.");
+            if (group.Where(IsTyped).ToArray() is [var one, var other, ..])
+            {
+                throw new UsageException($"{one.Name} and {other.Name} exclude each other; leave out one of them.");
+            }
         }
 
+        RequireApart(parsed);
         foreach ((Option option, string why) in Idle(option => Given(parsed, option)))
         {
             if (parsed.GetResult(option) is { Implicit: false })
@@ -272,6 +277,33 @@ internal abstract class Verb : Command
                     $"{name} {file} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
             }
         }
+    }
+
+    // What is written beside a corpus would be read as text from the next time on: a tokenizer's merges.txt, a report with held-out text; and retro.json makes
+    // the folder one that Retro wrote, of which nothing is read where it is a part of another corpus.
+    private void RequireApart(ParseResult parsed)
+    {
+        const string Corpus = "--corpus";
+        if (Home is not { Name: "--out" } home || parsed.GetValue(home) is not { } folder)
+        {
+            return;
+        }
+
+        Workspace? database = Said("--database") is { } named ? Workspace.FindDatabase(named) : null;
+        string? built = database?.Section("build")?[Corpus[2..]]?.ToString();
+        foreach (string corpus in new[] { Said(Corpus), built is null ? null : database!.FromRelative(built) }.OfType<string>())
+        {
+            if (Full(corpus) == Full(folder))
+            {
+                throw new UsageException(
+                    $"{home.Name} {folder} is the corpus itself, and what is written there would be read as text the next time; name another folder, such as "
+                        + $"{Path.Combine(folder, "retro")}.");
+            }
+        }
+
+        string? Said(string name) => Options.OfType<PathOption>().FirstOrDefault(option => option.Name == name) is { } option ? parsed.GetValue(option) : null;
+
+        static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
     }
 
     /// <summary>Writes the results where --json asks for them.</summary>

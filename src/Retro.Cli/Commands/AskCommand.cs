@@ -13,7 +13,7 @@ internal sealed class AskCommand : Verb
     private const string InPrompt = "in the prompt";
 
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
-    private readonly Argument<string> _question = new("question") { Description = "The question." };
+    private readonly Argument<string> _question = new("question") { Description = "The question; - reads it from the standard input." };
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
         "--in-prompt",
         "Passages found with the question that stand before it in the prompt. Those that a RETRO or a copying reader finds while it writes come besides.",
@@ -43,6 +43,11 @@ internal sealed class AskCommand : Verb
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         string question = parsed.GetValue(_question)!;
+        if (question == StandardInput.Name)
+        {
+            question = (await StandardInput.ReadAsync(Console.OpenStandardInput, cancellationToken).ConfigureAwait(false)).Trim();
+        }
+
         if (string.IsNullOrWhiteSpace(question))
         {
             throw new UsageException("The question is empty; ask something.");

@@ -83,7 +83,6 @@ internal sealed class BuildCommand : Verb
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         Workspace workspace = new(parsed.GetValue(_out)!);
-        RequireApart(parsed.GetValue(_corpus)!, workspace);
         try
         {
             return Build(parsed, workspace, cancellationToken);
@@ -269,17 +268,6 @@ internal sealed class BuildCommand : Verb
         && parsed.GetValue(_share) is null
         && !(parsed.GetValue(_plan) && parsed.GetValue(_startOver))
         && (!IsSame(parsed, workspace) || parsed.GetValue(_startOver) || parsed.GetValue(_tokenizer) is not null);
-
-    // What is written there would be read as text from the next time on, the tokenizer's merges.txt to begin with.
-    private void RequireApart(string corpus, Workspace workspace)
-    {
-        if (Path.TrimEndingDirectorySeparator(Path.GetFullPath(corpus)) == Path.TrimEndingDirectorySeparator(Path.GetFullPath(workspace.Folder)))
-        {
-            throw new UsageException(
-                $"{_out.Name} {workspace.Folder} is the corpus itself, and what is written there would be read as text the next time; name another folder, "
-                    + $"such as {Path.Combine(workspace.Folder, "retro")}.");
-        }
-    }
 
     private static RetroTokenizer LoadTokenizer(string folder)
         => folder.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(folder)

@@ -194,7 +194,7 @@ internal sealed class EvalCommand : Verb
         ChunkDatabase heldOut,
         (string Path, TrainedModel Trained)[] models,
         int window,
-        int kept,
+        int read,
         bool isUnseen,
         CancellationToken cancellationToken)
     {
@@ -215,7 +215,7 @@ internal sealed class EvalCommand : Verb
 
         // The rule with as many and as fresh neighbors as copying has learned to read: what its learning has to beat.
         using CopyReader? copies = models.Select(one => ModelFolder.Copying(one.Path, one.Trained)).FirstOrDefault(one => one is not null);
-        kept = Math.Max(kept, copies?.Neighbors ?? 0);
+        int kept = Math.Max(Sources.TableNeighbors(read), copies?.Neighbors ?? 0);
         INeighborSource source = SourceOf(models.Select(one => ModelFolder.Source(one.Path, one.Trained)).FirstOrDefault(one => one is not null));
         using NeighborTable neighbors = Stages.Run(
             "find neighbors", progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken));

@@ -58,10 +58,9 @@ internal sealed class GenerateCommand : Verb
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         string prompt = parsed.GetValue(_prompt) ?? "";
-        if (prompt == "-")
+        if (prompt == StandardInput.Name)
         {
-            // What is piped is read without a look at the token: whoever has forgotten the pipe can stop all the same.
-            prompt = await Task.Run(ReadInput, cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
+            prompt = await StandardInput.ReadAsync(_input, cancellationToken).ConfigureAwait(false);
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _passages, _every);
@@ -112,24 +111,6 @@ internal sealed class GenerateCommand : Verb
                 ["neighbors"] = new JsonArray([.. retrieved.Neighbors.Select(ReadingOptions.Json)]),
             })]),
         });
-    }
-
-    // As a document is read: without the mark at its head, with one kind of line end, and nothing that is no text.
-    private string ReadInput()
-    {
-        const string Fault = "The standard input is no text in UTF-8, nor in UTF-16 or UTF-32 with a mark at its head; convert it first, such as with iconv.";
-        using StreamReader input = new(_input(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
-        try
-        {
-            string text = input.ReadToEnd();
-            return text.Contains('\0', StringComparison.Ordinal)
-                ? throw new RetroException(Fault)
-                : text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
-        }
-        catch (DecoderFallbackException fault)
-        {
-            throw new RetroException(Fault, fault);
-        }
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);

@@ -14,7 +14,12 @@ internal sealed class NeighborsCommand : Verb
     private readonly PathOption _embedder = CommonOptions.Embedder();
     private readonly Option<string> _source = CommonOptions.Source("bm25");
     private readonly Option<int> _k = CommonOptions.Whole(
-        "--k", "Neighbors kept for each chunk: more than a model reads, so that enough remain where those of a window's documents are dropped.", 8, 1, 1024);
+        "--k",
+        "Neighbors kept for each chunk: more than a model reads, so that enough remain where those of a window's documents are dropped. train, fit and eval "
+            + "look for twice as many as the model reads, at least the default.",
+        NeighborTable.UsualCount,
+        1,
+        1024);
 
     private readonly Option<bool> _prepare = new("--prepare")
     {

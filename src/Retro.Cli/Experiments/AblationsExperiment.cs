@@ -29,8 +29,6 @@ internal sealed class AblationsExperiment : Experiment
             "retro experiment ablations --corpus docs --resume --only \"paper, gate from zero\"")
         => AddAll(_steps, _only, _resume);
 
-    protected override IReadOnlyList<Option> OneOf => [_resume, StartOver];
-
     public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --resume goes on.";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

@@ -54,8 +54,6 @@ internal sealed class EvaluateExperiment : Experiment
         AddAll(_seeds, _steps, _minutes, _k, _withoutRetro, _ladder, _trainOnly, _records, _resume);
     }
 
-    protected override IReadOnlyList<Option> OneOf => [_resume, StartOver];
-
     public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --resume goes on.";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

@@ -86,7 +86,8 @@ internal sealed class Page(string title)
     /// <summary>The page.</summary>
     public override string ToString() => $"""
         <!DOCTYPE html>
-        <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><title>{Escape(title)}</title>
+        <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Retro">
+        <meta name="viewport" content="width=device-width,initial-scale=1"><title>{Escape(title)}</title>
         <style>{Style}</style></head><body><main><h1>{Escape(title)}</h1>
         {_body}</main></body></html>
 

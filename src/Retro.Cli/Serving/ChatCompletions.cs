@@ -35,11 +35,10 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
             SkipsLeadingSpace = true,
         };
         CancellationToken aborted = context.RequestAborted;
+        writer.RequireFits(Prompt([])); // before anything is looked for
         using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
         IReadOnlyList<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, settings, aborted), aborted).ConfigureAwait(false);
-        int[] prompt = template is null
-            ? writer.Tokenizer.Encode(instructions + Asking.Prompt(passages, question, earlier))
-            : Encode(template, [.. Conversation(passages, instructions, earlier, question)]);
+        int[] prompt = Prompt(passages);
         IAsyncEnumerable<GeneratedPiece> pieces = writer.Write(prompt, settings, aborted);
         string id = $"chatcmpl-{Guid.NewGuid():N}";
         long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -114,6 +113,10 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         whole["usage"] = usage;
         whole["sources"] = new JsonArray([.. sources]);
         await context.Response.WriteAsJsonAsync(whole, aborted).ConfigureAwait(false);
+
+        int[] Prompt(IReadOnlyList<RetrievedNeighbor> passages) => template is null
+            ? writer.Tokenizer.Encode(instructions + Asking.Prompt(passages, question, earlier))
+            : Encode(template, [.. Conversation(passages, instructions, earlier, question)]);
 
         JsonObject Head(string kind) => new() { ["id"] = id, ["object"] = kind, ["created"] = created, ["model"] = model };
 

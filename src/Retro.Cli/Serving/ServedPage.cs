@@ -9,7 +9,7 @@ internal static class ServedPage
     /// <param name="model">What the model is called.</param>
     public static string Html(string model) => $$$"""
         <!DOCTYPE html>
-        <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+        <html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Retro"><meta name="viewport" content="width=device-width,initial-scale=1">
         <title>Retro: {{{Page.Escape(model)}}}</title>
         <style>{{{Page.Style}}}
         form{display:grid;gap:.6rem}fieldset{border:0;padding:0;margin:0;display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;align-items:center}

@@ -56,11 +56,20 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <exception cref="Fault">It is too long.</exception>
     public IAsyncEnumerable<GeneratedPiece> Write(int[] prompt, GenerationOptions settings, CancellationToken cancellationToken)
     {
+        RequireFits(prompt);
+        return generator.GenerateAsync(prompt.AsMemory(), settings, cancellationToken);
+    }
+
+    /// <summary>Refuses a prompt that is too long, with passages or yet without.</summary>
+    /// <exception cref="Fault">It is.</exception>
+    public void RequireFits(int[] prompt)
+    {
         int tokens = Count(prompt);
-        return tokens <= options.MostPrompt
-            ? generator.GenerateAsync(prompt.AsMemory(), settings, cancellationToken)
-            : throw new Fault(
+        if (tokens > options.MostPrompt)
+        {
+            throw new Fault(
                 400, $"The prompt has {tokens} tokens, passages included, and {options.MostPrompt} are allowed; shorten it.", "context_length_exceeded");
+        }
     }
 
     /// <summary>How many tokens the model reads of a prompt.</summary>
@@ -88,6 +97,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         GenerationOptions settings = Settings(context, body, asks ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
+        RequireFits(Tokenizer.Encode(asks ? Asking.Prompt([], text) : text)); // before anything is looked for
         using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
         IReadOnlyList<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
         string prompt = asks ? Asking.Prompt(passages, text) : text;

@@ -3,8 +3,8 @@ namespace Retro.Corpora;
 /// <summary>
 /// A collection of documents on disk, read one at a time: a file, or a folder with those below it, of the kinds that <see cref="DocumentKinds"/> names; every
 /// kind that is there is read. Documents come in the same order every time. Left out, and counted in <see cref="LeftOut"/>, are files of other kinds, hidden
-/// ones, pipes and devices, what a link leads to a second time, a tokenizer's vocab.txt and merges.txt beside its other files, and folders that hold a
-/// database or a run of Retro's own (unless one is the corpus itself).
+/// ones, pipes and devices, what a link leads to a second time, a tokenizer's vocab.txt and merges.txt beside its other files, folders that hold a
+/// database or a run of Retro's own (unless one is the corpus itself), and pages that Retro's tool wrote, such as reports.
 /// </summary>
 public sealed class Corpus
 {

@@ -210,6 +210,10 @@ internal sealed class CorpusFiles
         {
             LeaveOut("other .xml");
         }
+        else if (kind == DocumentKinds.Html && HtmlText.IsOwn(file))
+        {
+            LeaveOut("pages that Retro wrote");
+        }
         else if (!_seen.Add(FileIdentity.Of(file)))
         {
             LeaveOut("files reached twice");

@@ -16,6 +16,9 @@ internal static partial class HtmlText
     // Where HTML has to name its encoding (https://html.spec.whatwg.org/multipage/semantics.html#charset).
     private const int HeadBytes = 1024;
 
+    // In the pages of Retro's tool.
+    private static ReadOnlySpan<byte> OwnMark => "<meta name=\"generator\" content=\"Retro\">"u8;
+
     // Elements that begin and end lines: those that HTML shows as blocks, list items, or rows (https://html.spec.whatwg.org/multipage/rendering.html).
     private static readonly HashSet<string> s_blocks = new(StringComparer.OrdinalIgnoreCase)
     {
@@ -65,6 +68,21 @@ internal static partial class HtmlText
     };
 
     private static readonly HashSet<string> s_withinPicture = new(StringComparer.OrdinalIgnoreCase) { "desc", "foreignobject", "title" };
+
+    /// <summary>Whether a file is a page that Retro's tool wrote, as it says at its head: a report, with text of models and of held-out documents.</summary>
+    public static bool IsOwn(string file)
+    {
+        try
+        {
+            byte[] head = new byte[HeadBytes];
+            using FileStream stream = File.OpenRead(file);
+            return head.AsSpan(0, stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)).IndexOf(OwnMark) >= 0;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false; // what cannot be read is told of when it is
+        }
+    }
 
     /// <summary>Whether an element's text is parted by lines from what stands before and after it.</summary>
     public static bool IsBlock(string element) => s_blocks.Contains(element);

@@ -6,7 +6,7 @@ namespace Retro.Database;
 /// </summary>
 internal sealed class DocumentLabels
 {
-    // Sets that are kept, of a bit for each chunk: as many as there are groups of readers that take turns.
+    // Sets that are kept, of a bit for each chunk: as many as there are groups of readers that take turns. Of more, the one that is longest there goes.
     private const int Kept = 64;
 
     private readonly ChunkDatabase _database;
@@ -15,7 +15,7 @@ internal sealed class DocumentLabels
     private readonly int[]? _documents;
     private readonly List<IReadOnlyList<string>> _combinations = [];
     private readonly HashSet<string> _labels;
-    private readonly Dictionary<string, Lazy<ChunkSet?>> _sets = new(StringComparer.Ordinal);
+    private readonly OrderedDictionary<string, Lazy<ChunkSet?>> _sets = new(StringComparer.Ordinal);
 
     /// <summary>Reads the entries of all documents.</summary>
     public DocumentLabels(ChunkDatabase database)
@@ -58,7 +58,7 @@ internal sealed class DocumentLabels
             {
                 if (_sets.Count >= Kept)
                 {
-                    _sets.Clear();
+                    _sets.RemoveAt(0);
                 }
 
                 _sets.Add(key, set = new(() =>

@@ -247,13 +247,7 @@ public static class BitsPerByte
         }
 
         table?.RequireMatch(heldOut);
-        if (table is not null && reader.Neighbors > table.Count)
-        {
-            throw new ArgumentException(
-                $"{reader.Neighbors} neighbors per chunk are to be read by {reader.Name}, and the table holds {table.Count}; " +
-                "make a table of as many, or read fewer.",
-                nameof(table));
-        }
+        table?.RequireCount(reader.Neighbors, reader.Name);
     }
 
     private static ReadingBatch Batch(ChunkDatabase heldOut, int stretch, Func<EvaluationWindow[], RetrievedTokens?>? retrieve, EvaluationWindow[] windows)

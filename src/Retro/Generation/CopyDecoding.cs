@@ -31,7 +31,7 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity, IReadOnlySet
             _match?.Append(last[^1]);
         }
 
-        return reader.LogDistribution(States(text, found), reader.Candidates(last, _match, excluded));
+        return reader.Logits(States(text, found), reader.Candidates(last, _match, excluded));
     }
 
     public void Dispose() => _cache.Dispose();

@@ -27,7 +27,7 @@ public sealed record GenerationOptions
 
     /// <summary>
     /// Makes tokens that the text already holds less probable: a positive logit is divided by it, a negative one multiplied (Keskar et al.,
-    /// arXiv 1909.05858, section 4.1), and so is a mixture's log-probability; 1 for none.
+    /// arXiv 1909.05858, section 4.1); a mixture's logits are its log-probabilities on the scale of its model's logits. 1 for none.
     /// </summary>
     /// <value>The default is 1.</value>
     public double RepetitionPenalty { get; init; } = 1;

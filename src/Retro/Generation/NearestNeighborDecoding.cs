@@ -22,7 +22,7 @@ internal sealed class NearestNeighborDecoding(NearestNeighborReader reader, int 
         (Tensor keys, Tensor states) = _cache.Lengths[0] == 0
             ? model.PrefillKeysAndStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device))
             : model.StepKeysAndStates(_cache, tensor([(long)text[^1]], device: model.Device));
-        return reader.LogDistribution(keys, states, _among).MoveToOuterDisposeScope();
+        return reader.Logits(keys, states, _among).MoveToOuterDisposeScope();
     }
 
     public void Dispose() => _cache.Dispose();

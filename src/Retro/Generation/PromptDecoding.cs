@@ -76,7 +76,7 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
 
     public void Dispose() => _cache?.Dispose();
 
-    /// <summary>[n, V] of logits to [1, V] of log-probabilities of the mixture; of one prompt the logits themselves.</summary>
+    /// <summary>[n, V] of logits to [1, V] of the mixture, on their scale; of one prompt the logits themselves.</summary>
     private Tensor Mix(Tensor logits)
     {
         if (_logWeights.Length == 1)
@@ -86,7 +86,9 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
 
         using DisposeScope scope = NewDisposeScope();
         ScalarType dtype = Precision.AtLeastFloat32(logits).dtype;
-        Tensor weights = tensor(_logWeights, dtype: dtype, device: logits.device).unsqueeze(1);
-        return nn.functional.log_softmax(logits.to_type(dtype), 1).Plus(weights).logsumexp(0, keepdim: true).MoveToOuterDisposeScope();
+        Tensor weights = tensor(_logWeights, dtype: dtype, device: logits.device).unsqueeze(1), own = logits.to_type(dtype);
+        Tensor mixed = nn.functional.log_softmax(own, 1).Plus(weights).logsumexp(0, keepdim: true);
+        Tensor scale = own.logsumexp(1, keepdim: true).mul(weights.softmax(0)).sum(0, keepdim: true);
+        return mixed.Plus(scale).MoveToOuterDisposeScope();
     }
 }

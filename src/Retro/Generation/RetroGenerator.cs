@@ -32,7 +32,7 @@ public sealed partial class RetroGenerator
     private ExcludedDocuments? _documents;
 
     /// <summary>Creates a generator.</summary>
-    /// <param name="model">The model.</param>
+    /// <param name="model">The model; whenever a text is asked for, it is put in evaluation mode, and left in it.</param>
     /// <param name="tokenizer">The tokenizer that it was trained with.</param>
     /// <param name="database">The database to read from; null to generate without retrieval.</param>
     /// <param name="source">Finds chunks of the database; null to generate without retrieval.</param>
@@ -131,11 +131,6 @@ public sealed partial class RetroGenerator
         }
 
         _mostNeighbors = reader.Neighbors;
-        if (reader is RetroReader)
-        {
-            _database.RequireChunkLength(reader.ChunkLength!.Value);
-        }
-
         _plan = ReadingPlan.Of(reader, _database.ChunkLength, _database);
         if (reader is PromptReader prompts)
         {
@@ -240,6 +235,11 @@ public sealed partial class RetroGenerator
 
     private GenerationOptions Check(GenerationOptions? given)
     {
+        if (_model.training)
+        {
+            _model.eval(); // as readers do: in training it may drop values
+        }
+
         GenerationOptions options = (given ?? new GenerationOptions()).Validate();
         OptionFaults faults = new(nameof(GenerationOptions));
         faults.Require(!(options.Neighbors > _mostNeighbors), options.Neighbors, $"at most {_mostNeighbors}, as many as the reader reads");

@@ -135,7 +135,7 @@ public sealed partial class Retrofit
         {
             throw new CheckpointException(
                 $"The model in {folder} was fitted onto another decoder than {decoder.Origin.Path}, or the whole of that was trained: "
-                    + $"{string.Join(", ", foreign)} differ. Load it onto the decoder it was fitted onto, or by itself ({nameof(Checkpoint)}.{nameof(Checkpoint.Load)}).");
+                    + $"{string.Join(", ", foreign)} differ. Load it onto the decoder it was fitted onto, or by itself, as any checkpoint.");
         }
 
         Retrofit retrofit = Make(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);

@@ -167,15 +167,16 @@ public sealed partial class CopyReader : IReader, IDisposable
         return CopyCandidates.Of([found], HasContent);
     }
 
-    /// <summary>The distribution of the next token at some places. No gradients are recorded.</summary>
+    /// <summary>What may follow at some places. No gradients are recorded.</summary>
     /// <param name="states">[P, D], the model's last states, normed.</param>
     /// <param name="candidates">Of the P places.</param>
-    /// <returns>[P, V]: log-probabilities.</returns>
-    internal Tensor LogDistribution(Tensor states, CopyCandidates candidates)
+    /// <returns>[P, V]: logits on the scale of the model's own, which they are where nothing is copied.</returns>
+    internal Tensor Logits(Tensor states, CopyCandidates candidates)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        return _mixture.LogDistribution(_model.Head(states), states, candidates, 0, _model.Embeddings.First()).MoveToOuterDisposeScope();
+        Tensor logits = _model.Head(states), mixed = _mixture.LogDistribution(logits, states, candidates, 0, _model.Embeddings.First());
+        return mixed.Plus(logits.to_type(mixed.dtype).logsumexp(1, keepdim: true)).MoveToOuterDisposeScope();
     }
 
     /// <summary>What the model's own cross-attention reads of what was found for a text's stretches, the first of which begins a chunk.</summary>

@@ -53,13 +53,13 @@ public sealed class MeteredReader(IReader reader, IReader? without = null) : IRe
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch)
     {
-        double[] likelihoods = RetroTelemetry.Timed(RetroTelemetry.ReaderDuration, "retro.reader", Name, () => _reader.LogLikelihoods(batch));
+        double[] likelihoods = RetroTelemetry.Timed(RetroTelemetry.ReaderDuration, "retro.reader", Name, () => ReaderChecks.LogLikelihoods(_reader, batch));
         long targets = batch.Targets.LongCount(target => target != LogLikelihood.NoTarget);
         RetroTelemetry.ReaderTokens.Add(targets, new KeyValuePair<string, object?>("retro.reader", Name));
         bool reads = batch.Retrieved is { } retrieved && Array.IndexOf(retrieved.Valid, true) >= 0;
         if (without is not null && reads && targets > 0 && RetroTelemetry.Utility.Enabled)
         {
-            double utility = (likelihoods.Sum() - without.LogLikelihoods(batch).Sum()) / targets;
+            double utility = (likelihoods.Sum() - ReaderChecks.LogLikelihoods(without, batch).Sum()) / targets;
             RetroTelemetry.Utility.Record(utility, new KeyValuePair<string, object?>("retro.reader", Name));
         }
 

@@ -215,23 +215,23 @@ public sealed class NearestNeighborReader : IReader
         return (model.LogLikelihoodsOf(states, targets, ModelReading.HeadBytes).Doubles(), keys.Doubles());
     }
 
-    /// <summary>The distribution of the next token. No gradients are recorded.</summary>
+    /// <summary>What may follow a text. No gradients are recorded.</summary>
     /// <param name="keys">[1, D], what is asked with.</param>
     /// <param name="states">[1, D], the model's last states, normed.</param>
     /// <param name="among">The stored states that may come; null: all.</param>
-    /// <returns>[1, V]: log-probabilities.</returns>
-    internal Tensor LogDistribution(Tensor keys, Tensor states, ChunkSet? among)
+    /// <returns>[1, V]: logits on the scale of the model's own, which they are where nothing is found or its share is 0.</returns>
+    internal Tensor Logits(Tensor keys, Tensor states, ChunkSet? among)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         (int[] next, double[] distances) = Look(_store, keys.Doubles(), States, among)[0];
-        Tensor model = nn.functional.log_softmax(_model.Head(states).to_type(ScalarType.Float64), 1).cpu(); // [1, V]
+        Tensor logits = _model.Head(states).to_type(ScalarType.Float64).cpu(); // [1, V]
         if (next.Length == 0 || Share == 0)
         {
-            return model.MoveToOuterDisposeScope();
+            return logits.MoveToOuterDisposeScope();
         }
 
-        double[] found = new double[model.shape[1]];
+        double[] found = new double[logits.shape[1]];
         double all = 0;
         for (int i = 0; i < next.Length; i++)
         {
@@ -241,7 +241,8 @@ public sealed class NearestNeighborReader : IReader
         }
 
         Tensor copied = tensor(found, [1, found.Length]).Times(Share / all);
-        return model.exp().Times(1 - Share).Plus(copied).log().MoveToOuterDisposeScope();
+        Tensor mixed = logits.softmax(1).Times(1 - Share).Plus(copied).log();
+        return mixed.Plus(logits.logsumexp(1, keepdim: true)).MoveToOuterDisposeScope();
     }
 
     /// <summary>What followed the nearest states to some, nearest first, with their distances.</summary>

@@ -76,7 +76,7 @@ public sealed class PointerReader : IReader
     public double[] LogLikelihoods(ReadingBatch batch)
     {
         ReaderChecks.Require(this, batch);
-        double[] result = _reader.LogLikelihoods(batch);
+        double[] result = ReaderChecks.LogLikelihoods(_reader, batch);
         if (batch.Retrieved is not { } retrieved)
         {
             return result;

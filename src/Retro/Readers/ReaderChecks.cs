@@ -1,17 +1,36 @@
+using System.Globalization;
+
 namespace Retro.Readers;
 
 /// <summary>Whether a batch is what a reader reads, and what it gives are numbers.</summary>
 internal static class ReaderChecks
 {
-    /// <summary>A reader's log-likelihoods of a batch, for whoever measures or fits by them.</summary>
+    // What rounding can add to a probability of 1, of the coarsest type that a model computes in.
+    private const double Rounding = 1e-2;
+
+    /// <summary>A reader's log-likelihoods of a batch, for whoever measures, fits or goes on by them: any reader, also one that is not Retro's own.</summary>
     /// <exception cref="RetroException">
-    /// One of them is not a number: what is measured by it would be none, or, where numbers are compared, a wrong one.
+    /// There are more or fewer than places in the batch, or one of them is not a number or is above 0: what is measured by it would be none, or, where numbers
+    /// are compared, a wrong one.
     /// </exception>
     public static double[] LogLikelihoods(IReader reader, ReadingBatch batch)
     {
         double[] likelihoods = reader.LogLikelihoods(batch);
+        if (likelihoods?.Length != batch.Targets.Length)
+        {
+            throw new RetroException(
+                $"{reader.Name} gives {likelihoods?.Length.ToString(CultureInfo.InvariantCulture) ?? "null in place of"} log-likelihoods for a batch of "
+                    + $"{batch.Rows} texts of {batch.Length} tokens, which has {batch.Targets.Length} places; a reader gives one for each, 0 where there is no "
+                    + "target.");
+        }
+
         RequireNumbers(reader.Name, likelihoods);
-        return likelihoods;
+        return Array.FindIndex(likelihoods, likelihood => likelihood > Rounding) is >= 0 and int place
+            ? throw new RetroException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{reader.Name} gives a token a log-likelihood of {likelihoods[place]}, and the logarithm of a probability is at most 0; a reader gives "
+                    + $"logarithms of probabilities, not logits, densities or losses."))
+            : likelihoods;
     }
 
     /// <summary>Refuses log-likelihoods that are not numbers.</summary>

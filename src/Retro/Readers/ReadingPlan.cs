@@ -13,17 +13,27 @@ internal sealed record ReadingPlan(int Neighbors, int RetrievedLength, int Strid
     /// <param name="reader">The reader.</param>
     /// <param name="chunkLength">M: tokens of a chunk of the text.</param>
     /// <param name="passages">The database of the neighbors.</param>
-    public static ReadingPlan Of(IReader reader, int chunkLength, ChunkDatabase passages) => new(
-        reader.Neighbors,
-        reader.RetrievedLength ?? 2 * passages.ChunkLength,
-        reader.ChunkLength ?? chunkLength,
-        reader.QueryLength ?? chunkLength);
+    /// <exception cref="DatabaseException">The reader is a RETRO, which reads chunks of its own length, and those of the neighbors have another.</exception>
+    public static ReadingPlan Of(IReader reader, int chunkLength, ChunkDatabase passages)
+    {
+        if (MeteredReader.Unwatched(reader) is RetroReader { ChunkLength: { } own })
+        {
+            passages.RequireChunkLength(own);
+        }
+
+        return new(
+            reader.Neighbors,
+            reader.RetrievedLength ?? 2 * passages.ChunkLength,
+            reader.ChunkLength ?? chunkLength,
+            reader.QueryLength ?? chunkLength);
+    }
 
     /// <summary>The same of a reader of a database's texts, whose windows begin with its chunks.</summary>
     /// <param name="reader">The reader.</param>
     /// <param name="texts">The database of the texts.</param>
     /// <param name="passages">The database of the neighbors.</param>
     /// <exception cref="ArgumentException">Stretches do not fill a chunk.</exception>
+    /// <exception cref="DatabaseException">The reader is a RETRO, and the neighbors have chunks of another length.</exception>
     public static ReadingPlan OfChunks(IReader reader, ChunkDatabase texts, ChunkDatabase passages)
     {
         ReadingPlan plan = Of(reader, texts.ChunkLength, passages);

@@ -135,7 +135,7 @@ public sealed class RunReader : IReader
     public double[] LogLikelihoods(ReadingBatch batch)
     {
         ReaderChecks.Require(this, batch);
-        double[] result = _reader.LogLikelihoods(batch);
+        double[] result = ReaderChecks.LogLikelihoods(_reader, batch);
         Span<int> last = stackalloc int[TokenIndex.LongestRun];
         for (int at = 0; at < result.Length; at++)
         {

@@ -87,7 +87,7 @@ internal sealed class PassageReading
             }
 
             batch.Retrieved = retrieved;
-            double[] likelihoods = _reader.LogLikelihoods(batch);
+            double[] likelihoods = ReaderChecks.LogLikelihoods(_reader, batch);
             for (int i = 0; i < chosen.Length; i++)
             {
                 int start = (i * length) + contexts[chosen[i]] - 1;

@@ -33,7 +33,7 @@ public sealed unsafe partial class NeighborTable
     public static NeighborTable Build(
         ChunkDatabase queries,
         INeighborSource source,
-        int count = 8,
+        int count = UsualCount,
         bool excludeOwnDocument = true,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -88,7 +88,7 @@ public sealed unsafe partial class NeighborTable
         ChunkDatabase queries,
         INeighborSource source,
         WorkShare share,
-        int count = 8,
+        int count = UsualCount,
         bool excludeOwnDocument = true,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)

@@ -13,6 +13,12 @@ namespace Retro.Search;
 /// </remarks>
 public sealed unsafe partial class NeighborTable : IDisposable
 {
+    /// <summary>
+    /// Neighbors of a chunk that are kept where nothing is said, 16: twice as many as a small model reads, so that enough remain where the filter of windows
+    /// drops some.
+    /// </summary>
+    public const int UsualCount = 16;
+
     private readonly MappedFile _memory;
     private readonly NeighborTableHeader _header;
     private ChunkDatabase? _closedWith;
@@ -74,7 +80,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
     public static NeighborTable Open(
         ChunkDatabase queries,
         INeighborSource source,
-        int count = 8,
+        int count = UsualCount,
         bool excludeOwnDocument = true,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -156,6 +162,20 @@ public sealed unsafe partial class NeighborTable : IDisposable
             throw new DatabaseException(
                 $"The neighbor table was made for the {Rows} chunks of a database with tokens {QueryHash}, and the one in {queries.Folder} has "
                     + $"{queries.ChunkCount} with {queries.Manifest.TokensHash}: make the table again.");
+        }
+    }
+
+    /// <summary>Makes sure that as many neighbors are there as are to be read.</summary>
+    /// <param name="read">K, neighbors of a chunk that are read.</param>
+    /// <param name="reader">Who reads them; null: whoever asks.</param>
+    /// <exception cref="ArgumentException">The table holds fewer.</exception>
+    internal void RequireCount(int read, string? reader = null)
+    {
+        if (read > Count)
+        {
+            throw new ArgumentException(
+                $"{read} neighbors per chunk are to be read{(reader is null ? "" : $" by {reader}")}, and the table holds {Count}; make a table of as many, or "
+                    + "read fewer.");
         }
     }
 

@@ -35,7 +35,9 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">The database is smaller than a window.</exception>
-    /// <exception cref="ArgumentException">No document has targets, or one that the database does not have.</exception>
+    /// <exception cref="ArgumentException">
+    /// No document has targets, or one that the database does not have, or the table holds fewer neighbors than are to be read.
+    /// </exception>
     /// <exception cref="DatabaseException">The table was made for another database, or for one of another tokenizer.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public WindowSampler(
@@ -53,6 +55,7 @@ public sealed class WindowSampler : ITrainingData
         _table = table;
         _retrieval = table?.Retrieval ?? database;
         table?.RequireMatch(_database);
+        table?.RequireCount(options.Neighbors);
         database.RequireSameTokenizer(_retrieval);
 
         if (targets is not null && (targets.Count == 0 || targets.Any(document => document < 0 || document >= database.Documents.Count)))

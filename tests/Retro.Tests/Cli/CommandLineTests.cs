@@ -252,6 +252,8 @@ public sealed partial class CommandLineTests : IDisposable
 
     [Theory]
     [InlineData("--steps and --minutes exclude each other; leave out one of them.", "train --database work --out m --steps 3 --minutes 1")]
+    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "train --database w --out m --resume --start-over")]
+    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "fit --base b --database w --out m --resume --start-over")]
     [InlineData("--window does nothing here: answers are measured, and not text; leave it out.", "eval --model m --task qa --window 64")]
     [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
     [InlineData("--resume and --start-over exclude each other; leave out one of them.", "experiment ablations --resume --start-over")]
@@ -294,6 +296,14 @@ public sealed partial class CommandLineTests : IDisposable
             StringComparison.Ordinal);
         Assert.StartsWith("--out ", Assert.Single(help, line => line.Contains("(REQUIRED)", StringComparison.Ordinal)).TrimStart(), StringComparison.Ordinal);
         Assert.Contains("or neighbors (--database), holds retro.json", string.Join(' ', _retro.Done("--help").Split((char[]?)null)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_question_may_be_piped()
+    {
+        ChildProcess.Outcome run = ChildProcess.Run(CtrlC.Start(_retro.Folder, "bash", "-c", $"printf '\n' | dotnet '{Fixtures.Cli}' ask --model nowhere -"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("The question is empty; ask something.", run.Output + run.Errors, StringComparison.Ordinal);
     }
 
     /// <summary>Whoever has forgotten the pipe can stop it all the same.</summary>

@@ -431,7 +431,14 @@ public sealed class ServerTests
             => $$"""{"model":"tiny","messages":[{"role":"user","content":"{{string.Concat(Enumerable.Repeat("stone ", words))}}"}],"stream":true}""";
         await Refused(413, "larger than 2,000 bytes", Body(Chat(2000)));
         await Refused(400, "and 60 are allowed", Body(Chat(200)));
+
+        // A question that is too long by itself is not searched for.
+        await using ServedModel alone = await ServedModel.StartAsync(options => options with { MostBytes = 2000, MostPrompt = 60 }, reads: false);
+        Assert.Equal(await Fault(alone), await Fault(served));
         await Refused(415, "Send application/json", new StringContent(Chat(1), Encoding.UTF8, "text/plain"));
+
+        async Task<string> Fault(ServedModel asked)
+            => (string)(await Json(await asked.Http.PostAsync("/v1/chat/completions", Body(Chat(200)), Cancel)))["error"]!["message"]!;
 
         async Task Refused(int status, string message, HttpContent content)
         {

@@ -325,6 +325,12 @@ public sealed class VerbTests : IDisposable
             Assert.StartsWith(said, idle.Errors, StringComparison.Ordinal);
         }
 
+        Assert.Contains(
+            "It reads nothing, whatever --source says: the model is a decoder alone.",
+            _retro.Done("generate", "--model", "decoder", "--source", "bm25", "--tokens", "2", "The"),
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("reads nothing", _retro.Done("generate", "--model", "decoder", "--tokens", "2", "The"), StringComparison.Ordinal);
+
         ChildProcess.Outcome drawn = _retro.Run("generate", "--model", "decoder", "--beams", "3", "--temperature", "0.7", "The");
         Assert.Equal(2, drawn.ExitCode);
         Assert.StartsWith("--", drawn.Errors, StringComparison.Ordinal);
@@ -521,6 +527,7 @@ public sealed class VerbTests : IDisposable
         ChildProcess.Outcome refused = _retro.Run(build);
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("holds another database", refused.Errors, StringComparison.Ordinal);
+        Assert.Contains("choose another folder, or --start-over.", refused.Errors, StringComparison.Ordinal);
         Assert.Equal(before, Files());
 
         _retro.Done([.. build, "--plan"]);
@@ -538,6 +545,15 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(2, within.ExitCode);
         Assert.StartsWith("--out other/ is the corpus itself, and what is written there would be read as text", within.Errors, StringComparison.Ordinal);
         Assert.Equal(2, Directory.GetFileSystemEntries(_retro["other"]).Length);
+
+        // So would be the reports of what is trained on the database.
+        foreach (string[] verb in new[] { new[] { "train" }, ["fit", "--base", "other"], ["embed-train"] })
+        {
+            ChildProcess.Outcome beside = _retro.Run([.. verb, "--database", "work", "--out", "other"]);
+            Assert.Equal(2, beside.ExitCode);
+            Assert.StartsWith("--out other is the corpus itself", beside.Errors, StringComparison.Ordinal);
+            Assert.Equal(2, Directory.GetFileSystemEntries(_retro["other"]).Length);
+        }
 
         string[] Files() =>
         [
@@ -791,6 +807,27 @@ public sealed class VerbTests : IDisposable
         {
             Assert.Equal(TestDatabases.Contents(Path.Combine(_retro["work"], part)), TestDatabases.Contents(Path.Combine(_retro["shared"], part)));
         }
+    }
+
+    /// <summary>What many machines have found together is not found again by one.</summary>
+    [Fact]
+    public void What_neighbors_has_found_train_and_eval_read()
+    {
+        _retro.Build();
+        _retro.Done("neighbors", "--database", "work");
+        string[] found = Tables();
+        Assert.Equal(2, found.Length);
+        _retro.Done(["train", "--database", "work", "--out", "model", "--steps", "1", .. CliRun.Tiny]);
+        Assert.Equal(found, Tables());
+        _retro.Done("eval", "--model", "model", "--window", "64");
+        Assert.Equal(found, Tables());
+
+        string[] Tables() =>
+        [
+            .. new[] { "database", "held-out" }
+                .SelectMany(part => Directory.GetFiles(Path.Combine(_retro["work"], part), "neighbors-bm25-*.bin"))
+                .Select(file => $"{file} {File.GetLastWriteTimeUtc(file):O}"),
+        ];
     }
 
     [Fact]

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using Retro.Cli.Reports;
+using Retro.Cli.Serving;
 using Retro.Corpora;
 
 namespace Retro.Tests.Corpora;
@@ -27,6 +29,21 @@ public class CorpusFilesTests
             corpus.Files.Select(kind => (kind.Key, kind.Value)));
         Assert.Empty(corpus.LeftOut);
         Assert.Equal("1 text, 1 Markdown, 1 HTML, 1 reStructuredText, 1 JSON lines, 1 .NET XML documentation", corpus.Kind);
+    }
+
+    /// <summary>A report that was moved, or that lies in the corpus itself, has text of models and of held-out documents in it.</summary>
+    [Fact]
+    public void A_page_that_the_tool_wrote_is_left_out_wherever_it_lies()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("report.html", new Page("Results").Paragraph("what a model wrote").ToString());
+        folder.File("served.html", ServedPage.Html("model"));
+        folder.File("page.html", "<!DOCTYPE html><html><head><meta name=\"generator\" content=\"Retrospect\"></head><body><p>page");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Assert.Equal(["page.html"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal([("pages that Retro wrote", 2)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
     }
 
     [Fact]

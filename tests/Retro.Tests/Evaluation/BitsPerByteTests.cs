@@ -256,6 +256,54 @@ public sealed class BitsPerByteTests : IDisposable
             => Assert.Contains("a log-likelihood that is not a number", Assert.Throws<RetroException>(measure).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>A reader of one's own can give anything; what would be measured by it would be a number all the same.</summary>
+    [Fact]
+    public void What_is_no_log_likelihood_is_refused_with_the_readers_name()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(4);
+        ToyReader toy = new(s_config.VocabularySize);
+        double whole = BitsPerByte.Measure(new OwnReader(toy, likelihoods => likelihoods), heldOut).Value;
+        Assert.True(whole > 0);
+        Refused(likelihoods => likelihoods[1..], "log-likelihoods for a batch of");
+        Refused(likelihoods => [.. likelihoods, 0], "log-likelihoods for a batch of");
+        Refused(_ => null!, "gives null in place of log-likelihoods");
+        Refused(likelihoods => [.. likelihoods.Select(one => -one)], "the logarithm of a probability is at most 0");
+        Refused(likelihoods => [.. likelihoods.Select(_ => double.PositiveInfinity)], "the logarithm of a probability is at most 0");
+        Refused(likelihoods => [.. likelihoods.Select(_ => double.NaN)], "a log-likelihood that is not a number");
+
+        void Refused(Func<double[], double[]> change, string expected)
+        {
+            OwnReader own = new(toy, change);
+            PointerReader rule = new(own, new PointerRule(1, M, 2 * M, new double[PointerRule.LongestRun]));
+            foreach (IReader reader in new IReader[] { own, new MeteredReader(own), rule })
+            {
+                ReadingBatch batch = new(1, 2 * M, M);
+                batch.Targets[3] = 1;
+                string message = Assert.Throws<RetroException>(
+                    () => reader is PointerReader ? reader.LogLikelihoods(batch) : [BitsPerByte.Measure(reader, heldOut).Value]).Message;
+                Assert.StartsWith("my own", message, StringComparison.Ordinal);
+                Assert.Contains(expected, message, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    /// <summary>Its generator refuses it as well.</summary>
+    [Fact]
+    public void Chunks_of_another_length_than_a_retros_are_not_read()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(4);
+        using ChunkDatabase longer = _databases.Build(TestDatabases.Documents(20, seed: 2), 2 * M, "longer");
+        using RetroModel model = new(s_config);
+        using NeighborTable table = Table(heldOut, longer);
+        RandomNeighborSource source = new(longer, 1);
+        Action[] measures =
+        [
+            () => BitsPerByte.Measure(model, heldOut, table), () => BitsPerByte.Measure(model, heldOut, source),
+            () => BitsPerByte.Measure(new MeteredReader(new RetroReader(model, 1)), heldOut, source),
+        ];
+        Assert.All(measures, measure => Assert.Contains(longer.Folder, Assert.Throws<DatabaseException>(measure).Message, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Cancelling_ends_the_measurement()
     {
@@ -265,6 +313,23 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Throws<OperationCanceledException>(() => BitsPerByte.Measure(
             model, heldOut, options: new() { WindowLength = 8, BatchSize = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()),
                 cancellationToken: cancel.Token));
+    }
+
+    private sealed class OwnReader(IReader reader, Func<double[], double[]> change) : IReader
+    {
+        public string Name => "my own";
+
+        public int Neighbors => reader.Neighbors;
+
+        public int? ChunkLength => reader.ChunkLength;
+
+        public int? RetrievedLength => reader.RetrievedLength;
+
+        public Device Device => reader.Device;
+
+        public long RowBytes(int length) => reader.RowBytes(length);
+
+        public double[] LogLikelihoods(ReadingBatch batch) => change(reader.LogLikelihoods(batch));
     }
 
     private ChunkDatabase HeldOutDocuments(int count) =>

@@ -66,6 +66,17 @@ public sealed class CopyGenerationTests : IDisposable
         _folder.Dispose();
     }
 
+    [Fact]
+    public async Task A_repetition_penalty_does_without_anything_to_copy_what_it_does_to_the_decoder()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 30, RepetitionPenalty = 1.5, Retrieval = false };
+        string prompt = _heldOut[0].Text[..60];
+        string alone = await Text(new(new DecoderReader(_model), s_tokenizer));
+        Assert.Equal(alone, await Text(_generator));
+
+        async Task<string> Text(RetroGenerator generator) => string.Concat((await Collect(generator, prompt, options)).Select(piece => piece.Text));
+    }
+
     /// <summary>Prompts that are empty, shorter than a stretch, of every length modulo the stretch, and longer than a query.</summary>
     [Theory]
     [InlineData(false)]
@@ -312,7 +323,8 @@ public sealed class CopyGenerationTests : IDisposable
         }
 
         Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last), neighbors, valid);
-        Tensor all = reader.LogDistribution(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
+        Tensor logits = reader.Logits(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
+        Tensor all = nn.functional.log_softmax(logits, 1);
         Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();
         return (best, whole[best].to(ScalarType.Float64).item<double>());

@@ -313,6 +313,41 @@ public sealed class ReaderGenerationTests : IDisposable
         Assert.NotEqual(all[..3], others[..3]);
     }
 
+    /// <summary>As readers do, so that a loop that trains and writes in turn drops nothing while it writes.</summary>
+    [Fact]
+    public async Task A_model_in_training_writes_what_it_writes_in_evaluation()
+    {
+        using RetroModel model = new(_model.Config with { Dropout = 0.5, Retrieval = null }, ScalarType.Float64);
+        RetroGenerator generator = new(model, s_tokenizer);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 10 };
+        model.eval();
+        string expected = (await generator.GenerateTextAsync("The", options, TestContext.Current.CancellationToken)).Text;
+        model.train();
+        Assert.Equal(expected, (await generator.GenerateTextAsync("The", options, TestContext.Current.CancellationToken)).Text);
+        Assert.False(model.training);
+    }
+
+    /// <summary>A penalty divides what is above 0 and multiplies what is below: a mixture's logits are on the scale of the model's.</summary>
+    [Fact]
+    public async Task A_repetition_penalty_does_to_a_mixture_that_gives_nothing_what_it_does_to_the_decoder()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 30, RepetitionPenalty = 1.5 };
+        string prompt = _heldOut[0].Text[..60], alone = await Text(new DecoderReader(_model), options);
+        Assert.NotEqual(alone, await Text(new DecoderReader(_model), options with { RepetitionPenalty = 1 }));
+        Assert.Equal(alone, await Text(new NearestNeighborReader(_model, _states, 0, 1, 8), options));
+        Assert.Equal(alone, await Text(new NearestNeighborReader(_model, _states, 1e-12, 1, 8), options));
+
+        // Two passages that are the same are one.
+        GenerationOptions two = options with { Passages = ["the same", "the same"] };
+        InContextOptions ofOne = new() { Neighbors = 1, PrefixLength = 40 }, ofTwo = ofOne with { Neighbors = 2 };
+        Assert.Equal(
+            await Text(new InContextReader(_model, s_tokenizer, ofOne), two with { Passages = ["the same"] }),
+            await Text(new EnsembleReader(_model, s_tokenizer, ofTwo, 5), two));
+
+        async Task<string> Text(IReader reader, GenerationOptions how)
+            => string.Concat((await Collect(Generator(reader), prompt, how)).Select(piece => piece.Text));
+    }
+
     private RetroGenerator Generator(IReader reader) => new(reader, s_tokenizer, reader.Neighbors > 0 ? _source : null);
 
     private IReader Reader(string kind, int window)
@@ -368,7 +403,7 @@ public sealed class ReaderGenerationTests : IDisposable
                 break;
             case NearestNeighborReader nearest:
                 (Tensor keys, Tensor states) = _model.KeysAndStatesAt(text, last);
-                all = nearest.LogDistribution(keys, states, among: null);
+                all = nn.functional.log_softmax(nearest.Logits(keys, states, among: null), 1);
                 break;
             default:
                 all = OfPrompts((PromptReader)reader, batch);

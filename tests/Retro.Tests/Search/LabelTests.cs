@@ -115,6 +115,19 @@ public class LabelTests
             .Select(chunk => data.Database.Documents[data.Database.DocumentOf(chunk)].Id);
     }
 
+    /// <summary>Of more sets of labels than are kept the oldest goes, and not all of them.</summary>
+    [Fact]
+    public void A_further_set_of_labels_leaves_the_latest_ones_as_they_are()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(80, seed: 5).Select((document, i) => document with { Labels = [$"label {i % 70}"] }));
+        DocumentLabels labels = new(data.Database);
+        ChunkSet?[] sets = [.. Enumerable.Range(0, 65).Select(Seen)];
+        Assert.All(Enumerable.Range(1, 64), i => Assert.Same(sets[i], Seen(i)));
+        Assert.NotSame(sets[0], Seen(0));
+
+        ChunkSet? Seen(int label) => labels.Visible([$"label {label}"]);
+    }
+
     [Fact]
     public void A_set_of_chunks_counts_and_selects_its_members()
     {

@@ -94,6 +94,22 @@ public sealed class TokenizerOfModelTests : IDisposable
     }
 
     [Fact]
+    public void A_loop_of_ones_own_says_it_once()
+    {
+        RetroTokenizer own = Tokenizer("own", "abcdefgh"), other = Tokenizer("other", "hgfedcba");
+        using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = own.VocabularySize });
+        model.TokenizerHash = own.Hash;
+        model.TokenizerHash = own.Hash;
+        string message = Assert.Throws<ArgumentException>(() => model.TokenizerHash = other.Hash).Message;
+        Assert.Contains(own.Hash, message, StringComparison.Ordinal);
+        Assert.Contains(other.Hash, message, StringComparison.Ordinal);
+        Assert.Equal(own.Hash, model.TokenizerHash);
+        Checkpoint.Save(_folder["model"], model);
+        using RetroModel loaded = Checkpoint.Load(_folder["model"]);
+        Assert.Contains(own.Hash, Assert.Throws<RetroException>(() => new RetroGenerator(loaded, other)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_decoder_of_ones_own_hands_it_on_to_what_is_fitted_onto_it()
     {
         RetroTokenizer own = Tokenizer("own", "abcdefgh");

@@ -378,6 +378,17 @@ public sealed class WindowSamplerTests : IDisposable
         Assert.Contains($"RetrievedLength = {2 * M},", unsaid.Identity, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_table_that_holds_fewer_neighbors_than_are_to_be_read_is_refused()
+    {
+        using ChunkDatabase database = Database(20, out _);
+        using NeighborTable table = Table(database);
+        WindowSamplerOptions options = new() { WindowLength = 2 * M, Neighbors = 7, RetrievedLength = R };
+        string message = Assert.Throws<ArgumentException>(() => new WindowSampler(database, options, table)).Message;
+        Assert.Contains("7 neighbors per chunk are to be read, and the table holds 6; make a table of as many", message, StringComparison.Ordinal);
+        _ = new WindowSampler(database, options with { Neighbors = 6 }, table);
+    }
+
     /// <summary>What is retrieved for a chunk is read by the next one.</summary>
     [Fact]
     public void A_window_of_one_chunk_is_refused_where_neighbors_are_to_be_read()
