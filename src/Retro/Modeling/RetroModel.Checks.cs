@@ -5,6 +5,16 @@ namespace Retro.Modeling;
 
 public sealed partial class RetroModel
 {
+    /// <summary>Says whose ids the model is trained on. A <c>Trainer</c> does, and so should a training loop of one's own.</summary>
+    /// <param name="hash">Hash of the tokenizer, <see cref="TokenizerHash"/> from then on.</param>
+    /// <exception cref="RetroException">The model was trained with another.</exception>
+    public void TieTokenizer(string hash)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(hash);
+        RequireTokenizer(hash);
+        TokenizerHash = hash;
+    }
+
     /// <summary>Refuses what was made with another tokenizer than the model was trained with.</summary>
     /// <param name="hash">Hash of the tokenizer.</param>
     /// <exception cref="RetroException">It is another.</exception>

@@ -67,19 +67,11 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     public RetroConfig Config { get; }
 
     /// <summary>
-    /// Hash of the tokenizer whose ids the model was trained on, as the manifest of a database names it: another one's ids mean other texts. A
-    /// <c>Trainer</c> sets it, and so should a training loop of one's own; a checkpoint keeps it, and whoever uses the model with a tokenizer or database of
-    /// another hash is refused. Null: not known, and not checked; where one is known, it can be made unknown, and then be set anew.
+    /// Hash of the tokenizer whose ids the model was trained on, as the manifest of a database names it: another one's ids mean other texts. A training sets
+    /// it (<see cref="TieTokenizer"/>), a checkpoint keeps it, and whoever uses the model with a tokenizer or database of another hash is refused. Null: not
+    /// known, and not checked.
     /// </summary>
-    /// <exception cref="ArgumentException">It is set to another than is known.</exception>
-    public string? TokenizerHash
-    {
-        get;
-        set => field = field is null || value is null || field == value
-            ? value
-            : throw new ArgumentException(
-                $"The model was trained with the tokenizer of hash {field}, got {value}; go on with that one, or begin with a new model.", nameof(value));
-    }
+    public string? TokenizerHash { get; internal set; }
 
     /// <summary>The decoder's layers; layer number p of the configuration is at p − 1.</summary>
     public IReadOnlyList<DecoderLayer> Layers => _layers;

@@ -98,9 +98,9 @@ public sealed class TokenizerOfModelTests : IDisposable
     {
         RetroTokenizer own = Tokenizer("own", "abcdefgh"), other = Tokenizer("other", "hgfedcba");
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = own.VocabularySize });
-        model.TokenizerHash = own.Hash;
-        model.TokenizerHash = own.Hash;
-        string message = Assert.Throws<ArgumentException>(() => model.TokenizerHash = other.Hash).Message;
+        model.TieTokenizer(own.Hash);
+        model.TieTokenizer(own.Hash);
+        string message = Assert.Throws<RetroException>(() => model.TieTokenizer(other.Hash)).Message;
         Assert.Contains(own.Hash, message, StringComparison.Ordinal);
         Assert.Contains(other.Hash, message, StringComparison.Ordinal);
         Assert.Equal(own.Hash, model.TokenizerHash);
