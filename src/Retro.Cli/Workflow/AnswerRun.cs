@@ -68,7 +68,7 @@ internal sealed class AnswerRun(CompareOptions options)
         AnswerTables tables = new(all, measured);
         using (RetroModel model = text.Model)
         {
-            await OnTextAsync(tables, text, all, database, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
+            await OnTextAsync(tables, text, all, known.Database, database, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
         }
 
         QuestionSamplerOptions examples = new() { Neighbors = AnsweringData.UsualPassages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };
@@ -129,9 +129,15 @@ internal sealed class AnswerRun(CompareOptions options)
         }
     }
 
-    /// <summary>The readers on top of the decoder that has learned the text alone.</summary>
+    /// <summary>The readers on top of the decoder that has learned the text alone; what is fitted is fitted on what was trained on.</summary>
     private async Task OnTextAsync(
-        AnswerTables tables, TrainedModel text, AnsweringData all, ChunkDatabase database, string states, CancellationToken cancellationToken)
+        AnswerTables tables,
+        TrainedModel text,
+        AnsweringData all,
+        ChunkDatabase knownPassages,
+        ChunkDatabase database,
+        string states,
+        CancellationToken cancellationToken)
     {
         // What reads neighbors is trained on whole documents: most passages end before anything could have been retrieved for them.
         using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
@@ -150,14 +156,15 @@ internal sealed class AnswerRun(CompareOptions options)
         }
 
         TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(all.Database, progress, cancellationToken));
-        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(runs, progress: progress, cancellationToken: cancellationToken));
+        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(
+            TokenIndex.Build(knownPassages, cancellationToken: cancellationToken), progress: progress, cancellationToken: cancellationToken));
         await Row("longest run in all passages", new RunReader(alone, runs, precisions), text.Time).ConfigureAwait(false);
         Stopwatch clock = Stopwatch.StartNew();
         using (TokenStore store = Stages.Run("store states", progress =>
             TokenStore.Build(model, all.Database, states, new() { WindowLength = WindowTokens }, progress, cancellationToken)))
         {
             NearestNeighborReader nearest = Stages.Run("fit the share of nearest states", progress =>
-                NearestNeighborReader.Fit(model, store, all.Database, progress: progress, cancellationToken: cancellationToken));
+                NearestNeighborReader.Fit(model, store, knownPassages, progress: progress, cancellationToken: cancellationToken));
             await Row("nearest states (kNN-LM) of all passages", nearest, text.Time + clock.Elapsed).ConfigureAwait(false);
         }
 

@@ -46,10 +46,30 @@ public sealed class QuestionReader
     /// <summary>The reader.</summary>
     public IReader Reader { get; }
 
-    /// <summary>Tokens that a prompt is filled up to whole ones of: what the reader reads neighbors behind, and where it reads none, one.</summary>
-    private int Stretch => Reader.Neighbors == 0 ? 1
-        : MeteredReader.Unwatched(Reader) is CopyReader { Options.CrossAttended: > 0 } copying ? copying.Model.Config.Retrieval!.ChunkLength
-        : _plan.Stride;
+    /// <summary>
+    /// A question's prompt, in whole stretches. A reader that has no length of them reads behind the prompt, wherever it ends, which is then one stretch by
+    /// itself (or some of equal length, where it is longer than usual ones); what reads no neighbors has none to fill.
+    /// </summary>
+    private (int[] Tokens, int Stretch) Prompt(Question question)
+    {
+        RetroTokenizer tokenizer = _passages.Tokenizer;
+        if (Reader.Neighbors == 0)
+        {
+            return (QuestionText.Prompt(tokenizer, question.Prompt, 1), _plan.Stride);
+        }
+
+        if (Reader.ChunkLength is null)
+        {
+            int length = QuestionText.Prompt(tokenizer, question.Prompt, 1).Length, count = (length + _plan.Stride - 1) / _plan.Stride;
+            int stretch = (length + count - 1) / count;
+            return (QuestionText.Prompt(tokenizer, question.Prompt, stretch), stretch);
+        }
+
+        int filled = MeteredReader.Unwatched(Reader) is CopyReader { Options.CrossAttended: > 0 } copying
+            ? copying.Model.Config.Retrieval!.ChunkLength
+            : _plan.Stride;
+        return (QuestionText.Prompt(tokenizer, question.Prompt, filled), _plan.Stride);
+    }
 
     /// <summary>R: tokens of a passage that it gets.</summary>
     internal int RetrievedLength => _plan.RetrievedLength;
@@ -81,13 +101,13 @@ public sealed class QuestionReader
 
         // Without a passage a RETRO is off; what looks up in a database of its own goes on doing so, as where likelihoods are asked for.
         bool reads = passages.Count > 0 || Reader.Neighbors == 0 || Reader.Database is not null;
+        (int[] prompt, int stretch) = Prompt(question);
         GenerationOptions options = new()
         {
-            MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], SkipsLeadingSpace = true, Retrieval = reads,
+            MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], SkipsLeadingSpace = true, Retrieval = reads, RetrievalStride = stretch,
         };
         INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
         RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
-        int[] prompt = QuestionText.Prompt(_passages.Tokenizer, question.Prompt, Stretch);
         GeneratedText answer = await GeneratedText.OfAsync(generator.ContinueAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
         return answer.Text.TrimEnd();
     }
@@ -177,7 +197,7 @@ public sealed class QuestionReader
         if (MeteredReader.Unwatched(Reader) is PromptReader prompts)
         {
             RetrievedTokens retrieved = new(1, 1, prompts.Neighbors, RetrievedLength);
-            Take(retrieved, 0, 0, passages);
+            retrieved.Take(0, 0, passages);
             read = read.Zip(prompts.ReadOf(retrieved, 0, 0), (tokens, part) => tokens[part]);
         }
 
@@ -207,33 +227,37 @@ public sealed class QuestionReader
     {
         RetroTokenizer tokenizer = _passages.Tokenizer;
         double[][] results = [.. asked.Select(one => new double[one.Answers.Count])];
-        (int Question, int Answer, int[] Prompt, int[] Tokens)[] rows =
+        (int Question, int Answer, int[] Prompt, int Stretch, int[] Tokens)[] rows =
         [
             .. asked.SelectMany((one, question) =>
             {
-                int[] prompt = QuestionText.Prompt(tokenizer, one.Question.Prompt, Stretch);
-                return one.Answers.Select((answer, number) => (question, number, prompt, QuestionText.Answer(tokenizer, one.Question.Prompt, answer)));
+                (int[] prompt, int stretch) = Prompt(one.Question);
+                return one.Answers.Select((answer, number) => (question, number, prompt, stretch, QuestionText.Answer(tokenizer, one.Question.Prompt, answer)));
             }),
         ];
 
         // Rows of one length stand side by side, so that little is computed for padding.
-        (int Question, int Answer, int[] Prompt, int[] Tokens)[][] batches =
-            [.. rows.OrderByDescending(row => row.Prompt.Length + row.Tokens.Length).Chunk(Together)];
+        (int Question, int Answer, int[] Prompt, int Stretch, int[] Tokens)[][] batches =
+        [
+            .. rows.GroupBy(row => row.Stretch)
+                .SelectMany(alike => alike.OrderByDescending(row => row.Prompt.Length + row.Tokens.Length).Chunk(Together))
+                .OrderByDescending(batch => batch.Length * batch[0].Prompt.Length),
+        ];
         TorchThreads.Run(batches.Length, Reader.Device, i => Read(batches[i]), cancellationToken: cancellationToken);
         return results;
 
-        void Read((int Question, int Answer, int[] Prompt, int[] Tokens)[] some)
+        void Read((int Question, int Answer, int[] Prompt, int Stretch, int[] Tokens)[] some)
         {
-            int length = some.Max(row => row.Prompt.Length + row.Tokens.Length - 1), stretches = length / _plan.Stride;
-            ReadingBatch batch = new(some.Length, length, _plan.Stride);
+            int length = some.Max(row => row.Prompt.Length + row.Tokens.Length - 1), stride = some[0].Stretch;
+            ReadingBatch batch = new(some.Length, length, stride);
             if (Reader.Neighbors > 0)
             {
-                batch.Retrieved = new(some.Length, stretches, Reader.Neighbors, RetrievedLength);
+                batch.Retrieved = new(some.Length, length / stride, Reader.Neighbors, RetrievedLength);
             }
 
             for (int i = 0; i < some.Length; i++)
             {
-                (int question, _, int[] prompt, int[] answer) = some[i];
+                (int question, _, int[] prompt, _, int[] answer) = some[i];
                 int[] text = [.. prompt, .. answer];
                 for (int place = 0; place < text.Length - 1; place++)
                 {
@@ -241,30 +265,18 @@ public sealed class QuestionReader
                     batch.Targets[(i * length) + place] = place < prompt.Length - 1 ? LogLikelihood.NoTarget : text[place + 1];
                 }
 
-                for (int stretch = 0; batch.Retrieved is not null && stretch < (text.Length - 1) / _plan.Stride; stretch++)
+                for (int stretch = 0; batch.Retrieved is not null && stretch < (text.Length - 1) / stride; stretch++)
                 {
-                    Take(batch.Retrieved, i, stretch, asked[question].Passages);
+                    batch.Retrieved.Take(i, stretch, asked[question].Passages);
                 }
             }
 
             double[] likelihoods = ReaderChecks.LogLikelihoods(Reader, batch);
             for (int i = 0; i < some.Length; i++)
             {
-                (int question, int answer, int[] prompt, int[] tokens) = some[i];
+                (int question, int answer, int[] prompt, _, int[] tokens) = some[i];
                 results[question][answer] = likelihoods.AsSpan((i * length) + prompt.Length - 1, tokens.Length - (withEnds ? 0 : 1)).ToArray().Sum();
             }
-        }
-    }
-
-    private static void Take(RetrievedTokens retrieved, int row, int stretch, IReadOnlyList<(long[] Tokens, float Score)> passages)
-    {
-        for (int k = 0; k < Math.Min(passages.Count, retrieved.Neighbors); k++)
-        {
-            (long[] tokens, float score) = passages[k];
-            int at = retrieved.Offset(row, stretch, k), length = Math.Min(tokens.Length, retrieved.Length);
-            tokens.AsSpan(0, length).CopyTo(retrieved.Tokens.AsSpan(at));
-            retrieved.Valid.AsSpan(at, length).Fill(true);
-            retrieved.Scores[at / retrieved.Length] = score;
         }
     }
 }

@@ -63,11 +63,11 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
         }
 
         RetrievedTokens all = new(1, (_all?.Chunks ?? 0) + found.Chunks, found.Neighbors, found.Length);
-        int before = _all?.Tokens.Length ?? 0;
-        _all?.Tokens.CopyTo(all.Tokens, 0);
-        _all?.Valid.CopyTo(all.Valid, 0);
-        found.Tokens.CopyTo(all.Tokens, before);
-        found.Valid.CopyTo(all.Valid, before);
+        for (int chunk = 0, before = all.Chunks - found.Chunks; chunk < all.Chunks; chunk++)
+        {
+            all.Take(0, chunk, chunk < before ? _all! : found, 0, chunk < before ? chunk : chunk - before);
+        }
+
         _all = all;
         RetrievedTokens read = new(1, chunks, reader.CrossAttended, found.Length);
         PromptReading.CopyCrossAttended(reader, all, 0, read, 0, chunks, shift, first);

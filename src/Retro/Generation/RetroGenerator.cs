@@ -235,11 +235,7 @@ public sealed partial class RetroGenerator
 
     private GenerationOptions Check(GenerationOptions? given)
     {
-        if (_model.training)
-        {
-            _model.eval(); // as readers do: in training it may drop values
-        }
-
+        _model.Evaluate();
         GenerationOptions options = (given ?? new GenerationOptions()).Validate();
         OptionFaults faults = new(nameof(GenerationOptions));
         faults.Require(!(options.Neighbors > _mostNeighbors), options.Neighbors, $"at most {_mostNeighbors}, as many as the reader reads");

@@ -68,16 +68,8 @@ internal sealed class StretchRetriever(
         RetrievedTokens retrieved = new(1, queries.Length, plan.Neighbors, plan.RetrievedLength);
         for (int c = 0; c < queries.Length; c++)
         {
-            for (int k = 0; k < _given.Length; k++)
-            {
-                // The order is all that is known, and the score says it, as that of a GivenNeighborSource.
-                int start = retrieved.Offset(0, c, k);
-                retrieved.Scores[start / retrieved.Length] = -k;
-                for (int i = 0; i < Length(_given[k]); i++)
-                {
-                    (retrieved.Tokens[start + i], retrieved.Valid[start + i]) = (_given[k][i], true);
-                }
-            }
+            // The order is all that is known, and the score says it, as that of a GivenNeighborSource.
+            retrieved.Take(0, c, _given.Select((passage, k) => (Array.ConvertAll(passage, token => (long)token), (float)-k)));
         }
 
         return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(

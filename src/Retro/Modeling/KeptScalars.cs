@@ -123,7 +123,12 @@ internal static class KeptScalars
     }
 
     /// <summary>All values that x holds, of whatever type, in single precision. What it makes on the way is left to the caller's scope.</summary>
-    public static float[] Floats(this Tensor x) => x.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
+    public static float[] Floats(this Tensor x)
+    {
+        float[] values = [];
+        x.Floats(ref values);
+        return values;
+    }
 
     /// <summary>As <see cref="Floats(Tensor)"/>, in memory that is kept between calls, and made anew where it is too small.</summary>
     public static Memory<float> Floats(this Tensor x, ref float[] room)

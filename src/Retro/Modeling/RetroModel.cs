@@ -175,6 +175,16 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>The tables that <see cref="Embed(Tensor)"/> reads.</summary>
     internal IEnumerable<Parameter> Embeddings => _positions is null ? [_embedding.weight!] : [_embedding.weight!, _positions.weight!];
 
+    /// <summary>Puts the model in evaluation mode, in which it drops nothing, for whoever measures or generates with it.</summary>
+    internal void Evaluate()
+    {
+        // eval() goes through all modules, which takes longer than a token of a small model.
+        if (training)
+        {
+            eval();
+        }
+    }
+
     /// <summary>Encodes neighbors, read with the states [B, T, D] of the first layer that cross-attends.</summary>
     internal Tensor EncodeNeighbors(Tensor states, PassNeighbors neighbors, PackedRows? rows = null) => Encoder!.Encode(
         neighbors, (rows is null ? states : rows.Unpack(states)).narrow(1, 0, neighbors.Tokens.shape[1] * Config.Retrieval!.ChunkLength));

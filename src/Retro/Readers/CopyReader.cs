@@ -212,11 +212,7 @@ public sealed partial class CopyReader : IReader, IDisposable
             yield break;
         }
 
-        if (_model.training)
-        {
-            _model.eval();
-        }
-
+        _model.Evaluate();
         CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded, HasContent);
         Tensor states = States(batch, places); // [N, D]
         long slice = _model.HeadSlice(ModelReading.HeadBytes);

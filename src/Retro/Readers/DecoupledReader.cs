@@ -112,11 +112,7 @@ public sealed partial class DecoupledReader : IReader, IDisposable
     /// <returns>[N].</returns>
     private Tensor Read(ReadingBatch batch, long[] places)
     {
-        if (_model.training)
-        {
-            _model.eval();
-        }
-
+        _model.Evaluate();
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(_model));
         using DisposeScope scope = NewDisposeScope();
         DecoupledReading? reading = batch.Retrieved is { } retrieved ? Reading(retrieved, batch.ChunkLength) : null;

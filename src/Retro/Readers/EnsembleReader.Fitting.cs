@@ -102,9 +102,7 @@ public sealed partial class EnsembleReader
             RetrievedTokens one = new(1, retrieved.Chunks, 1, retrieved.Length);
             for (int chunk = 0; chunk < retrieved.Chunks; chunk++)
             {
-                int from = retrieved.Offset(0, chunk, neighbor), to = one.Offset(0, chunk, 0);
-                Array.Copy(retrieved.Tokens, from, one.Tokens, to, one.Length);
-                Array.Copy(retrieved.Valid, from, one.Valid, to, one.Length);
+                one.Take(0, chunk, retrieved, 0, chunk, neighbor);
             }
 
             batch.Retrieved = one;
@@ -119,7 +117,7 @@ public sealed partial class EnsembleReader
             {
                 places.Add((
                     [.. there.Select(k => likelihoods[k][place])],
-                    [.. there.Select(k => (double)retrieved.Scores[retrieved.Offset(0, chunk, k) / retrieved.Length])]));
+                    [.. there.Select(k => (double)retrieved.ScoreOf(0, chunk, k))]));
             }
         }
     }

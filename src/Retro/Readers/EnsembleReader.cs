@@ -46,14 +46,14 @@ public sealed partial class EnsembleReader : PromptReader
     private protected override string Identity => IdentityHash.Of(IdentityHash.KeyEnd, base.Identity, Temperature);
 
     internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
-        => [.. Weighed(retrieved, row, chunk).Select(one => (Prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, one.Neighbor)]), one.LogWeight))];
+        => [.. Weighed(retrieved, row, chunk).Select(one => (Prompt.Prefix([retrieved.Passage(row, chunk, one.Neighbor)]), one.LogWeight))];
 
     internal override Range[] ReadOf(RetrievedTokens retrieved, int row, int chunk)
     {
         Range[] read = new Range[retrieved.Neighbors];
         foreach ((int neighbor, _) in Weighed(retrieved, row, chunk))
         {
-            read[neighbor] = Prompt.Fit([PassagePrompt.Passage(retrieved, row, chunk, neighbor).Length])[0];
+            read[neighbor] = Prompt.Fit([retrieved.Passage(row, chunk, neighbor).Length])[0];
         }
 
         return read;
@@ -65,9 +65,9 @@ public sealed partial class EnsembleReader : PromptReader
         int[] there =
         [
             .. Enumerable.Range(0, Math.Min(Neighbors, retrieved.Neighbors))
-                .Where(k => PassagePrompt.Passage(retrieved, row, chunk, k).Length > 0),
+                .Where(k => retrieved.Passage(row, chunk, k).Length > 0),
         ];
-        double[] scores = [.. there.Select(k => Scaled(retrieved.Scores[retrieved.Offset(row, chunk, k) / retrieved.Length], Temperature))];
+        double[] scores = [.. there.Select(k => Scaled(retrieved.ScoreOf(row, chunk, k), Temperature))];
         return there.Zip(LogSoftmax(scores, Name)).Where(one => one.Second > double.NegativeInfinity);
     }
 

@@ -53,11 +53,7 @@ internal static class ModelReading
             return result;
         }
 
-        if (model.training)
-        {
-            model.eval();
-        }
-
+        model.Evaluate();
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(model));
         using DisposeScope scope = NewDisposeScope();
         using IDisposable inference = inference_mode();

@@ -72,13 +72,6 @@ internal sealed class PassagePrompt
         }
     }
 
-    /// <summary>The tokens of a neighbor that hold something.</summary>
-    public static long[] Passage(RetrievedTokens retrieved, int row, int chunk, int neighbor)
-    {
-        int start = retrieved.Offset(row, chunk, neighbor);
-        return [.. Enumerable.Range(start, retrieved.Length).Where(i => retrieved.Valid[i]).Select(i => retrieved.Tokens[i])];
-    }
-
     /// <summary>What stands in front of a text.</summary>
     /// <param name="passages">Best first; empty ones count as none.</param>
     /// <returns>The tokens from the begin-of-text token on; none where there is no passage.</returns>

@@ -62,7 +62,7 @@ public abstract class PromptReader : IReader
     /// <param name="chunk">The chunk that the text follows.</param>
     /// <returns>The prompts, each with the logarithm of its weight; none where there is no passage: the text stands alone.</returns>
     internal virtual IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
-        => Prompt.Prefix(Enumerable.Range(0, Math.Min(InContext, retrieved.Neighbors)).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k)))
+        => Prompt.Prefix(Enumerable.Range(0, Math.Min(InContext, retrieved.Neighbors)).Select(k => retrieved.Passage(row, chunk, k)))
             is { Length: > 0 } prefix ? [(prefix, 0)] : [];
 
     /// <summary>What is read of the passages that were retrieved for a chunk.</summary>
@@ -72,7 +72,7 @@ public abstract class PromptReader : IReader
     /// <returns>A range of the tokens of each, none where a prompt has no room for it; those behind the last are not read.</returns>
     internal virtual Range[] ReadOf(RetrievedTokens retrieved, int row, int chunk)
     {
-        int[] lengths = [.. Enumerable.Range(0, retrieved.Neighbors).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k).Length)];
+        int[] lengths = [.. Enumerable.Range(0, retrieved.Neighbors).Select(k => retrieved.Passage(row, chunk, k).Length)];
         int front = Math.Min(InContext, lengths.Length);
         return [.. Prompt.Fit(lengths[..front]), .. lengths[front..].Take(CrossAttended).Select(length => new Range(0, length))];
     }

@@ -106,12 +106,10 @@ internal static class PromptReading
     public static void CopyCrossAttended(
         PromptReader reader, RetrievedTokens retrieved, int row, RetrievedTokens found, int prompt, int chunks, int shift, int first)
     {
-        int size = Math.Min(reader.CrossAttended, retrieved.Neighbors - reader.InContext) * retrieved.Length;
-        for (int chunk = Math.Max(0, Math.Max(first - 1, -shift)); size > 0 && chunk < Math.Min(retrieved.Chunks, chunks - shift); chunk++)
+        int end = reader.InContext < retrieved.Neighbors ? Math.Min(retrieved.Chunks, chunks - shift) : 0;
+        for (int chunk = Math.Max(0, Math.Max(first - 1, -shift)); chunk < end; chunk++)
         {
-            int from = retrieved.Offset(row, chunk, reader.InContext), to = found.Offset(prompt, chunk + shift, 0);
-            Array.Copy(retrieved.Tokens, from, found.Tokens, to, size);
-            Array.Copy(retrieved.Valid, from, found.Valid, to, size);
+            found.Take(prompt, chunk + shift, retrieved, row, chunk, reader.InContext);
         }
     }
 

@@ -72,8 +72,12 @@ internal static class ReaderTraining
                 cancellationToken.ThrowIfCancellationRequested();
                 T batch = next.GetAwaiter().GetResult();
                 next = done + 1 < steps ? Prepare(done + 1) : next;
-                using IDisposable recorded = Gradients.Recorded();
-                double loss = step(optimizer, schedule.Rate(done), batch);
+                double loss;
+                using (Gradients.Recorded())
+                {
+                    loss = step(optimizer, schedule.Rate(done), batch);
+                }
+
                 if (!double.IsFinite(loss))
                 {
                     throw new TrainingException(

@@ -50,13 +50,12 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         if (batch.Retrieved is { } found && RandomShare > 0 && Retrieve(_random ??= new(source.Database!, Seed)) is { } others)
         {
             SeededRandom coin = new(Seed, Purpose.RandomStretches, step);
-            int size = found.Neighbors * found.Length;
-            for (int start = 0; start < found.Tokens.Length; start += size)
+            for (int stretch = 0; stretch < found.Rows * found.Chunks; stretch++)
             {
                 if (coin.NextDouble() < RandomShare)
                 {
-                    Array.Copy(others.Tokens, start, found.Tokens, start, size);
-                    Array.Copy(others.Valid, start, found.Valid, start, size);
+                    (int row, int chunk) = Math.DivRem(stretch, found.Chunks);
+                    found.Take(row, chunk, others, row, chunk);
                 }
             }
         }

@@ -345,11 +345,7 @@ public sealed unsafe class TokenStore : IDisposable
     /// <returns>Each [N, D].</returns>
     internal static (Tensor Keys, Tensor States) KeysAndStates(RetroModel model, long[] tokens, int rows, int length, long[] places)
     {
-        if (model.training)
-        {
-            model.eval();
-        }
-
+        model.Evaluate();
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(model));
         using IDisposable inference = inference_mode();
         return model.KeysAndStatesAt(tensor(tokens, [rows, length], device: model.Device), tensor(places, device: model.Device));

@@ -85,18 +85,48 @@ public sealed class RetrievedTokens
         }
     }
 
+    /// <summary>The tokens of a neighbor that hold something; none where there is no neighbor.</summary>
+    /// <param name="row">Row.</param>
+    /// <param name="chunk">Chunk of the row.</param>
+    /// <param name="neighbor">Neighbor of the chunk.</param>
+    public long[] Passage(int row, int chunk, int neighbor)
+    {
+        int start = Offset(row, chunk, neighbor);
+        return [.. Enumerable.Range(start, Length).Where(i => Valid[i]).Select(i => Tokens[i])];
+    }
+
+    /// <summary>What the source says of a neighbor, see <see cref="Scores"/>.</summary>
+    internal float ScoreOf(int row, int chunk, int neighbor) => Scores[Offset(row, chunk, neighbor) / Length];
+
+    /// <summary>Takes passages of any text as the first neighbors of a chunk, the best first.</summary>
+    /// <param name="row">Row.</param>
+    /// <param name="chunk">Chunk of the row.</param>
+    /// <param name="passages">Their tokens, of which the first R are taken, and scores; those beyond K are left.</param>
+    internal void Take(int row, int chunk, IEnumerable<(long[] Tokens, float Score)> passages)
+    {
+        foreach ((int neighbor, (long[] tokens, float score)) in passages.Take(Neighbors).Index())
+        {
+            int start = Offset(row, chunk, neighbor), count = Math.Min(tokens.Length, Length);
+            tokens.AsSpan(0, count).CopyTo(Tokens.AsSpan(start));
+            Valid.AsSpan(start, count).Fill(true);
+            Scores[start / Length] = score;
+        }
+    }
+
     /// <summary>Takes what another one holds for a chunk.</summary>
     /// <param name="row">Row.</param>
     /// <param name="chunk">Chunk of the row.</param>
-    /// <param name="from">The other one, of neighbors of the same length, and as many or more, of which the first are taken.</param>
+    /// <param name="from">The other one, of neighbors of the same length.</param>
     /// <param name="fromRow">Its row.</param>
     /// <param name="fromChunk">The chunk of that row.</param>
-    internal void Take(int row, int chunk, RetrievedTokens from, int fromRow, int fromChunk)
+    /// <param name="first">The first of its neighbors that is taken; as many follow as both have.</param>
+    internal void Take(int row, int chunk, RetrievedTokens from, int fromRow, int fromChunk, int first = 0)
     {
-        int count = Neighbors * Length, start = from.Offset(fromRow, fromChunk, 0), to = Offset(row, chunk, 0);
+        int neighbors = Math.Min(Neighbors, from.Neighbors - first), count = neighbors * Length;
+        int start = from.Offset(fromRow, fromChunk, first), to = Offset(row, chunk, 0);
         from.Tokens.AsSpan(start, count).CopyTo(Tokens.AsSpan(to));
         from.Valid.AsSpan(start, count).CopyTo(Valid.AsSpan(to));
-        from.Scores.AsSpan(start / Length, Neighbors).CopyTo(Scores.AsSpan(to / Length));
+        from.Scores.AsSpan(start / Length, neighbors).CopyTo(Scores.AsSpan(to / Length));
     }
 
     /// <summary>As tensors; nothing at all where no token holds something, which computes the same for less work.</summary>

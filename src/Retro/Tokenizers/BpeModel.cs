@@ -57,6 +57,7 @@ internal sealed class BpeModel : IPieceModel
     private readonly ConcurrentDictionary<string, (int Id, int Begin, int End)[]>.AlternateLookup<ReadOnlySpan<char>> _kept
         = new ConcurrentDictionary<string, (int Id, int Begin, int End)[]>(StringComparer.Ordinal).GetAlternateLookup<ReadOnlySpan<char>>();
     private int _keptCount;
+    private JoinedCharacters? _joined;
 
     /// <exception cref="FormatException">Rules or settings name what the vocabulary lacks, or bytes of a text would be lost.</exception>
     public BpeModel(Dictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> rules, BpeSettings settings)
@@ -128,6 +129,25 @@ internal sealed class BpeModel : IPieceModel
         {
             Keep(piece, position, CollectionsMarshal.AsSpan(tokens)[before..]);
         }
+    }
+
+    public int NextCut(ReadOnlySpan<char> piece, int from)
+    {
+        JoinedCharacters joined = LazyInitializer.EnsureInitialized(ref _joined, () => new JoinedCharacters(_vocabulary.Keys));
+        int end = _settings.SymbolSplits.Count > 0 ? piece.Length : from;
+        while (end < piece.Length && !IsCut(piece[end - 1], piece[end]))
+        {
+            end++;
+        }
+
+        return end;
+
+        // Unknown symbols are joined, too, where the settings say so.
+        bool IsCut(char before, char behind)
+            => _settings.ByteLevel ? before < 0x80 && behind < 0x80 && IsApart(ByteSymbols.ToChar((byte)before), ByteSymbols.ToChar((byte)behind))
+                : !char.IsSurrogate(before) && !char.IsSurrogate(behind) && IsApart(before, behind);
+
+        bool IsApart(char before, char behind) => !joined.Are(before, behind) && _lookup.ContainsKey([before]) && _lookup.ContainsKey([behind]);
     }
 
     private void Keep(ReadOnlySpan<char> piece, int position, ReadOnlySpan<EncodedToken> tokens)

@@ -20,6 +20,11 @@ internal interface IPieceModel
     /// <summary>Appends the tokens of a piece that begins at a position of the normalized text.</summary>
     void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens);
 
+    /// <summary>
+    /// The first place at or behind another at which a piece may be cut, so that its parts give the tokens that it gives; its end where there is none before.
+    /// </summary>
+    int NextCut(ReadOnlySpan<char> piece, int from) => piece.Length;
+
     /// <summary>The vocabulary's text of an id, null where it has none.</summary>
     string? TextOf(int id);
 

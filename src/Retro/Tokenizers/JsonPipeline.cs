@@ -6,6 +6,9 @@ namespace Retro.Tokenizers;
 /// <summary>What a <c>tokenizer.json</c> describes: added tokens, normalization, split, model, template and decoder.</summary>
 internal sealed class JsonPipeline : TextPipeline
 {
+    // Characters above which a piece is encoded by sections.
+    private const int Section = 1024;
+
     private readonly AddedTokens _added;
     private readonly Func<string, string> _normalize;
     private readonly Func<string, bool, string> _prepare;
@@ -68,22 +71,15 @@ internal sealed class JsonPipeline : TextPipeline
     // Whether a word of WordPiece's vocabulary comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
     public override bool Gives(int id)
         => id == _model.Unknown || _model.Gives(id) || _addedById.GetValueOrDefault(id) is { Special: false, Content.Length: > 0 }
-            || (_model is WordPieceModel && _model.TextOf(id) is { } text && Encode(text, false, out _).Exists(token => token.Id == id));
+            || (_model is WordPieceModel && _model.TextOf(id) is { } text && EncodeToIds(text, recognizeSpecial: false).Contains(id));
 
     public override IEnumerable<string> SpecialTexts => _added.All.Where(token => token.Special).Select(token => token.Content);
 
     public override IEnumerable<string> SpelledTexts
         => _added.All.Where(token => !token.Special && token.Content.Length > 0 && !_model.Gives(token.Id)).Select(token => token.Content);
 
-    public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
-        => Encode(text, recognizeSpecial, null, out normalized);
-
-    public override List<EncodedToken> EncodeMarked(string text, char mark) => Encode(text, true, mark, out _);
-
-    private List<EncodedToken> Encode(string text, bool recognizeSpecial, char? mark, out string normalized)
+    protected override void Encode(string text, bool recognizeSpecial, char? mark, TokenOutput output)
     {
-        List<EncodedToken> tokens = [];
-        StringBuilder all = new(text.Length + 8);
         bool start = true;
         foreach ((string written, AddedToken? rawToken) in mark is null ? _added.SplitRaw(text, recognizeSpecial) : _added.SplitMarked(text))
         {
@@ -106,23 +102,26 @@ internal sealed class JsonPipeline : TextPipeline
                 string prepared = _prepare(Unmarked(part), start);
                 foreach ((int offset, int length) in PieceSplits.Of(prepared, _splits))
                 {
-                    _model.Encode(prepared.AsSpan(offset, length), all.Length + offset, tokens);
+                    for (int begin = offset, end = offset + length, cut; begin < end; begin = cut)
+                    {
+                        // What is not split is as long as the text: it is encoded by sections that give the same tokens.
+                        cut = end - begin <= Section ? end : begin + _model.NextCut(prepared.AsSpan(begin, end - begin), Section);
+                        _model.Encode(prepared.AsSpan(begin, cut - begin), output.Length + begin, output.Tokens);
+                        output.Settle();
+                    }
                 }
 
-                all.Append(prepared);
+                output.Append(prepared);
                 start = false;
             }
         }
-
-        normalized = all.ToString();
-        return tokens;
 
         string Unmarked(string part) => mark is { } none ? part.Replace($"{none}", "", StringComparison.Ordinal) : part;
 
         void Add(AddedToken token, string written)
         {
-            tokens.Add(new EncodedToken(token.Id, token.Content, all.Length..(all.Length + written.Length)));
-            all.Append(written);
+            output.Tokens.Add(new EncodedToken(token.Id, token.Content, output.Length..(output.Length + written.Length)));
+            output.Append(written);
             start = false;
         }
     }

@@ -129,5 +129,5 @@ public sealed class PretrainedTokenizer : Tokenizer
     internal TextPipeline Pipeline => _pipeline;
 
     /// <summary>The ids of a text in which special tokens are plain characters.</summary>
-    internal int[] EncodePlain(string text) => _pipeline.Encode(text, recognizeSpecial: false, out _).Select(token => token.Id).ToArray();
+    internal int[] EncodePlain(string text) => _pipeline.EncodeToIds(text, recognizeSpecial: false);
 }

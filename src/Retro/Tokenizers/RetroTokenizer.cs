@@ -130,7 +130,7 @@ public sealed class RetroTokenizer
     }
 
     /// <summary>The ids of a text in which special tokens are recognized, but for those that a mark stands in, which is no part of the text.</summary>
-    internal int[] EncodeMarked(string text, char mark) => [.. _tokenizer.Pipeline.EncodeMarked(WellFormed(text), mark).Select(token => token.Id)];
+    internal int[] EncodeMarked(string text, char mark) => _tokenizer.Pipeline.EncodeMarked(WellFormed(text), mark);
 
     /// <summary>What special tokens look like in a text.</summary>
     internal IEnumerable<string> SpecialTexts => _tokenizer.Pipeline.SpecialTexts;

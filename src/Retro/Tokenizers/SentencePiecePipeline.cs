@@ -128,54 +128,76 @@ internal sealed class SentencePiecePipeline : TextPipeline
     public override IEnumerable<string> SpecialTexts => _control.All.Select(piece => piece.Content);
 
     // The library itself recognizes no control piece: transformers cuts at them, and encodes what stands between as texts of their own.
-    public override List<EncodedToken> EncodeMarked(string text, char mark)
+    protected override void Encode(string text, bool recognizeSpecial, char? mark, TokenOutput output)
     {
-        List<EncodedToken> tokens = [];
-        foreach ((string part, AddedToken? control) in _control.SplitRaw(text, recognizeSpecial: true))
+        if (mark is not { } none)
         {
-            tokens.AddRange(control is not null
-                ? [new EncodedToken(control.Id, control.Content, default)]
-                : Encode(part.Replace($"{mark}", "", StringComparison.Ordinal), recognizeSpecial: false, out _));
+            Encode(text, output);
+            return;
         }
 
-        return tokens;
-    }
-
-    public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
-    {
-        normalized = _normalization.Normalize(text);
-        List<EncodedToken> tokens = [];
-        Span<byte> utf8 = stackalloc byte[12];
-        List<Cut> cuts = _cutter.Cut(normalized);
-        for (int i = 0; i < cuts.Count; i++)
+        foreach ((string part, AddedToken? control) in _control.SplitRaw(text, recognizeSpecial: true))
         {
-            Cut cut = cuts[i];
-            while (!_model.ByteFallback && cut.Id == _model.UnknownId && i + 1 < cuts.Count && cuts[i + 1].Id == _model.UnknownId)
+            if (control is not null)
             {
-                // Unknown characters in a row are one unknown token.
-                cut = cut with { Length = cut.Length + cuts[++i].Length };
-            }
-
-            string piece = normalized.Substring(cut.Begin, cut.Length);
-            Range offset = cut.Begin..(cut.Begin + cut.Length);
-            if (cut.Id != _model.UnknownId)
-            {
-                tokens.Add(new EncodedToken(cut.Id, piece, offset));
-            }
-            else if (_model.ByteFallback)
-            {
-                foreach (byte value in utf8[..Encoding.UTF8.GetBytes(piece, utf8)])
-                {
-                    tokens.Add(new EncodedToken(_bytes[value], _model.Pieces[_bytes[value]].Text, offset));
-                }
+                output.Tokens.Add(new EncodedToken(control.Id, control.Content, output.Length..(output.Length + part.Length)));
+                output.Append(part);
             }
             else
             {
-                tokens.Add(new EncodedToken(cut.Id, piece, offset));
+                Encode(part.Replace($"{none}", "", StringComparison.Ordinal), output);
+            }
+        }
+    }
+
+    private void Encode(string text, TokenOutput output)
+    {
+        string normalized = _normalization.Normalize(text);
+        Span<byte> utf8 = stackalloc byte[12];
+        List<Cut> cuts = [];
+        Cut unknown = default;
+        float score = 0;
+        for (int begin = 0; begin < normalized.Length;)
+        {
+            begin = _cutter.Cut(normalized, begin, ref score, cuts);
+            foreach (Cut cut in cuts)
+            {
+                if (cut.Id != _model.UnknownId)
+                {
+                    AddUnknown();
+                    Add(cut.Id, _model.Pieces[cut.Id].Text, cut);
+                }
+                else if (_model.ByteFallback)
+                {
+                    foreach (byte value in utf8[..Encoding.UTF8.GetBytes(normalized.AsSpan(cut.Begin, cut.Length), utf8)])
+                    {
+                        Add(_bytes[value], _model.Pieces[_bytes[value]].Text, cut);
+                    }
+                }
+                else
+                {
+                    // Unknown characters in a row are one unknown token.
+                    unknown = unknown.Length == 0 ? cut : unknown with { Length = unknown.Length + cut.Length };
+                }
+            }
+
+            output.Settle();
+        }
+
+        AddUnknown();
+        output.Append(normalized);
+
+        void AddUnknown()
+        {
+            if (unknown.Length > 0)
+            {
+                Add(unknown.Id, normalized.Substring(unknown.Begin, unknown.Length), unknown);
+                unknown = default;
             }
         }
 
-        return tokens;
+        void Add(int id, string piece, Cut cut)
+            => output.Tokens.Add(new EncodedToken(id, piece, (output.Length + cut.Begin)..(output.Length + cut.Begin + cut.Length)));
     }
 
     public override string Decode(IEnumerable<int> ids, bool skipSpecial)

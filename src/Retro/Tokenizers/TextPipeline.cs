@@ -52,10 +52,36 @@ internal abstract class TextPipeline
     public virtual IEnumerable<string> SpelledTexts => [];
 
     /// <summary>The tokens of a text; positions are those of the normalized text.</summary>
-    public abstract List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized);
+    public List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
+    {
+        TokenOutput output = new(idsAlone: false);
+        Encode(text, recognizeSpecial, null, output);
+        normalized = output.Normalized;
+        return output.Tokens;
+    }
 
-    /// <summary>The tokens of a text in which special tokens are recognized but for those that a mark stands in, which is no part of the text.</summary>
-    public abstract List<EncodedToken> EncodeMarked(string text, char mark);
+    /// <summary>The ids of a text.</summary>
+    public int[] EncodeToIds(string text, bool recognizeSpecial)
+    {
+        TokenOutput output = new(idsAlone: true);
+        Encode(text, recognizeSpecial, null, output);
+        return output.Ids;
+    }
+
+    /// <summary>The ids of a text in which special tokens are recognized but for those that a mark stands in, which is no part of the text.</summary>
+    public int[] EncodeMarked(string text, char mark)
+    {
+        TokenOutput output = new(idsAlone: true);
+        Encode(text, true, mark, output);
+        return output.Ids;
+    }
 
     public abstract string Decode(IEnumerable<int> ids, bool skipSpecial);
+
+    /// <summary>Encodes a text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="recognizeSpecial">Whether special tokens are recognized in it.</param>
+    /// <param name="mark">What special tokens do not count that it stands in, and is no part of the text; null: nothing.</param>
+    /// <param name="output">Takes the tokens.</param>
+    protected abstract void Encode(string text, bool recognizeSpecial, char? mark, TokenOutput output);
 }

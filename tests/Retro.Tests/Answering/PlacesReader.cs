@@ -35,7 +35,7 @@ internal sealed class PlacesReader(Towns towns, int passages) : IReader
             Question? question = towns.Set.Questions.FirstOrDefault(one => text.StartsWith(one.Prompt, StringComparison.Ordinal));
             int last = Enumerable.Range(begin, batch.Length).First(at => batch.Targets[at] != LogLikelihood.NoTarget) - begin;
             long[][] read = batch.Retrieved is null ? []
-                : [.. Enumerable.Range(0, Neighbors).Select(k => PassagePrompt.Passage(batch.Retrieved, row, ((last + 1) / batch.ChunkLength) - 1, k))
+                : [.. Enumerable.Range(0, Neighbors).Select(k => batch.Retrieved.Passage(row, ((last + 1) / batch.ChunkLength) - 1, k))
                     .Where(passage => passage.Length > 0)];
             if (question is null || read.Length != passages)
             {

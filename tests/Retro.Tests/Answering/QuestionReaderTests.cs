@@ -271,4 +271,63 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         Assert.NotEqual(Of(passages), Of(), 1e-9);
         Assert.NotEqual(Of(passages), Of(passages[0]), 1e-9);
     }
+
+    /// <summary>
+    /// A reader without stretches of its own reads passages behind the prompt, which begins with one token, as the texts did that its decoder learned from:
+    /// without passages it is the closed book, and what it writes first is the token that it takes for the likeliest so.
+    /// </summary>
+    [Fact]
+    public async Task A_question_is_not_filled_up_for_what_reads_anywhere()
+    {
+        using Towns towns = new(12);
+        manual_seed(2);
+        int vocabulary = towns.Tokenizer.VocabularySize;
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = vocabulary, Retrieval = null }, ScalarType.Float64);
+        using DecoupledReader own = DecoupledReader.Fresh(model, new() { Neighbors = 2 }, 2 * M);
+        using (no_grad())
+        {
+            foreach (TorchSharp.Modules.Parameter parameter in own.Weights.ByName.Values)
+            {
+                parameter.normal_(0, 0.3);
+            }
+        }
+
+        QuestionReader reader = new(own, towns.Passages);
+        Question question = towns.Set.Questions[4];
+        long[] passages = [towns.Passages.Oracle(question), towns.Passages.Oracle(towns.Set.Questions[9])];
+        double closed = new QuestionReader(new DecoderReader(model), towns.Passages).LogLikelihoods(question, [], question.Answers)[0];
+        Assert.Equal(closed, reader.LogLikelihoods(question, [], question.Answers)[0], 1e-9);
+
+        int[] prompt = [towns.Tokenizer.BeginOfText, .. towns.Tokenizer.Encode(question.Prompt)];
+        ReadingBatch batch = new(vocabulary, prompt.Length, prompt.Length) { Retrieved = new(vocabulary, 1, 2, 2 * M) };
+        for (int token = 0; token < vocabulary; token++)
+        {
+            Array.ConvertAll(prompt, one => (long)one).CopyTo(batch.Tokens, token * prompt.Length);
+            batch.Targets[((token + 1) * prompt.Length) - 1] = token;
+            batch.Retrieved.Take(token, 0, towns.Database, passages);
+        }
+
+        double[] likelihoods = own.LogLikelihoods(batch);
+        int likeliest = Enumerable.Range(0, vocabulary).MaxBy(token => likelihoods[((token + 1) * prompt.Length) - 1]);
+        Assert.Equal(towns.Tokenizer.DecodeWithin([likeliest]).Trim(), await reader.AnswerAsync(question, passages, longest: 1));
+        Assert.NotEqual(closed, reader.LogLikelihoods(question, passages, question.Answers)[0], 1e-3);
+
+        // A prompt that is longer than a chunk is several stretches of equal length, for which it is filled up by a token or two.
+        Question longer = question with { Prompt = string.Join(' ', Enumerable.Repeat(question.Prompt, 9)) };
+        int tokens = 1 + towns.Tokenizer.Encode(longer.Prompt).Length, count = (tokens + M - 1) / M;
+        int[] filled = QuestionText.Prompt(towns.Tokenizer, longer.Prompt, (tokens + count - 1) / count);
+        Assert.InRange(filled.Length - tokens, 0, count - 1);
+        ReadingBatch one = new(1, filled.Length, filled.Length / count) { Retrieved = new(1, count, 2, 2 * M) };
+        Array.ConvertAll(filled, token => (long)token).CopyTo(one.Tokens, 0);
+        one.Targets[^1] = QuestionText.Answer(towns.Tokenizer, longer.Prompt, question.Answers[0])[0];
+        for (int stretch = 0; stretch < count; stretch++)
+        {
+            one.Retrieved.Take(0, stretch, towns.Database, passages);
+        }
+
+        string first = towns.Tokenizer.DecodeWithin([(int)one.Targets[^1]]);
+        Assert.Equal(own.LogLikelihoods(one)[^1], reader.LogLikelihoods([(longer, Texts(), [first.Trim()])], false, default)[0][0], 1e-9);
+
+        List<(long[] Tokens, float Score)> Texts() => [.. passages.Select(chunk => (towns.Passages.Tokens(chunk, 2 * M), 0f))];
+    }
 }

@@ -308,7 +308,7 @@ public sealed class PromptReaderTests
         for (int at = 0; at < retrieved.Rows * retrieved.Chunks; at++)
         {
             (int row, int chunk) = (at / retrieved.Chunks, at % retrieved.Chunks);
-            long[][] passages = [.. Enumerable.Range(0, 3).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k))];
+            long[][] passages = [.. Enumerable.Range(0, 3).Select(k => retrieved.Passage(row, chunk, k))];
             Assert.Equal(InPrompts(context), Read(context) is { Length: > 0 } some ? [Framed(some)] : []);
             Assert.Equal(InPrompts(ensemble), Read(ensemble).Select(part => Framed(part)));
             Assert.Equal(InPrompts(best), passages[0].Length > 0 ? [Framed(Read(best)[0])] : []);

@@ -87,6 +87,39 @@ public class BpeModelTests
         Assert.Equal([72, 105], RetroTokenizer.Load(folder.Path).Encode("Hi"));
     }
 
+    /// <summary>A piece that is cut where the model says so gives the tokens that it gives as a whole, whatever its symbols are and what is unknown.</summary>
+    [Theory]
+    [InlineData("bytes")]
+    [InlineData("characters, unknown ones fused")]
+    [InlineData("characters, else bytes")]
+    public void Cut_where_it_may_be_a_piece_gives_the_same_tokens(string kind)
+    {
+        BpeModel model = kind == "bytes" ? Model() : new(
+            new[] { "<unk>", "a", "b", "c", "\u2581", "ab", "ba", "\u2581a", "\u2581\u2581", "bab" }
+                .Concat(kind == "characters, else bytes" ? Enumerable.Range(0, 256).Select(value => $"<0x{value:X2}>") : [])
+                .Select((text, id) => (text, id)).ToDictionary(pair => pair.text, pair => pair.id),
+            [("\u2581", "a"), ("a", "b"), ("b", "a"), ("b", "ab"), ("\u2581", "\u2581")],
+            new BpeSettings { Unknown = "<unk>", FuseUnknown = true, ByteFallback = kind == "characters, else bytes" });
+        Random random = new(3);
+        string[] parts = ["a", "b", "ab", "c", "\u2581", "\u2581\u2581", "\u00E9", "\U0001F600", "x", " "];
+        int cuts = 0;
+        for (int round = 0; round < 500; round++)
+        {
+            string text = string.Concat(Enumerable.Range(0, random.Next(80)).Select(_ => parts[random.Next(parts.Length)]));
+            List<EncodedToken> whole = [], sections = [];
+            model.Encode(text, 5, whole);
+            for (int begin = 0, end; begin < text.Length; begin = end, cuts++)
+            {
+                end = begin + model.NextCut(text.AsSpan(begin), 1);
+                model.Encode(text.AsSpan(begin, end - begin), 5 + begin, sections);
+            }
+
+            Assert.Equal(whole, sections);
+        }
+
+        Assert.InRange(cuts, 2_000, int.MaxValue);
+    }
+
     private static BpeModel Model()
         => new(
             Enumerable.Range(0, 256).Select(value => ByteSymbols.ToChar((byte)value).ToString()).Append("ab").Append("ba")

@@ -29,7 +29,48 @@ public class PieceCutterTests
         Assert.Contains("4 (characters)", Assert.Throws<FormatException>(() => Ids("a -1", type: 3, "a")).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Whatever the pieces and the text are, sections as short as they can be give the cuts of the whole, in memory that goes with the section.</summary>
+    [Theory]
+    [InlineData(1, "a -1.8, b -2.1, ab -3.5, aaa -2.5, bab -4.1, !bb 0, ca -3, \u2581a -2, \u2581 -1, \u2581\u2581 -1.5")]
+    [InlineData(2, "a -9, b -9, ab -1, aab -3, bab -2, !bb 0, ca -4, \u2581a -2.5, \u2581 -9, \u2581\u2581 -1.5, abab -5, \u4E2Da -6")]
+    [InlineData(4, "a -1, b -2, !bab 0")]
+    public void Sections_give_the_cuts_of_the_whole_text(int type, string pieces)
+    {
+        SentencePieceModel model = Model(pieces, type);
+        PieceCutter whole = new(model, int.MaxValue), sections = new(model, 1), longer = new(model, 7);
+        Random random = new(11);
+        string[] parts = ["a", "b", "ab", "bb", "\u2581", "\u2581", "c", "\u4E2D", "\U0001F600", "x"];
+        int most = 0;
+        for (int round = 0; round < 500; round++)
+        {
+            string text = string.Concat(Enumerable.Range(0, random.Next(60)).Select(_ => parts[random.Next(parts.Length)]));
+            List<Cut> expected = [.. Cuts(whole, text, out _)];
+            Assert.Equal(expected, Cuts(sections, text, out int count));
+            Assert.Equal(expected, Cuts(longer, text, out _));
+            most = Math.Max(most, count);
+        }
+
+        Assert.True(most > 15, $"{most} sections of a text at most");
+    }
+
+    private static List<Cut> Cuts(PieceCutter cutter, string text, out int sections)
+    {
+        List<Cut> all = [], some = [];
+        float score = 0;
+        sections = 0;
+        for (int begin = 0; begin < text.Length; sections++)
+        {
+            begin = cutter.Cut(text, begin, ref score, some);
+            all.AddRange(some);
+        }
+
+        return all;
+    }
+
     private static IEnumerable<int> Ids(string pieces, int type, string text)
+        => Cuts(new PieceCutter(Model(pieces, type)), text, out _).Select(cut => cut.Id);
+
+    private static SentencePieceModel Model(string pieces, int type)
     {
         List<byte> model = [];
         Append(model, 1, [.. Text(1, "<unk>"), .. Number(3, (int)PieceKind.Unknown)]);
@@ -45,7 +86,7 @@ public class PieceCutterTests
         }
 
         Append(model, 2, Number(3, type));
-        return new PieceCutter(SentencePieceModel.Parse(model.ToArray())).Cut(text).Select(cut => cut.Id);
+        return SentencePieceModel.Parse(model.ToArray());
     }
 
     [Fact]
@@ -77,7 +118,7 @@ public class PieceCutterTests
 
     private static byte[] Number(int field, int value) => [(byte)(field << 3), (byte)value];
 
-    private static byte[] Text(int field, string value) => [(byte)((field << 3) | 2), (byte)value.Length, .. Encoding.UTF8.GetBytes(value)];
+    private static byte[] Text(int field, string value) => [(byte)((field << 3) | 2), (byte)Encoding.UTF8.GetByteCount(value), .. Encoding.UTF8.GetBytes(value)];
 
     private static void Append(List<byte> model, int field, byte[] message) => model.AddRange([(byte)((field << 3) | 2), (byte)message.Length, .. message]);
 }
