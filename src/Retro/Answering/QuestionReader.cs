@@ -47,8 +47,8 @@ public sealed class QuestionReader
     public IReader Reader { get; }
 
     /// <summary>
-    /// A question's prompt, in whole stretches. A reader that has no length of them reads behind the prompt, wherever it ends, which is then one stretch by
-    /// itself (or some of equal length, where it is longer than usual ones); what reads no neighbors has none to fill.
+    /// A question's prompt, in whole stretches. A reader that takes any reads behind the prompt, wherever it ends, which is then one stretch by itself (or some
+    /// of equal length, where it is longer than a chunk); what reads no neighbors has none to fill.
     /// </summary>
     private (int[] Tokens, int Stretch) Prompt(Question question)
     {
@@ -58,10 +58,10 @@ public sealed class QuestionReader
             return (QuestionText.Prompt(tokenizer, question.Prompt, 1), _plan.Stride);
         }
 
-        if (Reader.ChunkLength is null)
+        if (Reader.TakesAnyChunks)
         {
-            int length = QuestionText.Prompt(tokenizer, question.Prompt, 1).Length, count = (length + _plan.Stride - 1) / _plan.Stride;
-            int stretch = (length + count - 1) / count;
+            int length = QuestionText.Prompt(tokenizer, question.Prompt, 1).Length, most = _passages.Database.ChunkLength;
+            int count = (length + most - 1) / most, stretch = (length + count - 1) / count;
             return (QuestionText.Prompt(tokenizer, question.Prompt, stretch), stretch);
         }
 

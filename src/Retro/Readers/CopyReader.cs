@@ -46,6 +46,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     public int? ChunkLength => Options.Stride;
 
     /// <inheritdoc/>
+    bool IReader.TakesAnyChunks => Options.CrossAttended == 0;
+
+    /// <inheritdoc/>
     public int? RetrievedLength => _retrievedLength;
 
     /// <inheritdoc/>

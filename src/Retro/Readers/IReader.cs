@@ -40,6 +40,12 @@ public interface IReader
     /// </summary>
     internal string? Identity => null;
 
+    /// <summary>
+    /// Whether a batch may have chunks of any length: where <see cref="ChunkLength"/> says how often neighbors are asked for, it need not be what the reader is
+    /// bound to.
+    /// </summary>
+    internal bool TakesAnyChunks => ChunkLength is null;
+
     /// <summary>Where it computes: on a processor several batches are given to it side by side, on an accelerator one after the other.</summary>
     Device Device { get; }
 

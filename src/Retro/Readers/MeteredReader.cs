@@ -30,6 +30,9 @@ public sealed class MeteredReader(IReader reader, IReader? without = null) : IRe
     public int? ChunkLength => _reader.ChunkLength;
 
     /// <inheritdoc/>
+    bool IReader.TakesAnyChunks => _reader.TakesAnyChunks;
+
+    /// <inheritdoc/>
     public int? RetrievedLength => _reader.RetrievedLength;
 
     /// <inheritdoc/>

@@ -50,6 +50,9 @@ public sealed class PointerReader : IReader
     public int? ChunkLength => _rule.ChunkLength;
 
     /// <inheritdoc/>
+    bool IReader.TakesAnyChunks => _reader.TakesAnyChunks;
+
+    /// <inheritdoc/>
     public int? RetrievedLength => _rule.RetrievedLength;
 
     /// <inheritdoc/>

@@ -49,7 +49,7 @@ internal static class ReaderChecks
     public static void Require(IReader reader, ReadingBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        if (reader.ChunkLength is { } chunkLength && batch.ChunkLength != chunkLength)
+        if (!reader.TakesAnyChunks && reader.ChunkLength is { } chunkLength && batch.ChunkLength != chunkLength)
         {
             throw new ArgumentException($"{reader.Name} reads chunks of {chunkLength} tokens, and the batch has chunks of {batch.ChunkLength}.", nameof(batch));
         }

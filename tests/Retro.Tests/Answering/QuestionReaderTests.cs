@@ -194,8 +194,8 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         await Check(context, [], alone);
         await Check(new EnsembleReader(model, towns.Tokenizer, options), [], alone);
 
-        // What retrieves every eight tokens fills up to eight, and without neighbors is the decoder.
-        await Check(copying, [], [.. Enumerable.Repeat((long)towns.Tokenizer.BeginOfText, 8 - (asked.Length % 8)), .. asked]);
+        // What retrieves every eight tokens reads behind the question, wherever it ends, and without neighbors is the decoder.
+        await Check(copying, [], alone);
 
         async Task Check(IReader reader, long[] read, long[] prompt)
         {
@@ -297,6 +297,11 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         long[] passages = [towns.Passages.Oracle(question), towns.Passages.Oracle(towns.Set.Questions[9])];
         double closed = new QuestionReader(new DecoderReader(model), towns.Passages).LogLikelihoods(question, [], question.Answers)[0];
         Assert.Equal(closed, reader.LogLikelihoods(question, [], question.Answers)[0], 1e-9);
+
+        // A rule whose runs have no mass adds nothing; how often its neighbors are asked for does not matter here.
+        PointerReader rule = new(new DecoderReader(model), new PointerRule(2, M / 4, 2 * M, new double[PointerRule.LongestRun]));
+        Assert.Equal(
+            closed, new QuestionReader(rule, towns.Passages).LogLikelihoods(question, [towns.Passages.Oracle(question)], question.Answers)[0], 1e-9);
 
         int[] prompt = [towns.Tokenizer.BeginOfText, .. towns.Tokenizer.Encode(question.Prompt)];
         ReadingBatch batch = new(vocabulary, prompt.Length, prompt.Length) { Retrieved = new(vocabulary, 1, 2, 2 * M) };

@@ -4,6 +4,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Retrievers;
 
 namespace Retro.Tests.Readers;
 
@@ -154,7 +155,9 @@ public sealed class PointerReaderTests : IDisposable
         PointerReader reader = new(new ToyReader(V), new PointerRule(K, M, R, s_precisions));
         Assert.Throws<ArgumentException>(() => reader.LogLikelihoods(new ReadingBatch(1, M, M) { Retrieved = new(1, 1, K - 1, R) }));
         Assert.Throws<ArgumentException>(() => reader.LogLikelihoods(new ReadingBatch(1, M, M) { Retrieved = new(1, 1, K, R + 1) }));
-        Assert.Throws<ArgumentException>(() => reader.LogLikelihoods(new ReadingBatch(1, M, M + 1)));
+        Assert.Throws<ArgumentException>(() => new PointerReader(new UnigramReader(V, 1, M + 1), new PointerRule(K, M, R, s_precisions)));
+        Assert.Throws<ArgumentException>(() => new PointerReader(new UnigramReader(V, 1, M), new PointerRule(K, M, R, s_precisions))
+            .LogLikelihoods(new ReadingBatch(1, M, M + 1)));
         Assert.Throws<ArgumentException>(() => new ReadingBatch(1, M, M) { Retrieved = new(1, 2, K, R) });
         Assert.Throws<ArgumentException>(() => new PointerReader(reader, new PointerRule(K, M, R + 1, s_precisions)));
         Assert.Equal(K, reader.Neighbors);
