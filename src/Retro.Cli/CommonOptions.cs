@@ -240,6 +240,13 @@ internal static class CommonOptions
         return encoding;
     }
 
+    /// <summary>The line between two documents of a file of plain text.</summary>
+    public static Option<string?> Separator() => new("--separator")
+    {
+        Description = "The line that parts the documents of .txt files, such as \"<|endoftext|>\"; \"\" for empty lines. Default: a file is a document.",
+        HelpName = "LINE",
+    };
+
     /// <summary>Ids of JSON lines that begin anew in every file.</summary>
     public static Option<bool> IdsByFile() => new("--ids-by-file")
     {

@@ -13,7 +13,7 @@ internal sealed class UpdateCommand : Verb
     private const string AsBuilt = "as the database was built, as its retro.json says";
 
     /// <summary>Options of build that hold for what is added, too.</summary>
-    private static readonly string[] s_taken = ["clean", "labels", "encoding", "ids-by-file"];
+    private static readonly string[] s_taken = ["clean", "labels", "encoding", "separator", "ids-by-file"];
 
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
@@ -38,6 +38,7 @@ internal sealed class UpdateCommand : Verb
     private readonly Option<string[]> _labels = CommonOptions.GivenLabels(AsBuilt);
     private readonly Option<string[]> _clean = CommonOptions.Clean(AsBuilt);
     private readonly Option<string?> _encoding = CommonOptions.Encoding();
+    private readonly Option<string?> _separator = CommonOptions.Separator();
     private readonly Option<bool> _idsByFile = CommonOptions.IdsByFile();
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
 
@@ -47,12 +48,12 @@ internal sealed class UpdateCommand : Verb
             "Adds documents to a database, replaces and removes some. Keys and indexes of what is new are made when neighbors are next asked for.",
             "retro update --database work --add news",
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
-        => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _encoding, _idsByFile, _skipBroken, _tokenizer);
+        => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _encoding, _separator, _idsByFile, _skipBroken, _tokenizer);
 
     protected override PathOption Home => _database;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
-        => said(_add) is null ? Because("nothing is added", _clean, _labels, _encoding, _idsByFile, _skipBroken) : [];
+        => said(_add) is null ? Because("nothing is added", _clean, _labels, _encoding, _separator, _idsByFile, _skipBroken) : [];
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -68,7 +69,8 @@ internal sealed class UpdateCommand : Verb
         string? built = workspace.Section("build")?["corpus"]?.ToString();
         CorpusOptions reading = new()
         {
-            Encoding = parsed.GetValue(_encoding), IdsByFile = parsed.GetValue(_idsByFile), SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
+            Encoding = parsed.GetValue(_encoding), Separator = parsed.GetValue(_separator), IdsByFile = parsed.GetValue(_idsByFile),
+            SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
             Root = built is null ? null : workspace.FromRelative(built),
         };
         if (reading.Root is { } root

@@ -68,7 +68,8 @@ internal sealed class AnswerRun(CompareOptions options)
         AnswerTables tables = new(all, measured);
         using (RetroModel model = text.Model)
         {
-            await OnTextAsync(tables, text, all, known.Database, database, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
+            await OnTextAsync(tables, text, all, known.Database, database, Path.Combine(models, "states", "states.bin"), cancellationToken)
+                .ConfigureAwait(false);
         }
 
         QuestionSamplerOptions examples = new() { Neighbors = AnsweringData.UsualPassages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };

@@ -8,8 +8,8 @@ internal static class QuestionText
     /// <summary>
     /// The prompt, filled up at its front with begin-of-text tokens to whole stretches, so that what is read from a stretch's last token on is there for the
     /// answer's first (RETRO's protocol, arXiv 2112.04426, section 4.3: the answer begins the second chunk). A text begins with one such token, and what
-    /// learned from text alone reads a run of them badly: stretches are no longer than the reader needs them, of one token where it reads nothing anew, and what
-    /// writes passages in front of a text leaves all of the text's but one out (<see cref="Readers.PassagePrompt.TextStart"/>).
+    /// learned from text alone reads a run of them badly: stretches are no longer than the reader needs them, of one token where it reads nothing anew, and
+    /// what writes passages in front of a text leaves all of the text's but one out (<see cref="Readers.PassagePrompt.TextStart"/>).
     /// </summary>
     public static int[] Prompt(RetroTokenizer tokenizer, string prompt, int stretch)
     {

@@ -128,6 +128,7 @@ public sealed class Corpus
                 {
                     DocumentKinds.JsonLines => new JsonLinesReader(_root, _options, counts),
                     DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts),
+                    DocumentKinds.Text when _options.Separator is not null => new SeparatedTextReader(_root, _options, counts),
                     _ => new TextFileReader(kind, _root, _options, counts),
                 };
             }

@@ -48,6 +48,13 @@ public sealed record CorpusOptions
     public bool KeepFrontMatter { get; init; }
 
     /// <summary>
+    /// The line that parts the documents of a file of plain text (.txt, .text), such as "&lt;|endoftext|&gt;" or "---", white space around it aside; "" for
+    /// empty lines. They are called by the file and the line that they begin at ("stories.txt:17"), and a file may be of any length. Null (the default): a file
+    /// is a document, which a model that reads other documents than its own has nothing to find in where it is the only one.
+    /// </summary>
+    public string? Separator { get; init; }
+
+    /// <summary>
     /// Puts the file's name before the ids of JSON lines ("part-1.jsonl:7"), for shards in which they begin anew. False by default: an id that comes twice is
     /// then told when a database is built.
     /// </summary>
@@ -75,6 +82,7 @@ public sealed record CorpusOptions
         faults.Require(Include is not null && !Include.Any(string.IsNullOrWhiteSpace), Include, "patterns of paths");
         faults.Require(Exclude is not null && !Exclude.Any(string.IsNullOrWhiteSpace), Exclude, "patterns of paths");
         faults.Require(Encoding is null || TextDecoding.Named(Encoding) is not null, Encoding, "the name of an encoding, such as windows-1252, or null");
+        faults.Require(Separator is null || !Separator.AsSpan().Trim().ContainsAny('\n', '\r'), Separator, "one line, or null");
         faults.Require(Root is null || !string.IsNullOrWhiteSpace(Root), Root, "a folder, or null");
         faults.Between(MaximumDocumentBytes, 1, 1 << 29); // of which a string can be made
         faults.Throw();

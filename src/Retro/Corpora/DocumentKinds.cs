@@ -7,7 +7,7 @@ public enum DocumentKinds
     /// <summary>No kind.</summary>
     None = 0,
 
-    /// <summary>Plain text, one document a file: .txt, .text.</summary>
+    /// <summary>Plain text, one document a file, or several that a line parts (<see cref="CorpusOptions.Separator"/>): .txt, .text.</summary>
     Text = 1,
 
     /// <summary>Markdown, one document a file: .md, .markdown.</summary>

@@ -52,8 +52,9 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
                 if (read > Options.MaximumDocumentBytes - bytes.Length)
                 {
                     throw new CorpusException(
-                        $"The file {file} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Split it into documents, skip "
-                            + "what is broken, or allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
+                        $"The file {file} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Name the line that parts its "
+                            + "documents where it is plain text that holds several, split it, skip what is broken, or allow more (CorpusOptions.Separator, "
+                            + "SkipBroken, MaximumDocumentBytes).");
                 }
 
                 bytes.Write(buffer, 0, read);

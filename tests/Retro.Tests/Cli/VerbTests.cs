@@ -207,6 +207,16 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("--ids-by-file tells them apart", _retro.Run([.. build, "--encoding", "utf-8"]).Errors, StringComparison.Ordinal);
         _retro.Done([.. build, "--ids-by-file"]);
 
+        // Documents of one text file.
+        _retro.WriteFile("stories.txt", "One fox ran.\n<|endoftext|>\nTwo rivers meet.\n<|endoftext|>\nThree bells ring.\n");
+        Assert.Contains(
+            "parts them by naming it (--separator)", _retro.Run(["build", "--corpus", "stories.txt", "--out", "told"]).Errors, StringComparison.Ordinal);
+        string[] stories = [.. sizes.Select(word => word == "work" ? "told" : word)];
+        Assert.Contains(
+            "3 documents", _retro.Done(["build", "--corpus", "stories.txt", "--separator", "<|endoftext|>", .. stories]), StringComparison.Ordinal);
+        _retro.WriteFile("stories.txt", "One fox ran.\n<|endoftext|>\nTwo rivers part.\n<|endoftext|>\nThree bells ring.\n");
+        Assert.Contains("3 documents (3 before)", _retro.Done("update", "--database", "told", "--add", "stories.txt"), StringComparison.Ordinal);
+
         // What is added is read as what is there was.
         _retro.WriteFile("parts/2.jsonl", """{"id": "1", "text": "The mountain has fallen into the valley."}""");
         Assert.Contains("2 documents (2 before)", _retro.Done("update", "--database", "work", "--add", "parts"), StringComparison.Ordinal);

@@ -39,6 +39,14 @@ public sealed class DatabasePlanTests : IDisposable
     }
 
     [Fact]
+    public void A_document_takes_memory_that_goes_with_its_length()
+    {
+        string text = string.Concat(Enumerable.Repeat("a bridge ", 20_000));
+        DatabasePlan plan = DatabasePlan.For([new Document("a", "a", text, "")], BpeTrainer.Train([text], 260, _databases.Folder("tokenizer")));
+        Assert.InRange(plan.MemoryBytes, 3_600_000, 3_700_000);
+    }
+
+    [Fact]
     public void A_small_plan_says_its_sizes_and_its_time()
     {
         DatabasePlan plan = new()

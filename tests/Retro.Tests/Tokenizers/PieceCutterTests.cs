@@ -29,7 +29,7 @@ public class PieceCutterTests
         Assert.Contains("4 (characters)", Assert.Throws<FormatException>(() => Ids("a -1", type: 3, "a")).Message, StringComparison.Ordinal);
     }
 
-    /// <summary>Whatever the pieces and the text are, sections as short as they can be give the cuts of the whole, in memory that goes with the section.</summary>
+    /// <summary>Whatever the pieces and the text are, sections as short as they can be give the cuts of the whole.</summary>
     [Theory]
     [InlineData(1, "a -1.8, b -2.1, ab -3.5, aaa -2.5, bab -4.1, !bb 0, ca -3, \u2581a -2, \u2581 -1, \u2581\u2581 -1.5")]
     [InlineData(2, "a -9, b -9, ab -1, aab -3, bab -2, !bb 0, ca -4, \u2581a -2.5, \u2581 -9, \u2581\u2581 -1.5, abab -5, \u4E2Da -6")]
@@ -118,7 +118,8 @@ public class PieceCutterTests
 
     private static byte[] Number(int field, int value) => [(byte)(field << 3), (byte)value];
 
-    private static byte[] Text(int field, string value) => [(byte)((field << 3) | 2), (byte)Encoding.UTF8.GetByteCount(value), .. Encoding.UTF8.GetBytes(value)];
+    private static byte[] Text(int field, string value)
+        => [(byte)((field << 3) | 2), (byte)Encoding.UTF8.GetByteCount(value), .. Encoding.UTF8.GetBytes(value)];
 
     private static void Append(List<byte> model, int field, byte[] message) => model.AddRange([(byte)((field << 3) | 2), (byte)message.Length, .. message]);
 }

@@ -1,0 +1,147 @@
+using System.Text;
+using System.Text.Unicode;
+
+namespace Retro.Corpora;
+
+/// <summary>Reads files line by line, so that no more of one is held than a document has; they may be packed.</summary>
+internal abstract class LineReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
+{
+    /// <summary>
+    /// The lines of a file with their numbers, from 1; one that is longer than a document may be has no bytes. The reading ends where the file is broken.
+    /// </summary>
+    protected IEnumerable<(int Number, byte[]? Bytes)> Lines(string file)
+    {
+        using IEnumerator<(int Number, byte[]? Bytes)> lines = Read(file).GetEnumerator();
+        while (Guarded(() => MoveNext(lines, file)) is not null)
+        {
+            yield return lines.Current;
+        }
+    }
+
+    /// <summary>The text of a line.</summary>
+    /// <exception cref="CorpusException">It is too long, packed, or of another encoding.</exception>
+    protected string Text(byte[]? bytes, bool utf8, string file, int number)
+    {
+        string where = $"Line {number} of {file}";
+        if (bytes is null)
+        {
+            throw new CorpusException(
+                $"{where} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Split it into documents, skip what is broken, or "
+                    + "allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
+        }
+
+        if (number == 1 && PackedFile.EndingOf(bytes) is { } ending)
+        {
+            throw new CorpusException($"The file {file} is packed: give its name the ending {ending}, or unpack it.");
+        }
+
+        return TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
+    }
+
+    /// <summary>
+    /// Whether a file is UTF-8: more of its lines are than are not. By itself a short one of another encoding can be both, and one of UTF-8 be damaged.
+    /// </summary>
+    protected bool IsUtf8(string file)
+    {
+        if (Options.Encoding is null)
+        {
+            return true;
+        }
+
+        int valid = 0, invalid = 0;
+        try
+        {
+            foreach ((_, byte[]? bytes) in Read(file))
+            {
+                // Of ASCII alone, it says nothing.
+                if (bytes is not null && !Ascii.IsValid(bytes))
+                {
+                    bool isValid = Utf8.IsValid(bytes);
+                    (valid, invalid) = (valid + (isValid ? 1 : 0), invalid + (isValid ? 0 : 1));
+                }
+            }
+        }
+        catch (Exception exception)
+            when (PackedFile.IsDamage(exception) || exception is DecoderFallbackException or IOException or UnauthorizedAccessException)
+        {
+            // What cannot be read is told of when it is.
+        }
+
+        return valid > invalid || invalid == 0;
+    }
+
+    private static IEnumerator<(int Number, byte[]? Bytes)>? MoveNext(IEnumerator<(int Number, byte[]? Bytes)> lines, string file)
+    {
+        try
+        {
+            return lines.MoveNext() ? lines : null;
+        }
+        catch (Exception exception) when (PackedFile.IsDamage(exception))
+        {
+            throw new CorpusException(
+                $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}. Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
+                exception);
+        }
+        catch (DecoderFallbackException exception)
+        {
+            throw new CorpusException(
+                $"The file {file} is of another encoding than is named: {exception.Message.TrimEnd('.')}. Name its encoding, convert it to UTF-8, or skip what "
+                    + "is broken (CorpusOptions.Encoding, SkipBroken).",
+                exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw Unreadable(file, exception);
+        }
+    }
+
+    // A line that is too long has no bytes. Lines of UTF-16 and UTF-32 end in other bytes: such a file is made UTF-8 before it is cut.
+    private IEnumerable<(int Number, byte[]? Bytes)> Read(string file)
+    {
+        using FileStream packed = Open(file);
+        using Stream stream = PackedFile.Unpack(file, packed);
+        byte[] read = new byte[1 << 16], buffer = read;
+        Decoder? decoder = null;
+        using MemoryStream line = new();
+        bool tooLong = false;
+        int number = 1;
+        for (bool head = true, more = true; more; head = false)
+        {
+            int count = stream.ReadAtLeast(read, 4, throwOnEndOfStream: false);
+            more = count > 0;
+            decoder = head ? TextDecoding.Certain(read.AsSpan(0, count), Options.Encoding)?.GetDecoder() : decoder;
+            if (decoder is not null)
+            {
+                char[] text = new char[decoder.GetCharCount(read, 0, count, flush: !more)];
+                buffer = Encoding.UTF8.GetBytes(text, 0, decoder.GetChars(read, 0, count, text, 0, flush: !more));
+                count = buffer.Length;
+            }
+
+            int begin = 0;
+            while (buffer.AsSpan(begin, count - begin).IndexOf((byte)'\n') is >= 0 and int length)
+            {
+                Add(begin, length);
+                yield return (number++, tooLong ? null : line.ToArray());
+                line.SetLength(0);
+                tooLong = false;
+                begin += length + 1;
+            }
+
+            Add(begin, count - begin);
+        }
+
+        if (line.Length > 0 || tooLong)
+        {
+            yield return (number, tooLong ? null : line.ToArray());
+        }
+
+        void Add(int begin, int length)
+        {
+            tooLong |= length > Options.MaximumDocumentBytes - line.Length;
+            if (!tooLong)
+            {
+                line.Write(buffer, begin, length);
+            }
+        }
+    }
+}
