@@ -218,47 +218,6 @@ internal static class CommonOptions
         return string.Join(' ', words.DefaultIfEmpty(NoCleaning).Select(word => $"--clean {word}"));
     }
 
-    /// <summary>The encoding of text that is not UTF-8.</summary>
-    public static Option<string?> Encoding()
-    {
-        Option<string?> encoding = new("--encoding")
-        {
-            Description = "Encoding of files that are not UTF-8, such as windows-1252. Default: there must be none.",
-            HelpName = "NAME",
-        };
-        encoding.Validators.Add(result =>
-        {
-            try
-            {
-                new CorpusOptions { Encoding = result.Tokens is [var name] ? name.Value : null }.Validate();
-            }
-            catch (RetroOptionsException)
-            {
-                result.AddError($"--encoding takes the name of an encoding, such as windows-1252, not '{result.Tokens[0].Value}'.");
-            }
-        });
-        return encoding;
-    }
-
-    /// <summary>The line between two documents of a file of plain text.</summary>
-    public static Option<string?> Separator() => new("--separator")
-    {
-        Description = "The line that parts the documents of .txt files, such as \"<|endoftext|>\"; \"\" for empty lines. Default: a file is a document.",
-        HelpName = "LINE",
-    };
-
-    /// <summary>Ids of JSON lines that begin anew in every file.</summary>
-    public static Option<bool> IdsByFile() => new("--ids-by-file")
-    {
-        Description = "Put the file's name before the ids of JSON lines, where they begin anew in every file.",
-    };
-
-    /// <summary>Leaving out what cannot be read.</summary>
-    public static Option<bool> SkipBroken() => new("--skip-broken")
-    {
-        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
-    };
-
     /// <summary>What was said with <see cref="Labels"/>; null: nothing.</summary>
     public static IReadOnlyList<string>? Seen(ParseResult parsed, Option<string[]> labels)
         => parsed.GetResult(labels) is { Implicit: false } ? parsed.GetValue(labels) : null;

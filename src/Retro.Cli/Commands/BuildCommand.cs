@@ -39,10 +39,7 @@ internal sealed class BuildCommand : Verb
     private readonly Option<double?> _megabytes = CommonOptions.NumberOrNone(
         "--megabytes", "Most text to take; documents are chosen by the seed. Default: all.", 0.001, 1e9);
 
-    private readonly Option<string?> _encoding = CommonOptions.Encoding();
-    private readonly Option<string?> _separator = CommonOptions.Separator();
-    private readonly Option<bool> _idsByFile = CommonOptions.IdsByFile();
-    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly CorpusReading _reading = new();
     private readonly Option<string[]> _labels = CommonOptions.GivenLabels();
     private readonly Option<string[]> _clean = CommonOptions.Clean("unicode, exact");
     private readonly Option<bool> _plan = new("--plan")
@@ -68,8 +65,10 @@ internal sealed class BuildCommand : Verb
     {
         _corpus.Required = true;
         AddOptions(
-            _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _encoding, _separator, _idsByFile, _skipBroken, _clean, _labels, _plan,
-            _share, _startOver, _seed, _threads);
+            [
+                _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, .. _reading.Options, _clean, _labels, _plan, _share, _startOver,
+                _seed, _threads,
+            ]);
     }
 
     protected override PathOption Home => _out;
@@ -101,11 +100,7 @@ internal sealed class BuildCommand : Verb
     {
         double? share = parsed.GetValue(_heldOutShare);
         long seed = parsed.GetValue(_seed);
-        Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, new CorpusOptions
-        {
-            Encoding = parsed.GetValue(_encoding), Separator = parsed.GetValue(_separator), IdsByFile = parsed.GetValue(_idsByFile),
-            SkipBroken = parsed.GetValue(_skipBroken),
-        });
+        Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, _reading.Of(parsed));
         RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
         workspace.Create();
 
@@ -136,7 +131,7 @@ internal sealed class BuildCommand : Verb
         {
             throw new CorpusException(
                 $"The corpus has {Amount.Of(count, "document")} to use; one has to be held out and one to be retrieved from: cut the text into documents, "
-                    + $"where a line of a text file parts them by naming it ({_separator.Name}), or hold none out ({_heldOutShare.Name} 0).");
+                    + $"where a line of a text file parts them by naming it ({_reading.Separator}), or hold none out ({_heldOutShare.Name} 0).");
         }
 
         string[] labels = CommonOptions.Given(parsed, _labels);

@@ -24,7 +24,7 @@ internal sealed class CompareCommand : Verb
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
-    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly CorpusReading _reading = new();
     private readonly Option<bool> _startOver = CommonOptions.ReplaceModels();
 
     public CompareCommand()
@@ -34,7 +34,8 @@ internal sealed class CompareCommand : Verb
                 + "bits per byte, or answers, with what each costs.",
             "retro compare --corpus docs",
             "retro compare --task qa --corpus docs --steps 1000")
-        => AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken, _startOver);
+        => AddOptions(
+            [_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, .. _reading.Options, _startOver]);
 
     public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --start-over begins again.";
 
@@ -55,7 +56,7 @@ internal sealed class CompareCommand : Verb
             parsed.GetValue(_steps),
             device,
             CommonOptions.ComparedType(parsed.GetValue(_dtype), device),
-            parsed.GetValue(_skipBroken),
+            _reading.Of(parsed),
             parsed.GetValue(_startOver));
         WriteJson(parsed, parsed.GetValue(_task) == CommonOptions.Answering
             ? await new AnswerRun(options).RunAsync(cancellationToken).ConfigureAwait(false)

@@ -11,7 +11,7 @@ internal sealed class QuickstartCommand : Verb
     private readonly PathOption _out = CommonOptions.RunsOut("quickstart");
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<double> _megabytes = CommonOptions.Megabytes("the seed");
-    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly CorpusReading _reading = new();
 
     private readonly PathOption _embedder = new("--embedder", "FOLDER")
     {
@@ -29,7 +29,7 @@ internal sealed class QuickstartCommand : Verb
             "retro quickstart",
             "retro quickstart --corpus docs --minutes 5 --out work",
             "retro quickstart --corpus docs --minutes 5 --out work --resume")
-        => AddOptions(_corpus, _minutes, _out, _seed, _megabytes, _skipBroken, _embedder, _dtype, _resume);
+        => AddOptions([_corpus, _minutes, _out, _seed, _megabytes, .. _reading.Options, _embedder, _dtype, _resume]);
 
     protected override PathOption Home => _out;
 
@@ -48,7 +48,7 @@ internal sealed class QuickstartCommand : Verb
 
         if (resume)
         {
-            RequireAsBegun(parsed, workspace, _corpus, _minutes, _seed, _megabytes, _skipBroken, _embedder, _dtype);
+            RequireAsBegun(parsed, workspace, [_corpus, _minutes, _seed, _megabytes, .. _reading.Options, _embedder, _dtype]);
         }
         else if (parsed.GetValue(_corpus) is { } corpus && !Path.Exists(corpus))
         {
@@ -67,7 +67,7 @@ internal sealed class QuickstartCommand : Verb
             workspace.Folder,
             parsed.GetValue(_seed),
             (long)(parsed.GetValue(_megabytes) * 1e6),
-            parsed.GetValue(_skipBroken),
+            _reading.Of(parsed),
             parsed.GetValue(_embedder),
             CommonOptions.Type(parsed.GetValue(_dtype), null),
             resume)).RunAsync(cancellationToken).ConfigureAwait(false));

@@ -37,10 +37,7 @@ internal sealed class UpdateCommand : Verb
 
     private readonly Option<string[]> _labels = CommonOptions.GivenLabels(AsBuilt);
     private readonly Option<string[]> _clean = CommonOptions.Clean(AsBuilt);
-    private readonly Option<string?> _encoding = CommonOptions.Encoding();
-    private readonly Option<string?> _separator = CommonOptions.Separator();
-    private readonly Option<bool> _idsByFile = CommonOptions.IdsByFile();
-    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly CorpusReading _reading = new();
 
     public UpdateCommand()
         : base(
@@ -48,12 +45,12 @@ internal sealed class UpdateCommand : Verb
             "Adds documents to a database, replaces and removes some. Keys and indexes of what is new are made when neighbors are next asked for.",
             "retro update --database work --add news",
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
-        => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _encoding, _separator, _idsByFile, _skipBroken, _tokenizer);
+        => AddOptions([_database, _add, _remove, _compact, _clean, _labels, .. _reading.Options, _tokenizer]);
 
     protected override PathOption Home => _database;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
-        => said(_add) is null ? Because("nothing is added", _clean, _labels, _encoding, _separator, _idsByFile, _skipBroken) : [];
+        => said(_add) is null ? Because("nothing is added", [_clean, _labels, .. _reading.Options]) : [];
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -67,10 +64,9 @@ internal sealed class UpdateCommand : Verb
         // A part of the corpus that the database was built of is called as it is there, so that it takes its own place.
         Workspace workspace = Workspace.OfDatabase(parsed.GetValue(_database)!);
         string? built = workspace.Section("build")?["corpus"]?.ToString();
-        CorpusOptions reading = new()
+        CorpusOptions reading = _reading.Of(parsed) with
         {
-            Encoding = parsed.GetValue(_encoding), Separator = parsed.GetValue(_separator), IdsByFile = parsed.GetValue(_idsByFile),
-            SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
+            KeepEmpty = true,
             Root = built is null ? null : workspace.FromRelative(built),
         };
         if (reading.Root is { } root

@@ -172,7 +172,7 @@ internal sealed class AblationsRun(AblationsOptions options)
     private (string Folder, string Measured, EvaluationData Data) Prepare(CancellationToken cancellationToken)
     {
         using Turn turn = Turn.Wait(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
 
         // What other steps, seeds and types gave is no part of the table.
         string folder = SampleCorpus.Folder(options.Output, options.Corpus);

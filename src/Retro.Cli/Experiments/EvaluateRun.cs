@@ -27,7 +27,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     public void Run(CancellationToken cancellationToken)
     {
         // --- text, databases and neighbors ---
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         if (!options.Resume)
         {

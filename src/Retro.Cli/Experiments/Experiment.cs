@@ -12,7 +12,7 @@ internal abstract class Experiment : Verb
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
-    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly CorpusReading _reading = new();
 
     /// <summary>Creates the verb.</summary>
     /// <param name="name">What is typed; its folder by default is named after it.</param>
@@ -30,7 +30,7 @@ internal abstract class Experiment : Verb
 
     /// <summary>The experiment's own options, and those that all have.</summary>
     protected void AddAll(params Option[] own)
-        => AddOptions([_corpus, _out, _megabytes, .. own, Seed, _threads, _device, _dtype, _skipBroken, StartOver]);
+        => AddOptions([_corpus, _out, _megabytes, .. own, Seed, _threads, _device, _dtype, .. _reading.Options, StartOver]);
 
     /// <summary>Its report is the result.</summary>
     protected sealed override bool HasResults => false;
@@ -48,7 +48,7 @@ internal abstract class Experiment : Verb
             parsed.GetValue(Seed),
             device,
             CommonOptions.ComparedType(parsed.GetValue(_dtype), device),
-            parsed.GetValue(_skipBroken),
+            _reading.Of(parsed),
             parsed.GetValue(StartOver));
     }
 }

@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using static TorchSharp.torch;
 
 namespace Retro.Cli.Experiments;
@@ -9,7 +10,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="Seed">Seed of every random choice.</param>
 /// <param name="Device">Where everything computes; null: the processor.</param>
 /// <param name="Dtype">Type that the models are trained and measured in.</param>
-/// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+/// <param name="Reading">How the corpus is read.</param>
 /// <param name="StartOver">Whether the models that an earlier run has left in the same folder are replaced.</param>
 internal record ExperimentOptions(
-    string? Corpus, string Output, long MostBytes, long Seed, Device? Device, ScalarType Dtype, bool SkipBroken, bool StartOver);
+    string? Corpus, string Output, long MostBytes, long Seed, Device? Device, ScalarType Dtype, CorpusOptions Reading, bool StartOver);

@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using static TorchSharp.torch;
 
 namespace Retro.Cli.Quickstart;
@@ -8,9 +9,9 @@ namespace Retro.Cli.Quickstart;
 /// <param name="Output">Folder for everything that is written.</param>
 /// <param name="Seed">Seed of every random choice.</param>
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
-/// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+/// <param name="Reading">How the corpus is read.</param>
 /// <param name="Embedder">Folder of a pretrained embedder; null to train a small one on the corpus.</param>
 /// <param name="Dtype">Type that the models are trained in; null: the one that the processor trains best in.</param>
 /// <param name="Resume">Whether to go on with the run that the folder holds.</param>
 internal sealed record QuickstartOptions(
-    string? Corpus, TimeSpan Time, string Output, long Seed, long MostBytes, bool SkipBroken, string? Embedder, ScalarType? Dtype, bool Resume);
+    string? Corpus, TimeSpan Time, string Output, long Seed, long MostBytes, CorpusOptions Reading, string? Embedder, ScalarType? Dtype, bool Resume);

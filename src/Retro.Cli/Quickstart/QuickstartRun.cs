@@ -61,7 +61,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
         // --- text ---
         SampleCorpus corpus = SampleCorpus.Read(
-            options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
+            options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);

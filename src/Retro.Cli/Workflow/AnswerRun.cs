@@ -34,7 +34,7 @@ internal sealed class AnswerRun(CompareOptions options)
     public async Task<JsonObject> RunAsync(CancellationToken cancellationToken)
     {
         // --- text and questions ---
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
         string file = Path.Combine(folder, "answers.md");
         SampleCorpus.RequireFree(models, options.StartOver, goesOn: false);

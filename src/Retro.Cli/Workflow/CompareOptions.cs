@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using static TorchSharp.torch;
 
 namespace Retro.Cli.Workflow;
@@ -12,7 +13,7 @@ namespace Retro.Cli.Workflow;
 /// <param name="Steps">Steps of the decoder; what is learned on top of it takes half as many, and a retriever a sixth.</param>
 /// <param name="Device">Where everything computes; null: the processor.</param>
 /// <param name="Dtype">Type that the models are trained and measured in.</param>
-/// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+/// <param name="Reading">How the corpus is read.</param>
 /// <param name="StartOver">Whether the models that an earlier run has left in the same folder are replaced.</param>
 internal sealed record CompareOptions(
     string? Corpus,
@@ -24,7 +25,7 @@ internal sealed record CompareOptions(
     int Steps,
     Device? Device,
     ScalarType Dtype,
-    bool SkipBroken,
+    CorpusOptions Reading,
     bool StartOver)
 {
     /// <summary>Steps of what is learned on top of the decoder.</summary>

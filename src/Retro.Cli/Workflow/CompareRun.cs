@@ -47,7 +47,7 @@ internal sealed class CompareRun(CompareOptions options)
     {
         // --- text and databases ---
         // Enough documents are held out for an interval, and a quarter beside for what has to be fitted.
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         string file = Path.Combine(folder, "compare.md");
         SampleCorpus.Replace(allModels, options.StartOver, file, goesOn: false);

@@ -28,6 +28,9 @@ internal sealed class Comparison(
 {
     private readonly List<(string Name, string? TrainedWith, TrainedModel Trained, BitsPerByteResult Result)> _measured = [];
 
+    // The rows of the rules by the decoder's and how many neighbors they look into; 0: the whole database.
+    private readonly Dictionary<(string ClosedBook, int Neighbors), string> _rules = [];
+
     /// <summary>One entry for each name, in the order of their first measurements.</summary>
     public IReadOnlyList<EvaluationEntry> Entries =>
     [
@@ -42,13 +45,11 @@ internal sealed class Comparison(
     /// <summary>The name of the pointer rule's row on top of a decoder, with a number of neighbors.</summary>
     /// <param name="closedBook">The name of the decoder's row.</param>
     /// <param name="neighbors">The number.</param>
-    public string RuleOn(string closedBook, int neighbors) => _measured.First(
-        one => one.Name.StartsWith(closedBook + " +", StringComparison.Ordinal) && one.Result.Neighbors == neighbors).Name;
+    public string RuleOn(string closedBook, int neighbors) => _rules[(closedBook, neighbors)];
 
     /// <summary>The name of the row of the longest run anywhere on top of a decoder.</summary>
     /// <param name="closedBook">The name of the decoder's row.</param>
-    public string RunsOn(string closedBook) => _measured.First(
-        one => one.Name.StartsWith(closedBook + " +", StringComparison.Ordinal) && one.Result.Neighbors == 0).Name;
+    public string RunsOn(string closedBook) => _rules[(closedBook, 0)];
 
     /// <summary>Measures a decoder alone, and the rules on top of it.</summary>
     /// <param name="name">The row's name; the rules' rows are named after it.</param>
@@ -68,12 +69,18 @@ internal sealed class Comparison(
 
         foreach (PointerRule rule in rules)
         {
-            Measure(new PointerReader(reader, rule), trained, null, table, options, cancellationToken);
+            Rule(new PointerReader(reader, rule), table);
         }
 
         if (runs is { } everywhere)
         {
-            Measure(new RunReader(reader, everywhere.Index, everywhere.Precisions), trained, null, null, options, cancellationToken);
+            Rule(new RunReader(reader, everywhere.Index, everywhere.Precisions), null);
+        }
+
+        void Rule(IReader rule, NeighborTable? read)
+        {
+            Measure(rule, trained, null, read, options, cancellationToken);
+            _rules[(name, rule.Neighbors)] = rule.Name;
         }
     }
 

@@ -84,20 +84,20 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="path">A folder or file of what <see cref="Corpus"/> reads; null: the documentation of the reference packs.</param>
     /// <param name="mostBytes">Most text to take.</param>
     /// <param name="seed">Chooses the documents.</param>
-    /// <param name="skipBroken">Leave out what cannot be read, with a count.</param>
+    /// <param name="reading">How it is read.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <param name="leastHeldOut">Documents to hold out at least, though not more than a quarter of them for its sake.</param>
     /// <returns>The documents.</returns>
     /// <exception cref="CorpusException">The corpus is missing, empty, broken or too small.</exception>
-    public static SampleCorpus Read(string? path, long mostBytes, long seed, bool skipBroken, CancellationToken cancellationToken, int leastHeldOut = 1)
+    public static SampleCorpus Read(string? path, long mostBytes, long seed, CorpusOptions reading, CancellationToken cancellationToken, int leastHeldOut = 1)
     {
-        Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, new CorpusOptions { SkipBroken = skipBroken });
+        Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, reading);
         List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
         if (documents.Count < 2)
         {
             throw new CorpusException(
                 $"The corpus has {Amount.Of(documents.Count, "document")} to use; one has to be held out and one to be trained on, and a hundred would be "
-                    + "better. Cut the text into documents, or raise --megabytes.");
+                    + "better. Cut the text into documents, where a line of a text file parts them by naming it (--separator), or raise --megabytes.");
         }
 
         HeldOutOptions options = new()

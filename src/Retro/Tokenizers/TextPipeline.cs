@@ -65,7 +65,7 @@ internal abstract class TextPipeline
     {
         TokenOutput output = new(idsAlone: true);
         Encode(text, recognizeSpecial, null, output);
-        return output.Ids;
+        return output.ToIds();
     }
 
     /// <summary>The ids of a text in which special tokens are recognized but for those that a mark stands in, which is no part of the text.</summary>
@@ -73,7 +73,7 @@ internal abstract class TextPipeline
     {
         TokenOutput output = new(idsAlone: true);
         Encode(text, true, mark, output);
-        return output.Ids;
+        return output.ToIds();
     }
 
     public abstract string Decode(IEnumerable<int> ids, bool skipSpecial);

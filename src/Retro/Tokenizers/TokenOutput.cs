@@ -19,13 +19,10 @@ internal sealed class TokenOutput(bool idsAlone)
     public string Normalized => _normalized.ToString();
 
     /// <summary>The ids, where they alone are kept.</summary>
-    public int[] Ids
+    public int[] ToIds()
     {
-        get
-        {
-            Settle();
-            return [.. _ids];
-        }
+        Settle();
+        return [.. _ids];
     }
 
     /// <summary>Appends to the normalized text.</summary>
