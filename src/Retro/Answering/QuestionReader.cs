@@ -60,9 +60,9 @@ public sealed class QuestionReader
 
         if (Reader.TakesAnyChunks)
         {
-            int length = QuestionText.Prompt(tokenizer, question.Prompt, 1).Length, most = _passages.Database.ChunkLength;
-            int count = (length + most - 1) / most, stretch = (length + count - 1) / count;
-            return (QuestionText.Prompt(tokenizer, question.Prompt, stretch), stretch);
+            int[] begun = QuestionText.Prompt(tokenizer, question.Prompt, 1);
+            int count = (int)Math.Ceiling((double)begun.Length / _passages.Database.ChunkLength), stretch = (begun.Length + count - 1) / count;
+            return ([.. Enumerable.Repeat(tokenizer.BeginOfText, (count * stretch) - begun.Length), .. begun], stretch);
         }
 
         int filled = MeteredReader.Unwatched(Reader) is CopyReader { Options.CrossAttended: > 0 } copying

@@ -23,7 +23,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
 
     private Document? Parse(byte[]? bytes, bool utf8, string file, string name, int number)
     {
-        string where = $"Line {number} of {file}", json = Text(bytes, utf8, file, number);
+        string json = Text(bytes, utf8, file, number);
         if (string.IsNullOrWhiteSpace(json))
         {
             return null;
@@ -38,7 +38,8 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw new CorpusException(
-                $"{where} is broken: {exception.Message.TrimEnd('.')}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).", exception);
+                $"{Where(file, number)} is broken: {exception.Message.TrimEnd('.')}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).",
+                exception);
         }
     }
 }

@@ -22,7 +22,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     /// <exception cref="CorpusException">It is too long, packed, or of another encoding.</exception>
     protected string Text(byte[]? bytes, bool utf8, string file, int number)
     {
-        string where = $"Line {number} of {file}";
+        string where = Where(file, number);
         if (bytes is null)
         {
             throw new CorpusException(
@@ -37,6 +37,9 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
 
         return TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
     }
+
+    /// <summary>Names a line in a fault.</summary>
+    protected static string Where(string file, int number) => $"Line {number} of {file}";
 
     /// <summary>
     /// Whether a file is UTF-8: more of its lines are than are not. By itself a short one of another encoding can be both, and one of UTF-8 be damaged.

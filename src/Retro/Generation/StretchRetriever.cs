@@ -66,10 +66,12 @@ internal sealed class StretchRetriever(
     private Found Give(int[][] queries, int first, Range[] places)
     {
         RetrievedTokens retrieved = new(1, queries.Length, plan.Neighbors, plan.RetrievedLength);
+
+        // The order is all that is known, and the score says it, as that of a GivenNeighborSource.
+        (long[] Tokens, float Score)[] passages = [.. _given.Select((passage, k) => (Array.ConvertAll(passage, token => (long)token), (float)-k))];
         for (int c = 0; c < queries.Length; c++)
         {
-            // The order is all that is known, and the score says it, as that of a GivenNeighborSource.
-            retrieved.Take(0, c, _given.Select((passage, k) => (Array.ConvertAll(passage, token => (long)token), (float)-k)));
+            retrieved.Take(0, c, passages);
         }
 
         return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(

@@ -59,7 +59,7 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
             }
             else if (code is not (0 or 0xFFFD) && !IsControl(code))
             {
-                _ = length == 1 && char.IsWhiteSpace(original[i]) ? text.Append(' ') : text.Append(original, i, length);
+                text.Append(length == 1 && char.IsWhiteSpace(original[i]) ? " " : original.AsSpan(i, length));
             }
 
             i += length - 1;

@@ -60,7 +60,7 @@ internal sealed class PieceCutter
             }
         }
 
-        _joined = new JoinedCharacters(_ids.Keys);
+        _joined = new JoinedCharacters(model.ModelType == Unigram ? [] : _ids.Keys);
         _hasUnused = model.Pieces.Exists(piece => piece.Kind == PieceKind.Unused);
         _userDefined = new PieceTrie(model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text));
     }
