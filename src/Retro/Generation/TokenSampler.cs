@@ -1,5 +1,6 @@
-using System.Buffers;
+using System.Numerics;
 using System.Numerics.Tensors;
+using System.Runtime.Intrinsics;
 using TorchSharp;
 
 namespace Retro.Generation;
@@ -7,8 +8,8 @@ namespace Retro.Generation;
 /// <summary>Draws tokens from logits: repetition penalty, temperature, top-k, top-p, in this order.</summary>
 /// <remarks>
 /// A draw goes down the tokens in the order of their probabilities, ties by id, so that it depends on nothing but logits and seed. A vocabulary is not sorted
-/// for that: tokens fall into buckets by their distance from the best one, and of these only the one in which a cut or the draw falls is put in order. Not safe
-/// for concurrent use.
+/// for that: of it the K highest are taken first, where only so many may come; these or all fall into buckets by their distance from the best one, and only the
+/// bucket in which a cut or the draw falls is put in order. Not safe for concurrent use.
 /// </remarks>
 internal sealed class TokenSampler
 {
@@ -16,6 +17,9 @@ internal sealed class TokenSampler
 
     /// <summary>Buckets for each factor of e; what is less probable than the best by more than e^64 is in the last one.</summary>
     private const double BucketsPerNat = 32;
+
+    /// <summary>In nats from the best: what is farther off never comes, and e to it is a number still.</summary>
+    private const double Farthest = -700;
 
     /// <summary>Tokens whose numbers stay in the processor's first cache.</summary>
     private const int Together = 1024;
@@ -91,9 +95,9 @@ internal sealed class TokenSampler
             return best;
         }
 
-        using Order order = new(logits, best, _options.DrawnTemperature);
-        (int kept, double mass) = order.Cut(_options.TopK, _options.TopP);
-        return kept == 1 ? best : order.At(mass * _random.NextDouble(), kept);
+        Choice choice = new(logits, best, _options.DrawnTemperature, _options.TopK);
+        (int kept, double mass) = choice.Cut(_options.TopP);
+        return kept == 1 ? best : choice.At(mass * _random.NextDouble(), kept);
     }
 
     /// <summary>The tokens that may become drawn, the most probable first, with probabilities that sum up to 1.</summary>
@@ -105,9 +109,9 @@ internal sealed class TokenSampler
             return [new Candidate(best, 1)];
         }
 
-        using Order order = new(logits, best, temperature);
-        (int kept, double mass) = order.Cut(topK, topP);
-        return [.. order.First(kept).Select(one => one with { Probability = one.Probability / mass })];
+        Choice choice = new(logits, best, temperature, topK);
+        (int kept, double mass) = choice.Cut(topP);
+        return [.. choice.First(kept).Select(one => one with { Probability = one.Probability / mass })];
     }
 
     private static int Best(ReadOnlySpan<float> logits)
@@ -119,71 +123,121 @@ internal sealed class TokenSampler
             : throw new RetroException("No token may follow: the model's weights are damaged, or what is banned leaves none; ban less, or let the text end.");
     }
 
-    /// <summary>The tokens in the order of their probabilities, as far as it is asked for.</summary>
-    private readonly ref struct Order : IDisposable
+    /// <summary>The so many tokens with the highest logits, of equal ones those with the lowest ids, by id; those that must not come are left out.</summary>
+    private static int[] Highest(ReadOnlySpan<float> logits, int count)
     {
-        private readonly int _size;
-        private readonly int _parts;
-        private readonly double[] _distances; // nats below the best
-        private readonly double[] _weights; // shares of the best one's probability
-        private readonly int[] _counts; // of each bucket, all parts together
-        private readonly double[] _masses;
-        private readonly int[] _countsOfParts;
-
-        public unsafe Order(ReadOnlySpan<float> logits, int best, double temperature)
+        // What is no higher than the last of those found so far can be passed over, and most of a vocabulary is, without a look at single tokens.
+        const int Block = 64;
+        ulong[] found = new ulong[Math.Min(logits.Length, 2 * Math.Max(count, Block)) + Block];
+        int taken = 0;
+        float least = float.NegativeInfinity;
+        for (int start = 0; start < logits.Length; start += Block)
         {
-            int size = logits.Length, parts = (size + TokensOfPart - 1) / TokensOfPart;
-            double[] distances = ArrayPool<double>.Shared.Rent(size), weights = ArrayPool<double>.Shared.Rent(size);
-            double[] masses = ArrayPool<double>.Shared.Rent(parts * Buckets);
-            int[] counts = ArrayPool<int>.Shared.Rent(parts * Buckets);
-            float highest = logits[best];
-            fixed (float* first = logits)
+            ReadOnlySpan<float> some = logits.Slice(start, Math.Min(Block, logits.Length - start));
+            if (!(TensorPrimitives.Max(some) > least))
             {
-                float* all = first;
-                OnTeam(parts, part =>
+                continue;
+            }
+
+            for (int i = 0; i < some.Length; i++)
+            {
+                if (some[i] > least)
                 {
-                    Span<int> countsOfPart = counts.AsSpan(part * Buckets, Buckets);
-                    Span<double> massesOfPart = masses.AsSpan(part * Buckets, Buckets);
-                    countsOfPart.Clear();
-                    massesOfPart.Clear();
-                    int end = Start(part + 1, parts, size);
-                    for (int start = Start(part, parts, size); start < end; start += Together)
-                    {
-                        ReadOnlySpan<float> some = new(all + start, Math.Min(Together, end - start));
-                        Span<double> ofDistances = distances.AsSpan(start, some.Length), ofWeights = weights.AsSpan(start, some.Length);
-                        TensorPrimitives.ConvertTruncating(some, ofDistances);
-                        TensorPrimitives.Subtract(ofDistances, highest, ofDistances);
-                        TensorPrimitives.Divide(ofDistances, temperature, ofDistances);
-                        TensorPrimitives.Exp(ofDistances, ofWeights);
-                        for (int i = 0; i < ofDistances.Length; i++)
-                        {
-                            if (ofWeights[i] > 0)
-                            {
-                                int bucket = Bucket(ofDistances[i]);
-                                countsOfPart[bucket]++;
-                                massesOfPart[bucket] += ofWeights[i];
-                            }
-                        }
-                    }
-                });
+                    found[taken++] = Rank(some[i], start + i);
+                }
             }
 
-            (_size, _parts, _distances, _weights, _countsOfParts) = (size, parts, distances, weights, counts);
-            (_counts, _masses) = (new int[Buckets], new double[Buckets]);
-            for (int part = 0; part < parts; part++)
+            if (taken > found.Length - Block)
             {
-                TensorPrimitives.Add(_counts, counts.AsSpan(part * Buckets, Buckets), _counts);
-                TensorPrimitives.Add(_masses, masses.AsSpan(part * Buckets, Buckets), _masses);
+                Keep(logits, found);
             }
-
-            ArrayPool<double>.Shared.Return(masses);
         }
 
-        /// <summary>How many tokens are kept, and what they weigh together.</summary>
-        public (int Count, double Mass) Cut(int topK, double topP)
+        Keep(logits, found);
+        int[] tokens = Array.ConvertAll(found[..taken], Token);
+        Array.Sort(tokens);
+        return tokens;
+
+        void Keep(ReadOnlySpan<float> logits, ulong[] found)
         {
-            (int count, double mass) = Reach(topK == 0 ? int.MaxValue : topK, double.PositiveInfinity);
-            return topP < 1 ? Reach(count, Math.Max(topP * mass, double.Epsilon)) : (count, mass); // one at least
+            Array.Sort(found, 0, taken);
+            if (taken >= count)
+            {
+                taken = count;
+                least = logits[Token(found[count - 1])];
+            }
+        }
+    }
+
+    /// <summary>A number that is the lower, the higher the logit, and of equal ones the lower the id.</summary>
+    private static ulong Rank(float logit, int token)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(logit + 0f); // of the two zeros, the one
+        return ((ulong)((bits & 0x8000_0000) == 0 ? 0x7FFF_FFFF - bits : bits) << 32) | (uint)token;
+    }
+
+    private static int Token(ulong rank) => (int)(uint)rank;
+
+    /// <summary>The tokens that may become drawn, in the order of their probabilities, as far as it is asked for.</summary>
+    private readonly ref struct Choice
+    {
+        private readonly ReadOnlySpan<float> _logits;
+        private readonly int[]? _tokens; // whose logits they are; null: a token's place is its id
+        private readonly float _highest;
+        private readonly double _temperature;
+        private readonly int[] _counts; // of each bucket
+        private readonly double[] _masses; // in shares of the best token's probability
+
+        public Choice(ReadOnlySpan<float> logits, int best, double temperature, int topK)
+        {
+            _logits = logits;
+            (_highest, _temperature) = (logits[best], temperature);
+            if (topK > 0 && topK < logits.Length)
+            {
+                _tokens = Highest(logits, topK);
+                float[] few = new float[_tokens.Length];
+                for (int i = 0; i < few.Length; i++)
+                {
+                    few[i] = logits[_tokens[i]];
+                }
+
+                _logits = few;
+            }
+
+            (_counts, _masses) = Weigh(_logits, _highest, temperature);
+        }
+
+        /// <summary>The fewest tokens that have this share of all tokens' probability, and what they weigh together.</summary>
+        public (int Count, double Mass) Cut(double topP)
+        {
+            double whole = 0, mass = 0;
+            int count = 0;
+            foreach (double ofBucket in _masses)
+            {
+                whole += ofBucket;
+            }
+
+            double enough = topP < 1 ? Math.Max(topP * whole, double.Epsilon) : double.PositiveInfinity; // one token at least
+            for (int bucket = 0; bucket < Buckets && mass < enough; bucket++)
+            {
+                if (mass + _masses[bucket] < enough)
+                {
+                    (count, mass) = (count + _counts[bucket], mass + _masses[bucket]);
+                    continue;
+                }
+
+                foreach (Candidate candidate in Sorted(bucket))
+                {
+                    if (mass >= enough)
+                    {
+                        break;
+                    }
+
+                    (count, mass) = (count + 1, mass + candidate.Probability);
+                }
+            }
+
+            return (count, mass);
         }
 
         /// <summary>The token in which a sum of weights falls, of the first so many.</summary>
@@ -223,70 +277,94 @@ internal sealed class TokenSampler
             return first;
         }
 
-        public void Dispose()
+        private Candidate[] Sorted(int bucket)
         {
-            ArrayPool<double>.Shared.Return(_distances);
-            ArrayPool<double>.Shared.Return(_weights);
-            ArrayPool<int>.Shared.Return(_countsOfParts);
-        }
+            // All that is in the bucket and a little more, since these are other roundings; by vectors, so that few single tokens are asked for their bucket.
+            double most = _highest - (bucket / BucketsPerNat * _temperature), least = _highest - ((bucket + 1) / BucketsPerNat * _temperature);
+            double slack = 1e-9 * (Math.Abs(most) + Math.Abs(least));
+            Vector256<float> from = Vector256.Create(bucket < Buckets - 1 ? MathF.BitDecrement((float)(least - slack)) : float.MinValue);
+            Vector256<float> to = Vector256.Create(MathF.BitIncrement((float)(most + slack)));
 
-        /// <summary>The fewest tokens that are so many, or weigh so much; all, where they are fewer and weigh less.</summary>
-        private (int Count, double Mass) Reach(int most, double weight)
-        {
-            int count = 0;
-            double mass = 0;
-            for (int bucket = 0; bucket < Buckets && count < most && mass < weight; bucket++)
+            ulong[] found = new ulong[_counts[bucket]];
+            int taken = 0;
+            for (int start = 0; start < _logits.Length; start += Vector256<float>.Count)
             {
-                if (count + _counts[bucket] <= most && mass + _masses[bucket] < weight)
+                ReadOnlySpan<float> some = _logits[start..];
+                uint inside = some.Length < Vector256<float>.Count ? (1u << some.Length) - 1 : Inside(Vector256.Create(some), from, to);
+                for (; inside != 0; inside &= inside - 1)
                 {
-                    (count, mass) = (count + _counts[bucket], mass + _masses[bucket]);
-                    continue;
-                }
-
-                foreach (Candidate candidate in Sorted(bucket))
-                {
-                    if (count == most || mass >= weight)
+                    int place = BitOperations.TrailingZeroCount(inside);
+                    double distance = Distance(some[place]);
+                    if (distance > Farthest && Bucket(distance) == bucket)
                     {
-                        break;
+                        found[taken++] = Rank(some[place], start + place);
                     }
-
-                    (count, mass) = (count + 1, mass + candidate.Probability);
                 }
             }
 
-            return (count, mass);
-        }
-
-        private Candidate[] Sorted(int bucket)
-        {
-            (int size, int parts, double[] distances, double[] weights, int[] counts) = (_size, _parts, _distances, _weights, _countsOfParts);
-            Candidate[] found = new Candidate[_counts[bucket]];
-            OnTeam(parts, part =>
+            Array.Sort(found);
+            Candidate[] sorted = new Candidate[taken];
+            for (int i = 0; i < taken; i++)
             {
-                int at = 0;
-                for (int before = 0; before < part; before++)
-                {
-                    at += counts[(before * Buckets) + bucket];
-                }
+                int place = Token(found[i]);
+                sorted[i] = new(_tokens is null ? place : _tokens[place], Math.Exp(Distance(_logits[place])));
+            }
 
-                int last = at + counts[(part * Buckets) + bucket];
-                for (int token = Start(part, parts, size); at < last; token++)
-                {
-                    if (weights[token] > 0 && Bucket(distances[token]) == bucket)
-                    {
-                        found[at++] = new(token, weights[token]);
-                    }
-                }
-            });
-            Array.Sort(found, static (a, b) => a.Probability != b.Probability ? b.Probability.CompareTo(a.Probability) : a.Token.CompareTo(b.Token));
-            return found;
+            return sorted;
+
+            static uint Inside(Vector256<float> some, Vector256<float> from, Vector256<float> to)
+                => (Vector256.GreaterThanOrEqual(some, from) & Vector256.LessThanOrEqual(some, to)).ExtractMostSignificantBits();
         }
 
-        /// <summary>The first token of a part.</summary>
-        private static int Start(int part, int parts, int size) => (int)((long)size * part / parts);
+        private double Distance(float logit) => (logit - (double)_highest) / _temperature;
 
-        /// <summary>The parts are the same whatever the number of threads, so that the sums' bits are, too.</summary>
-        private static void OnTeam(int parts, Action<int> body) => WorkerTeam.Shared.Run(parts, parts == 1 ? 1 : torch.get_num_threads(), body);
+        /// <summary>How many tokens there are in each bucket, and what they weigh together.</summary>
+        private static unsafe (int[] Counts, double[] Masses) Weigh(ReadOnlySpan<float> logits, float highest, double temperature)
+        {
+            // The parts are the same whatever the number of threads, so that the sums' bits are, too.
+            int size = logits.Length, parts = (size + TokensOfPart - 1) / TokensOfPart;
+            int[][] counts = new int[parts][];
+            double[][] masses = new double[parts][];
+            fixed (float* first = logits)
+            {
+                float* all = first;
+                WorkerTeam.Shared.Run(parts, parts == 1 ? 1 : torch.get_num_threads(), part =>
+                {
+                    int[] countsOfPart = counts[part] = new int[Buckets];
+                    double[] massesOfPart = masses[part] = new double[Buckets];
+                    Span<double> distances = stackalloc double[Together], weights = stackalloc double[Together];
+                    int end = Start(part + 1);
+                    for (int start = Start(part); start < end; start += Together)
+                    {
+                        ReadOnlySpan<float> some = new(all + start, Math.Min(Together, end - start));
+                        TensorPrimitives.ConvertTruncating(some, distances);
+                        Span<double> ofSome = distances[..some.Length];
+                        TensorPrimitives.Subtract(ofSome, highest, ofSome);
+                        TensorPrimitives.Divide(ofSome, temperature, ofSome);
+                        TensorPrimitives.Exp(ofSome, weights);
+                        for (int i = 0; i < ofSome.Length; i++)
+                        {
+                            if (ofSome[i] > Farthest)
+                            {
+                                int bucket = Bucket(ofSome[i]);
+                                countsOfPart[bucket]++;
+                                massesOfPart[bucket] += weights[i];
+                            }
+                        }
+                    }
+                });
+            }
+
+            for (int part = 1; part < parts; part++)
+            {
+                TensorPrimitives.Add(counts[0], counts[part], counts[0]);
+                TensorPrimitives.Add(masses[0], masses[part], masses[0]);
+            }
+
+            return (counts[0], masses[0]);
+
+            int Start(int part) => (int)((long)size * part / parts);
+        }
 
         private static int Bucket(double distance)
         {
