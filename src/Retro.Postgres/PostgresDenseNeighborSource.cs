@@ -35,12 +35,13 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
                 $"SET LOCAL hnsw.ef_search = {options.Candidates}",
                 "SET LOCAL hnsw.iterative_scan = strict_order",
                 "SET LOCAL hnsw.max_scan_tuples = 2147483647",
+                "SET LOCAL hnsw.scan_mem_multiplier = 1000", // of work_mem: at 1, some 15,000 hidden keys end the scan, with others than the best
             ]
             : [$"SET LOCAL ivfflat.probes = {options.Probes}", "SET LOCAL ivfflat.iterative_scan = relaxed_order"];
         Identity = NeighborQueries.Identity(
         [
             Name, Database.Manifest.TokensHash, KeyIdentity, metric,
-            .. _exact ? ["exact"] : new object?[] { index, graph ? options.Candidates : options.Probes },
+            .. _exact ? (IReadOnlyList<object?>)["exact"] : [index, .. Setup],
         ]);
     }
 
