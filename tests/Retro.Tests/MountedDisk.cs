@@ -9,9 +9,10 @@ internal sealed class MountedDisk : IDisposable
 
     /// <summary>Mounts it.</summary>
     /// <param name="size">Its size, as mount(8) takes it: "64k".</param>
-    public MountedDisk(string size)
+    /// <param name="at">The folder that it is to be seen in, which is made; null: one of its own.</param>
+    public MountedDisk(string size, string? at = null)
     {
-        Path = Directory.CreateDirectory(_folder["mounted"]).FullName;
+        Path = Directory.CreateDirectory(at ?? _folder["mounted"]).FullName;
         if (!OperatingSystem.IsLinux() || !Mount("-t", "tmpfs", "-o", $"size={size}", "tmpfs", Path))
         {
             _folder.Dispose();

@@ -98,21 +98,27 @@ internal sealed class BuildFolder : IDisposable
     /// <summary>Bytes that an unfinished database takes in a folder.</summary>
     public static long BytesIn(string target) => FilesIn(Path.Combine(target, Name)).Where(File.Exists).Sum(path => new FileInfo(path).Length);
 
-    /// <summary>Removes what an unfinished database left in a folder; what somebody else has put there stays.</summary>
-    public static void Delete(string target)
+    /// <summary>Removes what an unfinished database left in a folder, where that can be done; what somebody else has put there stays.</summary>
+    public static void TryDelete(string target)
     {
-        string path = Path.Combine(target, Name);
-        AtomicFile.Guard(path, Fault, () =>
+        if (!IsThere(target))
         {
-            if (IsThere(target))
+            return;
+        }
+
+        string path = Path.Combine(target, Name);
+        try
+        {
+            Array.ForEach(FilesIn(path), AtomicFile.TryDelete);
+            if (IsEmpty(path))
             {
-                Array.ForEach(FilesIn(path), File.Delete);
-                if (IsEmpty(path))
-                {
-                    Directory.Delete(path);
-                }
+                Directory.Delete(path);
             }
-        });
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            // Nothing depends on it, and the next build or change tries again.
+        }
     }
 
     /// <summary>Makes the bytes written since the last block safe and enters them in the journal.</summary>

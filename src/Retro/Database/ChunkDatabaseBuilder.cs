@@ -95,7 +95,6 @@ public static class ChunkDatabaseBuilder
             }
 
             int version = there is null ? 0 : there.Version + 1;
-            DatabaseManifest made;
             using (BuildFolder work = BuildFolder.Open(folder, version, settings, options.StartOver, progress, cancellationToken))
             using (EarlierTokens? earlier = EarlierTokens.Open(folder, there, settings, progress, cancellationToken))
             {
@@ -114,14 +113,14 @@ public static class ChunkDatabaseBuilder
                 if (isSegment && work.Blocks.All(block => block.Tokens == 0))
                 {
                     work.Dispose();
-                    BuildFolder.Delete(folder);
+                    BuildFolder.TryDelete(folder);
                     return null;
                 }
 
-                made = Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
+                Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
             }
 
-            DatabaseFolder.Clean(folder, made);
+            DatabaseFolder.TryClean(folder);
             return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         }
     }
@@ -219,7 +218,6 @@ public static class ChunkDatabaseBuilder
         TokenizerFacts tokenizer = new(
             settings.TokenizerKind, settings.TokenizerHash, settings.VocabularySize, settings.EndOfText, _ => [], settings.BeginOfText);
         using WriterLock writing = WriterLock.Take(folder, "copy the database");
-        DatabaseManifest made;
         using (BuildFolder work = BuildFolder.Open(folder, 0, settings, startOver: true, progress, cancellationToken))
         using (IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
         {
@@ -234,10 +232,10 @@ public static class ChunkDatabaseBuilder
             }
 
             string corpusHash = Convert.ToHexStringLower(corpus.GetHashAndReset());
-            made = Finish(folder, work, settings, 0, null, corpusHash, leastTokens: 1, progress, cancellationToken);
+            Finish(folder, work, settings, 0, null, corpusHash, leastTokens: 1, progress, cancellationToken);
         }
 
-        DatabaseFolder.Clean(folder, made);
+        DatabaseFolder.TryClean(folder);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
 
@@ -304,7 +302,7 @@ public static class ChunkDatabaseBuilder
                 {
                     using (writing)
                     {
-                        DatabaseFolder.Clean(folder, DatabaseManifest.Load(folder));
+                        DatabaseFolder.TryClean(folder);
                     }
                 }
 
@@ -471,7 +469,7 @@ public static class ChunkDatabaseBuilder
         });
     }
 
-    private static DatabaseManifest Finish(
+    private static void Finish(
         string folder,
         BuildFolder work,
         BuildSettings settings,
@@ -489,7 +487,7 @@ public static class ChunkDatabaseBuilder
         if (tokens < leastTokens)
         {
             work.Dispose();
-            BuildFolder.Delete(folder);
+            BuildFolder.TryDelete(folder);
             throw new CorpusException(documents == 0
                 ? $"The corpus has no text: of {read} documents none has a token; give documents with text."
                 : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {leastTokens}; give "
@@ -538,7 +536,6 @@ public static class ChunkDatabaseBuilder
             : DatabaseFolder.InPlaceOf(folder, before, manifest);
         manifest.Save(folder);
         progress?.Report(new StageProgress("write manifest", 1, 1));
-        return manifest;
 
         DatabaseFile Describe(string path) => new()
         {

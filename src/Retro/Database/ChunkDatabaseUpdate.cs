@@ -207,7 +207,7 @@ public static class ChunkDatabaseUpdate
                 => new($"The documents to add changed while they were read: {how}. The database is as it was; run it again when nothing changes them.");
         }
 
-        DatabaseFolder.Clean(folder, manifest);
+        DatabaseFolder.TryClean(folder);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
 
         DatabaseManifest Change(
@@ -307,7 +307,14 @@ public static class ChunkDatabaseUpdate
             }
         }
 
-        DatabaseFolder.Clean(folder, after);
+        DatabaseFolder.TryClean(folder);
+        after = DatabaseManifest.Load(folder);
+        if (DatabaseFolder.HasLeftOvers(folder, after))
+        {
+            string later = $"files of before in '{folder}' cannot be deleted yet; compact again when nobody has them open";
+            progress?.Report(new("compact the database", 1, 1, later));
+        }
+
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
 
         DatabaseManifest Copy()

@@ -14,26 +14,23 @@ internal static class DatabaseFolder
 
     /// <summary>
     /// Removes it, once the manifest stands: the folder of a build, tokens and documents of other versions, segments and lists of what was removed of other
-    /// changes, and what the manifest says is of no use any more. Whoever does it has the right to write.
+    /// changes, and what the manifest says is of no use any more. Whoever does it has the right to write. What somebody has open on a system that does not
+    /// delete such files stays: nothing depends on it, its name is not used again, and the next change tries again.
     /// </summary>
     /// <returns>The manifest, as it stands then.</returns>
     public static DatabaseManifest Clean(string folder, DatabaseManifest manifest)
     {
-        BuildFolder.Delete(folder);
+        BuildFolder.TryDelete(folder);
         string[] others = [.. Files(folder, manifest).Select(name => Path.Combine(folder, name)), CopiedManifest(folder, manifest)];
         Array.ForEach(others, AtomicFile.TryDelete);
         manifest = RemoveLeaving(folder, manifest);
-        foreach (string segment in Segments(folder, manifest).ToArray())
-        {
-            AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Delete(segment));
-        }
-
+        Array.ForEach([.. Segments(folder, manifest)], TryDelete);
         return manifest;
     }
 
     /// <summary>
-    /// Removes what a change that failed has left, by the manifest that stands: nothing goes on with it, and it may be what fills the disk. Where it cannot be
-    /// removed, the next change does that.
+    /// The same by the manifest on the disk, after what was to be done is done, or has failed: whether anything could be removed, or the manifest be written
+    /// that no longer names it, changes nothing about that.
     /// </summary>
     public static void TryClean(string folder)
     {
@@ -43,7 +40,7 @@ internal static class DatabaseFolder
         }
         catch (Exception exception) when (exception is DatabaseException or IOException or UnauthorizedAccessException)
         {
-            // Told is what failed before.
+            // The next change tries again.
         }
     }
 
@@ -105,22 +102,26 @@ internal static class DatabaseFolder
             .Except(manifest.Paths, StringComparer.Ordinal)
             .Where(name => StageNames.IsOne(name) && Path.Combine(folder, name) is var path && (!Path.Exists(path) || IsOwn(path)));
 
-    // The lock goes last: by it the next change knows whose the folder is, where this one is stopped in the middle.
-    private static void Delete(string segment)
+    // The lock goes last, when nothing else is left: by it the next change knows whose the folder is.
+    private static void TryDelete(string segment)
     {
-        foreach (string path in Directory.GetFileSystemEntries(segment).Where(path => Path.GetFileName(path) != WriterLock.FileName))
+        try
         {
-            if (Directory.Exists(path))
+            Array.ForEach([.. Directory.GetFiles(segment).Where(path => Path.GetFileName(path) != WriterLock.FileName)], AtomicFile.TryDelete);
+            foreach (string path in Directory.GetDirectories(segment))
             {
                 Directory.Delete(path, recursive: true);
             }
-            else
+
+            if (Directory.GetFileSystemEntries(segment).All(path => Path.GetFileName(path) == WriterLock.FileName))
             {
-                File.Delete(path);
+                Directory.Delete(segment, recursive: true);
             }
         }
-
-        Directory.Delete(segment, recursive: true);
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            // A folder in it, or itself; as with its files.
+        }
     }
 
     // A segment was built as a database of its own; the manifest beside the segments counts.

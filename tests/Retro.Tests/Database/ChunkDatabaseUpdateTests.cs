@@ -109,6 +109,34 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.InRange(new DriveInfo(disk.Path).AvailableFreeSpace, free - (16 << 10), free); // a folder, and a lock
     }
 
+    /// <summary>As on systems that delete no file while somebody has it open, who may be a server that answers.</summary>
+    [Fact]
+    public void What_cannot_be_deleted_yet_hinders_no_change_and_goes_with_a_later_one()
+    {
+        string folder = _databases.Folder(), left = Path.Combine(folder, "segments", "1");
+        List<Document> there = SearchDatabase.Documents(5, seed: 6);
+        _databases.Build(there).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "some text", "")], [], TestDatabases.Bytes).Dispose();
+        Document changed = new("new", "", "some other text", ""), more = new("more", "", "some more text", "");
+        List<string> told = [];
+        using (new MountedDisk("64k", Path.Combine(left, "held")))
+        {
+            ChunkDatabaseUpdate.Apply(folder, [changed], [], TestDatabases.Bytes).Dispose();
+            using (ChunkDatabase database = ChunkDatabaseUpdate.Apply(folder, [more], [], TestDatabases.Bytes))
+            {
+                AssertReadsAs([.. there, changed, more], database);
+            }
+
+            Assert.Equal(["held", WriterLock.FileName], Directory.GetFileSystemEntries(left).Select(Path.GetFileName).Order());
+            using ChunkDatabase compacted = DatabaseCompaction.Compact(folder, new SynchronousProgress<StageProgress>(done => told.Add($"{done.Message}")));
+            AssertReadsAs([.. there, changed, more], compacted);
+            Assert.Contains("cannot be deleted yet", told[^1], StringComparison.Ordinal);
+        }
+
+        ChunkDatabaseUpdate.Apply(folder, [], ["more"], TestDatabases.Bytes).Dispose();
+        Assert.False(Directory.Exists(left));
+    }
+
     [Fact]
     public void A_document_that_is_removed_and_added_in_one_change_is_there_whether_or_not_it_is_the_same()
     {
