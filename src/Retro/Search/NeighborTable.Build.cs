@@ -41,7 +41,7 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        string name = FileName(source, count, excludeOwnDocument);
+        string name = FileName(queries, source, count, excludeOwnDocument);
         byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
         Dictionary<string, string> details = Details(source, count, excludeOwnDocument);
         if (StageFile.IsMade(queries, name, details)
@@ -97,7 +97,7 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         StageFile.MakeShare(
-            queries, FileName(source, count, excludeOwnDocument), share, Stage, Details(source, count, excludeOwnDocument), Make);
+            queries, FileName(queries, source, count, excludeOwnDocument), share, Stage, Details(source, count, excludeOwnDocument), Make);
 
         void Make(string own)
         {
@@ -196,11 +196,25 @@ public sealed unsafe partial class NeighborTable
         => new(header, queries.ChunkCount, (long)count * sizeof(long), BlockRows);
 
     private static byte[] HeaderOf(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
-        => NeighborTableHeader.Of(queries, source, count, excludeOwnDocument).ToBytes();
+        => NeighborTableHeader.Of(queries, source, IdentityOf(queries, source, excludeOwnDocument), count, excludeOwnDocument).ToBytes();
 
-    private static string FileName(INeighborSource source, int count, bool excludeOwnDocument)
+    /// <summary>
+    /// What the neighbors depend on beside the tokens: the source, and, of another database than the chunks' own, which documents are left out, since these go
+    /// by the ids and texts of both.
+    /// </summary>
+    private static string IdentityOf(ChunkDatabase queries, INeighborSource source, bool excludeOwnDocument)
+        => excludeOwnDocument && source.Database is { } other && DocumentsOf(other) is var there && DocumentsOf(queries) is var own && there != own
+            ? NeighborQueries.Identity(source.Identity, own, there)
+            : source.Identity;
+
+    private static string DocumentsOf(ChunkDatabase database)
+        => $"{database.Manifest.TokensHash} {database.Manifest.CorpusHash} {database.Manifest.Changes?.Number}";
+
+    private static string FileName(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
         => StageNames.OfTable(
-            source.Name, NeighborQueries.Identity(source.Identity, source.Database?.Manifest.TokensHash, count, excludeOwnDocument));
+            source.Name,
+            NeighborQueries.Identity(
+                IdentityOf(queries, source, excludeOwnDocument), source.Database?.Manifest.TokensHash, count, excludeOwnDocument));
 
     private static Dictionary<string, string> Details(INeighborSource source, int count, bool excludeOwnDocument) => new()
     {

@@ -88,7 +88,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        string file = FileName(source, count, excludeOwnDocument);
+        string file = FileName(queries, source, count, excludeOwnDocument);
         if (!StageFile.IsMade(queries, file, Details(source, count, excludeOwnDocument)))
         {
             throw new DatabaseException(

@@ -21,7 +21,7 @@ namespace Retro.Search;
 /// <param name="ExcludesOwnDocument">Whether a chunk's own document was left out.</param>
 /// <param name="QueryHash">The checksum of the tokens of the database whose chunks have rows.</param>
 /// <param name="RetrievalHash">The checksum of the tokens of the database that the neighbors are in; null where the source has no database.</param>
-/// <param name="SourceIdentityHash">SHA-256 of the source's identity.</param>
+/// <param name="SourceIdentityHash">SHA-256 of the source's identity, and of what else its rows depend on.</param>
 /// <param name="SourceName">The source's name.</param>
 internal sealed record NeighborTableHeader(
     long Rows, int Count, long RetrievalChunks, bool ExcludesOwnDocument, string QueryHash, string? RetrievalHash, string SourceIdentityHash, string SourceName)
@@ -44,8 +44,13 @@ internal sealed record NeighborTableHeader(
         $"{SourceName} {SourceIdentityHash}, {Count} of {RetrievalHash ?? "no database"} for {QueryHash}{(ExcludesOwnDocument ? ", own document left out" : "")}");
 
     /// <summary>The header of the table that a source gives for a database.</summary>
+    /// <param name="queries">The database whose chunks have rows.</param>
+    /// <param name="source">The source.</param>
+    /// <param name="identity">Its identity, and what else its rows depend on.</param>
+    /// <param name="count">K, neighbors of a row.</param>
+    /// <param name="excludeOwnDocument">Whether a chunk's own document is left out.</param>
     /// <exception cref="ArgumentException">The source's name is empty or too long, or cannot stand in a file name.</exception>
-    public static NeighborTableHeader Of(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
+    public static NeighborTableHeader Of(ChunkDatabase queries, INeighborSource source, string identity, int count, bool excludeOwnDocument)
         => Encoding.UTF8.GetByteCount(source.Name) is > 0 and <= NameSize && DatabaseManifest.IsPlainName(source.Name)
             ? new(
                 queries.ChunkCount,
@@ -54,7 +59,7 @@ internal sealed record NeighborTableHeader(
                 excludeOwnDocument,
                 queries.Manifest.TokensHash,
                 source.Database?.Manifest.TokensHash,
-                Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Identity))), source.Name)
+                Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(identity))), source.Name)
             : throw new ArgumentException(
                 $"A source's name stands in file names: 1 to {NameSize} bytes without slashes, colons and the ending {AtomicFile.TemporarySuffix}. "
                     + $"\"{source.Name}\" of {Encoding.UTF8.GetByteCount(source.Name)} bytes cannot.",

@@ -191,6 +191,26 @@ public class NeighborTableTests
     }
 
     [Fact]
+    public void A_table_into_another_database_is_made_again_when_that_has_other_ids_for_the_same_tokens()
+    {
+        List<Document> documents = SearchDatabase.Documents(8, seed: 45);
+        using SearchDatabase before = new(documents);
+        using SearchDatabase queries = new([documents[4] with { Text = documents[4].Text + " more", Id = "guide" }]);
+        using SearchDatabase after = new([.. documents.Select((document, i) => i == 4 ? document with { Id = "guide" } : document)]);
+        using VectorIndex index = before.Index(), same = after.Index();
+        DenseNeighborSource source = before.Dense(index), renamed = after.Dense(same);
+        Assert.Equal(source.Identity, renamed.Identity);
+
+        using NeighborTable first = NeighborTable.Build(queries.Database, source, K);
+        Assert.Contains(first.Row(0).ToArray(), chunk => before.Database.DocumentOf(chunk) == 4);
+        Assert.Throws<DatabaseException>(() => NeighborTable.Open(queries.Database, renamed, K));
+        using NeighborTable second = NeighborTable.Build(queries.Database, renamed, K);
+        Assert.DoesNotContain(second.Row(0).ToArray(), chunk => chunk >= 0 && after.Database.DocumentOf(chunk) == 4);
+        using NeighborTable again = NeighborTable.Open(queries.Database, renamed, K);
+        Assert.Equal(second.Identity, again.Identity);
+    }
+
+    [Fact]
     public void P27_an_interrupted_build_goes_on_and_ends_with_the_same_bytes()
     {
         using SearchDatabase data = new([TestDatabases.Document("long", new string('x', 4500 * 4)), TestDatabases.Document("short", "y")], chunkLength: 4);
