@@ -31,7 +31,7 @@ public sealed partial class ChunkDatabase : IDisposable
     // What verifying found to be changed, by name and the checksum it should have.
     private HashSet<(string Name, string Sha256)> _changed = [];
     private readonly Lazy<DocumentLabels> _labels;
-    private readonly Lazy<Dictionary<string, int>> _numbers;
+    private readonly Lazy<Dictionary<UInt128, int>> _numbers; // by hashes of their ids, which are small
     private bool _disposed;
 
     private ChunkDatabase(string folder, string lockFolder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
@@ -160,10 +160,7 @@ public sealed partial class ChunkDatabase : IDisposable
     public string Text(long chunk, RetroTokenizer tokenizer)
     {
         RequireTokenizer(tokenizer);
-        ReadOnlySpan<int> tokens = OwnTokens(chunk);
-        bool begins = ChunksOf(DocumentOf(chunk)).First == chunk;
-        string text = begins ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens).TrimStart('\ufffd');
-        return Continuation(chunk) < 0 ? text : text.TrimEnd('\ufffd');
+        return tokenizer.DecodePart(OwnTokens(chunk), begins: ChunksOf(DocumentOf(chunk)).First == chunk, ends: Continuation(chunk) < 0);
     }
 
     /// <summary>The document of an id. The first call reads the entries of all documents.</summary>
@@ -177,7 +174,7 @@ public sealed partial class ChunkDatabase : IDisposable
     {
         ArgumentNullException.ThrowIfNull(id);
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return _numbers.Value.GetValueOrDefault(id, -1);
+        return _numbers.Value.GetValueOrDefault(TextHash.Of(id), -1);
     }
 
     /// <summary>How many tokens of a chunk belong to its document: <c>M</c>, or fewer in a document's last chunk.</summary>
@@ -393,12 +390,12 @@ public sealed partial class ChunkDatabase : IDisposable
         }
     }
 
-    private Dictionary<string, int> NumbersById()
+    private Dictionary<UInt128, int> NumbersById()
     {
-        Dictionary<string, int> numbers = new(StringComparer.Ordinal);
+        Dictionary<UInt128, int> numbers = [];
         for (int document = 0; document < Documents.Count; document++)
         {
-            numbers.TryAdd(Documents[document].Id, document);
+            numbers.TryAdd(TextHash.Of(Documents[document].Id), document);
         }
 
         return numbers;

@@ -94,7 +94,7 @@ public static class DatabaseExport
                 }
 
                 json.WriteEndArray();
-                json.WriteString("text", chunk == first ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens));
+                json.WriteString("text", database.Text(chunk, tokenizer));
                 json.WriteEndObject();
             }
 

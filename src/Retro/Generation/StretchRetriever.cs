@@ -57,7 +57,7 @@ internal sealed class StretchRetriever(
 
         RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
             first + c,
-            Text(queries[c], places[c].Start),
+            tokenizer.DecodePart(queries[c], begins: places[c].Start.Value == 0, ends: false),
             Read(retrieved, c).Select(one => (At: (c * neighbors) + one.Neighbor, one.Tokens)).Where(one => found[one.At] >= 0)
                 .Select(one => Describe(found[one.At], scores[one.At], one.Tokens)).ToArray())).ToArray();
         return new Found(retrieved, perStretch);
@@ -76,14 +76,14 @@ internal sealed class StretchRetriever(
 
         return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(
             first + c,
-            Text(query, places[c].Start),
+            tokenizer.DecodePart(query, begins: places[c].Start.Value == 0, ends: false),
             [.. Read(retrieved, c).Where(one => one.Neighbor < _given.Length).Select(one => new RetrievedNeighbor(
                 -1,
                 "",
                 "",
                 "",
                 one.Neighbor,
-                Text(_given[one.Neighbor].AsSpan(0, Length(_given[one.Neighbor]))[one.Tokens], one.Tokens.Start),
+                Text(_given[one.Neighbor], one.Tokens),
                 "",
                 float.NaN))]))]);
     }
@@ -98,7 +98,12 @@ internal sealed class StretchRetriever(
     /// <summary>Tokens that are read of something at most.</summary>
     private int Length(int[] tokens) => Math.Min(tokens.Length, plan.RetrievedLength);
 
-    private string Text(ReadOnlySpan<int> tokens, Index start) => start.Value == 0 ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens);
+    /// <summary>What is read of a passage.</summary>
+    private string Text(int[] passage, Range read)
+    {
+        (int start, int length) = read.GetOffsetAndLength(Length(passage));
+        return tokenizer.DecodePart(passage.AsSpan(start, length), begins: start == 0, ends: start + length == passage.Length);
+    }
 
     private RetrievedNeighbor Describe(long chunk, float score, Range read)
     {
@@ -109,9 +114,16 @@ internal sealed class StretchRetriever(
         int[] real = tokens.Where((_, i) => valid[i]).Select(token => (int)token).ToArray();
         int own = Math.Min(database.ChunkLength, real.Length);
         long number = chunk - document.FirstChunk;
-        string text = number == 0 ? tokenizer.Decode(real.AsSpan(0, own)) : tokenizer.DecodeWithin(real.AsSpan(0, own));
         (int start, int length) = read.GetOffsetAndLength(Length(real));
         ReadOnlySpan<int> continuation = real.AsSpan(Math.Max(own, start)..Math.Max(own, start + length));
-        return new RetrievedNeighbor(chunk, document.Id, document.Title, document.Location, number, text, tokenizer.DecodeWithin(continuation), score);
+        return new RetrievedNeighbor(
+            chunk,
+            document.Id,
+            document.Title,
+            document.Location,
+            number,
+            database.Text(chunk, tokenizer),
+            tokenizer.DecodePart(continuation, begins: false, ends: number + 2 >= document.ChunkCount && start + length == real.Length),
+            score);
     }
 }

@@ -138,14 +138,21 @@ public sealed class FeedbackLog : IDisposable
     {
         ArgumentNullException.ThrowIfNull(entries);
         ArgumentNullException.ThrowIfNull(database);
-        // Databases that were opened as one may have an id twice; the content tells which document it was.
-        ILookup<(string, string), DocumentEntry> documents = database.Documents.ToLookup(document => (document.Id, document.ContentHash));
+        // Databases that were opened as one may have an id twice; the content tells which document it was. Kept are those that the log names.
+        FeedbackEntry[] log = [.. entries];
+        HashSet<(string, string)> named = [.. log.SelectMany(entry => entry.Passages).Select(passage => (passage.DocumentId, passage.ContentHash))];
+        Dictionary<(string, string), DocumentEntry> documents = [];
+        foreach (DocumentEntry document in database.Documents.Where(document => named.Contains((document.Id, document.ContentHash))))
+        {
+            documents.TryAdd((document.Id, document.ContentHash), document);
+        }
+
         OrderedDictionary<(string Prompt, long Chunk), bool> judged = [];
-        foreach (FeedbackEntry entry in entries)
+        foreach (FeedbackEntry entry in log)
         {
             foreach (FeedbackPassage passage in entry.Passages)
             {
-                if (documents[(passage.DocumentId, passage.ContentHash)].FirstOrDefault() is { } document
+                if (documents.GetValueOrDefault((passage.DocumentId, passage.ContentHash)) is { } document
                     && passage.ChunkInDocument >= 0 && passage.ChunkInDocument < document.ChunkCount)
                 {
                     judged[(entry.Prompt, document.FirstChunk + passage.ChunkInDocument)] = entry.Accepted;

@@ -154,6 +154,16 @@ public sealed class RetroTokenizer
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
     public string DecodeWithin(ReadOnlySpan<int> ids) => Decode(ids, default);
 
+    /// <summary>The text of a part of a text: a first or last character that the part's border cuts is left out.</summary>
+    /// <param name="ids">The ids.</param>
+    /// <param name="begins">Whether the text begins where the part does.</param>
+    /// <param name="ends">Whether it ends there, too.</param>
+    internal string DecodePart(ReadOnlySpan<int> ids, bool begins, bool ends)
+    {
+        string text = begins ? Decode(ids) : DecodeWithin(ids).TrimStart('\ufffd');
+        return ends ? text : text.TrimEnd('\ufffd');
+    }
+
     /// <summary>What a token is called: its text by itself, or what a special token is written as in a template; empty where there is neither.</summary>
     /// <param name="id">The id.</param>
     /// <exception cref="ArgumentOutOfRangeException">The id is outside the vocabulary.</exception>

@@ -145,4 +145,18 @@ public sealed class DatabaseVerificationTests : IDisposable
         Assert.Equal(database.Documents[0].ChunkCount, first.GetProperty("chunks").GetArrayLength());
         Assert.Equal(documents[0].Location, first.GetProperty("location").GetString());
     }
+
+    [Fact]
+    public void Chunks_that_cut_characters_are_exported_as_they_are_read()
+    {
+        Document cut = new("cut", "", "Vögel flögen über Brücken, 日本語の文字", "");
+        Retro.Tokenizers.RetroTokenizer tokenizer = Retro.Tokenizers.BpeTrainer.Train(["words of letters alone"], 260, _databases.Folder("tokenizer"));
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), [cut], tokenizer, new() { ChunkLength = 8 });
+        string file = Path.Combine(_databases.Folder(), "..", "export.jsonl");
+        DatabaseExport.WriteJsonLines(database, tokenizer, file, withChunks: true);
+        string?[] texts = [.. System.Text.Json.JsonDocument.Parse(File.ReadAllText(file)).RootElement.GetProperty("chunks").EnumerateArray()
+            .Select(chunk => chunk.GetProperty("text").GetString())];
+        Assert.Equal(Enumerable.Range(0, (int)database.ChunkCount).Select(chunk => database.Text(chunk, tokenizer)), texts);
+        Assert.DoesNotContain(texts, text => text!.Contains('\ufffd', StringComparison.Ordinal));
+    }
 }
