@@ -88,9 +88,9 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
         text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"""
             RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {1.0 / (1 + wrong):0.00});
             how well the likelihood tells that no passage holds it (chance 0.50); how often a pair of answers from two passages is likelier than
-            three wrong pairs (chance 0.25); and how often the right answer is likelier than the one that a passage was changed to. A reader is not
-            asked the questions that have no wrong answer, or whose passage does not hold the right one as far as it reads it, alone and beside
-            others.
+            three wrong pairs (chance 0.25; - where no two questions ask the same of two titles); and how often the right answer is likelier than
+            the one that a passage was changed to. A reader is not asked the questions that have no wrong answer, or whose passage does not
+            hold the right one as far as it reads it, alone and beside others.
             """));
         return text.ToString();
 
