@@ -71,7 +71,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     {
         AnswerResult found = await Stages.Run($"answer, {name}", progress => QuestionReader.MeasureAsync(
             reader, questions, data.Passages, progress: progress, cancellationToken: cancellationToken)).ConfigureAwait(false);
-        AnswerResult oracle = await Stages.Run($"answer from the passage, {name}", progress => QuestionReader.MeasureAsync(
+        AnswerResult oracle = reader.Neighbors == 0 ? found : await Stages.Run($"answer from the passage, {name}", progress => QuestionReader.MeasureAsync(
             reader, questions, data.Passages, question => [data.Passages.Oracle(question)], "oracle", progress, cancellationToken)).ConfigureAwait(false);
         AbilityResult abilities = Stages.Run($"measure the abilities, {name}", progress => FourAbilities.Measure(
             reader, questions, data.Passages, others: data.Set.Questions, progress: progress, cancellationToken: cancellationToken));

@@ -66,6 +66,7 @@ public static class FourAbilities
             return new(reader.Name, [], none, none, [], options.WrongAnswers, 0);
         }
 
+        Dictionary<(string Prompt, string Answer), double> known = [];
         int parts = 4 + (reader.Neighbors == 1 ? 0 : 1) + (most > 1 ? 1 : 0);
         List<(int, MeanInterval)> robustness = [];
         double[] with = [];
@@ -96,8 +97,21 @@ public static class FourAbilities
         double[][] Likelihoods(
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
-            double[][] found = asked.LogLikelihoods(
-                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))], true, cancellationToken);
+            (Question Question, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)[] all =
+                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))];
+            if (reader.Neighbors == 0)
+            {
+                // Whatever stands beside, an answer is as likely: it is read once.
+                var more = all.SelectMany(one => one.Answers, (one, answer) => (one.Question, one.Passages, Answers: (IReadOnlyList<string>)[answer]))
+                    .DistinctBy(one => (one.Question.Prompt, one.Answers[0])).Where(one => !known.ContainsKey((one.Question.Prompt, one.Answers[0]))).ToArray();
+                foreach ((var one, double[] likelihood) in more.Zip(asked.LogLikelihoods(more, true, cancellationToken)))
+                {
+                    known.Add((one.Question.Prompt, one.Answers[0]), likelihood[0]);
+                }
+            }
+
+            double[][] found = reader.Neighbors > 0 ? asked.LogLikelihoods(all, true, cancellationToken)
+                : [.. all.Select(one => one.Answers.Select(answer => known[(one.Question.Prompt, answer)]).ToArray())];
             progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
             return found;
         }

@@ -130,6 +130,18 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.Single(found.Counterfactual.Select(one => one.Margin.Value).Distinct());
     }
 
+    /// <summary>Of each question the right answer, four wrong ones, and the four pairs with another's: with whatever passages, one row each.</summary>
+    [Fact]
+    public void What_reads_no_passages_reads_each_answer_once()
+    {
+        int rows = 0;
+        HoldingReader holding = new(0, told: count => Interlocked.Add(ref rows, count));
+        AbilityResult found = FourAbilities.Measure(holding, _towns.Set.Questions, _towns.Passages);
+        Assert.InRange(rows, found.Questions * 5, found.Questions * (5 + 4));
+        AbilityResult counted = FourAbilities.Measure(new ToyReader(_towns.Tokenizer.VocabularySize), _towns.Set.Questions, _towns.Passages);
+        Assert.Equal((counted.Questions, counted.InformationIntegration.Documents), (found.Questions, found.InformationIntegration.Documents));
+    }
+
     [Fact]
     public void A_reader_of_one_passage_integrates_nothing_and_has_no_noise_beside_it()
     {
