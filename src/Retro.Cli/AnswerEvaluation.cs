@@ -68,7 +68,7 @@ internal static class AnswerEvaluation
             Task Row(string name, IReader reader) => tables.MeasureAsync(name, reader, model.Time, cancellationToken);
         }
 
-        Screen.Table("answers to questions about held-out documents", AnswerTables.AnswerHeader, tables.Answers);
+        Screen.Table("answers to questions about held-out documents", tables.AnswerHeader, tables.Answers);
         Screen.Line($"{Amount.Of(questions.Length, "question")}; the passage that {data.Keyword.Name} finds holds the answer of {tables.Found}.");
         Screen.Table("RGB's four abilities, by likelihood", tables.AbilityHeader, tables.Abilities);
         return new() { ["questions"] = questions.Length, ["readers"] = ResultsJson.Of(tables) };

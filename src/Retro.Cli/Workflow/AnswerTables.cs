@@ -15,13 +15,18 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     private readonly List<(string Name, TimeSpan Training, AnswerResult Found, AnswerResult Oracle, AbilityResult Abilities)> _rows = [];
 
     /// <summary>The columns of what is written.</summary>
-    public static string[] AnswerHeader { get; } =
-        ["reader", "exact match", "F1", "bits of the answer", "exact match, given the passage", "F1, given it", "bits, given it", "seconds of training"];
+    public string[] AnswerHeader =>
+    [
+        "reader", "exact match", "F1", "bits of the answer", "exact match, given the passage", "F1, given it", "bits, given it",
+        $"exact match, against {First}", $"bits, against {First}", $"exact match, given the passage, against {First}", $"bits, given it, against {First}",
+        "seconds of training",
+    ];
 
     /// <summary>What is written, by rows.</summary>
-    public IEnumerable<string[]> Answers => _rows.Select(row => (string[])
+    public IEnumerable<string[]> Answers => _rows.Select((row, number) => (string[])
     [
         row.Name, $"{row.Found.ExactMatch}", $"{row.Found.F1}", $"{row.Found.Bits}", $"{row.Oracle.ExactMatch}", $"{row.Oracle.F1}", $"{row.Oracle.Bits}",
+        .. number == 0 ? ["-", "-", "-", "-"] : Against(row.Found, _rows[0].Found).Concat(Against(row.Oracle, _rows[0].Oracle)),
         row.Training.TotalSeconds.ToString("0", CultureInfo.InvariantCulture),
     ]);
 
@@ -45,6 +50,9 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
 
     private static readonly string[] s_given = ["none", "right", "wrong", "right and wrong"];
 
+    /// <summary>The row that the others are compared with.</summary>
+    private string First => _rows.Select(row => row.Name).FirstOrDefault("");
+
     private int[] Noises => [.. _rows.SelectMany(row => row.Abilities.NoiseRobustness.Select(one => one.Noise)).Distinct().Order()];
 
     /// <summary>Share of the questions whose answer the source finds, among as many passages as the reader of most reads.</summary>
@@ -63,12 +71,15 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     {
         AnswerResult found = await Stages.Run($"answer, {name}", progress => QuestionReader.MeasureAsync(
             reader, questions, data.Passages, progress: progress, cancellationToken: cancellationToken)).ConfigureAwait(false);
-        AnswerResult oracle = await Stages.Run($"answer from the passage, {name}", progress => QuestionReader.MeasureAsync(
+        AnswerResult oracle = reader.Neighbors == 0 ? found : await Stages.Run($"answer from the passage, {name}", progress => QuestionReader.MeasureAsync(
             reader, questions, data.Passages, question => [data.Passages.Oracle(question)], "oracle", progress, cancellationToken)).ConfigureAwait(false);
         AbilityResult abilities = Stages.Run($"measure the abilities, {name}", progress => FourAbilities.Measure(
             reader, questions, data.Passages, others: data.Set.Questions, progress: progress, cancellationToken: cancellationToken));
         _rows.Add((name, training, found, oracle, abilities));
     }
+
+    private static IEnumerable<string> Against(AnswerResult one, AnswerResult first)
+        => [$"{one.Difference(first, answer => answer.ExactMatch)}", $"{one.Difference(first, answer => answer.Bits)}"];
 
     /// <summary>Both tables as Markdown, with what they say.</summary>
     public string ToMarkdown()
@@ -80,7 +91,8 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
             {questions.Count:#,0} questions about {documents:#,0} documents that nothing was trained on; their passages stand, among all others, in
             the database that is searched. The first three columns are with what {data.Keyword.Name} finds, among which the answer is for
             {Found} of the questions; the next three with the one passage that holds it. Exact match and F1 as SQuAD has them; - where a reader
-            cannot write. The bits are the answer's without its end, which only what was trained to answer expects there. In brackets the 95 % interval of a bootstrap over documents.
+            cannot write. The bits are the answer's without its end, which only what was trained to answer expects there. In brackets the 95 % interval of a bootstrap over documents;
+            against {First} it is that of the differences question by question, which tells two readers apart more often than their own two intervals do.
 
             """));
         Add(AbilityHeader, Abilities);
@@ -88,9 +100,9 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
         text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"""
             RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {1.0 / (1 + wrong):0.00});
             how well the likelihood tells that no passage holds it (chance 0.50); how often a pair of answers from two passages is likelier than
-            three wrong pairs (chance 0.25); and how often the right answer is likelier than the one that a passage was changed to. A reader is not
-            asked the questions that have no wrong answer, or whose passage does not hold the right one as far as it reads it, alone and beside
-            others.
+            three wrong pairs (chance 0.25; - where no two questions ask the same of two titles); and how often the right answer is likelier than
+            the one that a passage was changed to. A reader is not asked the questions that have no wrong answer, or whose passage does not
+            hold the right one as far as it reads it, alone and beside others.
             """));
         return text.ToString();
 

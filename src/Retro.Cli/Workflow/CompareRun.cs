@@ -77,10 +77,10 @@ internal sealed class CompareRun(CompareOptions options)
             Recipe recipe = new(seed, options.Dtype, options.Device);
             WindowSampler alone = recipe.Windows(database), reading = recipe.Windows(database, neighbors, retrieval);
             TrainedModel byStep = Train(ClosedBook, alone, recipe, null, closedBook);
-            TimeSpan longest;
+            int before = _table.Count;
             using (RetroModel model = byStep.Model)
             {
-                longest = OnDecoder(compared, byStep, seed, Path.Combine(models, "states", "states.bin"), cancellationToken);
+                OnDecoder(compared, byStep, seed, Path.Combine(models, "states", "states.bin"), cancellationToken);
             }
 
             TrainedModel fitted = TrainedModel.Fit(
@@ -98,11 +98,10 @@ internal sealed class CompareRun(CompareOptions options)
                 InContextOptions best = _prompt with { Neighbors = 1 + retrieval.Neighbors, PrefixLength = 160 };
                 RetroInContextReader both = new(model, tokenizer, best);
                 Asking("RETRO, best in context (RETRO++)", both, compared, compared.Keyword, time, 0, cancellationToken);
-                longest = time > longest ? time : longest;
                 Retrievers(compared, corpus, model, time, seed, cancellationToken);
             }
 
-            TrainedModel byTime = Train(LongerClosedBook, alone, recipe, longest, Path.Combine(models, "closed-book-longest"));
+            TrainedModel byTime = Train(LongerClosedBook, alone, recipe, _table.LongestTraining(before), Path.Combine(models, "closed-book-longest"));
             using (RetroModel model = byTime.Model)
             {
                 Alone(LongerClosedBook, new DecoderReader(model), compared, "nothing", 0, byTime.Time, cancellationToken);
@@ -139,8 +138,7 @@ internal sealed class CompareRun(CompareOptions options)
     }
 
     /// <summary>The readers on top of a decoder that they leave as it is.</summary>
-    /// <returns>The time of the longest training, the decoder's own included.</returns>
-    private TimeSpan OnDecoder(Compared compared, TrainedModel decoder, int seed, string states, CancellationToken cancellationToken)
+    private void OnDecoder(Compared compared, TrainedModel decoder, int seed, string states, CancellationToken cancellationToken)
     {
         RetroModel model = decoder.Model;
         DecoderReader alone = new(model);
@@ -178,8 +176,6 @@ internal sealed class CompareRun(CompareOptions options)
         {
             Asking("own attention (DecoupledRAG)", attends, compared, compared.Keyword, decoder.Time + attending, 0, cancellationToken);
         }
-
-        return decoder.Time + new[] { mixing, learning, attending }.Max();
     }
 
     /// <summary>Every way to retrieve, read by one RETRO, which was trained with the neighbors of BM25 and stays as it is.</summary>

@@ -26,6 +26,13 @@ internal sealed class CompareTable
         _rows.Add((name, from, result, result.Tokens / clock.Elapsed.TotalSeconds, bytes, training));
     }
 
+    /// <summary>How many rows there are.</summary>
+    public int Count => _rows.Count;
+
+    /// <summary>The time of the longest training of the rows from one on.</summary>
+    /// <param name="first">Its number, from 0.</param>
+    public TimeSpan LongestTraining(int first) => _rows.Skip(first).Max(row => row.Training);
+
     /// <summary>The table for programs.</summary>
     /// <param name="baselines">The readers that the others are compared with.</param>
     public JsonObject ToJson(params string[] baselines)

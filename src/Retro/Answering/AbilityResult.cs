@@ -12,7 +12,8 @@ namespace Retro.Answering;
 /// against false positives; 0.5 is chance.
 /// </param>
 /// <param name="InformationIntegration">
-/// Share of the pairs of questions of which both answers, from two passages, are the most likely pair; not a number where the reader reads fewer than two.
+/// Share of the pairs of questions of which both answers, from two passages, are the most likely pair; not a number where the reader reads fewer than two, or
+/// no two questions ask the same of two titles.
 /// </param>
 /// <param name="Counterfactual">
 /// The right answer against a wrong one that the passage was changed to, from no passage to the right and the wrong one together.

@@ -10,7 +10,7 @@ namespace Retro.Answering;
 /// <remarks>
 /// Each question has one passage with its answer, where RGB has several: noise is counted beside it. A reader that reads no passages that it is given, such as
 /// a decoder alone, has its row too: what it can tell without. A question whose passage does not hold its answer as far as the reader reads it, alone and
-/// beside the others, is left out.
+/// beside the others, is left out. Two are asked in one where they ask the same of two titles, as those of fields "label: value" do.
 /// </remarks>
 public static class FourAbilities
 {
@@ -66,6 +66,7 @@ public static class FourAbilities
             return new(reader.Name, [], none, none, [], options.WrongAnswers, 0);
         }
 
+        Dictionary<(string Prompt, string Answer), double> known = [];
         int parts = 4 + (reader.Neighbors == 1 ? 0 : 1) + (most > 1 ? 1 : 0);
         List<(int, MeanInterval)> robustness = [];
         double[] with = [];
@@ -96,8 +97,21 @@ public static class FourAbilities
         double[][] Likelihoods(
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
-            double[][] found = asked.LogLikelihoods(
-                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))], true, cancellationToken);
+            (Question Question, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)[] all =
+                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))];
+            if (reader.Neighbors == 0)
+            {
+                // Whatever stands beside, an answer is as likely: it is read once.
+                var more = all.SelectMany(one => one.Answers, (one, answer) => (one.Question, one.Passages, Answers: (IReadOnlyList<string>)[answer]))
+                    .DistinctBy(one => (one.Question.Prompt, one.Answers[0])).Where(one => !known.ContainsKey((one.Question.Prompt, one.Answers[0]))).ToArray();
+                foreach ((var one, double[] likelihood) in more.Zip(asked.LogLikelihoods(more, true, cancellationToken)))
+                {
+                    known.Add((one.Question.Prompt, one.Answers[0]), likelihood[0]);
+                }
+            }
+
+            double[][] found = reader.Neighbors > 0 ? asked.LogLikelihoods(all, true, cancellationToken)
+                : [.. all.Select(one => one.Answers.Select(answer => known[(one.Question.Prompt, answer)]).ToArray())];
             progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
             return found;
         }
@@ -110,7 +124,7 @@ public static class FourAbilities
         MeanInterval Mean(IEnumerable<double> values, Item[]? of = null)
             => MeanInterval.Of((of ?? items).Zip(values, (item, value) => (item.Question.DocumentId, value)));
 
-        // Two questions of a kind in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
+        // Two questions that ask the same of two titles in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
         MeanInterval Integration()
         {
             Item[] pairs =
@@ -159,7 +173,7 @@ public static class FourAbilities
         /// <summary>The passage with the answer and the changed one; either stands first in half of the questions.</summary>
         public long[][] RightAndWrong => _number % 2 == 0 ? [Right, Wrong!] : [Wrong!, Right];
 
-        /// <summary>Another question of its kind, to be asked with it in one; null: there is none.</summary>
+        /// <summary>A question that asks the same of another title, to be asked with it in one; null: there is none.</summary>
         public Pair? Partner { get; }
 
         /// <summary>Both answers in their order, the other way round, and with a wrong one in the place of either.</summary>
@@ -229,11 +243,13 @@ public static class FourAbilities
 
             Pair? PartnerOf()
             {
+                // Behind both titles stands what is asked of either; a line that one of them quotes would ask nothing of the other.
+                string behind = question.Prompt[title.Length..];
                 Question? partner = title.Length == 0 ? null
                     : Shuffled(others).FirstOrDefault(one => TitleOf(one, passages) is { Length: > 0 } theirs && theirs != title
-                        && asked.Holds([(passages.Tokens(passages.Oracle(one), length), 0)], one));
+                        && one.Prompt[theirs.Length..] == behind && asked.Holds([(passages.Tokens(passages.Oracle(one), length), 0)], one));
                 return partner is null ? null : new(
-                    question with { Prompt = $"{title} and {TitleOf(partner, passages)}{question.Prompt[title.Length..]}" },
+                    question with { Prompt = $"{title} and {TitleOf(partner, passages)}{behind}" },
                     partner,
                     passages.Tokens(passages.Oracle(partner), length));
             }

@@ -96,7 +96,10 @@ public sealed class QuestionPassages
     /// <summary>Passages that do not hold the answer of a question.</summary>
     /// <param name="question">The question.</param>
     /// <param name="count">How many.</param>
-    /// <param name="hardShare">Share of them that the source finds for the question, the best ones first; the others are drawn at random.</param>
+    /// <param name="hardShare">
+    /// Share of them that the source finds for the question, the better ones before the worse; the others are drawn at random. Which ones stand where is drawn
+    /// place by place, so that it is the share of the first few of them too.
+    /// </param>
     /// <param name="seed">Decides what is drawn, with <paramref name="place"/>.</param>
     /// <param name="place">Where they are used: another place has others drawn.</param>
     /// <returns>Their first chunks, each passage once; fewer than asked for where hardly any passage is without the answer.</returns>
@@ -105,28 +108,23 @@ public sealed class QuestionPassages
         ArgumentNullException.ThrowIfNull(question);
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         SeededRandom random = new(seed, Purpose.Distractors, place);
-        List<long> chosen = [];
-        int hard = 0;
-        for (int i = 0; i < count && Source is not null; i++)
-        {
-            hard += random.NextDouble() < hardShare ? 1 : 0;
-        }
-
-        if (hard > 0)
-        {
-            chosen.AddRange(Found(question, (2 * hard) + 4).Where(chunk => !Holds(chunk, question)).Take(hard));
-        }
-
+        bool[] hard = [.. Enumerable.Range(0, Source is null ? 0 : count).Select(_ => random.NextDouble() < hardShare)];
+        int most = hard.Count(one => one);
+        Queue<long> found = new(most == 0 ? [] : Found(question, (2 * most) + 4).Where(chunk => !Holds(chunk, question)).Take(most));
+        HashSet<long> chosen = [.. found];
+        Queue<long> drawn = [];
         for (int draw = 0; draw < Draws * count && chosen.Count < count; draw++)
         {
             long chunk = Database.ChunksOf(random.Below(Database.Documents.Count)).First;
             if (!chosen.Contains(chunk) && !Holds(chunk, question))
             {
                 chosen.Add(chunk);
+                drawn.Enqueue(chunk);
             }
         }
 
-        return chosen;
+        // Each place is by itself of one or the other, as far as there are such.
+        return [.. chosen.Select((_, i) => (i < hard.Length && hard[i] && found.Count > 0) || drawn.Count == 0 ? found.Dequeue() : drawn.Dequeue())];
     }
 
     /// <summary>Whether a passage holds one of a question's answers, or is the one that the question was made of.</summary>

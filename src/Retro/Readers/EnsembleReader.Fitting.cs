@@ -112,7 +112,7 @@ public sealed partial class EnsembleReader
         for (int place = chunkLength - 1; place < length; place++)
         {
             int chunk = Math.Min(((place + 1) / chunkLength) - 1, retrieved.Chunks - 1);
-            int[] there = [.. Enumerable.Range(0, Neighbors).Where(k => retrieved.Valid[retrieved.Offset(0, chunk, k)])];
+            int[] there = There(retrieved, 0, chunk);
             if (there.Length > 1)
             {
                 places.Add((

@@ -53,7 +53,7 @@ public sealed partial class EnsembleReader : PromptReader
         Range[] read = new Range[retrieved.Neighbors];
         foreach ((int neighbor, _) in Weighed(retrieved, row, chunk))
         {
-            read[neighbor] = Prompt.Fit([retrieved.Passage(row, chunk, neighbor).Length])[0];
+            read[neighbor] = Prompt.Fit([retrieved.Passage(row, chunk, neighbor)])[0];
         }
 
         return read;
@@ -62,14 +62,14 @@ public sealed partial class EnsembleReader : PromptReader
     /// <summary>The neighbors of a chunk that are read, with their weights: one of 0 adds nothing.</summary>
     private IEnumerable<(int Neighbor, double LogWeight)> Weighed(RetrievedTokens retrieved, int row, int chunk)
     {
-        int[] there =
-        [
-            .. Enumerable.Range(0, Math.Min(Neighbors, retrieved.Neighbors))
-                .Where(k => retrieved.Passage(row, chunk, k).Length > 0),
-        ];
+        int[] there = There(retrieved, row, chunk);
         double[] scores = [.. there.Select(k => Scaled(retrieved.ScoreOf(row, chunk, k), Temperature))];
         return there.Zip(LogSoftmax(scores, Name)).Where(one => one.Second > double.NegativeInfinity);
     }
+
+    /// <summary>The neighbors of a chunk that have a text.</summary>
+    private int[] There(RetrievedTokens retrieved, int row, int chunk)
+        => [.. Enumerable.Range(0, Math.Min(Neighbors, retrieved.Neighbors)).Where(k => Prompt.TextOf(retrieved.Passage(row, chunk, k)).Length > 0)];
 
     /// <summary>A score over a temperature; under an infinite one all are alike, those that are not known among them.</summary>
     private static double Scaled(double score, double temperature) => double.IsInfinity(temperature) ? 0 : score / temperature;

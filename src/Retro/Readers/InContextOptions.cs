@@ -16,7 +16,7 @@ public sealed record InContextOptions
 
     /// <summary>
     /// What stands in front of the text, with <see cref="Place"/> once where the passages go; what is around it is encoded by itself. A begin-of-text token
-    /// always stands before it all. Default: the passages and the end of a line.
+    /// always stands before it all, and those that begin and end a passage's document are left out. Default: the passages and the end of a line.
     /// </summary>
     public string Template { get; init; } = Place + "\n";
 
@@ -67,6 +67,12 @@ public sealed record InContextOptions
         Validate();
         string[] around = Template.Split(Place);
         return new PassagePrompt(
-            this, tokenizer.BeginOfText, tokenizer.Encode(around[0]), tokenizer.Encode(Separator), tokenizer.Encode(around[1]), maximumLength);
+            this,
+            tokenizer.BeginOfText,
+            tokenizer.EndOfText,
+            tokenizer.Encode(around[0]),
+            tokenizer.Encode(Separator),
+            tokenizer.Encode(around[1]),
+            maximumLength);
     }
 }

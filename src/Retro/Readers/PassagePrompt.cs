@@ -10,21 +10,22 @@ namespace Retro.Readers;
 internal sealed class PassagePrompt
 {
     private readonly InContextOptions _options;
-    private readonly int _begin;
+    private readonly int _begin, _end;
     private readonly int[] _before, _between, _after;
     private readonly int _room;
     private int _chunkLength = 1;
 
     /// <param name="options">Settings, which are valid.</param>
     /// <param name="begin">The token at the very beginning; where the text begins with it, its own stands there.</param>
+    /// <param name="end">The token that ends a document.</param>
     /// <param name="before">In front of the passages.</param>
     /// <param name="between">Between two of them.</param>
     /// <param name="after">Between the passages and the text.</param>
     /// <param name="maximumLength">Most tokens that the model takes; null: any number.</param>
     /// <exception cref="RetroOptionsException">The template alone takes the budget, or the budget all that the model takes.</exception>
-    public PassagePrompt(InContextOptions options, int begin, int[] before, int[] between, int[] after, int? maximumLength)
+    public PassagePrompt(InContextOptions options, int begin, int end, int[] before, int[] between, int[] after, int? maximumLength)
     {
-        (_options, _begin, _before, _between, _after) = (options, begin, before, between, after);
+        (_options, _begin, _end, _before, _between, _after) = (options, begin, end, before, between, after);
         WindowLength = Math.Min(options.WindowLength, maximumLength ?? int.MaxValue);
         _room = options.PrefixLength - 1 - before.Length - after.Length;
         OptionFaults faults = new(nameof(InContextOptions));
@@ -73,12 +74,12 @@ internal sealed class PassagePrompt
     }
 
     /// <summary>What stands in front of a text.</summary>
-    /// <param name="passages">Best first; empty ones count as none.</param>
+    /// <param name="passages">Best first; those without text count as none.</param>
     /// <returns>The tokens from the begin-of-text token on; none where there is no passage.</returns>
     public long[] Prefix(IEnumerable<long[]> passages)
     {
         long[][] all = [.. passages];
-        List<long[]> kept = [.. all.Zip(Fit([.. all.Select(passage => passage.Length)]), (passage, read) => passage[read]).Where(part => part.Length > 0)];
+        List<long[]> kept = [.. all.Zip(Fit(all), (passage, read) => passage[read]).Where(part => part.Length > 0)];
         if (kept.Count == 0)
         {
             return [];
@@ -135,19 +136,31 @@ internal sealed class PassagePrompt
         int Missing(int place) => prefix.Length == 0 ? 0 : (((place - prefix.Length) % chunkLength) + chunkLength) % chunkLength;
     }
 
-    /// <summary>Which of its tokens each passage has room for: none where it is empty, or the better ones leave it none.</summary>
-    /// <param name="lengths">Tokens of each, best first.</param>
-    public Range[] Fit(IReadOnlyList<int> lengths)
+    /// <summary>
+    /// Where the text of a passage stands, its first place and its tokens: behind the token that begins its document and before the one that ends it. These say
+    /// to a decoder that what stands before has nothing to do with what follows.
+    /// </summary>
+    /// <param name="passage">The tokens of a chunk and what follows it of its document.</param>
+    public (int Start, int Length) TextOf(long[] passage)
     {
-        Range[] kept = new Range[lengths.Count];
-        int[] filled = [.. Enumerable.Range(0, kept.Length).Where(i => lengths[i] > 0)];
+        int start = passage.Length > 0 && passage[0] == _begin ? 1 : 0, length = passage.Length - start;
+        return (start, length > 0 && passage[^1] == _end ? length - 1 : length);
+    }
+
+    /// <summary>Which of its tokens are read of each passage: none where it has no text, or the better ones leave it no room.</summary>
+    /// <param name="passages">Their tokens, best first.</param>
+    public Range[] Fit(IReadOnlyList<long[]> passages)
+    {
+        Range[] kept = new Range[passages.Count];
+        (int Start, int Length)[] texts = [.. passages.Select(TextOf)];
+        int[] filled = [.. Enumerable.Range(0, kept.Length).Where(i => texts[i].Length > 0)];
         if (_options.Cut == PassageCut.Worst)
         {
             int left = _room;
-            foreach (int i in filled)
+            foreach (int i in filled.TakeWhile(_ => left > 0))
             {
-                kept[i] = ..Whole(Math.Clamp(left, 0, lengths[i]));
-                left -= lengths[i] + _between.Length;
+                kept[i] = Part(i, 0, Whole(Math.Min(left, texts[i].Length)));
+                left -= texts[i].Length + _between.Length;
             }
 
             return kept;
@@ -157,11 +170,13 @@ internal sealed class PassagePrompt
         int count = Math.Min(filled.Length, (_room + _between.Length) / (1 + _between.Length));
         foreach (int i in filled.Take(count))
         {
-            int share = Whole(Math.Min((_room - ((count - 1) * _between.Length)) / count, lengths[i]));
-            kept[i] = _options.Cut == PassageCut.Ends ? ..share : (lengths[i] - share)..lengths[i];
+            int share = Whole(Math.Min((_room - ((count - 1) * _between.Length)) / count, texts[i].Length));
+            kept[i] = Part(i, _options.Cut == PassageCut.Ends ? 0 : texts[i].Length - share, share);
         }
 
         return kept;
+
+        Range Part(int i, int from, int length) => (texts[i].Start + from)..(texts[i].Start + from + length);
 
         // A few tokens of a passage are worth less than a prefix that is filled up to the next chunk costs.
         int Whole(int length)

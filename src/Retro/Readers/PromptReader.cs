@@ -72,9 +72,9 @@ public abstract class PromptReader : IReader
     /// <returns>A range of the tokens of each, none where a prompt has no room for it; those behind the last are not read.</returns>
     internal virtual Range[] ReadOf(RetrievedTokens retrieved, int row, int chunk)
     {
-        int[] lengths = [.. Enumerable.Range(0, retrieved.Neighbors).Select(k => retrieved.Passage(row, chunk, k).Length)];
-        int front = Math.Min(InContext, lengths.Length);
-        return [.. Prompt.Fit(lengths[..front]), .. lengths[front..].Take(CrossAttended).Select(length => new Range(0, length))];
+        long[][] passages = [.. Enumerable.Range(0, retrieved.Neighbors).Select(k => retrieved.Passage(row, chunk, k))];
+        int front = Math.Min(InContext, passages.Length);
+        return [.. Prompt.Fit(passages[..front]), .. passages[front..].Take(CrossAttended).Select(passage => new Range(0, passage.Length))];
     }
 
     /// <summary>The prompts that options make with a model's tokenizer.</summary>

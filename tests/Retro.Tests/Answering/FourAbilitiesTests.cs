@@ -110,6 +110,17 @@ public sealed class FourAbilitiesTests : IDisposable
     public void Each_question_has_its_part_of_the_area_from_both_sides(double[] with, double[] without, double[] expected)
         => Assert.Equal(expected, FourAbilities.Areas(with, without));
 
+    /// <summary>Behind "Barton and Dalham" there stands what is asked of both: a line that one of them quotes says nothing of the other.</summary>
+    [Fact]
+    public void Questions_are_asked_together_where_they_ask_the_same_of_two_titles()
+    {
+        Question[] mayors = [.. _towns.Set.Questions.Where(one => one.Kind == "Mayor").Take(6)];
+        Question[] asked = [.. mayors.Select((one, i) => i < 4 ? one : one with { Prompt = one.Prompt.Replace("Mayor:", $"In {i} hill:") })];
+        Assert.Equal(4, FourAbilities.Measure(new HoldingReader(5), asked, _towns.Passages).InformationIntegration.Documents);
+        AbilityResult apart = FourAbilities.Measure(new HoldingReader(5), asked[3..], _towns.Passages);
+        Assert.Equal((3, "-"), (apart.Questions, $"{apart.InformationIntegration}"));
+    }
+
     [Fact]
     public void A_reader_that_reads_nothing_is_the_same_with_any_passages()
     {
@@ -117,6 +128,18 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.Single(found.NoiseRobustness.Select(one => one.Accuracy.Value).Distinct());
         Assert.Equal(0.5, found.NegativeRejection.Value, 0.01);
         Assert.Single(found.Counterfactual.Select(one => one.Margin.Value).Distinct());
+    }
+
+    /// <summary>Of each question the right answer, four wrong ones, and the four pairs with another's: with whatever passages, one row each.</summary>
+    [Fact]
+    public void What_reads_no_passages_reads_each_answer_once()
+    {
+        int rows = 0;
+        HoldingReader holding = new(0, told: count => Interlocked.Add(ref rows, count));
+        AbilityResult found = FourAbilities.Measure(holding, _towns.Set.Questions, _towns.Passages);
+        Assert.InRange(rows, found.Questions * 5, found.Questions * (5 + 4));
+        AbilityResult counted = FourAbilities.Measure(new ToyReader(_towns.Tokenizer.VocabularySize), _towns.Set.Questions, _towns.Passages);
+        Assert.Equal((counted.Questions, counted.InformationIntegration.Documents), (found.Questions, found.InformationIntegration.Documents));
     }
 
     [Fact]

@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Answering;
 
 /// <summary>A reader that takes whatever stands in a passage to be ten times as likely as what does not, in no order. No distribution.</summary>
-internal sealed class HoldingReader(int neighbors, double held = 0.1, int? retrievedLength = null) : IReader
+internal sealed class HoldingReader(int neighbors, double held = 0.1, int? retrievedLength = null, Action<int>? told = null) : IReader
 {
     public string Name => $"holding, k = {neighbors}";
 
@@ -22,6 +22,7 @@ internal sealed class HoldingReader(int neighbors, double held = 0.1, int? retri
 
     public double[] LogLikelihoods(ReadingBatch batch)
     {
+        told?.Invoke(batch.Rows);
         double[] result = new double[batch.Targets.Length];
         for (int at = 0; at < result.Length; at++)
         {

@@ -184,7 +184,16 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         long[] passages = [towns.Passages.Oracle(question), towns.Passages.Oracle(towns.Set.Questions[9])];
         long[] asked = [.. towns.Tokenizer.Encode(question.Prompt).Select(token => (long)token)], alone = [towns.Tokenizer.BeginOfText, .. asked];
         long[] answer = [.. QuestionText.Answer(towns.Tokenizer, question.Prompt, question.Answers[0]).Select(token => (long)token)];
-        long[] before = options.PromptFor(towns.Tokenizer, null).Prefix(passages.Select(chunk => towns.Passages.Tokens(chunk, 2 * M)));
+        long[] line = [.. towns.Tokenizer.Encode("\n").Select(token => (long)token)], before = [towns.Tokenizer.BeginOfText];
+        foreach (long chunk in passages.Reverse())
+        {
+            // Of a passage its text alone, the best one last; in its database a document is parted from others.
+            string id = towns.Database.Documents[towns.Database.DocumentOf(chunk)].Id, text = towns.Set.Passages.Single(one => one.Id == id).Text;
+            long[] said = [.. towns.Tokenizer.Encode(text).Select(token => (long)token)];
+            Assert.Equal([towns.Tokenizer.BeginOfText, .. said, towns.Tokenizer.EndOfText], towns.Passages.Tokens(chunk, 2 * M));
+            before = [.. before, .. said, .. line];
+        }
+
         using CopyReader copying = CopyReader.Fit(
             model, towns.Database, towns.Keyword!, new() { Steps = 1, Neighbors = 3, Stride = 8, WindowLength = M, RetrievedLength = 2 * M });
         DecoderReader decoder = new(model);

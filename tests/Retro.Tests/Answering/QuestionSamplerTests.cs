@@ -82,6 +82,30 @@ public sealed class QuestionSamplerTests : IDisposable
         Assert.NotEqual(hard, easy);
     }
 
+    /// <summary>Else one passage of noise would nearly always be one that the source finds, and the fifth nearly never.</summary>
+    [Theory]
+    [InlineData(0.5)]
+    [InlineData(0.2)]
+    public void The_hard_share_is_that_of_every_place(double share)
+    {
+        const int Places = 5, Draws = 600;
+        using Towns many = new(160, search: true);
+        int[] hard = new int[Places];
+        for (int draw = 0; draw < Draws; draw++)
+        {
+            Question question = many.Set.Questions[draw % many.Set.Questions.Count];
+            IReadOnlyList<long> drawn = many.Passages.Distractors(question, Places, share, place: draw);
+            Assert.Equal(Places, drawn.Distinct().Count());
+            long[] found = [.. many.Passages.Found(question, 2 * Places).Where(chunk => !many.Passages.Holds(chunk, question)).Take(Places)];
+            for (int i = 0; i < Places; i++)
+            {
+                hard[i] += found.Contains(drawn[i]) ? 1 : 0;
+            }
+        }
+
+        Assert.All(hard, count => Assert.Equal(share, (double)count / Draws, 0.08)); // three standard deviations, and one in forty that chance finds too
+    }
+
     /// <summary>What training minimizes is what evaluation measures, whichever way passages are read.</summary>
     [Theory]
     [InlineData(true, 3, 2)]

@@ -98,6 +98,7 @@ public sealed class AnsweringTests : IDisposable
 
         // Each has its row in both tables.
         Assert.All(readers, reader => Assert.Equal(2, report.Split('\n').Count(line => line.StartsWith($"| {reader} | ", StringComparison.Ordinal))));
+        Assert.Contains("| exact match, against closed book | bits, against closed book |", report, StringComparison.Ordinal);
         Assert.Contains("3 questions about 3 documents that nothing was trained on", report, StringComparison.Ordinal);
         JsonNode told = JsonNode.Parse(File.ReadAllText(_retro["told.json"]))!;
         Assert.Equal(3, (int)told["questions"]!);

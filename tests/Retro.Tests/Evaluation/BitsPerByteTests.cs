@@ -244,7 +244,7 @@ public sealed class BitsPerByteTests : IDisposable
         }
 
         InContextOptions context = new() { Neighbors = 2, PrefixLength = 20, WindowLength = 60 };
-        PassagePrompt prompt = new(context, TestDatabases.EndOfText, [], [], ['\n'], null);
+        PassagePrompt prompt = new(context, TestDatabases.EndOfText, TestDatabases.EndOfText, [], [], ['\n'], null);
         using TokenStore states = TokenStore.Build(model, retrieval);
         Refused(() => BitsPerByte.Measure(model, heldOut, options: new() { KeepTokens = true }));
         Refused(() => BitsPerByte.Measure(new RetroReader(model, 2), heldOut, source));

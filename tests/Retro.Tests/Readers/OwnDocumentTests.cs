@@ -49,7 +49,7 @@ public sealed class OwnDocumentTests : IDisposable
                 break;
             default:
                 InContextOptions options = new() { Neighbors = 2, PrefixLength = 40 };
-                PassagePrompt prompt = new(options, TestDatabases.EndOfText, [], [], ['\n'], null);
+                PassagePrompt prompt = new(options, TestDatabases.EndOfText, TestDatabases.EndOfText, [], [], ['\n'], null);
                 new EnsembleReader(model, prompt, options, 1).BestTemperature(database, source);
                 break;
         }

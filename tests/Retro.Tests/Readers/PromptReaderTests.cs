@@ -14,7 +14,7 @@ namespace Retro.Tests.Readers;
 /// <summary>Passages in front of the text, in one prompt and in several whose distributions are mixed.</summary>
 public sealed class PromptReaderTests
 {
-    private const int M = TinyRetro.M, V = 11, Begin = 10;
+    private const int M = TinyRetro.M, V = 11, Begin = 10, End = 0;
 
     private static readonly int[] s_before = [1, 2], s_between = [3], s_after = [4];
 
@@ -53,7 +53,7 @@ public sealed class PromptReaderTests
         for (int at = 0; at < found.Length; at++)
         {
             int row = at / batch.Length, place = at % batch.Length, chunk = ((place + 1) / M) - 1;
-            int[] there = chunk < 0 ? [] : [.. Enumerable.Range(0, 3).Where(k => batch.Retrieved!.Valid[batch.Retrieved.Offset(row, chunk, k)])];
+            int[] there = chunk < 0 ? [] : [.. Enumerable.Range(0, 3).Where(k => Text(batch, row, chunk, k).Length > 0)];
             double expected;
             if (there.Length == 0)
             {
@@ -86,8 +86,7 @@ public sealed class PromptReaderTests
         {
             int row = at / batch.Length, place = at % batch.Length, chunk = ((place + 1) / M) - 1;
             long[] text = batch.Tokens[(row * batch.Length)..(at + 1)];
-            int start = chunk < 0 ? 0 : batch.Retrieved!.Offset(row, chunk, 0);
-            long[] passage = chunk < 0 ? [] : [.. Enumerable.Range(start, 2 * M).Where(i => batch.Retrieved!.Valid[i]).Select(i => batch.Retrieved!.Tokens[i])];
+            long[] passage = chunk < 0 ? [] : Text(batch, row, chunk, 0);
             List<long> sequence = [];
             int first = 0, read = 0; // the text's chunk that is read first, and the first one whose neighbors are
             if (passage.Length > 0)
@@ -174,7 +173,7 @@ public sealed class PromptReaderTests
         PassagePrompt prompt = Prompt(new() { Neighbors = 2, PrefixLength = budget }).OfWholeChunks(Chunk);
         long[] passage = [.. Enumerable.Repeat(7L, length)], prefix = prompt.Prefix([passage]), text = [Begin, .. Enumerable.Repeat(5L, 99)];
         Assert.Equal(read, prefix.Count(token => token == 7));
-        Assert.Equal(0..read, prompt.Fit([length])[0]);
+        Assert.Equal(0..read, prompt.Fit([passage])[0]);
 
         // Behind it the text without its own begin-of-text token, or where it has none, all of it.
         int fills = read == 59 ? 1 : read == 36 ? 24 : 0;
@@ -289,6 +288,32 @@ public sealed class PromptReaderTests
         Assert.Empty(Of(PassageCut.Ends, 9, PassageOrder.BestFirst, [], []));
     }
 
+    /// <summary>To a decoder that has learned from documents, one after the other, they say that what stands before is of no use.</summary>
+    [Fact]
+    public void A_prompt_holds_what_its_passages_say_and_not_where_their_documents_begin_and_end()
+    {
+        long[][] plain = [[5, 6, 7], [8, 9], [6]];
+        long[][] marked = [[Begin, 5, 6, 7, End], [8, 9, End], [Begin, End], [End], [Begin], [Begin, 6]];
+        Range[] texts = [1..4, 0..2, default, default, default, 1..2];
+        PassagePrompt wide = Prompt(new() { PrefixLength = 20, Order = PassageOrder.BestFirst });
+        Assert.Equal([10, 1, 2, 5, 6, 7, 3, 8, 9, 3, 6, 4], wide.Prefix(marked));
+        Assert.Equal(wide.Prefix(plain), wide.Prefix(marked));
+        Assert.Equal(texts, wide.Fit(marked));
+        Assert.Empty(wide.Prefix(marked[2..5]));
+
+        // What is cut is the text: two tokens of each.
+        foreach ((PassageCut cut, Range first) in new[] { (PassageCut.Ends, 1..3), (PassageCut.Beginnings, 2..4), (PassageCut.Worst, 1..4) })
+        {
+            PassagePrompt narrow = Prompt(new() { PrefixLength = 9, Cut = cut });
+            Assert.Equal([first, cut == PassageCut.Worst ? 0..1 : 0..2], narrow.Fit(marked[..2]));
+            Assert.Equal(narrow.Prefix(plain[..2]), narrow.Prefix(marked[..2]));
+        }
+
+        // One token can be both, and alone it is one of them.
+        PassagePrompt one = new(new() { PrefixLength = 20, Order = PassageOrder.BestFirst }, Begin, Begin, [], [], [], null);
+        Assert.Equal([Begin, 5, 6, 7], one.Prefix([[Begin, 5, Begin], [Begin], [Begin, Begin], [6, Begin], [Begin, 7]]));
+    }
+
     /// <summary>What is told to be read of each passage is what the prompts hold, whatever is cut.</summary>
     [Theory]
     [InlineData(PassageCut.Ends, 9)]
@@ -311,8 +336,9 @@ public sealed class PromptReaderTests
             long[][] passages = [.. Enumerable.Range(0, 3).Select(k => retrieved.Passage(row, chunk, k))];
             Assert.Equal(InPrompts(context), Read(context) is { Length: > 0 } some ? [Framed(some)] : []);
             Assert.Equal(InPrompts(ensemble), Read(ensemble).Select(part => Framed(part)));
-            Assert.Equal(InPrompts(best), passages[0].Length > 0 ? [Framed(Read(best)[0])] : []);
-            Assert.Equal(passages[1..].Where(passage => passage.Length > 0), Read(best)[(passages[0].Length > 0 ? 1 : 0)..]);
+            bool first = Text(passages[0]).Length > 0;
+            Assert.Equal(InPrompts(best), first ? [Framed(Read(best)[0])] : []);
+            Assert.Equal(passages[1..].Where(passage => passage.Length > 0), Read(best)[(first ? 1 : 0)..]); // to its encoder they are as in training
 
             IEnumerable<long[]> InPrompts(PromptReader reader) => reader.Prefixes(retrieved, row, chunk).Select(one => one.Prefix);
 
@@ -335,8 +361,8 @@ public sealed class PromptReaderTests
             "WindowLength is 100; expected more than PrefixLength, 100",
             Message(() => new InContextOptions { PrefixLength = 100, WindowLength = 100 }.Validate()));
         Assert.Contains("PrefixLength is 4; expected more than 4", Message(() => Prompt(new() { PrefixLength = 4 })));
-        Assert.Contains("less than 16", Message(() => _ = new PassagePrompt(new() { PrefixLength = 16 }, Begin, [], [], [], 16)));
-        Assert.Equal(16, new PassagePrompt(new() { PrefixLength = 8 }, Begin, [], [], [], 16).WindowLength);
+        Assert.Contains("less than 16", Message(() => _ = new PassagePrompt(new() { PrefixLength = 16 }, Begin, End, [], [], [], 16)));
+        Assert.Equal(16, new PassagePrompt(new() { PrefixLength = 8 }, Begin, End, [], [], [], 16).WindowLength);
 
         using RetroModel model = Model();
         InContextOptions tight = new() { PrefixLength = 9, WindowLength = 9 + M - 1 };
@@ -370,7 +396,7 @@ public sealed class PromptReaderTests
         manual_seed(1);
         using RetroModel model = new(TinyRetro.Config with { Retrieval = null }, ScalarType.Float64);
         InContextOptions options = new() { Neighbors = 2, PrefixLength = 40 };
-        PassagePrompt prompt = new(options, TestDatabases.EndOfText, [], [], ['\n'], null);
+        PassagePrompt prompt = new(options, TestDatabases.EndOfText, TestDatabases.EndOfText, [], [], ['\n'], null);
 
         double context = BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, source).Value;
         Assert.Equal(context, BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, table).Value, 1e-9);
@@ -399,17 +425,42 @@ public sealed class PromptReaderTests
         return new RetroModel(TinyRetro.Config with { VocabularySize = V }, ScalarType.Float64);
     }
 
-    private static PassagePrompt Prompt(InContextOptions options) => new(options, Begin, s_before, s_between, s_after, null);
+    private static PassagePrompt Prompt(InContextOptions options) => new(options, Begin, End, s_before, s_between, s_after, null);
 
+    /// <summary>Some passages begin their documents, some end them, some do both, and some say nothing beside.</summary>
     private static ReadingBatch Batch(bool begins)
     {
         ReadingBatch batch = ReaderContract.Batch(V, 2, (4 * M) + 2, M, 3, 2 * M, seed: 5);
+        RetrievedTokens retrieved = batch.Retrieved!;
+        for (int neighbor = 0; neighbor < retrieved.Scores.Length; neighbor++)
+        {
+            int start = neighbor * retrieved.Length, count = Enumerable.Range(start, retrieved.Length).Count(i => retrieved.Valid[i]);
+            if (count > 0 && neighbor % 3 != 1)
+            {
+                retrieved.Tokens[start + count - 1] = End;
+            }
+
+            if (count > 0 && neighbor % 2 == 0)
+            {
+                retrieved.Tokens[start] = Begin;
+            }
+        }
+
         batch.Tokens[0] = begins ? Begin : 0;
         batch.Tokens[batch.Length] = begins ? Begin : 0;
         return batch;
     }
 
     private static double Score(ReadingBatch batch, int row, int chunk, int k) => batch.Retrieved!.Scores[(((row * batch.Retrieved.Chunks) + chunk) * 3) + k];
+
+    /// <summary>What a neighbor says, without the tokens that begin and end its document.</summary>
+    private static long[] Text(ReadingBatch batch, int row, int chunk, int k) => Text(batch.Retrieved!.Passage(row, chunk, k));
+
+    private static long[] Text(long[] passage)
+    {
+        long[] begun = passage is [Begin, ..] ? passage[1..] : passage;
+        return begun is [.., End] ? begun[..^1] : begun;
+    }
 
     /// <summary>What the decoder reads for a place, written out: passages cut at their ends to equal shares, then the text.</summary>
     private static long[] Sequence(ReadingBatch batch, int row, int place, InContextOptions options, int[] neighbors)
@@ -419,8 +470,7 @@ public sealed class PromptReaderTests
         List<long[]> passages = [];
         foreach (int k in chunk < 0 ? [] : neighbors)
         {
-            int start = batch.Retrieved!.Offset(row, chunk, k);
-            long[] passage = [.. Enumerable.Range(start, 2 * M).TakeWhile(i => batch.Retrieved.Valid[i]).Select(i => batch.Retrieved.Tokens[i])];
+            long[] passage = Text(batch, row, chunk, k);
             if (passage.Length > 0)
             {
                 passages.Add(passage);

@@ -137,7 +137,7 @@ public sealed class ReaderEdgeTests : IDisposable
         RandomNeighborSource foreign = new(other, 1);
         TokenIndex runs = TokenIndex.Build(other);
         InContextOptions context = new() { Neighbors = 2, PrefixLength = 2 + (4 * M), WindowLength = Longest };
-        PassagePrompt prompt = new(context, TestDatabases.EndOfText, [], [], ['\n'], Longest);
+        PassagePrompt prompt = new(context, TestDatabases.EndOfText, TestDatabases.EndOfText, [], [], ['\n'], Longest);
         CopyReaderOptions copying = new() { Neighbors = 1, Stride = M, QueryLength = M, WindowLength = 2 * M, Steps = 1 };
         using TokenStore store = TokenStore.Build(_model, _database, options: new() { WindowLength = 4 * M });
         Action[] uses =
@@ -164,7 +164,7 @@ public sealed class ReaderEdgeTests : IDisposable
     private IReader Reader(string name)
     {
         InContextOptions context = new() { Neighbors = 1, PrefixLength = 2 + (2 * M), WindowLength = Longest };
-        PassagePrompt prompt = new(context, TestDatabases.EndOfText, [], [], ['\n'], Longest);
+        PassagePrompt prompt = new(context, TestDatabases.EndOfText, TestDatabases.EndOfText, [], [], ['\n'], Longest);
         return name switch
         {
             "decoder" => new DecoderReader(_model),
