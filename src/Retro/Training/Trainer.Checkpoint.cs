@@ -278,6 +278,7 @@ public sealed partial class Trainer
         _measuresSinceBest = state.MeasuresSinceBest;
         _unseen = state.Unseen;
         _reads = state.Reads;
+        _learns = state.Learns;
         _compared = _isAhead = false; // what the processes have loaded may differ
     }
 
@@ -320,6 +321,7 @@ public sealed partial class Trainer
         MeasuresSinceBest = _measuresSinceBest,
         Unseen = _unseen,
         Reads = _reads,
+        Learns = _learns,
         TokenizerHash = Model.TokenizerHash,
         Frozen = Frozen(),
     };

@@ -669,17 +669,77 @@ public sealed class TrainerTests : IDisposable
     [InlineData(2)]
     public void Where_only_retrieval_is_trained_batches_without_neighbors_are_taken(int accumulation)
     {
-        using RetroModel model = Model(s_config);
-        foreach ((string name, Parameter parameter) in model.named_parameters())
-        {
-            parameter.requires_grad = name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
-        }
-
+        using RetroModel model = OfRetrievalAlone();
         using Trainer trainer = new(model, s_options with { Steps = 12, Accumulation = accumulation });
         List<TrainingProgress> steps = [];
         trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.5), new Reports<TrainingProgress>(steps.Add));
 
         Assert.All(steps, step => Assert.False(step.Skipped));
+    }
+
+    [Theory]
+    [InlineData(8, 10, false, 8)] // at the end
+    [InlineData(200, 3, false, 30)]
+    [InlineData(200, 1, true, 20)]
+    public void A_training_that_can_move_nothing_ends_with_the_reason(int steps, int most, bool recompute, int ends)
+    {
+        foreach (bool empty in new[] { false, true })
+        {
+            using RetroModel model = OfRetrievalAlone();
+            Dictionary<string, double[]> before = Weights(model);
+            using Trainer trainer = new(
+                model, s_options with { Steps = steps, MaximumSkippedSteps = most, RecomputeActivations = recompute, CheckpointFolder = Folder });
+
+            TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new Emptied(new(s_config, 2, 3, seed: 1, dropout: empty ? 0 : 1))));
+
+            Assert.Contains($"{ends} steps have taught nothing: all that is trained reads neighbors", fault.Message, StringComparison.Ordinal);
+            Assert.Equal(ends, trainer.StepsDone);
+            Assert.Equal(before, Weights(model));
+            Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+        }
+    }
+
+    /// <summary>Neighbors may be few: what has been moved once is moved again.</summary>
+    [Fact]
+    public void A_training_that_has_moved_once_waits_for_the_next_neighbors_also_where_it_was_resumed()
+    {
+        using RetroModel model = OfRetrievalAlone(), other = OfRetrievalAlone();
+        TrainingOptions options = s_options with { Steps = 20, MaximumSkippedSteps = 1 };
+        using Trainer trainer = new(model, options), resumed = new(other, options), anew = new(other, options);
+        using TrainingBatch some = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        using TrainingBatch none = new CopyingData(s_config, 2, 3, seed: 1, dropout: 1).Batch(0, 0).ToTensors();
+        Assert.NotEqual(0, trainer.Step([some]).GradientNorm);
+        trainer.Save(Folder);
+        resumed.Load(Folder);
+        for (int step = 2; step <= 20; step++)
+        {
+            Assert.Equal(0, trainer.Step([none]).GradientNorm);
+            Assert.Equal(0, resumed.Step([none]).GradientNorm);
+        }
+
+        for (int step = 1; step < 10; step++)
+        {
+            anew.Step([none]);
+        }
+
+        Assert.Throws<TrainingException>(() => anew.Step([none]));
+    }
+
+    [Fact]
+    public void Where_all_that_is_trained_reads_neighbors_none_can_be_left_out_first()
+    {
+        using RetroModel model = OfRetrievalAlone(), whole = Model(s_config);
+        foreach (Func<Trainer> make in new Func<Trainer>[]
+        {
+            () => new(model, s_options with { ClosedBook = 0.1 }),
+            () => new(model, s_options with { ClosedBook = 0.1 }, optimizer: all => optim.SGD(all.Select(pair => pair.parameter), 0.1)),
+        })
+        {
+            RetroOptionsException fault = Assert.Throws<RetroOptionsException>(make);
+            Assert.Contains("ClosedBook 0.1 has to be 0", fault.Message, StringComparison.Ordinal);
+        }
+
+        new Trainer(whole, s_options with { ClosedBook = 0.1 }).Dispose();
     }
 
     [Fact]
@@ -828,7 +888,8 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> after = Weights(model);
         Assert.All(model.named_parameters(), pair => Assert.Equal(pair.parameter.requires_grad, !then[pair.name].SequenceEqual(after[pair.name])));
         Freeze(_ => true);
-        Assert.Equal(0, trainer.Step([one, other]).GradientNorm);
+        Assert.Contains("has been frozen", Assert.Throws<TrainingException>(() => trainer.Step([one, other])).Message, StringComparison.Ordinal);
+        Assert.Equal(2, trainer.StepsDone);
         Assert.Equal(after, Weights(model));
 
         void Freeze(Func<string, bool> which)
@@ -862,7 +923,7 @@ public sealed class TrainerTests : IDisposable
                 parameter.requires_grad = false;
             }
 
-            Assert.Equal(0, trainer.Step([.. Enumerable.Repeat(batch, batches)]).GradientNorm);
+            Assert.Throws<TrainingException>(() => trainer.Step([.. Enumerable.Repeat(batch, batches)]));
             Assert.All(model.parameters(), parameter => Assert.Null(parameter.grad));
         }
     }
@@ -1366,6 +1427,17 @@ public sealed class TrainerTests : IDisposable
 
     private static RetroModel Model(RetroConfig config, long seed) => Model(config, ScalarType.Float32, seed);
 
+    private static RetroModel OfRetrievalAlone()
+    {
+        RetroModel model = Model(s_config);
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
+        }
+
+        return model;
+    }
+
     private static List<TrainingProgress> Run(Trainer trainer, ITrainingData data, Action<TrainingProgress>? also = null)
     {
         using Trainer owned = trainer;
@@ -1401,6 +1473,19 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> one = Weights(expected), other = Weights(came);
         Assert.Equal(one.Keys, other.Keys);
         Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
+    }
+
+    /// <summary>The same with places for neighbors that hold none.</summary>
+    private sealed class Emptied(CopyingData data) : ITrainingData
+    {
+        public string Identity => $"{data.Identity}, emptied";
+
+        public TokenBatch Batch(long index, double progress)
+        {
+            TokenBatch batch = data.Batch(index, progress);
+            Array.Clear(batch.Retrieved?.Valid ?? []);
+            return batch;
+        }
     }
 
     private sealed class DroppingFeedForward(RetroConfig config, ScalarType dtype, Device? device) : FeedForward(config, encoder: false, dtype, device)
