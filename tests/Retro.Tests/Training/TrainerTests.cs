@@ -459,6 +459,33 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(Enumerable.Repeat(threadsEach, 4), seen);
     }
 
+    /// <summary>What each batch changes depends on which comes first.</summary>
+    [Theory]
+    [InlineData(null, 4)]
+    [InlineData(2, 2)]
+    public void Where_a_branch_keeps_buffers_batches_are_computed_one_after_the_other_unless_it_is_said(int? sideBySide, int threadsEach)
+    {
+        using ThreadCount set = new(4);
+        List<float[]> means = [];
+        for (int run = 0; run < 2; run++)
+        {
+            manual_seed(5);
+            using RetroModel model = new(s_config, layers: new() { FeedForward = (config, dtype, device) => new CountingFeedForward(config, dtype, device) });
+            using Trainer trainer = new(model, s_options with { Steps = 3, Accumulation = 4, SideBySide = sideBySide });
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+
+            CountingFeedForward[] own = [.. model.Layers.Select(layer => (CountingFeedForward)layer.FeedForward)];
+            Assert.All(own, branch => Assert.Equal(Enumerable.Repeat(threadsEach, 12), branch.Threads));
+            means.Add([.. own.SelectMany(branch => branch.get_buffer("mean")!.data<float>().ToArray())]);
+        }
+
+        Assert.All(means, mean => Assert.NotEqual(0, mean[0]));
+        if (sideBySide is null)
+        {
+            Assert.Equal(means[0], means[1]);
+        }
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(0.3)]
@@ -1485,6 +1512,31 @@ public sealed class TrainerTests : IDisposable
             TokenBatch batch = data.Batch(index, progress);
             Array.Clear(batch.Retrieved?.Valid ?? []);
             return batch;
+        }
+    }
+
+    /// <summary>Keeps a running mean of what it reads.</summary>
+    private sealed class CountingFeedForward : FeedForward
+    {
+        private readonly Tensor _mean;
+
+        public CountingFeedForward(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, encoder: false, dtype, device)
+            => register_buffer("mean", _mean = zeros(1, dtype, device));
+
+        /// <summary>Threads of each batch.</summary>
+        public ConcurrentBag<int> Threads { get; } = [];
+
+        public override Tensor forward(Tensor x)
+        {
+            Threads.Add(get_num_threads());
+            using (NewDisposeScope())
+            using (no_grad())
+            {
+                _mean.mul_(0.9).add_(x.detach().mean());
+            }
+
+            return base.forward(x);
         }
     }
 
