@@ -287,7 +287,7 @@ public sealed partial class Trainer
         _unseen = state.Unseen;
         _reads = state.Reads;
         _learns = state.Learns;
-        _compared = _isAhead = false; // what the processes have loaded may differ
+        _compared = _isAhead = _isNew = false; // what the processes have loaded may differ
     }
 
     private static Safetensors OpenState(string folder, out string description)

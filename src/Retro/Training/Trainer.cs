@@ -44,6 +44,7 @@ public sealed partial class Trainer : IDisposable
     private bool _isAhead;
     private bool _reads;
     private bool _learns;
+    private bool _isNew = true; // neither loaded nor saved
     private TrainingProgress? _unseen;
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -153,7 +154,10 @@ public sealed partial class Trainer : IDisposable
     /// </summary>
     public Func<RetroModel, TrainingWatch>? Watch { get; init; }
 
-    /// <summary>The lowest measure, over every run that was resumed; null before the first one.</summary>
+    /// <summary>
+    /// The lowest measure, over every run that was resumed; null before the first one, and from where a training goes on in another folder, which has not its
+    /// best model.
+    /// </summary>
     public double? BestMeasure { get; private set; }
 
     /// <summary>Steps done.</summary>
@@ -273,7 +277,8 @@ public sealed partial class Trainer : IDisposable
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
     /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
-    /// when the training goes on, before its next step.</remarks>
+    /// when the training goes on, before its next step. A checkpoint replaces what the folder held, and the first one of a training that was not loaded the
+    /// best model of the training before, too.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
@@ -329,6 +334,10 @@ public sealed partial class Trainer : IDisposable
         if (Options.CheckpointFolder is { } folder)
         {
             WriteByFirst(() => Checkpoint.RequireWritable(folder));
+            if (BestMeasure is not null && IsAnywhere(IsFirst && !HoldsBest(folder)))
+            {
+                (BestMeasure, _measuresSinceBest) = (null, 0); // its model is where it was loaded from
+            }
         }
 
         _dataIdentity = data.Identity;
@@ -622,9 +631,38 @@ public sealed partial class Trainer : IDisposable
 
     private void SaveIfAsked()
     {
-        if (Options.CheckpointFolder is { } folder)
+        if (Options.CheckpointFolder is not { } folder)
         {
-            Save(folder);
+            return;
+        }
+
+        Save(folder);
+        if (_isNew && BestMeasure is null)
+        {
+            WriteByFirst(() => DeleteBest(folder));
+        }
+
+        _isNew = false;
+    }
+
+    private static bool HoldsBest(string folder) => File.Exists(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
+
+    /// <summary>Deletes the best model of a training that was in the folder before.</summary>
+    private static void DeleteBest(string folder)
+    {
+        try
+        {
+            if (HoldsBest(folder))
+            {
+                Directory.Delete(Path.Combine(folder, BestFolder), recursive: true);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException(
+                $"The checkpoint is in '{folder}', and beside it the best model of a training before cannot be deleted ({exception.Message}); delete "
+                    + $"'{BestFolder}' yourself.",
+                exception);
         }
     }
 }
