@@ -41,6 +41,7 @@ public sealed partial class Trainer
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written; all processes throw it.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -154,6 +155,7 @@ public sealed partial class Trainer
     /// could not be stored, or it has an average of the weights and this trainer keeps none.
     /// </exception>
     /// <exception cref="InvalidOperationException">The training runs, or the model holds the average of its weights.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>

@@ -41,6 +41,7 @@ public sealed partial class Trainer : IDisposable
     private int _measuresSinceBest;
     private string? _dataIdentity;
     private bool _isMoving;
+    private bool _isDisposed;
     private bool _isAhead;
     private bool _reads;
     private bool _learns;
@@ -67,6 +68,7 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault. Or <see cref="TrainingOptions.ClosedBook"/> is
     /// not 0, and all that is trained reads neighbors.</exception>
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
     /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train by the clock, of which each has its own.</exception>
     public Trainer(
@@ -85,7 +87,7 @@ public sealed partial class Trainer : IDisposable
             throw new ArgumentException("A scheduler sets the rates of an optimizer of TorchSharp: give one with it, and no rate.", nameof(scheduler));
         }
 
-        Model = model;
+        Model = model.Undisposed;
         Options = options.Validate();
         _time = time ?? TimeProvider.System;
         _schedule = options.Schedule();
@@ -187,6 +189,7 @@ public sealed partial class Trainer : IDisposable
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
     /// trainer was made.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
     /// <summary>Whether the next step reads no neighbors. Once one has read some, all do, also where more steps make the share of those done less.</summary>
@@ -285,6 +288,7 @@ public sealed partial class Trainer : IDisposable
     /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0; or the
     /// processes do not train the same, or are more than the batches of a step.</exception>
     /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
         {
@@ -295,6 +299,7 @@ public sealed partial class Trainer : IDisposable
     private void RunSteps(ITrainingData data, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(data);
+        RequireUndisposed();
         if (Options.Patience is { } patience && Measure is null)
         {
             throw new RetroOptionsException(
@@ -445,13 +450,25 @@ public sealed partial class Trainer : IDisposable
     /// the weights stay what they are. No step may be done meanwhile.
     /// </summary>
     /// <returns>Gives the trained weights back when it is disposed.</returns>
-    public IDisposable? Averaged() => _average?.Put();
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
+    public IDisposable? Averaged()
+    {
+        RequireUndisposed();
+        return _average?.Put();
+    }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        _isDisposed = true;
         _average?.Dispose();
         _optimizer.Dispose();
+    }
+
+    private void RequireUndisposed()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        _ = Model.Undisposed;
     }
 
     /// <summary>
@@ -460,6 +477,7 @@ public sealed partial class Trainer : IDisposable
     /// </summary>
     private void RequireOwnWeights()
     {
+        RequireUndisposed();
         if (_optimizer.Parameters.Any(parameter => parameter.IsInvalid))
         {
             throw new InvalidOperationException(

@@ -1386,6 +1386,33 @@ public sealed class TrainerTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_was_disposed_is_named(bool own)
+    {
+        Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer>? sgd
+            = own ? all => optim.SGD(all.Select(pair => pair.parameter), 0.1) : null;
+        TrainingOptions options = s_options with { AverageDecay = 0.9 };
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        using TrainingBatch batch = data.Batch(0, 0).ToTensors();
+        using RetroModel model = Model(s_config), gone = Model(s_config);
+        using Trainer disposed = new(model, options, optimizer: sgd), left = new(gone, options, optimizer: sgd);
+        disposed.Dispose();
+        gone.Dispose();
+
+        Assert.All(Named(disposed), name => Assert.Equal(typeof(Trainer).FullName, name));
+        Assert.All(Named(left), name => Assert.Equal(typeof(RetroModel).FullName, name));
+        Assert.Equal(
+            typeof(RetroModel).FullName, Assert.Throws<ObjectDisposedException>(() => new Trainer(gone, options, optimizer: sgd)).ObjectName);
+        Assert.False(Directory.Exists(Folder));
+
+        IEnumerable<string> Named(Trainer trainer) => new Action[]
+        {
+            () => trainer.Step([batch]), () => trainer.Run(data), () => trainer.Save(Folder), () => trainer.Load(Folder), () => trainer.Averaged(),
+        }.Select(act => Assert.Throws<ObjectDisposedException>(act).ObjectName);
+    }
+
     [Fact]
     public void The_warm_up_is_a_twentieth_of_the_steps_unless_it_is_said()
     {
