@@ -133,6 +133,21 @@ internal sealed class Sources : IDisposable
     /// <param name="read">Neighbors of a chunk that a model reads.</param>
     public static int TableNeighbors(int read) => Math.Max(NeighborTable.UsualCount, 2 * read);
 
+    /// <summary>How many chunks of a table have as many neighbors as it keeps, and how many have none.</summary>
+    /// <param name="table">The table.</param>
+    public static (long WithAll, long WithNone) Count(NeighborTable table)
+    {
+        long all = 0, none = 0;
+        for (long chunk = 0; chunk < table.Rows; chunk++)
+        {
+            ReadOnlySpan<long> row = table.Row(chunk);
+            all += row[^1] >= 0 ? 1 : 0;
+            none += row[0] < 0 ? 1 : 0;
+        }
+
+        return (all, none);
+    }
+
     /// <summary>Whether a source, by its name, finds by keys.</summary>
     public static bool NeedsKeys(string? name) => name is "dense" or "hybrid" or "rerank";
 

@@ -467,8 +467,20 @@ internal sealed class TrainingRun
     {
         INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
         int kept = Sources.TableNeighbors(read);
-        return Stages.Run(
+        NeighborTable table = Stages.Run(
             "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
+        long none = Sources.Count(table).WithNone, chunks = table.Rows;
+        if (none < chunks)
+        {
+            Screen.Note($"neighbors by {source.Name}: {Amount.Of(chunks, "chunk")}, with none {none:#,0}");
+            return table;
+        }
+
+        table.Dispose();
+        throw new RetroException(
+            $"No chunk of {sources.Database.Folder} has a neighbor by {source.Name}, of {chunks:#,0}, so that a model would learn to read nothing: neighbors "
+                + "come from other documents than the chunk's own. Build a database of more documents (a text file of many is cut by "
+                + $"--separator), or train a decoder alone: {Tool.Name} train {Source.Name} none.");
     }
 
     /// <summary>Says once when there is a checkpoint that was not there at the beginning.</summary>

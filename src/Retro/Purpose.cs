@@ -18,6 +18,9 @@ internal enum Purpose : long
     /// <summary>Planted neighbors.</summary>
     Planting = 4,
 
+    /// <summary>What a training's dropout drops.</summary>
+    Dropout = 5,
+
     /// <summary>Chunks that the pointer rule is counted on.</summary>
     PointerRuleChunks = 11,
 

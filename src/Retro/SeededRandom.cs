@@ -11,7 +11,11 @@ internal struct SeededRandom
     private ulong _state;
 
     public SeededRandom(long seed, Purpose purpose, long place)
-        => _state = Mix(Mix(Mix(unchecked((ulong)seed) + Gamma) + (ulong)purpose) + unchecked((ulong)place));
+        => _state = Beginning(seed, purpose, place);
+
+    /// <summary>The bits that the numbers begin with: the seed is mixed by itself first, so that no seed's are a neighboring one's at another place.</summary>
+    public static ulong Beginning(long seed, Purpose purpose, long place)
+        => Mix(Mix(Mix(unchecked((ulong)seed) + Gamma) + (ulong)purpose) + unchecked((ulong)place));
 
     /// <summary>A number of [0, 1).</summary>
     public double NextDouble() => (Next() >> 11) * (1.0 / (1L << 53));

@@ -98,14 +98,7 @@ internal sealed class NeighborsCommand : Verb
 
         void Add(string name, ChunkDatabase of, NeighborTable table)
         {
-            long all = 0, none = 0;
-            for (long chunk = 0; chunk < table.Rows; chunk++)
-            {
-                ReadOnlySpan<long> row = table.Row(chunk);
-                all += row[^1] >= 0 ? 1 : 0;
-                none += row[0] < 0 ? 1 : 0;
-            }
-
+            (long all, long none) = Sources.Count(table);
             rows.Add([name, $"{of.ChunkCount:#,0}", $"{all:#,0}", $"{none:#,0}"]);
             tables.Add(new JsonObject { ["of"] = of.Folder, ["chunks"] = of.ChunkCount, ["withAll"] = all, ["withNone"] = none });
         }

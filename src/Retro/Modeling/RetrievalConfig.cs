@@ -54,7 +54,8 @@ public sealed record RetrievalConfig
     /// <summary>
     /// Whether the output of every chunked cross-attention is multiplied by tanh of a number that is learned and begins at 0 (as in Flamingo, arXiv 2204.14198,
     /// section 3.1.2), so that retrieval changes nothing before the first training step, and little where it does not pay. It takes the place of
-    /// <see cref="ZeroOutput"/>: with both, nothing would ever be learned. Default false; beyond the paper.
+    /// <see cref="ZeroOutput"/>: with both, or a <see cref="RetroConfig.InitialOutputScale"/> of 0, nothing would ever be
+    /// learned. Default false; beyond the paper.
     /// </summary>
     public bool Gate { get; init; }
 

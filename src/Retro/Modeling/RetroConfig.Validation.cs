@@ -33,6 +33,10 @@ public sealed partial record RetroConfig
         if (Retrieval is not null)
         {
             CheckRetrieval(faults.Of(nameof(Retrieval)), Retrieval);
+            faults.Require(
+                !(Retrieval.Gate && InitialOutputScale == 0),
+                InitialOutputScale,
+                $"more than 0 with {nameof(Retrieval)}.{nameof(Retrieval.Gate)}: nothing would ever be learned");
         }
 
         faults.Throw();

@@ -20,6 +20,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     private readonly List<OptimizerSlot> _slots = [];
     private readonly IGradientExchange? _sharing;
     private readonly int[]? _owners;
+    private bool _isDisposed;
 
     /// <summary>Creates the optimizer over the parameters of a module.</summary>
     /// <remarks>
@@ -30,6 +31,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">No parameter can be trained.</exception>
+    /// <exception cref="ObjectDisposedException">The module is a <see cref="RetroModel"/> that was disposed.</exception>
     public RetroOptimizer(nn.Module module, RetroOptimizerOptions? options = null)
         : this(module, options, null)
     {
@@ -37,7 +39,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
 
     /// <summary>The same, with the float32 values of bfloat16 parameters where they are known; they are copied.</summary>
     internal RetroOptimizer(nn.Module module, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
-        : this(ParameterKinds.Of(module), options, masters)
+        : this(ParameterKinds.Of((module as RetroModel)?.Undisposed ?? module), options, masters)
     {
     }
 
@@ -114,8 +116,10 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <returns>The norm of all gradients together before clipping. Where it is not finite, no parameter has been moved.</returns>
     /// <exception cref="ArgumentException">There is no rate for what Muon moves.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A rate is negative or not finite.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
     public double Step(double rate, double? muonRate = null)
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         RequireRate(rate, nameof(rate));
         if (_slots.Any(slot => slot.IsMuon))
         {
@@ -266,8 +270,10 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <summary>The optimizer's memory, for a checkpoint.</summary>
     /// <returns>Tensors by "NAME/mean", for AdamW "NAME/square", and for bfloat16 parameters "NAME/master", the float32 copy. They stay the optimizer's
     /// own.</returns>
+    /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
     public IReadOnlyDictionary<string, Tensor> State()
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         Dictionary<string, Tensor> own = Own();
         if (_sharing is null)
         {
@@ -345,8 +351,10 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <param name="state">What <see cref="State"/> gave; copied.</param>
     /// <param name="steps">What <see cref="StepCounts"/> gave.</param>
     /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer.</exception>
+    /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
     public void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         ArgumentNullException.ThrowIfNull(state);
         ArgumentNullException.ThrowIfNull(steps);
         HashSet<string> expected = [.. _slots.SelectMany(Names)];
@@ -388,6 +396,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <inheritdoc/>
     public void Dispose()
     {
+        _isDisposed = true;
         foreach (OptimizerSlot slot in _slots)
         {
             slot.Dispose();

@@ -51,7 +51,7 @@ internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange
 
         // The number that the batch has in the whole step, so that it drops the same whichever process has it.
         long number = Together.NumberOf(exchange, batch);
-        ulong mixed = SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)number);
+        ulong mixed = SeededRandom.Mix(SeededRandom.Beginning(seed, Purpose.Dropout, step) + (ulong)number);
         long drawn = (long)((layer is { } of ? SeededRandom.Mix(mixed + (ulong)of) : mixed) >> 1);
         if (DropsOnGpu)
         {

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
@@ -10,7 +11,8 @@ namespace Retro.Training;
 /// <param name="optimizer">Holds the parameters that the gradient is of.</param>
 /// <param name="seed">Decides what dropout drops.</param>
 /// <param name="recompute">Whether activations are computed again in backward rather than kept.</param>
-/// <param name="sideBySide">Batches that may be computed side by side; null: as many as there are threads.</param>
+/// <param name="sideBySide">Batches that may be computed side by side; null: as many as there are threads, and one where branches of one's own keep
+/// buffers.</param>
 /// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
 internal sealed class StepGradients(
     RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false, int? sideBySide = null, IGradientExchange? exchange = null)
@@ -19,6 +21,7 @@ internal sealed class StepGradients(
     private readonly StepDropout _dropout = new(model, seed, exchange);
 
     private bool _hasOwn; // in this step
+    private int? _most; // of this step's batches side by side; null: any number
 
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
@@ -30,6 +33,9 @@ internal sealed class StepGradients(
     {
         using DisposeScope scope = NewDisposeScope();
         _hasOwn = hasOwn;
+
+        // A buffer that every batch changes, such as a running mean, would otherwise depend on which came first.
+        _most = sideBySide ?? (hasOwn && Checkpoint.Buffers(model).Any() ? 1 : null);
         try
         {
             bool reads = batches.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);
@@ -68,14 +74,14 @@ internal sealed class StepGradients(
     /// <summary>How many batches are computed side by side at the end of a step.</summary>
     private int LastGroup(int batches)
     {
-        int together = TorchThreads.Workers(batches, model.Device, sideBySide), over = batches % together;
+        int together = TorchThreads.Workers(batches, model.Device, _most), over = batches % together;
         return over == 0 ? together : over;
     }
 
     private double Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
         using IDisposable? kept = _dropout.BeginStep(_hasOwn);
-        int together = TorchThreads.Workers(batches.Length, model.Device, sideBySide);
+        int together = TorchThreads.Workers(batches.Length, model.Device, _most);
         Tensor?[] losses = new Tensor?[batches.Length];
 
         // Those that make whole groups follow one another without waiting for a group's slowest; the last group, whose gradients may be shared early or whose
@@ -123,7 +129,7 @@ internal sealed class StepGradients(
                     order.End();
                     throw;
                 }
-            }, most: sideBySide);
+            }, most: _most);
             Array.ForEach(complete is null ? [] : kept, Sum);
         }
 

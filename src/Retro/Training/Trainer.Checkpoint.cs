@@ -41,6 +41,7 @@ public sealed partial class Trainer
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written; all processes throw it.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -142,17 +143,19 @@ public sealed partial class Trainer
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
     /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of branches of one's own go
-    /// on as they were. An average of the weights that the checkpoint does not have begins with its weights. The schedule is that of this trainer; a scheduler
-    /// has to be new, and is taken as many steps on.
+    /// on as they were. An average of the weights that the checkpoint does not have begins with its weights; one that it has goes on, and a trainer without
+    /// <see cref="TrainingOptions.AverageDecay"/> would lose it. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps
+    /// on.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; the training is then as it was.</param>
     /// <exception cref="CheckpointException">
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
-    /// could not be stored.
+    /// could not be stored, or it has an average of the weights and this trainer keeps none.
     /// </exception>
     /// <exception cref="InvalidOperationException">The training runs, or the model holds the average of its weights.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -211,6 +214,13 @@ public sealed partial class Trainer
         }
 
         counter.End();
+        if (averages.Count > 0 && _average is null)
+        {
+            throw new CheckpointException(
+                $"{path} holds the average of the trained weights, which the next checkpoint would be without; resume with "
+                    + $"{nameof(TrainingOptions.AverageDecay)} as before, or load the checkpoint's model, which is the average, and begin a training from it.");
+        }
+
         Dictionary<string, Parameter> trained = Trained();
         string[] differing = [.. trained.Keys.Except(weights.Keys).Concat(weights.Keys.Except(trained.Keys)).Take(3)];
         if (differing.Length > 0)
@@ -278,7 +288,8 @@ public sealed partial class Trainer
         _measuresSinceBest = state.MeasuresSinceBest;
         _unseen = state.Unseen;
         _reads = state.Reads;
-        _compared = _isAhead = false; // what the processes have loaded may differ
+        _learns = state.Learns;
+        _compared = _isAhead = _isNew = false; // what the processes have loaded may differ
     }
 
     private static Safetensors OpenState(string folder, out string description)
@@ -320,6 +331,7 @@ public sealed partial class Trainer
         MeasuresSinceBest = _measuresSinceBest,
         Unseen = _unseen,
         Reads = _reads,
+        Learns = _learns,
         TokenizerHash = Model.TokenizerHash,
         Frozen = Frozen(),
     };

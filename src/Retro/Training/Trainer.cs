@@ -41,8 +41,11 @@ public sealed partial class Trainer : IDisposable
     private int _measuresSinceBest;
     private string? _dataIdentity;
     private bool _isMoving;
+    private bool _isDisposed;
     private bool _isAhead;
     private bool _reads;
+    private bool _learns;
+    private bool _isNew = true; // neither loaded nor saved
     private TrainingProgress? _unseen;
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -62,8 +65,10 @@ public sealed partial class Trainer : IDisposable
     /// options.</param>
     /// <param name="exchange">The processes that train the model together, whose this one is; it stays the caller's. Null, or one process: this one trains
     /// alone.</param>
-    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault. Or <see cref="TrainingOptions.ClosedBook"/> is
+    /// not 0, and all that is trained reads neighbors.</exception>
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
     /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train by the clock, of which each has its own.</exception>
     public Trainer(
@@ -82,7 +87,7 @@ public sealed partial class Trainer : IDisposable
             throw new ArgumentException("A scheduler sets the rates of an optimizer of TorchSharp: give one with it, and no rate.", nameof(scheduler));
         }
 
-        Model = model;
+        Model = model.Undisposed;
         Options = options.Validate();
         _time = time ?? TimeProvider.System;
         _schedule = options.Schedule();
@@ -103,6 +108,7 @@ public sealed partial class Trainer : IDisposable
         if (optimizer is null)
         {
             _optimizer = TrainingOptimizers.Own(model, options, _exchange);
+            RequireLearningFromFirstStep();
             _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
             _average = Average();
             return;
@@ -110,6 +116,7 @@ public sealed partial class Trainer : IDisposable
 
         TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
         _optimizer = own;
+        RequireLearningFromFirstStep();
         _gradients = new(model, own, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
         _average = Average();
         try
@@ -149,7 +156,10 @@ public sealed partial class Trainer : IDisposable
     /// </summary>
     public Func<RetroModel, TrainingWatch>? Watch { get; init; }
 
-    /// <summary>The lowest measure, over every run that was resumed; null before the first one.</summary>
+    /// <summary>
+    /// The lowest measure, over every run that was resumed; null before the first one, and from where a training goes on in another folder, which has not its
+    /// best model.
+    /// </summary>
     public double? BestMeasure { get; private set; }
 
     /// <summary>Steps done.</summary>
@@ -174,10 +184,12 @@ public sealed partial class Trainer : IDisposable
     /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step
     /// moves nothing, and its loss is 0. Of several processes, each gives its own.</param>
     /// <returns>What the step gave, to every process the same but for its time.</returns>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or a learning rate of one's own is not finite or below 0, or
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
+    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0, or
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
     /// trainer was made.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
     /// <summary>Whether the next step reads no neighbors. Once one has read some, all do, also where more steps make the share of those done less.</summary>
@@ -189,6 +201,12 @@ public sealed partial class Trainer : IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
         RequireOwnWeights();
         RequireSame(null);
+        if (Gradients.Asked(_optimizer.Parameters).Length == 0)
+        {
+            throw Everywhere(new TrainingException(
+                "Every parameter has been frozen since the trainer was made, so there is nothing to train; set requires_grad on those to be trained."));
+        }
+
         long began = _time.GetTimestamp();
         double rate = _scheduler is not null ? ((TorchOptimizer)_optimizer).Rate
             : _rate is not null ? _rate(StepsDone)
@@ -236,6 +254,16 @@ public sealed partial class Trainer : IDisposable
                     + $"learning rate ({rate}) and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start anew")}.")));
         }
 
+        _learns |= targets > 0 && norm != 0;
+        if (targets > 0 && !_learns && (Progress >= 1 || (Progress >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps)))
+        {
+            throw Everywhere(new TrainingException($"{Amount.Of(StepsDone, "step")} have taught nothing: " + (NeedsNeighbors
+                ? "all that is trained reads neighbors, and no batch held any. Give data with neighbors: a table in which chunks have some, of a database of "
+                    + "more documents or of another source; or train the decoder, too."
+                : "the gradient of the loss was 0 in each. What is trained has to reach the loss: a branch of one's own may be computed without a graph, or "
+                    + "behind zeros.")));
+        }
+
         _isMoving = false;
         double seconds = (Elapsed - _elapsedBefore).TotalSeconds;
         return new TrainingProgress(StepsDone, Progress, loss, norm, rate, _tokens, seconds > 0 ? (_tokens - _tokensBefore) / seconds : 0, Elapsed);
@@ -252,12 +280,15 @@ public sealed partial class Trainer : IDisposable
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
     /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
-    /// when the training goes on, before its next step.</remarks>
+    /// when the training goes on, before its next step. A checkpoint replaces what the folder held, and the first one of a training that was not loaded the
+    /// best model of the training before, too.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or a learning rate of one's own is not finite or below 0; or
-    /// the processes do not train the same, or are more than the batches of a step.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
+    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0; or the
+    /// processes do not train the same, or are more than the batches of a step.</exception>
     /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
         {
@@ -268,6 +299,7 @@ public sealed partial class Trainer : IDisposable
     private void RunSteps(ITrainingData data, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(data);
+        RequireUndisposed();
         if (Options.Patience is { } patience && Measure is null)
         {
             throw new RetroOptionsException(
@@ -307,6 +339,10 @@ public sealed partial class Trainer : IDisposable
         if (Options.CheckpointFolder is { } folder)
         {
             WriteByFirst(() => Checkpoint.RequireWritable(folder));
+            if (BestMeasure is not null && IsAnywhere(IsFirst && !HoldsBest(folder)))
+            {
+                (BestMeasure, _measuresSinceBest) = (null, 0); // its model is where it was loaded from
+            }
         }
 
         _dataIdentity = data.Identity;
@@ -414,13 +450,25 @@ public sealed partial class Trainer : IDisposable
     /// the weights stay what they are. No step may be done meanwhile.
     /// </summary>
     /// <returns>Gives the trained weights back when it is disposed.</returns>
-    public IDisposable? Averaged() => _average?.Put();
+    /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
+    public IDisposable? Averaged()
+    {
+        RequireUndisposed();
+        return _average?.Put();
+    }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        _isDisposed = true;
         _average?.Dispose();
         _optimizer.Dispose();
+    }
+
+    private void RequireUndisposed()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        _ = Model.Undisposed;
     }
 
     /// <summary>
@@ -429,6 +477,7 @@ public sealed partial class Trainer : IDisposable
     /// </summary>
     private void RequireOwnWeights()
     {
+        RequireUndisposed();
         if (_optimizer.Parameters.Any(parameter => parameter.IsInvalid))
         {
             throw new InvalidOperationException(
@@ -440,6 +489,24 @@ public sealed partial class Trainer : IDisposable
             throw new InvalidOperationException(
                 $"The model holds the average of its weights, as it does for {nameof(Measure)} and {nameof(Watch)}: dispose what {nameof(Averaged)} gave before a "
                     + "step or a checkpoint, or save the model itself with Checkpoint.Save.");
+        }
+    }
+
+    /// <summary>Whether no parameter that is trained has a gradient in a batch without neighbors.</summary>
+    private bool NeedsNeighbors
+        => SegmentedGradients.Places(Model, _optimizer.Parameters.Where(parameter => parameter.requires_grad)).All(place => place.NeedsNeighbors);
+
+    private void RequireLearningFromFirstStep()
+    {
+        if (Options.ClosedBook > 0 && NeedsNeighbors)
+        {
+            _optimizer.Dispose();
+            throw new RetroOptionsException(
+                nameof(TrainingOptions),
+                [
+                    FormattableString.Invariant($"{nameof(Options.ClosedBook)} {Options.ClosedBook} has to be 0 where all that is trained reads neighbors: ")
+                        + "without them nothing would be learned",
+                ]);
         }
     }
 
@@ -582,9 +649,38 @@ public sealed partial class Trainer : IDisposable
 
     private void SaveIfAsked()
     {
-        if (Options.CheckpointFolder is { } folder)
+        if (Options.CheckpointFolder is not { } folder)
         {
-            Save(folder);
+            return;
+        }
+
+        Save(folder);
+        if (_isNew && BestMeasure is null)
+        {
+            WriteByFirst(() => DeleteBest(folder));
+        }
+
+        _isNew = false;
+    }
+
+    private static bool HoldsBest(string folder) => File.Exists(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
+
+    /// <summary>Deletes the best model of a training that was in the folder before.</summary>
+    private static void DeleteBest(string folder)
+    {
+        try
+        {
+            if (HoldsBest(folder))
+            {
+                Directory.Delete(Path.Combine(folder, BestFolder), recursive: true);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException(
+                $"The checkpoint is in '{folder}', and beside it the best model of a training before cannot be deleted ({exception.Message}); delete "
+                    + $"'{BestFolder}' yourself.",
+                exception);
         }
     }
 }

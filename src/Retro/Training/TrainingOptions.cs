@@ -49,7 +49,7 @@ public sealed record TrainingOptions
     /// <summary>
     /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step;
     /// retrieval is fitted onto it then. 0: they are read from the first step on. A training that has read some goes on reading, however much longer it is
-    /// made. What is planted before is not read either: see <see cref="PlantingSchedule.Begin"/>. Default 0.
+    /// made. What is planted before is not read either: see <see cref="PlantingSchedule.Begin"/>. 0 where all that is trained reads neighbors. Default 0.
     /// </summary>
     public double ClosedBook { get; init; }
 
@@ -68,8 +68,8 @@ public sealed record TrainingOptions
 
     /// <summary>
     /// How many of a step's batches the processor computes side by side, with a share of torch's threads each; null: as many as there are threads, which is
-    /// fastest. Each takes memory of its own for activations and gradients; 1 computes one after the other, with all threads. The weights are the same but for
-    /// rounding. Default null.
+    /// fastest, but 1 where a branch of one's own keeps buffers (see <see cref="LayerFactory"/>). Each takes memory of its own for activations and gradients; 1
+    /// computes one after the other, with all threads. The weights are the same but for rounding. Default null.
     /// </summary>
     public int? SideBySide { get; init; }
 
@@ -113,7 +113,11 @@ public sealed record TrainingOptions
     /// </summary>
     public int? Patience { get; init; }
 
-    /// <summary>Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Default 10.</summary>
+    /// <summary>
+    /// Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Where no step has had a gradient other than
+    /// 0, as where all that is trained reads neighbors and no batch holds any, it gives up after ten times as many and a tenth of the training, or at its end.
+    /// Default 10.
+    /// </summary>
     public int MaximumSkippedSteps { get; init; } = 10;
 
     /// <summary>Decides what dropout drops. Default 0.</summary>

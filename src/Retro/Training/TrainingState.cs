@@ -52,6 +52,9 @@ internal sealed record TrainingState
     /// <summary>Whether neighbors were read, which a training then does to its end.</summary>
     public bool Reads { get; init; }
 
+    /// <summary>Whether any step had a gradient other than 0; where it is not known, it is taken for granted.</summary>
+    public bool Learns { get; init; } = true;
+
     /// <summary>The hash of the parameters that are not trained; null: there are none.</summary>
     public string? Frozen { get; init; }
 

@@ -29,7 +29,7 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="database">The text to train on.</param>
     /// <param name="options">Settings.</param>
     /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted
-    /// neighbors alone.</param>
+    /// neighbors alone. Without any neighbor, the retrieval branches of a model that has them stay as they are.</param>
     /// <param name="targets">Numbers of the documents whose tokens are to be predicted; the others are read alone, as what stands before. Null: all.</param>
     /// <param name="progress">Told of the documents that have been compared for copies, which takes seconds where there are millions; null: nobody.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>

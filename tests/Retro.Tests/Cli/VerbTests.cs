@@ -154,6 +154,27 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("WindowLength = 480,", File.ReadAllText(Path.Combine(_retro["model"], "model", "training.json")), StringComparison.Ordinal);
     }
 
+    /// <summary>Neighbors come from other documents.</summary>
+    [Fact]
+    public void A_database_whose_chunks_have_no_neighbors_is_refused_where_they_are_to_be_read()
+    {
+        string text = string.Concat(Enumerable.Range(0, 200).Select(i => $"The river has {7 * i} stones and {i} steps.\n"));
+        _retro.WriteFile(Path.Combine("docs", "one.txt"), text);
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0");
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        foreach (string[] command in new string[][]
+        {
+            ["train", "--database", "work", "--out", "model", "--steps", "2", .. CliRun.Tiny],
+            ["fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64"],
+        })
+        {
+            ChildProcess.Outcome refused = _retro.Run(command);
+            Assert.Equal(1, refused.ExitCode);
+            Assert.Contains("has a neighbor by bm25", refused.Errors, StringComparison.Ordinal);
+            Assert.Contains("retro train --source none", refused.Errors, StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>What is refused, by the trainer too, changes nothing of what a folder remembers, and the same without it goes on.</summary>
     [Fact]
     public void What_is_refused_is_not_remembered()
@@ -704,7 +725,8 @@ public sealed class VerbTests : IDisposable
         _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
         _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
         RequireReport("copied", "Training: copying", "2 steps in", "Training loss", "per token with retrieval off, ", " with retrieval on", "config.json");
-        _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
+        string fitted = _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
+        Assert.Matches("neighbors by bm25: [0-9,]+ chunks, with none [0-9]", fitted);
 
         _retro.Done("eval", "--model", "fitted", "copied", "--window", "64", "--json", "eval.json", "--token-records", "tokens.jsonl");
         Assert.Contains("\"copying\":", File.ReadLines(_retro["tokens.jsonl"]).First(), StringComparison.Ordinal);

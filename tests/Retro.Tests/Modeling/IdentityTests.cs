@@ -79,6 +79,10 @@ public class IdentityTests
             "ZeroOutput is True",
             Assert.Throws<RetroOptionsException>(() => config.With(retrieval => retrieval with { ZeroOutput = true }).Validate()).Message,
             StringComparison.Ordinal);
+        Assert.Contains(
+            "InitialOutputScale is 0; expected more than 0 with Retrieval.Gate",
+            Assert.Throws<RetroOptionsException>(() => (config with { InitialOutputScale = 0 }).Validate()).Message,
+            StringComparison.Ordinal);
     }
 
     [Theory]

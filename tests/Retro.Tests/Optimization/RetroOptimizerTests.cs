@@ -1,5 +1,6 @@
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -9,6 +10,22 @@ namespace Retro.Tests.Optimization;
 
 public class RetroOptimizerTests
 {
+    [Fact]
+    public void What_was_disposed_is_named()
+    {
+        RetroModel model = new(SmallModel.Config);
+        RetroOptimizer optimizer = new(model);
+        IReadOnlyDictionary<string, Tensor> state = optimizer.State();
+        optimizer.Dispose();
+        foreach (Action act in new Action[] { () => optimizer.Step(1), () => optimizer.State(), () => optimizer.LoadState(state, optimizer.StepCounts()) })
+        {
+            Assert.Equal(typeof(RetroOptimizer).FullName, Assert.Throws<ObjectDisposedException>(act).ObjectName);
+        }
+
+        model.Dispose();
+        Assert.Equal(typeof(RetroModel).FullName, Assert.Throws<ObjectDisposedException>(() => new RetroOptimizer(model)).ObjectName);
+    }
+
     [Fact]
     public void Biases_do_not_decay_whatever_their_shape()
     {

@@ -132,6 +132,54 @@ public sealed class MeasureTests : IDisposable
         Assert.Equal(5, ended.StepsDone);
     }
 
+    /// <summary>The best model is kept where the training is, or it is none of it.</summary>
+    [Fact]
+    public void A_training_that_goes_on_in_another_folder_finds_its_best_model_anew()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string other = Path.Combine(_folder.Path, "other");
+        using RetroModel model = Model(), longer = Model();
+        Queue<double> measures = new([1, 2, 4, 3]);
+        using (Trainer trainer = new(model, Options with { MeasureEvery = 4 }) { Measure = _ => measures.Dequeue() })
+        {
+            trainer.Run(data);
+            Assert.Equal(1, trainer.BestMeasure);
+        }
+
+        using Trainer moved = new(longer, Options with { Steps = 16, MeasureEvery = 4, CheckpointFolder = other }) { Measure = _ => measures.Dequeue() };
+        moved.Load(_folder.Path);
+        moved.Run(data);
+
+        Assert.Equal(3, moved.BestMeasure);
+        using RetroModel best = Checkpoint.Load(Path.Combine(other, Trainer.BestFolder));
+        Assert.Equal(Embedding(longer), Embedding(best));
+    }
+
+    [Fact]
+    public void The_best_model_of_a_training_before_goes_with_the_first_checkpoint_of_a_new_one()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(), same = Model(), other = Model();
+        string best = Path.Combine(_folder.Path, Trainer.BestFolder);
+        using (Trainer trainer = new(model, Options) { Measure = _ => 1 })
+        {
+            trainer.Run(data);
+        }
+
+        using (Trainer resumed = new(same, Options with { Steps = 10 }))
+        {
+            resumed.Load(_folder.Path);
+            resumed.Run(data);
+            Assert.Equal(1, resumed.BestMeasure);
+            Assert.True(Directory.Exists(best));
+        }
+
+        using Trainer anew = new(other, Options with { Steps = 6, CheckpointEvery = 4 });
+        anew.Run(data, new Reports<TrainingProgress>(step => Assert.Equal(step.Step <= 4, Directory.Exists(best))));
+        Assert.False(Directory.Exists(best));
+        Checkpoint.Load(_folder.Path).Dispose();
+    }
+
     [Fact]
     public void A_time_budget_that_ends_while_a_step_is_reported_ends_with_a_measure_all_the_same()
     {

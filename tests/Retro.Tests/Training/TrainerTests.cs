@@ -459,6 +459,33 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(Enumerable.Repeat(threadsEach, 4), seen);
     }
 
+    /// <summary>What each batch changes depends on which comes first.</summary>
+    [Theory]
+    [InlineData(null, 4)]
+    [InlineData(2, 2)]
+    public void Where_a_branch_keeps_buffers_batches_are_computed_one_after_the_other_unless_it_is_said(int? sideBySide, int threadsEach)
+    {
+        using ThreadCount set = new(4);
+        List<float[]> means = [];
+        for (int run = 0; run < 2; run++)
+        {
+            manual_seed(5);
+            using RetroModel model = new(s_config, layers: new() { FeedForward = (config, dtype, device) => new CountingFeedForward(config, dtype, device) });
+            using Trainer trainer = new(model, s_options with { Steps = 3, Accumulation = 4, SideBySide = sideBySide });
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+
+            CountingFeedForward[] own = [.. model.Layers.Select(layer => (CountingFeedForward)layer.FeedForward)];
+            Assert.All(own, branch => Assert.Equal(Enumerable.Repeat(threadsEach, 12), branch.Threads));
+            means.Add([.. own.SelectMany(branch => branch.get_buffer("mean")!.data<float>().ToArray())]);
+        }
+
+        Assert.All(means, mean => Assert.NotEqual(0, mean[0]));
+        if (sideBySide is null)
+        {
+            Assert.Equal(means[0], means[1]);
+        }
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(0.3)]
@@ -669,17 +696,77 @@ public sealed class TrainerTests : IDisposable
     [InlineData(2)]
     public void Where_only_retrieval_is_trained_batches_without_neighbors_are_taken(int accumulation)
     {
-        using RetroModel model = Model(s_config);
-        foreach ((string name, Parameter parameter) in model.named_parameters())
-        {
-            parameter.requires_grad = name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
-        }
-
+        using RetroModel model = OfRetrievalAlone();
         using Trainer trainer = new(model, s_options with { Steps = 12, Accumulation = accumulation });
         List<TrainingProgress> steps = [];
         trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.5), new Reports<TrainingProgress>(steps.Add));
 
         Assert.All(steps, step => Assert.False(step.Skipped));
+    }
+
+    [Theory]
+    [InlineData(8, 10, false, 8)] // at the end
+    [InlineData(200, 3, false, 30)]
+    [InlineData(200, 1, true, 20)]
+    public void A_training_that_can_move_nothing_ends_with_the_reason(int steps, int most, bool recompute, int ends)
+    {
+        foreach (bool empty in new[] { false, true })
+        {
+            using RetroModel model = OfRetrievalAlone();
+            Dictionary<string, double[]> before = Weights(model);
+            using Trainer trainer = new(
+                model, s_options with { Steps = steps, MaximumSkippedSteps = most, RecomputeActivations = recompute, CheckpointFolder = Folder });
+
+            TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new Emptied(new(s_config, 2, 3, seed: 1, dropout: empty ? 0 : 1))));
+
+            Assert.Contains($"{ends} steps have taught nothing: all that is trained reads neighbors", fault.Message, StringComparison.Ordinal);
+            Assert.Equal(ends, trainer.StepsDone);
+            Assert.Equal(before, Weights(model));
+            Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+        }
+    }
+
+    /// <summary>Neighbors may be few: what has been moved once is moved again.</summary>
+    [Fact]
+    public void A_training_that_has_moved_once_waits_for_the_next_neighbors_also_where_it_was_resumed()
+    {
+        using RetroModel model = OfRetrievalAlone(), other = OfRetrievalAlone();
+        TrainingOptions options = s_options with { Steps = 20, MaximumSkippedSteps = 1 };
+        using Trainer trainer = new(model, options), resumed = new(other, options), anew = new(other, options);
+        using TrainingBatch some = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        using TrainingBatch none = new CopyingData(s_config, 2, 3, seed: 1, dropout: 1).Batch(0, 0).ToTensors();
+        Assert.NotEqual(0, trainer.Step([some]).GradientNorm);
+        trainer.Save(Folder);
+        resumed.Load(Folder);
+        for (int step = 2; step <= 20; step++)
+        {
+            Assert.Equal(0, trainer.Step([none]).GradientNorm);
+            Assert.Equal(0, resumed.Step([none]).GradientNorm);
+        }
+
+        for (int step = 1; step < 10; step++)
+        {
+            anew.Step([none]);
+        }
+
+        Assert.Throws<TrainingException>(() => anew.Step([none]));
+    }
+
+    [Fact]
+    public void Where_all_that_is_trained_reads_neighbors_none_can_be_left_out_first()
+    {
+        using RetroModel model = OfRetrievalAlone(), whole = Model(s_config);
+        foreach (Func<Trainer> make in new Func<Trainer>[]
+        {
+            () => new(model, s_options with { ClosedBook = 0.1 }),
+            () => new(model, s_options with { ClosedBook = 0.1 }, optimizer: all => optim.SGD(all.Select(pair => pair.parameter), 0.1)),
+        })
+        {
+            RetroOptionsException fault = Assert.Throws<RetroOptionsException>(make);
+            Assert.Contains("ClosedBook 0.1 has to be 0", fault.Message, StringComparison.Ordinal);
+        }
+
+        new Trainer(whole, s_options with { ClosedBook = 0.1 }).Dispose();
     }
 
     [Fact]
@@ -828,7 +915,8 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> after = Weights(model);
         Assert.All(model.named_parameters(), pair => Assert.Equal(pair.parameter.requires_grad, !then[pair.name].SequenceEqual(after[pair.name])));
         Freeze(_ => true);
-        Assert.Equal(0, trainer.Step([one, other]).GradientNorm);
+        Assert.Contains("has been frozen", Assert.Throws<TrainingException>(() => trainer.Step([one, other])).Message, StringComparison.Ordinal);
+        Assert.Equal(2, trainer.StepsDone);
         Assert.Equal(after, Weights(model));
 
         void Freeze(Func<string, bool> which)
@@ -862,7 +950,7 @@ public sealed class TrainerTests : IDisposable
                 parameter.requires_grad = false;
             }
 
-            Assert.Equal(0, trainer.Step([.. Enumerable.Repeat(batch, batches)]).GradientNorm);
+            Assert.Throws<TrainingException>(() => trainer.Step([.. Enumerable.Repeat(batch, batches)]));
             Assert.All(model.parameters(), parameter => Assert.Null(parameter.grad));
         }
     }
@@ -1298,6 +1386,33 @@ public sealed class TrainerTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_was_disposed_is_named(bool own)
+    {
+        Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer>? sgd
+            = own ? all => optim.SGD(all.Select(pair => pair.parameter), 0.1) : null;
+        TrainingOptions options = s_options with { AverageDecay = 0.9 };
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        using TrainingBatch batch = data.Batch(0, 0).ToTensors();
+        using RetroModel model = Model(s_config), gone = Model(s_config);
+        using Trainer disposed = new(model, options, optimizer: sgd), left = new(gone, options, optimizer: sgd);
+        disposed.Dispose();
+        gone.Dispose();
+
+        Assert.All(Named(disposed), name => Assert.Equal(typeof(Trainer).FullName, name));
+        Assert.All(Named(left), name => Assert.Equal(typeof(RetroModel).FullName, name));
+        Assert.Equal(
+            typeof(RetroModel).FullName, Assert.Throws<ObjectDisposedException>(() => new Trainer(gone, options, optimizer: sgd)).ObjectName);
+        Assert.False(Directory.Exists(Folder));
+
+        IEnumerable<string> Named(Trainer trainer) => new Action[]
+        {
+            () => trainer.Step([batch]), () => trainer.Run(data), () => trainer.Save(Folder), () => trainer.Load(Folder), () => trainer.Averaged(),
+        }.Select(act => Assert.Throws<ObjectDisposedException>(act).ObjectName);
+    }
+
     [Fact]
     public void The_warm_up_is_a_twentieth_of_the_steps_unless_it_is_said()
     {
@@ -1366,6 +1481,17 @@ public sealed class TrainerTests : IDisposable
 
     private static RetroModel Model(RetroConfig config, long seed) => Model(config, ScalarType.Float32, seed);
 
+    private static RetroModel OfRetrievalAlone()
+    {
+        RetroModel model = Model(s_config);
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
+        }
+
+        return model;
+    }
+
     private static List<TrainingProgress> Run(Trainer trainer, ITrainingData data, Action<TrainingProgress>? also = null)
     {
         using Trainer owned = trainer;
@@ -1401,6 +1527,44 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> one = Weights(expected), other = Weights(came);
         Assert.Equal(one.Keys, other.Keys);
         Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
+    }
+
+    /// <summary>The same with places for neighbors that hold none.</summary>
+    private sealed class Emptied(CopyingData data) : ITrainingData
+    {
+        public string Identity => $"{data.Identity}, emptied";
+
+        public TokenBatch Batch(long index, double progress)
+        {
+            TokenBatch batch = data.Batch(index, progress);
+            Array.Clear(batch.Retrieved?.Valid ?? []);
+            return batch;
+        }
+    }
+
+    /// <summary>Keeps a running mean of what it reads.</summary>
+    private sealed class CountingFeedForward : FeedForward
+    {
+        private readonly Tensor _mean;
+
+        public CountingFeedForward(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, encoder: false, dtype, device)
+            => register_buffer("mean", _mean = zeros(1, dtype, device));
+
+        /// <summary>Threads of each batch.</summary>
+        public ConcurrentBag<int> Threads { get; } = [];
+
+        public override Tensor forward(Tensor x)
+        {
+            Threads.Add(get_num_threads());
+            using (NewDisposeScope())
+            using (no_grad())
+            {
+                _mean.mul_(0.9).add_(x.detach().mean());
+            }
+
+            return base.forward(x);
+        }
     }
 
     private sealed class DroppingFeedForward(RetroConfig config, ScalarType dtype, Device? device) : FeedForward(config, encoder: false, dtype, device)

@@ -155,6 +155,24 @@ public sealed class WeightAverageTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_training_that_has_one_does_not_go_on_without()
+    {
+        using RetroModel model = Model(), other = Model();
+        using (Trainer trainer = new(model, Options with { Steps = 3 }))
+        {
+            trainer.Run(new CopyingData(SmallModel.Config, 2, 3, seed: 2));
+        }
+
+        double[] before = Embedding(other);
+        using Trainer without = new(other, Options with { AverageDecay = null });
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => without.Load(_folder.Path));
+
+        Assert.Contains("resume with AverageDecay as before", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(0, without.StepsDone);
+        Assert.Equal(before, Embedding(other));
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
