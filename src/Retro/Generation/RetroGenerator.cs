@@ -335,39 +335,35 @@ public sealed partial class RetroGenerator
         bool gated = FinalizerGate.IsNeededFor(_model);
         float[] logits = [];
         IReadOnlyList<GeneratedPiece> first = await Task.Run(
-            () =>
-            {
-                IReadOnlyList<GeneratedPiece> found = sequence.Begin(_reader?.ReadsEarlierNeighbors ?? true, cancellationToken);
-                Decode("prefill");
-                return found;
-            },
-            cancellationToken).ConfigureAwait(false);
+            () => sequence.Begin(_reader?.ReadsEarlierNeighbors ?? true, cancellationToken), cancellationToken).ConfigureAwait(false);
         foreach (GeneratedPiece piece in first)
         {
             yield return piece;
         }
 
+        // A token is handed out before the model reads it: whoever watches waits for no step too many, and whoever stops has not paid for one.
         GeneratedPiece next;
+        string stage = "prefill";
         do
         {
             cancellationToken.ThrowIfCancellationRequested();
             next = await OnPool(
                 () =>
                 {
-                    GeneratedPiece piece = sequence.Next(cancellationToken);
-                    Decode("step");
-                    return piece;
+                    Decode(stage);
+                    return sequence.Next(cancellationToken);
                 },
                 cancellationToken).ConfigureAwait(false);
+            stage = "step";
             yield return next;
         }
         while (next.End is null);
 
-        void Decode(string stage)
+        void Decode(string called)
         {
             if (sequence.WantsLogits)
             {
-                sequence.Take(RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", stage, Logits));
+                sequence.Take(RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", called, Logits));
             }
         }
 
@@ -415,12 +411,7 @@ public sealed partial class RetroGenerator
         GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_tokenizer, retriever, options, prompt, Longest(options)))];
         using BatchDecoding decoding = new(_model, texts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
         List<(int Prompt, GeneratedPiece Piece)> pieces = await Task.Run(
-            () =>
-            {
-                List<(int, GeneratedPiece)> found = [.. texts.SelectMany((text, i) => text.Begin(whole: true, cancellationToken).Select(piece => (i, piece)))];
-                Decode();
-                return found;
-            },
+            () => texts.SelectMany((text, i) => text.Begin(whole: true, cancellationToken).Select(piece => (i, piece))).ToList(),
             cancellationToken).ConfigureAwait(false);
         HashSet<int> running = [.. Enumerable.Range(0, texts.Length)];
         while (true)
@@ -444,9 +435,8 @@ public sealed partial class RetroGenerator
             pieces = await OnPool(
                 () =>
                 {
-                    List<(int, GeneratedPiece)> next = [.. running.Order().Select(i => (i, texts[i].Next(cancellationToken)))];
                     Decode();
-                    return next;
+                    return running.Order().Select(i => (i, texts[i].Next(cancellationToken))).ToList();
                 },
                 cancellationToken).ConfigureAwait(false);
         }

@@ -210,7 +210,7 @@ public sealed class RetroGeneratorTests : IDisposable
             long[] numbers = new long[3];
             float[] scores = new float[3];
             _source.Find([new NeighborQuery(chunk, [])], 3, numbers, scores);
-            Assert.Equal(s_tokenizer.Decode(chunk), found.Query);
+            Assert.Equal(s_tokenizer.DecodePart(chunk, begins: found.Chunk == 0, ends: false), found.Query);
             Assert.Equal(numbers, found.Neighbors.Select(source => source.Chunk));
             Assert.Equal(scores, found.Neighbors.Select(source => source.Score));
         }
@@ -410,6 +410,34 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(13, 1 + s_tokenizer.Encode("tea").Length + pieces.Count(piece => piece.Token is not null));
         Assert.Contains(
             "takes at most 12", Assert.Throws<ArgumentException>(() => generator.GenerateAsync(s_texts[0] + s_texts[1])).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_token_is_handed_out_before_the_model_reads_it(int prompts)
+    {
+        int read = 0;
+        using RetroModel model = new(s_config, ScalarType.Float64, layers: new()
+        {
+            FeedForward = (config, dtype, device) => new Counting(config, dtype, device, () => read++),
+        });
+        RetroGenerator generator = new(model, s_tokenizer, _database, _source);
+        List<int> readBefore = [];
+        await foreach ((int prompt, GeneratedPiece piece) in generator.GenerateAsync(
+            [.. Enumerable.Repeat(s_texts[0], prompts)], new() { Temperature = 0, MaximumNewTokens = 4, MinimumNewTokens = 4 }))
+        {
+            if (prompt == 0)
+            {
+                readBefore.Add(read / s_config.Layers);
+            }
+        }
+
+        // What was found for the prompt, which nothing has read yet; then the prompt, and each token but the last, which nobody goes on from.
+        int found = readBefore.Count(times => times == 0);
+        Assert.NotEqual(0, found);
+        int prefills = readBefore[found];
+        Assert.Equal([prefills, prefills + 1, prefills + 2, prefills + 3, prefills + 3], readBefore[found..]);
     }
 
     [Fact]
@@ -657,6 +685,15 @@ public sealed class RetroGeneratorTests : IDisposable
             {
                 parameter.zero_();
             }
+        }
+    }
+
+    private sealed class Counting(RetroConfig config, ScalarType dtype, Device? device, Action called) : FeedForward(config, encoder: false, dtype, device)
+    {
+        public override Tensor forward(Tensor x)
+        {
+            called();
+            return base.forward(x);
         }
     }
 
