@@ -288,6 +288,7 @@ public sealed class VerbTests : IDisposable
             ChildProcess.Outcome run = _retro.Run(line);
             Assert.True(run.ExitCode == 1, $"{line[0]}: {run.Output}{run.Errors}");
             Assert.Contains("was trained with another tokenizer", run.Errors, StringComparison.Ordinal);
+            Assert.EndsWith($"build --tokenizer {Path.Combine("decoder", "model")}.\n", run.Errors, StringComparison.Ordinal);
         }
 
         // The same text and tokenizer, with other documents held out.
@@ -536,9 +537,10 @@ public sealed class VerbTests : IDisposable
         string[] build = ["build", "--corpus", "other", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
         ChildProcess.Outcome refused = _retro.Run(build);
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("holds another database", refused.Errors, StringComparison.Ordinal);
-        Assert.Contains("choose another folder, or --start-over.", refused.Errors, StringComparison.Ordinal);
+        Assert.StartsWith("The text is another than when work was built, or another part of it is taken", refused.Errors, StringComparison.Ordinal);
+        Assert.EndsWith("another --out leaves this one as it is.\n", refused.Errors, StringComparison.Ordinal);
         Assert.Equal(before, Files());
+        Assert.Contains("chunk length 16 there, 8 asked", _retro.Run("build", "--out", "work", "--chunk", "8").Errors, StringComparison.Ordinal);
 
         _retro.Done([.. build, "--plan"]);
         Assert.Equal(before, Files());
@@ -571,6 +573,34 @@ public sealed class VerbTests : IDisposable
                 .Order(StringComparer.Ordinal)
                 .Select(file => $"{file}: {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(file)))}"),
         ];
+    }
+
+    /// <summary>The way on that is named first keeps what was trained; the one that replaces the database says what that costs.</summary>
+    [Fact]
+    public void A_build_of_a_text_that_has_grown_tells_how_to_take_it_in()
+    {
+        string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
+        const string Ways = "`retro update --database work --add docs` takes in what is new and changed in docs and keeps the models; --start-over builds anew";
+        _retro.WriteCorpus();
+        _retro.Done(build);
+        _retro.WriteFile("docs/ferry.md", "The ferry crosses where the old bridge was, every morning.\n");
+        string grown = Refused(build);
+        Assert.StartsWith($"The text is another than when work was built. {Ways} with a new tokenizer, which models", grown, StringComparison.Ordinal);
+        Assert.Contains($"(--tokenizer {Path.Combine("work", "tokenizer")} keeps it)", grown, StringComparison.Ordinal);
+        Assert.DoesNotMatch("[0-9a-f]{16}", grown);
+
+        Assert.Contains("1 new", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        Assert.StartsWith($"Documents were added to work, or removed, since it was built. {Ways}", Refused(build), StringComparison.Ordinal);
+        string[] kept = [.. build.Where(word => word is not ("--vocabulary" or "300")), "--tokenizer", Path.Combine("work", "tokenizer")];
+        Assert.Contains($"{Ways}; another --out", Refused(kept), StringComparison.Ordinal);
+        Assert.Contains("25 documents", _retro.Done([.. kept, "--start-over"]), StringComparison.Ordinal);
+
+        string Refused(string[] line)
+        {
+            ChildProcess.Outcome run = _retro.Run(line);
+            Assert.Equal(1, run.ExitCode);
+            return run.Errors;
+        }
     }
 
     /// <summary>What was held out of a database before stands in the next, and may have the tokens of another tokenizer.</summary>
