@@ -207,6 +207,11 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("--ids-by-file tells them apart", _retro.Run([.. build, "--encoding", "utf-8"]).Errors, StringComparison.Ordinal);
         _retro.Done([.. build, "--ids-by-file"]);
 
+        // Of two alone, one would be held out, and both be taken for it.
+        ChildProcess.Outcome both = _retro.Run("build", "--corpus", "parts", "--out", "both");
+        Assert.StartsWith("Two documents have the id '1', one from", both.Errors, StringComparison.Ordinal);
+        Assert.Contains("--ids-by-file tells them apart", both.Errors, StringComparison.Ordinal);
+
         // Documents of one text file.
         _retro.WriteFile("stories.txt", "One fox ran.\n<|endoftext|>\nTwo rivers meet.\n<|endoftext|>\nThree bells ring.\n");
         Assert.Contains(
