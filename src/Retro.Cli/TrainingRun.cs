@@ -90,6 +90,9 @@ internal sealed class TrainingRun
     /// <summary>How long it is trained.</summary>
     public Option[] Length => [_steps, _minutes];
 
+    /// <summary>What a training that goes on cannot be given otherwise.</summary>
+    public Option[] Lasting => [Database, Source, _k, Embedder, _window, _seed];
+
     /// <summary>What copying, which is trained in one go, cannot be asked for, with why.</summary>
     public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _csv, _tensorBoard }
         .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"));
@@ -164,8 +167,26 @@ internal sealed class TrainingRun
     }
 
     /// <summary>Opens the database.</summary>
-    public Sources Open(ParseResult parsed, CancellationToken cancellationToken) => new(
-        parsed.GetValue(Database)!, parsed.GetValue(_tokenizer), parsed.GetValue(Embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
+    /// <exception cref="RetroException">It cannot be opened, or has another tokenizer than the training that is to go on.</exception>
+    public Sources Open(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        Sources sources = new(
+            parsed.GetValue(Database)!, parsed.GetValue(_tokenizer), parsed.GetValue(Embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
+        try
+        {
+            if (GoesOn(parsed))
+            {
+                ModelFolder.RequireTokenizer(new Workspace(parsed.GetValue(Out)!).Model, sources.Tokenizer);
+            }
+
+            return sources;
+        }
+        catch
+        {
+            sources.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Where it is computed.</summary>
     public Device? Device(ParseResult parsed) => CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));

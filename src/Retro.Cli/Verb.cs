@@ -189,6 +189,26 @@ internal abstract class Verb : Command
         string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(workspace.FromRelative(path)));
     }
 
+    /// <summary>Trains; where what the folder holds cannot go on, the reason is looked for in what was typed.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">The folder of the run.</param>
+    /// <param name="options">What cannot change.</param>
+    /// <param name="train">Trains.</param>
+    /// <returns>What is worth telling.</returns>
+    /// <exception cref="UsageException">Something was typed otherwise than it was said for the run that goes on.</exception>
+    protected JsonObject GoOn(ParseResult parsed, Workspace workspace, IEnumerable<Option> options, Func<JsonObject> train)
+    {
+        try
+        {
+            return train();
+        }
+        catch (CheckpointException)
+        {
+            RequireAsBegun(parsed, workspace, options);
+            throw;
+        }
+    }
+
     /// <summary>Keeps what was typed, or taken from there, in a folder's retro.json.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="workspace">The folder.</param>

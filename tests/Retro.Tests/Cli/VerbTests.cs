@@ -165,8 +165,13 @@ public sealed class VerbTests : IDisposable
         _retro.Done(
             "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w2", "--chunk", "16", "--held-out-share", "0.2", "--seed",
             "5");
-        Refused(1, "decoder", "another configuration", "train", "--out", "decoder", "--resume", "--source", "bm25");
-        Refused(1, "decoder", "begun on other data", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w2");
+        Refused(2, "decoder", "A run that goes on keeps to --source none; leave --source out", "train", "--out", "decoder", "--resume", "--source", "bm25");
+        Refused(2, "decoder", "A run that goes on keeps to --database", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w2");
+        Refused(2, "fitted", "what it was begun with, without --k; leave --k out", "fit", "--out", "fitted", "--resume", "--steps", "3", "--k", "3");
+        _retro.Done("build", "--corpus", "docs", "--out", "w3", "--vocabulary", "290", "--chunk", "16", "--held-out-share", "0");
+        Refused(1, "decoder", "was trained with another tokenizer", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w3");
+        string[] onto = ["fit", "--base", "fitted", "--database", "work", "--out", "again"];
+        Refused(2, "fitted", "fitted is a RETRO, which reads already; --base takes a decoder alone (retro train --source none).", onto);
         Refused(2, "fitted", "keeps to --base", "fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "other");
         Refused(1, "work", "There is no embedder", "neighbors", "--database", "work", "--source", "dense");
         _retro.Done("fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "decoder" + Path.DirectorySeparatorChar);
