@@ -287,6 +287,11 @@ internal abstract class Verb : Command
                 throw new RetroException($"{name} {file}: name a file, in a folder that is there.");
             }
 
+            if (Workspace.IsPart(file))
+            {
+                throw new UsageException($"{name} {file} would replace a file of {Tool.Name}'s own, without which what is in {folder} is lost; name another.");
+            }
+
             try
             {
                 File.Create(Path.Combine(folder, $".writable-{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose();
