@@ -51,6 +51,7 @@ internal sealed class TrainingRun
 
     private Action? _keep;
     private bool _isSaved;
+    private Func<TrainedDocuments, TrainedDocuments> _withBelow = own => own;
 
     /// <summary>Creates the options.</summary>
     /// <param name="k">Neighbors read where nothing is said, for the help.</param>
@@ -155,6 +156,10 @@ internal sealed class TrainingRun
             _keep = keep;
         }
     }
+
+    /// <summary>Says what the model was trained on before: with the decoder that it is fitted onto.</summary>
+    /// <param name="below">The documents; null: it is not known.</param>
+    public void GoesOnFrom(TrainedDocuments? below) => _withBelow = own => own.And(below);
 
     /// <summary>What to do after the training was stopped.</summary>
     public string HowToGoOn(ParseResult parsed, string verb)
@@ -332,7 +337,7 @@ internal sealed class TrainingRun
         string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
         List<TrainingProgress> reports;
         SavedCheckpoint saved = new(
-            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile));
+            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(parsed, workspace, sources, ModelFolder.CopyingFile));
         using (JsonLinesObserver lines = new(stepsFile))
         using (CsvObserver? table = parsed.GetValue(_csv) is { } csv ? new(csv) : null)
         using (TensorBoardObserver? events = parsed.GetValue(_tensorBoard) is { } folder ? new(folder) : null)
@@ -356,7 +361,7 @@ internal sealed class TrainingRun
 
         if (!_isSaved && model.TokenizerHash == sources.Tokenizer.Hash)
         {
-            Saved(workspace, sources, ModelFolder.CopyingFile); // whoever made the last step may have been ended before
+            Saved(parsed, workspace, sources, ModelFolder.CopyingFile); // whoever made the last step may have been ended before
         }
 
         Keep(); // where there was no step to be made
@@ -440,7 +445,7 @@ internal sealed class TrainingRun
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
-        Saved(workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile);
+        Saved(parsed, workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile);
         using ChunkDatabase? heldOut = sources.HeldOut();
         RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);
@@ -467,11 +472,15 @@ internal sealed class TrainingRun
     internal static double? MeanLoss(IEnumerable<double> losses) => losses.Where(double.IsFinite).Average(loss => (double?)loss);
 
     // From now on the folder holds another model: what belongs to it comes, and what belonged to the one before goes.
-    private void Saved(Workspace workspace, Sources sources, params string[] others)
+    private void Saved(ParseResult parsed, Workspace workspace, Sources sources, params string[] others)
     {
         _isSaved = true;
         Keep();
         sources.Tokenizer.Save(workspace.Model);
+
+        // Documents may have come and gone since the training that goes on was begun.
+        TrainedDocuments documents = _withBelow(TrainedDocuments.Of(sources.Database));
+        (GoesOn(parsed) ? documents.And(TrainedDocuments.Load(workspace.Model)) : documents).Save(workspace.Model);
         foreach (string other in others)
         {
             File.Delete(Path.Combine(workspace.Model, other));

@@ -128,6 +128,7 @@ internal sealed class FitCommand : Verb
             throw new UsageException($"{_run.Out.Name} is the decoder's own folder, and what goes on with it needs it as it is: name another folder.");
         }
 
+        _run.GoesOnFrom(ours ? TrainedDocuments.Load(path) : null);
         Workspace workspace = _run.Prepare(parsed);
         if (_run.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.FromRelative(begun)))
         {

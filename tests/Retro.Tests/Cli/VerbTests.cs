@@ -311,10 +311,41 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("none of them trained on or retrieved from", _retro.Done("eval", "--model", "decoder", "--window", "64"), StringComparison.Ordinal);
 
         // Where it is not known what a model was trained on, nothing is said of it.
-        File.Delete(Path.Combine(_retro["decoder"], "retro.json"));
+        File.Delete(Path.Combine(_retro["decoder"], "model", "trained-on.safetensors"));
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
         Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
         Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
+    }
+
+    /// <summary>The database that a model was trained on may be another by the time that the model is measured.</summary>
+    [Fact]
+    public void Documents_that_a_model_was_trained_on_are_not_called_unseen_though_they_are_held_out_now()
+    {
+        _retro.Build();
+        string[] sizes = ["--database", "work", "--steps", "1", "--batch", "2", "--window", "64"];
+        _retro.Done(["train", "--out", "decoder", "--source", "none", "--preset", "tiny", .. sizes]);
+        _retro.Done(["fit", "--base", "decoder", "--out", "copied", "--reader", "copying", "--k", "2", .. sizes]);
+        string before = _retro.Done("eval", "--model", "copied", "--window", "64", "--json", "before.json");
+        Assert.Contains("none of them trained on or retrieved from", before, StringComparison.Ordinal);
+        Assert.False(_retro.Json("before.json").ContainsKey("warnings"));
+
+        _retro.Done("build", "--out", "work", "--tokenizer", Path.Combine("decoder", "model"), "--held-out-share", "0.5", "--start-over");
+        string again = _retro.Done(["fit", "--base", "copied", "--out", "again", "--reader", "copying", "--k", "2", .. sizes]);
+        Assert.Contains("copied holds a decoder and what copies on top of it; the decoder alone is taken", again, StringComparison.Ordinal);
+        foreach (string model in new[] { "decoder", "copied", "again" })
+        {
+            string said = $"7 of 12 held-out documents were in what {model} was trained on: what it remembers is measured, too.";
+            string shown = _retro.Done("eval", "--model", model, "--window", "64", "--json", "after.json");
+            Assert.Contains("none of them retrieved from.", shown, StringComparison.Ordinal);
+            Assert.Contains(said, shown, StringComparison.Ordinal);
+            Assert.Contains(said, File.ReadAllText(Path.Combine(_retro[model], "report.html")), StringComparison.Ordinal);
+            Assert.Equal(said, (string)_retro.Json("after.json")["warnings"]![0]!);
+        }
+
+        Assert.Contains(
+            "12 held-out documents were in what decoder was trained on",
+            _retro.Done("eval", "--task", "qa", "--model", "decoder", "--questions", "1"),
+            StringComparison.Ordinal);
     }
 
     [Fact]
