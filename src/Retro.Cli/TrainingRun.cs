@@ -131,7 +131,6 @@ internal sealed class TrainingRun
             throw new RetroException($"{workspace.Model} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.");
         }
 
-        workspace.Create();
         return workspace;
     }
 

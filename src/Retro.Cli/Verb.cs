@@ -70,6 +70,9 @@ internal abstract class Verb : Command
     /// <param name="cancellationToken">Ends it.</param>
     public abstract Task RunAsync(ParseResult parsed, CancellationToken cancellationToken);
 
+    /// <summary>What is said once it is to stop.</summary>
+    public virtual string Stopping => "Stopping after the current step; Ctrl-C once more stops at once.";
+
     /// <summary>What to do after it was stopped.</summary>
     public virtual string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command starts again.";
 

@@ -187,6 +187,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "a-file is a file; name a folder to write into.", "build --corpus docs --out a-file")]
     [InlineData(1, "/proc/work cannot be made", "build --corpus docs --out /proc/work")]
     [InlineData(1, "nowhere holds no database (database/manifest.json); make one with: retro build", "train --database nowhere --out model")]
+    [InlineData(1, "nowhere holds no database (database/manifest.json)", "train --database nowhere --out m")]
     [InlineData(1, "a-file is a file; name the folder of a database.", "neighbors --database a-file")]
     [InlineData(1, "--resume: out/model holds no training that could go on", "train --database nowhere --out out --resume")]
     [InlineData(1, "nowhere holds no model (model/config.json); make one with: retro train", "generate --model nowhere The")]
