@@ -303,6 +303,9 @@ internal static class CommonOptions
     /// <summary>Going on.</summary>
     public static Option<bool> Resume() => new("--resume") { Description = "Go on with the training that the folder holds, from its last checkpoint." };
 
+    /// <summary>How many passages are listed.</summary>
+    public static Option<int> Most(string first) => Whole("--most", $"Passages listed at most, those first that {first}.", 8, 1, int.MaxValue);
+
     /// <summary>Starting over.</summary>
     public static Option<bool> StartOver(string what, string also = "") => new("--start-over")
     {

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Tests.Database;
@@ -800,8 +801,11 @@ public sealed class VerbTests : IDisposable
         JsonObject written = _retro.Json("text.json");
         Assert.NotEmpty(written["read"]!.AsArray());
         Assert.StartsWith(((string)written["text"]!).Split('\n')[0], text, StringComparison.Ordinal);
-        Assert.Contains("read after part 1, each", text, StringComparison.Ordinal);
-        Assert.DoesNotContain("read after", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
+        Assert.Contains("read, each with its score, and after how many tokens of the text:", text, StringComparison.Ordinal);
+        string least = _retro.Done("generate", "--model", "work", "--tokens", "20", "--most", "1", "The river number 2 has 7 stones and 0 steps.");
+        Assert.Equal(1, Regex.Count(least, "chunk [0-9]+ \\(after [0-9]+\\):"));
+        Assert.Matches("and [0-9]+ of lower score", least);
+        Assert.DoesNotContain("read, each", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
 
         const string Begun = "The river number 2 has 7 stones";
         _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
