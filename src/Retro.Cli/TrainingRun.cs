@@ -387,7 +387,7 @@ internal sealed class TrainingRun
             double? last = MeanLoss(reports.TakeLast(lastSteps).Select(step => step.Loss));
             result["loss"] = last;
             Screen.Line($"{workspace.Model}: {Amount.Of(trainer.StepsDone, "step")} in {Amount.OfTime(trainer.Elapsed)}, {rate:#,0} tokens a second;");
-            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last ?? double.NaN:0.00} over the last {lastSteps:#,0}");
+            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last ?? double.NaN:0.00} nats a token over the last {lastSteps:#,0}");
         }
         else
         {
@@ -461,7 +461,7 @@ internal sealed class TrainingRun
         double? last = MeanLoss(steps.TakeLast(lastSteps).Select(step => step.Loss!.Value));
         Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens;");
         Screen.Line($"  {Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)};");
-        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} over the last {lastSteps:#,0}");
+        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} nats a token over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");
         Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
         return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride, ["loss"] = last };
