@@ -303,10 +303,13 @@ internal static class CommonOptions
     /// <summary>Going on.</summary>
     public static Option<bool> Resume() => new("--resume") { Description = "Go on with the training that the folder holds, from its last checkpoint." };
 
+    /// <summary>How many passages are listed.</summary>
+    public static Option<int> Most(string first) => Whole("--most", $"Passages listed at most, those first that {first}.", 8, 1, int.MaxValue);
+
     /// <summary>Starting over.</summary>
-    public static Option<bool> StartOver(string what) => new("--start-over")
+    public static Option<bool> StartOver(string what, string also = "") => new("--start-over")
     {
-        Description = $"Replace the {what} that the folder holds; the old stays until the new is whole.",
+        Description = $"Replace the {what} that the folder holds; the old stays until the new is whole.{also}",
     };
 
     /// <summary>Starting over where an earlier run has left its models.</summary>

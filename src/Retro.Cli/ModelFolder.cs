@@ -81,8 +81,8 @@ internal static class ModelFolder
         {
             throw new RetroException(
                 $"{model} was trained with another tokenizer, {own.Kind} of {own.VocabularySize} tokens with the hash {own.Hash}; that of the database is "
-                    + $"{tokenizer.Kind} of {tokenizer.VocabularySize} tokens with the hash {tokenizer.Hash}. Use a database that was built with the model's "
-                    + "(--tokenizer of build).");
+                    + $"{tokenizer.Kind} of {tokenizer.VocabularySize} tokens with the hash {tokenizer.Hash}. Use a database that was built with the model's: "
+                    + $"{Tool.Name} build --tokenizer {Shell.Quote(model)}.");
         }
     }
 
@@ -137,26 +137,20 @@ internal static class ModelFolder
         => !trained.Model.Config.HasRetrieval && !File.Exists(Path.Combine(Workspace.OfModel(path).Model, CopyingFile)) ? null
             : Made(path).Section["source"]?.ToString() ?? "bm25";
 
-    /// <summary>
-    /// The folders of the databases that a model was trained on, and the decoder below it; null among them: of a part it is not known what it was
-    /// trained on.
-    /// </summary>
+    /// <summary>The folders of the databases that a model was trained on, and the decoder below it, as far as they are there.</summary>
     /// <param name="path">The folder that was named.</param>
-    public static IReadOnlyList<string?> TrainedOn(string path)
+    public static IReadOnlyList<string> TrainedOn(string path)
     {
-        List<string?> databases = [];
+        List<string> databases = [];
         HashSet<string> seen = [];
-        for (string? next = path; next is not null && seen.Add(Path.GetFullPath(next));)
+        for (string? next = path; next is not null && seen.Add(Path.GetFullPath(next)) && IsOurs(next);)
         {
-            if (!IsOurs(next))
+            (Workspace workspace, JsonObject section) = Made(next);
+            if (section["database"]?.ToString() is { } named && Workspace.FindDatabase(workspace.FromRelative(named)) is { } database)
             {
-                databases.Add(null);
-                break;
+                databases.Add(Path.GetFullPath(database.Database));
             }
 
-            (Workspace workspace, JsonObject section) = Made(next);
-            Workspace? database = section["database"]?.ToString() is { } named ? Workspace.FindDatabase(workspace.FromRelative(named)) : null;
-            databases.Add(database is null ? null : Path.GetFullPath(database.Database));
             next = workspace.Section("fit")?["base"]?.ToString() is { } below ? workspace.FromRelative(below) : null;
         }
 

@@ -237,7 +237,7 @@ internal static partial class Tool
 
             context.Cancel = true;
             string below = Console.IsErrorRedirected ? "" : "\n"; // of a bar
-            Console.Error.WriteLine($"{below}Stopping after the current step; Ctrl-C once more stops at once.");
+            Console.Error.WriteLine($"{below}{verb.Stopping}");
             stopping.Cancel();
         }
 

@@ -51,6 +51,7 @@ internal sealed class TrainingRun
 
     private Action? _keep;
     private bool _isSaved;
+    private Func<TrainedDocuments, TrainedDocuments> _withBelow = own => own;
 
     /// <summary>Creates the options.</summary>
     /// <param name="k">Neighbors read where nothing is said, for the help.</param>
@@ -90,6 +91,9 @@ internal sealed class TrainingRun
     /// <summary>How long it is trained.</summary>
     public Option[] Length => [_steps, _minutes];
 
+    /// <summary>What a training that goes on cannot be given otherwise.</summary>
+    public Option[] Lasting => [Database, Source, _k, Embedder, _window, _seed];
+
     /// <summary>What copying, which is trained in one go, cannot be asked for, with why.</summary>
     public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _csv, _tensorBoard }
         .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"));
@@ -127,7 +131,6 @@ internal sealed class TrainingRun
             throw new RetroException($"{workspace.Model} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.");
         }
 
-        workspace.Create();
         return workspace;
     }
 
@@ -153,6 +156,10 @@ internal sealed class TrainingRun
         }
     }
 
+    /// <summary>Says what the model was trained on before: with the decoder that it is fitted onto.</summary>
+    /// <param name="below">The documents; null: it is not known.</param>
+    public void GoesOnFrom(TrainedDocuments? below) => _withBelow = own => own.And(below);
+
     /// <summary>What to do after the training was stopped.</summary>
     public string HowToGoOn(ParseResult parsed, string verb)
     {
@@ -164,8 +171,26 @@ internal sealed class TrainingRun
     }
 
     /// <summary>Opens the database.</summary>
-    public Sources Open(ParseResult parsed, CancellationToken cancellationToken) => new(
-        parsed.GetValue(Database)!, parsed.GetValue(_tokenizer), parsed.GetValue(Embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
+    /// <exception cref="RetroException">It cannot be opened, or has another tokenizer than the training that is to go on.</exception>
+    public Sources Open(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        Sources sources = new(
+            parsed.GetValue(Database)!, parsed.GetValue(_tokenizer), parsed.GetValue(Embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
+        try
+        {
+            if (GoesOn(parsed))
+            {
+                ModelFolder.RequireTokenizer(new Workspace(parsed.GetValue(Out)!).Model, sources.Tokenizer);
+            }
+
+            return sources;
+        }
+        catch
+        {
+            sources.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Where it is computed.</summary>
     public Device? Device(ParseResult parsed) => CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
@@ -311,7 +336,7 @@ internal sealed class TrainingRun
         string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
         List<TrainingProgress> reports;
         SavedCheckpoint saved = new(
-            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile));
+            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(parsed, workspace, sources, ModelFolder.CopyingFile));
         using (JsonLinesObserver lines = new(stepsFile))
         using (CsvObserver? table = parsed.GetValue(_csv) is { } csv ? new(csv) : null)
         using (TensorBoardObserver? events = parsed.GetValue(_tensorBoard) is { } folder ? new(folder) : null)
@@ -335,7 +360,7 @@ internal sealed class TrainingRun
 
         if (!_isSaved && model.TokenizerHash == sources.Tokenizer.Hash)
         {
-            Saved(workspace, sources, ModelFolder.CopyingFile); // whoever made the last step may have been ended before
+            Saved(parsed, workspace, sources, ModelFolder.CopyingFile); // whoever made the last step may have been ended before
         }
 
         Keep(); // where there was no step to be made
@@ -362,7 +387,7 @@ internal sealed class TrainingRun
             double? last = MeanLoss(reports.TakeLast(lastSteps).Select(step => step.Loss));
             result["loss"] = last;
             Screen.Line($"{workspace.Model}: {Amount.Of(trainer.StepsDone, "step")} in {Amount.OfTime(trainer.Elapsed)}, {rate:#,0} tokens a second;");
-            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last ?? double.NaN:0.00} over the last {lastSteps:#,0}");
+            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last ?? double.NaN:0.00} nats a token over the last {lastSteps:#,0}");
         }
         else
         {
@@ -419,7 +444,7 @@ internal sealed class TrainingRun
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
-        Saved(workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile);
+        Saved(parsed, workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile);
         using ChunkDatabase? heldOut = sources.HeldOut();
         RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);
@@ -436,7 +461,7 @@ internal sealed class TrainingRun
         double? last = MeanLoss(steps.TakeLast(lastSteps).Select(step => step.Loss!.Value));
         Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens;");
         Screen.Line($"  {Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)};");
-        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} over the last {lastSteps:#,0}");
+        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} nats a token over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");
         Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
         return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride, ["loss"] = last };
@@ -446,11 +471,15 @@ internal sealed class TrainingRun
     internal static double? MeanLoss(IEnumerable<double> losses) => losses.Where(double.IsFinite).Average(loss => (double?)loss);
 
     // From now on the folder holds another model: what belongs to it comes, and what belonged to the one before goes.
-    private void Saved(Workspace workspace, Sources sources, params string[] others)
+    private void Saved(ParseResult parsed, Workspace workspace, Sources sources, params string[] others)
     {
         _isSaved = true;
         Keep();
         sources.Tokenizer.Save(workspace.Model);
+
+        // Documents may have come and gone since the training that goes on was begun.
+        TrainedDocuments documents = _withBelow(TrainedDocuments.Of(sources.Database));
+        (GoesOn(parsed) ? documents.And(TrainedDocuments.Load(workspace.Model)) : documents).Save(workspace.Model);
         foreach (string other in others)
         {
             File.Delete(Path.Combine(workspace.Model, other));

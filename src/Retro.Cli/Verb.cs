@@ -70,6 +70,9 @@ internal abstract class Verb : Command
     /// <param name="cancellationToken">Ends it.</param>
     public abstract Task RunAsync(ParseResult parsed, CancellationToken cancellationToken);
 
+    /// <summary>What is said once it is to stop.</summary>
+    public virtual string Stopping => "Stopping after the current step; Ctrl-C once more stops at once.";
+
     /// <summary>What to do after it was stopped.</summary>
     public virtual string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command starts again.";
 
@@ -189,6 +192,26 @@ internal abstract class Verb : Command
         string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(workspace.FromRelative(path)));
     }
 
+    /// <summary>Trains; where what the folder holds cannot go on, the reason is looked for in what was typed.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">The folder of the run.</param>
+    /// <param name="options">What cannot change.</param>
+    /// <param name="train">Trains.</param>
+    /// <returns>What is worth telling.</returns>
+    /// <exception cref="UsageException">Something was typed otherwise than it was said for the run that goes on.</exception>
+    protected JsonObject GoOn(ParseResult parsed, Workspace workspace, IEnumerable<Option> options, Func<JsonObject> train)
+    {
+        try
+        {
+            return train();
+        }
+        catch (CheckpointException)
+        {
+            RequireAsBegun(parsed, workspace, options);
+            throw;
+        }
+    }
+
     /// <summary>Keeps what was typed, or taken from there, in a folder's retro.json.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="workspace">The folder.</param>
@@ -265,6 +288,11 @@ internal abstract class Verb : Command
             if (Directory.Exists(file) || !Directory.Exists(folder) || Workspace.IsDevice(file))
             {
                 throw new RetroException($"{name} {file}: name a file, in a folder that is there.");
+            }
+
+            if (Workspace.IsPart(file))
+            {
+                throw new UsageException($"{name} {file} would replace a file of {Tool.Name}'s own, without which what is in {folder} is lost; name another.");
             }
 
             try

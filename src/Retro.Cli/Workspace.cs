@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
+using Retro.Cli.Reports;
 using Retro.Database;
 
 namespace Retro.Cli;
@@ -17,6 +18,16 @@ internal sealed class Workspace(string folder)
     public const string SettingsFile = "retro.json";
 
     private static readonly (string Part, string File) s_database = ("database", DatabaseManifest.FileName), s_model = ("model", Checkpoint.ConfigName);
+
+    /// <summary>Files that make a folder a model, a database or a tokenizer, and others that lie in such a folder.</summary>
+    private static readonly string[]
+        s_marks = [Checkpoint.ConfigName, DatabaseManifest.FileName, "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"],
+        s_others =
+        [
+            "merges.txt", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "generation_config.json", ModelFolder.TrainingFile,
+            RunReport.StepsFile, "recall.json",
+        ],
+        s_endings = [".safetensors", ".safetensors.index.json", ".bin", ".faiss"];
 
     private static readonly JsonSerializerOptions s_json = new()
     {
@@ -143,6 +154,19 @@ internal sealed class Workspace(string folder)
     public static bool IsDevice(string path) => Path.GetFullPath(path) is var full
         && (full.StartsWith("/dev/", StringComparison.Ordinal) || full.StartsWith("/proc/", StringComparison.Ordinal))
         && !full.StartsWith("/dev/shm/", StringComparison.Ordinal); // files in memory are files
+
+    /// <summary>
+    /// Whether a file is what a folder of the tool's cannot be without: its retro.json, be it there or not, or a part of a model, a database or a tokenizer
+    /// that is there.
+    /// </summary>
+    public static bool IsPart(string path)
+    {
+        string full = Path.GetFullPath(path), name = Path.GetFileName(full), folder = Path.GetDirectoryName(full)!;
+        return name == SettingsFile
+            || (File.Exists(full)
+                && (s_endings.Any(ending => name.EndsWith(ending, StringComparison.Ordinal))
+                    || (s_marks.Concat(s_others).Contains(name) && s_marks.Any(mark => File.Exists(Path.Combine(folder, mark))))));
+    }
 
     /// <summary>Writes a text beside its place, and gives it its name when it is whole; into what is no file of this user's, as it is.</summary>
     /// <param name="path">The file.</param>

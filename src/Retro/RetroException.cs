@@ -9,7 +9,30 @@ public class RetroException(string message, Exception? innerException = null) : 
 public sealed class CorpusException(string message, Exception? innerException = null) : RetroException(message, innerException);
 
 /// <summary>A retrieval database cannot be opened or built: it is damaged, or made with other settings.</summary>
-public sealed class DatabaseException(string message, Exception? innerException = null) : RetroException(message, innerException);
+public sealed class DatabaseException(string message, Exception? innerException = null) : RetroException(message, innerException)
+{
+    /// <summary>In what the finished database that is there differs from the one that was to be built; none where the fault is another.</summary>
+    public DatabaseDifference Difference { get; internal init; }
+}
+
+/// <summary>In what a finished database differs from the one that a build of the same folder asks for.</summary>
+public enum DatabaseDifference
+{
+    /// <summary>In nothing, as far as it is known.</summary>
+    None,
+
+    /// <summary>In settings, such as the length of its chunks or its cleaning, and perhaps in the tokenizer.</summary>
+    Settings,
+
+    /// <summary>In the tokenizer alone; its documents were not compared.</summary>
+    Tokenizer,
+
+    /// <summary>Documents were added to it or removed from it since it was built.</summary>
+    Changes,
+
+    /// <summary>In its documents alone.</summary>
+    Documents,
+}
 
 /// <summary>A checkpoint or weight file cannot be read, or does not fit the model.</summary>
 public sealed class CheckpointException(string message, Exception? innerException = null) : RetroException(message, innerException);

@@ -21,7 +21,7 @@ internal sealed class AskCommand : Verb
         0,
         16);
 
-    private readonly Option<int> _most = CommonOptions.Whole("--most", "Passages listed at most, those first that changed most.", 8, 1, int.MaxValue);
+    private readonly Option<int> _most = CommonOptions.Most("changed most");
 
     public AskCommand()
         : base(

@@ -51,7 +51,10 @@ internal sealed class BuildCommand : Verb
         "Encode the I-th of N shares of the documents, for as many machines or processes on one storage; the same command without it joins the shares. In a "
             + "job array: once --plan, which makes the tokenizer, then --share $TASK/8, and once without both.");
 
-    private readonly Option<bool> _startOver = CommonOptions.StartOver("database, and the held-out documents beside it,");
+    private readonly Option<bool> _startOver = CommonOptions.StartOver(
+        "database, and the held-out documents beside it,",
+        " A tokenizer is trained anew, which models trained before do not fit, unless --tokenizer names the one that is there.");
+
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
 
@@ -87,6 +90,10 @@ internal sealed class BuildCommand : Verb
         {
             return Build(parsed, workspace, cancellationToken);
         }
+        catch (DatabaseException fault) when (IsOfOtherText(fault, parsed))
+        {
+            throw new RetroException(OtherText(fault.Difference, parsed, workspace), fault);
+        }
         finally
         {
             if (Directory.Exists(workspace.NewTokenizer))
@@ -94,6 +101,29 @@ internal sealed class BuildCommand : Verb
                 Directory.Delete(workspace.NewTokenizer, recursive: true);
             }
         }
+    }
+
+    // A tokenizer that is trained on another text, or on another part of it, is another.
+    private bool IsOfOtherText(DatabaseException fault, ParseResult parsed)
+        => fault.Difference is DatabaseDifference.Documents or DatabaseDifference.Changes
+            || (fault.Difference == DatabaseDifference.Tokenizer && parsed.GetValue(_tokenizer) is null);
+
+    /// <summary>What has come between a database and the build that would make it, and the ways on.</summary>
+    private string OtherText(DatabaseDifference difference, ParseResult parsed, Workspace workspace)
+    {
+        string folder = workspace.Folder, corpus = parsed.GetValue(_corpus)!, database = Shell.Quote(folder);
+        string what = difference switch
+        {
+            DatabaseDifference.Documents => $"The text is another than when {folder} was built",
+            DatabaseDifference.Changes => $"Documents were added to {folder}, or removed, since it was built",
+            _ => $"The text is another than when {folder} was built, or another part of it is taken, or another vocabulary is asked for",
+        };
+        string tokenizer = parsed.GetValue(_tokenizer) is not null
+            ? ""
+            : $" with a new tokenizer, which models trained on this database do not fit ({_tokenizer.Name} {Shell.Quote(workspace.Tokenizer)} keeps it)";
+        string update = $"`{Tool.Name} update --database {database} --add {Shell.Quote(corpus)}`";
+        return $"{what}. {update} takes in what is new and changed in {corpus} and keeps the models; "
+            + $"{_startOver.Name} builds anew{tokenizer}; another {_out.Name} leaves this one as it is.";
     }
 
     private Task Build(ParseResult parsed, Workspace workspace, CancellationToken cancellationToken)

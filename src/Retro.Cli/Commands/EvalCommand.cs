@@ -131,7 +131,7 @@ internal sealed class EvalCommand : Verb
         Stages.Run("look for held-out documents in the database", progress =>
             HeldOut.Require(heldOut, database, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
 
-        bool isUnseen = RequireUnseen(paths, sources, heldOut, cancellationToken);
+        string[] seen = RequireUnseen(paths, sources, heldOut, cancellationToken);
         torch.ScalarType? dtype = CommonOptions.Type(parsed.GetValue(_dtype), device);
         List<TrainedModel> models = [];
         try
@@ -143,19 +143,25 @@ internal sealed class EvalCommand : Verb
 
             if (parsed.GetValue(_task) == CommonOptions.Answering)
             {
-                WriteJson(parsed, await AnswerEvaluation.MeasureAsync(
+                JsonObject answers = await AnswerEvaluation.MeasureAsync(
                     sources,
                     heldOut,
                     [.. paths.Zip(models)],
                     one => Window(one.Model.Config.MaximumLength),
                     parsed.GetValue(_questions),
                     parsed.GetValue(_seed),
-                    cancellationToken).ConfigureAwait(false));
+                    cancellationToken).ConfigureAwait(false);
+                foreach (string sentence in seen)
+                {
+                    Screen.Line($"{sentence}");
+                }
+
+                WriteJson(parsed, WithSeen(answers, seen));
                 return;
             }
 
             int window = Window(models.Min(one => one.Model.Config.MaximumLength)), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
-            Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), isUnseen, cancellationToken);
+            Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), seen, cancellationToken);
         }
         finally
         {
@@ -165,27 +171,41 @@ internal sealed class EvalCommand : Verb
         int Window(int? longest) => CommonOptions.WindowLength(parsed, _window, database.ChunkLength, longest);
     }
 
-    /// <summary>Refuses held-out documents that a model was trained on, as far as it is known on what it was.</summary>
-    /// <returns>Whether it is known of all of them.</returns>
-    private static bool RequireUnseen(string[] paths, Sources sources, ChunkDatabase heldOut, CancellationToken cancellationToken)
+    /// <summary>
+    /// Refuses held-out documents that are in another database which a model was trained on, and tells what else is known of what the models have seen.
+    /// </summary>
+    /// <returns>A sentence for each model that has seen some, and one where of a model it is not known; none: no model has seen any.</returns>
+    private static string[] RequireUnseen(string[] paths, Sources sources, ChunkDatabase heldOut, CancellationToken cancellationToken)
     {
-        string measured = Path.GetFullPath(sources.Database.Folder);
-        string?[] trained = [.. paths.SelectMany(ModelFolder.TrainedOn).Distinct().Where(folder => folder != measured)];
+        HashSet<string> looked = [Path.GetFullPath(sources.Database.Folder)];
+        List<string> seen = [];
         bool isKnown = true;
-        foreach (string? folder in trained)
+        foreach (string path in paths)
         {
-            using ChunkDatabase? other = folder is null ? null : ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-            if (other is null || other.Manifest.TokenizerHash != sources.Database.Manifest.TokenizerHash)
+            TrainedDocuments? documents = TrainedDocuments.Load(Workspace.OfModel(path).Model);
+            foreach (string folder in ModelFolder.TrainedOn(path).Where(folder => !looked.Contains(folder)))
             {
-                isKnown = false;
-                continue;
+                using ChunkDatabase other = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+                if (other.Manifest.TokenizerHash == sources.Database.Manifest.TokenizerHash && documents?.HaveAll(other) != false)
+                {
+                    looked.Add(folder);
+                    Stages.Run($"look for held-out documents in {folder}", progress =>
+                        HeldOut.Require(heldOut, other, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
+                }
             }
 
-            Stages.Run($"look for held-out documents in {folder}", progress =>
-                HeldOut.Require(heldOut, other, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
+            if (documents?.CountOf(heldOut) is { } count and > 0)
+            {
+                string of = Amount.Of(heldOut.Documents.Count, "held-out document");
+                seen.Add($"{count:#,0} of {of} were in what {path} was trained on: what it remembers is measured, too.");
+            }
+            else
+            {
+                isKnown &= documents is { IsComplete: true };
+            }
         }
 
-        return isKnown;
+        return isKnown ? [.. seen] : [.. seen, "For at least one model it is not known what it was trained on; it may have seen these documents."];
     }
 
     private void Measure(
@@ -195,7 +215,7 @@ internal sealed class EvalCommand : Verb
         (string Path, TrainedModel Trained)[] models,
         int window,
         int read,
-        bool isUnseen,
+        string[] seen,
         CancellationToken cancellationToken)
     {
         ChunkDatabase database = sources.Database;
@@ -299,11 +319,11 @@ internal sealed class EvalCommand : Verb
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, found, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         names.UnionWith(against);
-        string[] notes = Notes(table, isUnseen, runs is not null);
+        string[] notes = Notes(table, seen, runs is not null);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
         ResultRows rows = new(table, leakage);
         rows.Print(notes, LeakageTitle, leakage.Note);
-        WriteJson(parsed, ResultsJson.Of(table, leakage));
+        WriteJson(parsed, WithSeen(ResultsJson.Of(table, leakage), seen));
         if (parsed.GetValue(_tokenRecords) is { } tokens)
         {
             Dictionary<string, BitsPerByteResult> results = entries.ToDictionary(entry => entry.Reader, entry => entry.Results[0]);
@@ -343,6 +363,16 @@ internal sealed class EvalCommand : Verb
             stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken));
     }
 
+    private static JsonObject WithSeen(JsonObject results, string[] seen)
+    {
+        if (seen.Length > 0)
+        {
+            results["warnings"] = new JsonArray([.. seen.Select(sentence => JsonValue.Create(sentence))]);
+        }
+
+        return results;
+    }
+
     /// <summary>Shows, token by token, what the first model that reads gained on some held-out documents.</summary>
     private static void Inspect(
         RunReport report,
@@ -380,7 +410,7 @@ internal sealed class EvalCommand : Verb
         }
     }
 
-    private static string[] Notes(EvaluationTable table, bool isUnseen, bool hasRuns)
+    private static string[] Notes(EvaluationTable table, string[] seen, bool hasRuns)
     {
         BitsPerByteResult any = table.Rows[0].Entry.Results[0];
         return
@@ -388,8 +418,8 @@ internal sealed class EvalCommand : Verb
             string.Create(
                 CultureInfo.InvariantCulture,
                 $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(any.Documents, "document")}, none of them "
-                    + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
-            .. isUnseen ? [] : new[] { "For at least one model it is not known what it was trained on; it may have seen these documents." },
+                    + $"{(seen.Length == 0 ? "trained on or " : "")}retrieved from."),
+            .. seen,
             .. hasRuns ? [] : new[]
             {
                 string.Create(

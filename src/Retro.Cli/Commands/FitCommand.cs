@@ -111,12 +111,24 @@ internal sealed class FitCommand : Verb
 
         // A model of the tool's lies in its folder, one of Hugging Face is its folder.
         bool ours = ModelFolder.IsOurs(path);
+        string named = path;
         path = ours ? Workspace.OfModel(path).Model : path;
+        if (ours && Checkpoint.LoadConfig(path).HasRetrieval)
+        {
+            throw new UsageException($"{named} is a RETRO, which reads already; {_base.Name} takes a decoder alone ({Tool.Name} train --source none).");
+        }
+
+        if (ours && File.Exists(Path.Combine(path, ModelFolder.CopyingFile)))
+        {
+            Screen.Note($"{named} holds a decoder and what copies on top of it; the decoder alone is taken");
+        }
+
         if (Path.GetFullPath(path) == Path.GetFullPath(new Workspace(parsed.GetValue(_run.Out)!).Model))
         {
             throw new UsageException($"{_run.Out.Name} is the decoder's own folder, and what goes on with it needs it as it is: name another folder.");
         }
 
+        _run.GoesOnFrom(ours ? TrainedDocuments.Load(path) : null);
         Workspace workspace = _run.Prepare(parsed);
         if (_run.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.FromRelative(begun)))
         {
@@ -138,12 +150,14 @@ internal sealed class FitCommand : Verb
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("train", null); // the folder's model is of one verb
         });
-        WriteJson(parsed, copies
+        WriteJson(parsed, _run.GoesOn(parsed) ? GoOn(parsed, workspace, [_reader, _task, _attention, _unfreeze, _rank, .. _run.Lasting], Fit) : Fit());
+        return Task.CompletedTask;
+
+        JsonObject Fit() => copies
             ? _run.FitCopying(parsed, workspace, decoder.Model, sources, window, cancellationToken)
             : parsed.GetValue(_reader) == InContext
                 ? FitInContext(parsed, workspace, decoder.Model, sources, window, cancellationToken)
-                : FitRetro(parsed, workspace, decoder, sources, window, answers, cancellationToken));
-        return Task.CompletedTask;
+                : FitRetro(parsed, workspace, decoder, sources, window, answers, cancellationToken);
     }
 
     protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _run.Written(parsed)];

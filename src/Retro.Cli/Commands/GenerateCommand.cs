@@ -31,6 +31,7 @@ internal sealed class GenerateCommand : Verb
         Description = "The best neighbor stands in front of the text, and the model's cross-attention reads the others (RETRO++).",
     };
 
+    private readonly Option<int> _most = CommonOptions.Most("have the highest scores");
     private readonly Func<Stream> _input;
 
     /// <param name="input">Opens what a prompt is piped from; null: the standard input.</param>
@@ -45,7 +46,7 @@ internal sealed class GenerateCommand : Verb
     {
         _input = input ?? Console.OpenStandardInput;
         Add(_prompt);
-        AddOptions([.. _reading.Options, _passages, _every, _best]);
+        AddOptions([.. _reading.Options, _passages, _every, _best, _most]);
     }
 
     protected override PathOption Home => _reading.Model;
@@ -70,48 +71,71 @@ internal sealed class GenerateCommand : Verb
         };
         RetroGenerator generator = opened.Generator(parsed.GetValue(_best));
         StringBuilder text = new();
-        List<RetrievedNeighbors> read = [];
+        List<(int Tokens, RetrievedNeighbors Retrieved)> read = [];
+        int tokens = 0;
         GenerationEnd? end = null;
         await foreach (GeneratedPiece piece in generator.GenerateAsync(opened.AsCleaned(prompt), options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
             await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
             end = piece.End ?? end;
+            tokens += piece.Token is null ? 0 : 1;
             if (piece.Retrieved is not null)
             {
-                read.Add(piece.Retrieved);
+                read.Add((tokens, piece.Retrieved));
             }
         }
 
         await Console.Out.WriteLineAsync().ConfigureAwait(false);
-        foreach (RetrievedNeighbors retrieved in read)
-        {
-            Screen.Note($"\nread after part {retrieved.Chunk + 1}, each with its score:");
-            foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
-            {
-                string name = Passages.Name(neighbor.Title, neighbor.DocumentId), passage = Passages.Shorten(neighbor.Text);
-                if (neighbor.Chunk < 0)
-                {
-                    Screen.Item($"", $"given passage: {passage}");
-                    continue;
-                }
-
-                Screen.Item($"{neighbor.Score:0.00}", $"{name}, chunk {neighbor.ChunkInDocument + 1}: {passage}");
-            }
-        }
-
+        Print(read, parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject
         {
             ["prompt"] = prompt,
             ["text"] = text.ToString(),
             ["end"] = end?.ToString(),
-            ["read"] = new JsonArray([.. read.Select(retrieved => new JsonObject
+            ["read"] = new JsonArray([.. read.Select(one => new JsonObject
             {
-                ["part"] = retrieved.Chunk + 1,
-                ["neighbors"] = new JsonArray([.. retrieved.Neighbors.Select(ReadingOptions.Json)]),
+                ["part"] = one.Retrieved.Chunk + 1,
+                ["afterTokens"] = one.Tokens,
+                ["neighbors"] = new JsonArray([.. one.Retrieved.Neighbors.Select(ReadingOptions.Json)]),
             })]),
         });
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
+
+    private static void Print(List<(int Tokens, RetrievedNeighbors Retrieved)> read, int most)
+    {
+        // One that is found again and again is listed once, where it was best.
+        (int Tokens, RetrievedNeighbor Neighbor)[] passages =
+        [
+            .. read.SelectMany(one => one.Retrieved.Neighbors.Select(neighbor => (one.Tokens, Neighbor: neighbor)))
+                .OrderBy(one => one.Neighbor.Chunk >= 0)
+                .ThenByDescending(one => one.Neighbor.Score)
+                .DistinctBy(one => (one.Neighbor.Chunk, one.Neighbor.Chunk < 0 ? one.Neighbor.ChunkInDocument : 0)),
+        ];
+        if (passages.Length == 0)
+        {
+            return;
+        }
+
+        Screen.Note($"\nread, each with its score, and after how many tokens of the text:");
+        foreach ((int tokens, RetrievedNeighbor neighbor) in passages.Take(most))
+        {
+            string passage = Passages.Shorten(neighbor.Text);
+            if (neighbor.Chunk < 0)
+            {
+                Screen.Item($"", $"given passage: {passage}");
+                continue;
+            }
+
+            string name = Passages.Name(neighbor.Title, neighbor.DocumentId);
+            Screen.Item($"{neighbor.Score:0.00}", $"{name}, chunk {neighbor.ChunkInDocument + 1} (after {tokens:#,0}): {passage}");
+        }
+
+        if (passages.Length > most)
+        {
+            Screen.Item($"", $"and {passages.Length - most} of lower score");
+        }
+    }
 }

@@ -75,6 +75,8 @@ internal sealed class ServeCommand : Verb
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => _reading.Idle(said, isServed: true, _inPrompt);
 
+    public override string Stopping => "Stopping; what is being written is cut off after 5 seconds. Ctrl-C once more stops at once.";
+
     public override string HowToGoOn(ParseResult parsed) => "Nobody is served any more.";
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

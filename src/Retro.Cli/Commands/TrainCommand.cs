@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Training;
@@ -65,7 +66,9 @@ internal sealed class TrainCommand : Verb
                 ?? (_run.GoesOn(parsed) ? Trainer.StoredType(workspace.Model) : TrainingOptions.PreferredDtype(_run.Device(parsed))),
         };
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
-        WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));
+        JsonObject Train() => _run.Train(
+            parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken);
+        WriteJson(parsed, _run.GoesOn(parsed) ? GoOn(parsed, workspace, [_preset, .. _run.Lasting], Train) : Train());
         return Task.CompletedTask;
     }
 

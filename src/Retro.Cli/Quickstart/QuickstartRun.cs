@@ -124,6 +124,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             Training(forClosedBook, closedBookFolder) with { Dtype = options.Dtype ?? TrainingOptions.PreferredDtype() },
             cancellationToken,
             resume: options.Resume);
+        TrainedDocuments documents = TrainedDocuments.Of(database);
+        documents.Save(closedBookFolder);
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();
         copyOptions = copyOptions with { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps) };
@@ -143,14 +145,16 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // Windows without neighbors would teach a decoder that is frozen nothing.
         WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
         TimeSpan forRetro = Longer(forTraining - forClosedBook - forCopying, forClosedBook / 4);
+        string retroFolder = Path.Combine(folder, "checkpoint");
         TrainedModel retro = TrainedModel.Fit(
             $"fit {Retrieving}",
             closedBookFolder,
             retrieval,
             reading,
-            Training(forRetro, Path.Combine(folder, "checkpoint")),
+            Training(forRetro, retroFolder),
             cancellationToken,
             resume: options.Resume);
+        documents.Save(retroFolder);
         using RetroModel model = retro.Model;
         TrainedModel closedBookAndRetro = retro with { Steps = closedBook.Steps, Time = closedBook.Time + retro.Time };
 

@@ -216,7 +216,10 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         string? question = null;
         foreach (JsonNode? message in messages)
         {
-            string text = writer.AsCleaned(Content(message)), role = RequestBody.TextOf(message!["role"]) ?? "";
+            string role = RequestBody.TextOf((message as JsonObject)?["role"]) ?? "";
+
+            // An assistant that has called a tool, or refused, has said nothing.
+            string text = role == "assistant" && message!["content"] is null ? "" : writer.AsCleaned(Content(message));
             switch (role)
             {
                 case "system" or "developer":

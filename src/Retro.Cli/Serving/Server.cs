@@ -49,14 +49,14 @@ internal sealed class Server : IAsyncDisposable
         _app = builder.Build();
         Writer writer = new(opened, generator, defaults, options, _turns);
         _app.Use(GuardAsync);
-        _app.MapGet("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
-        _app.MapGet("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));
-        _app.MapGet("/v1/models", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
+        Get("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
+        Get("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));
+        Get("/v1/models", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
         {
             ["object"] = "list", ["data"] = new JsonArray([.. ModelNames().Select(Model)]),
         }));
-        _app.MapGet("/v1/models/{**name}", (HttpContext context) => context.Response.WriteAsJsonAsync(ModelOf(context)));
-        _app.MapGet("/api/state", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
+        Get("/v1/models/{**name}", (HttpContext context) => context.Response.WriteAsJsonAsync(ModelOf(context)));
+        Get("/api/state", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
         {
             ["running"] = _turns.Computing, ["waiting"] = _turns.Inside - _turns.Computing, ["served"] = _turns.Served,
         }));
@@ -64,8 +64,9 @@ internal sealed class Server : IAsyncDisposable
         _app.MapPost("/v1/embeddings", (HttpContext context) => Embeddings.AnswerAsync(context, opened, options, _turns));
         _app.MapPost("/api/write", (HttpContext context) => writer.WriteAsync(context));
         _app.MapPost("/api/inspect", InspectAsync);
-        _app.MapFallback((HttpContext context) =>
-            throw new Fault(404, $"There is nothing to {context.Request.Method} at {context.Request.Path}.", "not_found"));
+
+        // What can be got can be asked for without its body.
+        void Get(string path, RequestDelegate answer) => _app.MapMethods(path, [HttpMethods.Get, HttpMethods.Head], answer);
     }
 
     /// <summary>Where it listens; known after <see cref="StartAsync"/>.</summary>
@@ -104,6 +105,14 @@ internal sealed class Server : IAsyncDisposable
             context.Response.Headers.XContentTypeOptions = "nosniff";
             RequireAllowed(context);
             await next(context).ConfigureAwait(false);
+            if (!context.Response.HasStarted && context.Response.StatusCode is StatusCodes.Status404NotFound or StatusCodes.Status405MethodNotAllowed)
+            {
+                // Of no path here, or of one that takes other methods, which Allow names.
+                string what = $"There is nothing to {context.Request.Method} at {context.Request.Path}.";
+                throw context.Response.StatusCode == StatusCodes.Status404NotFound
+                    ? new Fault(404, what, "not_found")
+                    : new Fault(405, $"{what} It takes {context.Response.Headers.Allow}.", "method_not_allowed");
+            }
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {

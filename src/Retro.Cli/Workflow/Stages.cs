@@ -160,7 +160,7 @@ internal static class Stages
         {
             Steps.Add(value);
             bar.Show(
-                string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"),
+                string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00} nats a token"),
                 value.Tokens,
                 Math.Max(time is { } budget ? value.TokensPerSecond * budget.TotalSeconds : value.Tokens / value.Progress, value.Tokens));
         }
@@ -175,7 +175,8 @@ internal static class Stages
                 s_console.WriteLine($"  {message}");
             }
 
-            bar.Show(value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $"{name}, loss {loss:0.00}") : name, value.Done, value.Total);
+            bar.Show(
+                value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $"{name}, loss {loss:0.00} nats") : name, value.Done, value.Total);
         }
     }
 

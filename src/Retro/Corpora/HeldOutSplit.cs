@@ -38,7 +38,7 @@ public sealed class HeldOutSplit
     /// <param name="progress">Stages "choose held-out documents" and "look for near-duplicates", in documents.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <returns>The split.</returns>
-    /// <exception cref="CorpusException">One of the parts would be empty.</exception>
+    /// <exception cref="CorpusException">Two documents have one id, or one of the parts would be empty.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     public static HeldOutSplit Create(
         IEnumerable<Document> documents,
@@ -95,9 +95,15 @@ public sealed class HeldOutSplit
             => a.Hash != b.Hash ? b.Hash.CompareTo(a.Hash) : string.CompareOrdinal(b.Id, a.Id)));
         double bound = options.Fraction * Math.Pow(2, 64);
         long count = 0;
+        DocumentIds ids = new(documents);
         foreach (Document document in documents)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            if (ids.Enter(document) is { } fault)
+            {
+                throw new CorpusException(fault);
+            }
+
             ulong hash = Hash(document.Id, options.Seed);
             if (options.Count is { } wanted)
             {

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using System.Text;
 using Retro.Corpora;
 
@@ -11,9 +9,7 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
     private const int BlockDocuments = 1 << 16;
 
     private readonly IEnumerator<Document> _documents = documents.GetEnumerator();
-
-    // Hashes in place of the ids themselves keep millions of documents small.
-    private readonly HashSet<UInt128> _ids = [];
+    private readonly DocumentIds _ids = new(documents);
 
     public long Count { get; private set; }
 
@@ -60,14 +56,9 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
         }
 
         RequireText(document);
-        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        SHA256.HashData(Encoding.UTF8.GetBytes(document.Id), hash);
-        if (!_ids.Add(MemoryMarshal.Read<UInt128>(hash)))
+        if (_ids.Enter(document) is { } fault)
         {
-            string first = documents.First(other => other.Id == document.Id).Location;
-            throw new DatabaseException(
-                $"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own"
-                    + $" (where ids begin anew in every file of JSON lines, {nameof(CorpusOptions)}.{nameof(CorpusOptions.IdsByFile)} tells them apart).");
+            throw new DatabaseException(fault);
         }
     }
 }

@@ -48,6 +48,10 @@ internal sealed record BuildSettings
         return differences;
     }
 
+    /// <summary>Whether other settings differ in nothing but the tokenizer.</summary>
+    public bool DiffersInTokenizerAlone(BuildSettings asked)
+        => (FormatVersion, ChunkLength, Cleaning) == (asked.FormatVersion, asked.ChunkLength, asked.Cleaning);
+
     /// <summary>Adds a setting to the differences, where it is one.</summary>
     public static void Compare<T>(List<string> differences, string name, T there, T wanted)
     {

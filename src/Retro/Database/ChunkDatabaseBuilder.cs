@@ -270,6 +270,7 @@ public static class ChunkDatabaseBuilder
         DatabaseManifest? manifest = null;
         DatabaseException? damage = null;
         string differences = "";
+        DatabaseDifference kind = DatabaseDifference.None;
         try
         {
             manifest = DatabaseManifest.Load(folder);
@@ -282,13 +283,16 @@ public static class ChunkDatabaseBuilder
         if (manifest is not null)
         {
             differences = string.Join("; ", manifest.Settings.DifferencesTo(settings));
+            kind = manifest.Settings.DiffersInTokenizerAlone(settings) ? DatabaseDifference.Tokenizer : DatabaseDifference.Settings;
             if (differences.Length == 0 && manifest.Changes is { } changes)
             {
+                kind = DatabaseDifference.Changes;
                 differences = $"documents were added or removed since it was built, last by change {changes.Number}";
             }
 
             if (differences.Length == 0 && HashAll(documents, options, progress, cancellationToken) is var corpusHash && corpusHash != manifest.CorpusHash)
             {
+                kind = DatabaseDifference.Documents;
                 differences = $"corpus with hash {manifest.CorpusHash} there, {corpusHash} asked";
             }
         }
@@ -321,7 +325,10 @@ public static class ChunkDatabaseBuilder
 
         throw damage is not null
             ? new DatabaseException($"{damage.Message} To replace the whole database, start over.", damage)
-            : new DatabaseException($"'{folder}' holds another database ({differences}); build with those, choose another folder, or start over.");
+            : new DatabaseException($"'{folder}' holds another database ({differences}); build with those, choose another folder, or start over.")
+            {
+                Difference = kind,
+            };
     }
 
     private static string EncodeAll(

@@ -155,6 +155,12 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "--json /proc/results.json: name a file, in a folder that is there.", "info docs --json /proc/results.json")]
     [InlineData(1, "--tensorboard a-file: name a folder;", "train --database work --out m --tensorboard a-file")]
     [InlineData(2, "--json and --csv name one file,", "train --database work --out m --json out.json --csv ./out.json")]
+    [InlineData(2, "--json unknown/retro.json would replace a file of retro's own", "info docs --json unknown/retro.json")]
+    [InlineData(2, "--json whole/config.json would replace a file of retro's own", "info docs --json whole/config.json")]
+    [InlineData(2, "--csv whole/vocab.json would replace a file of retro's own", "train --database work --out m --csv whole/vocab.json")]
+    [InlineData(2, "--out whole/tokens.bin would replace a file of retro's own", "export --database work --out whole/tokens.bin")]
+    [InlineData(2, "--token-records whole/x.safetensors would replace", "eval --model m --token-records whole/x.safetensors")]
+    [InlineData(2, "--out docs/river-0.md is in the corpus that the database was built of", "export --database built --out docs/river-0.md")]
     [InlineData(2, "--beside takes one of bm25, dense, hybrid, rerank, random, not 'foo'.", "inspect --database work --text river --beside foo")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "generate --model nowhere @channel")]
     [InlineData(2, "The question is empty; ask something.", "ask --model nowhere \" \"")]
@@ -181,6 +187,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "a-file is a file; name a folder to write into.", "build --corpus docs --out a-file")]
     [InlineData(1, "/proc/work cannot be made", "build --corpus docs --out /proc/work")]
     [InlineData(1, "nowhere holds no database (database/manifest.json); make one with: retro build", "train --database nowhere --out model")]
+    [InlineData(1, "nowhere holds no database (database/manifest.json)", "train --database nowhere --out m")]
     [InlineData(1, "a-file is a file; name the folder of a database.", "neighbors --database a-file")]
     [InlineData(1, "--resume: out/model holds no training that could go on", "train --database nowhere --out out --resume")]
     [InlineData(1, "nowhere holds no model (model/config.json); make one with: retro train", "generate --model nowhere The")]
@@ -203,6 +210,16 @@ public sealed partial class CommandLineTests : IDisposable
         {
             Directory.CreateDirectory(_retro[folder]);
             File.WriteAllText(Path.Combine(_retro[folder], "retro.json"), json);
+        }
+
+        foreach (string part in new[] { "config.json", "vocab.json", "tokens.bin", "x.safetensors" })
+        {
+            _retro.WriteFile(Path.Combine("whole", part), "{}");
+        }
+
+        if (line.Contains("built", StringComparison.Ordinal))
+        {
+            _retro.Done("build", "--corpus", "docs", "--out", "built", "--vocabulary", "300", "--held-out-share", "0");
         }
 
         ChildProcess.Outcome run = _retro.Run(Words($"retro {line}"));

@@ -404,7 +404,7 @@ public sealed class ServerTests
     [InlineData(400, "The question is empty", "/api/write", """{"text":" ","ask":true}""")]
     [InlineData(400, "inspect 2 to", "/api/inspect", """{"text":""}""")]
     [InlineData(404, "There is nothing to POST at /v1/nothing", "/v1/nothing", "{}")]
-    [InlineData(404, "There is nothing to POST at /v1/models", "/v1/models", "{}")]
+    [InlineData(405, "There is nothing to POST at /v1/models. It takes GET, HEAD.", "/v1/models", "{}")]
     public async Task A_request_that_is_wrong_is_told_what_is(int status, string message, string path, string body)
     {
         await using ServedModel served = await ServedModel.StartAsync();
@@ -412,6 +412,37 @@ public sealed class ServerTests
         JsonNode fault = await Json(response);
         Assert.Contains(message, (string)fault["error"]!["message"]!, StringComparison.Ordinal);
         Assert.Equal(status, (int)response.StatusCode);
+    }
+
+    /// <summary>Whoever asks for a page without its body gets its head, and whoever asks by another method which it takes.</summary>
+    [Fact]
+    public async Task A_path_says_which_methods_it_takes()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        foreach (string path in new[] { "/", "/app.js", "/v1/models", "/v1/models/tiny", "/api/state" })
+        {
+            using HttpRequestMessage head = new(HttpMethod.Head, path);
+            using HttpResponseMessage answer = await served.Http.SendAsync(head, Cancel);
+            Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+            Assert.Empty(await answer.Content.ReadAsByteArrayAsync(Cancel));
+            using HttpResponseMessage put = await served.Http.PutAsync(path, Body("{}"), Cancel);
+            Assert.Equal((HttpStatusCode.MethodNotAllowed, "GET, HEAD"), (put.StatusCode, string.Join(", ", put.Content.Headers.Allow)));
+        }
+
+        using HttpResponseMessage got = await served.Http.GetAsync("/v1/chat/completions", Cancel);
+        Assert.Equal((HttpStatusCode.MethodNotAllowed, "POST"), (got.StatusCode, string.Join(", ", got.Content.Headers.Allow)));
+        Assert.Equal("method_not_allowed", (string)(await Json(got))["error"]!["code"]!);
+    }
+
+    /// <summary>An assistant that has called a tool, or refused, has no content; nobody else may have none.</summary>
+    [Theory]
+    [InlineData("assistant", HttpStatusCode.OK)]
+    [InlineData("user", HttpStatusCode.BadRequest)]
+    public async Task An_assistant_may_have_said_nothing(string role, HttpStatusCode status)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        string body = $$"""{"model":"tiny","messages":[{"role":"user","content":"a"},{"role":"{{role}}","content":null},{"role":"user","content":"b"}]}""";
+        Assert.Equal(status, (await served.Http.PostAsync("/v1/chat/completions", Body(body), Cancel)).StatusCode);
     }
 
     [Fact]

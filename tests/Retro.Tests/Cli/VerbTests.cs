@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Tests.Database;
@@ -186,8 +187,13 @@ public sealed class VerbTests : IDisposable
         _retro.Done(
             "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w2", "--chunk", "16", "--held-out-share", "0.2", "--seed",
             "5");
-        Refused(1, "decoder", "another configuration", "train", "--out", "decoder", "--resume", "--source", "bm25");
-        Refused(1, "decoder", "begun on other data", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w2");
+        Refused(2, "decoder", "A run that goes on keeps to --source none; leave --source out", "train", "--out", "decoder", "--resume", "--source", "bm25");
+        Refused(2, "decoder", "A run that goes on keeps to --database", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w2");
+        Refused(2, "fitted", "what it was begun with, without --k; leave --k out", "fit", "--out", "fitted", "--resume", "--steps", "3", "--k", "3");
+        _retro.Done("build", "--corpus", "docs", "--out", "w3", "--vocabulary", "290", "--chunk", "16", "--held-out-share", "0");
+        Refused(1, "decoder", "was trained with another tokenizer", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w3");
+        string[] onto = ["fit", "--base", "fitted", "--database", "work", "--out", "again"];
+        Refused(2, "fitted", "fitted is a RETRO, which reads already; --base takes a decoder alone (retro train --source none).", onto);
         Refused(2, "fitted", "keeps to --base", "fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "other");
         Refused(1, "work", "There is no embedder", "neighbors", "--database", "work", "--source", "dense");
         _retro.Done("fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "decoder" + Path.DirectorySeparatorChar);
@@ -227,6 +233,11 @@ public sealed class VerbTests : IDisposable
         string[] build = ["build", "--corpus", "parts", .. sizes, "--start-over"];
         Assert.Contains("--ids-by-file tells them apart", _retro.Run([.. build, "--encoding", "utf-8"]).Errors, StringComparison.Ordinal);
         _retro.Done([.. build, "--ids-by-file"]);
+
+        // Of two alone, one would be held out, and both be taken for it.
+        ChildProcess.Outcome both = _retro.Run("build", "--corpus", "parts", "--out", "both");
+        Assert.StartsWith("Two documents have the id '1', one from", both.Errors, StringComparison.Ordinal);
+        Assert.Contains("--ids-by-file tells them apart", both.Errors, StringComparison.Ordinal);
 
         // Documents of one text file.
         _retro.WriteFile("stories.txt", "One fox ran.\n<|endoftext|>\nTwo rivers meet.\n<|endoftext|>\nThree bells ring.\n");
@@ -309,6 +320,7 @@ public sealed class VerbTests : IDisposable
             ChildProcess.Outcome run = _retro.Run(line);
             Assert.True(run.ExitCode == 1, $"{line[0]}: {run.Output}{run.Errors}");
             Assert.Contains("was trained with another tokenizer", run.Errors, StringComparison.Ordinal);
+            Assert.EndsWith($"build --tokenizer {Path.Combine("decoder", "model")}.\n", run.Errors, StringComparison.Ordinal);
         }
 
         // The same text and tokenizer, with other documents held out.
@@ -321,10 +333,41 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("none of them trained on or retrieved from", _retro.Done("eval", "--model", "decoder", "--window", "64"), StringComparison.Ordinal);
 
         // Where it is not known what a model was trained on, nothing is said of it.
-        File.Delete(Path.Combine(_retro["decoder"], "retro.json"));
+        File.Delete(Path.Combine(_retro["decoder"], "model", "trained-on.safetensors"));
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
         Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
         Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
+    }
+
+    /// <summary>The database that a model was trained on may be another by the time that the model is measured.</summary>
+    [Fact]
+    public void Documents_that_a_model_was_trained_on_are_not_called_unseen_though_they_are_held_out_now()
+    {
+        _retro.Build();
+        string[] sizes = ["--database", "work", "--steps", "1", "--batch", "2", "--window", "64"];
+        _retro.Done(["train", "--out", "decoder", "--source", "none", "--preset", "tiny", .. sizes]);
+        _retro.Done(["fit", "--base", "decoder", "--out", "copied", "--reader", "copying", "--k", "2", .. sizes]);
+        string before = _retro.Done("eval", "--model", "copied", "--window", "64", "--json", "before.json");
+        Assert.Contains("none of them trained on or retrieved from", before, StringComparison.Ordinal);
+        Assert.False(_retro.Json("before.json").ContainsKey("warnings"));
+
+        _retro.Done("build", "--out", "work", "--tokenizer", Path.Combine("decoder", "model"), "--held-out-share", "0.5", "--start-over");
+        string again = _retro.Done(["fit", "--base", "copied", "--out", "again", "--reader", "copying", "--k", "2", .. sizes]);
+        Assert.Contains("copied holds a decoder and what copies on top of it; the decoder alone is taken", again, StringComparison.Ordinal);
+        foreach (string model in new[] { "decoder", "copied", "again" })
+        {
+            string said = $"7 of 12 held-out documents were in what {model} was trained on: what it remembers is measured, too.";
+            string shown = _retro.Done("eval", "--model", model, "--window", "64", "--json", "after.json");
+            Assert.Contains("none of them retrieved from.", shown, StringComparison.Ordinal);
+            Assert.Contains(said, shown, StringComparison.Ordinal);
+            Assert.Contains(said, File.ReadAllText(Path.Combine(_retro[model], "report.html")), StringComparison.Ordinal);
+            Assert.Equal(said, (string)_retro.Json("after.json")["warnings"]![0]!);
+        }
+
+        Assert.Contains(
+            "12 held-out documents were in what decoder was trained on",
+            _retro.Done("eval", "--task", "qa", "--model", "decoder", "--questions", "1"),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -557,9 +600,10 @@ public sealed class VerbTests : IDisposable
         string[] build = ["build", "--corpus", "other", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
         ChildProcess.Outcome refused = _retro.Run(build);
         Assert.Equal(1, refused.ExitCode);
-        Assert.Contains("holds another database", refused.Errors, StringComparison.Ordinal);
-        Assert.Contains("choose another folder, or --start-over.", refused.Errors, StringComparison.Ordinal);
+        Assert.StartsWith("The text is another than when work was built, or another part of it is taken", refused.Errors, StringComparison.Ordinal);
+        Assert.EndsWith("another --out leaves this one as it is.\n", refused.Errors, StringComparison.Ordinal);
         Assert.Equal(before, Files());
+        Assert.Contains("chunk length 16 there, 8 asked", _retro.Run("build", "--out", "work", "--chunk", "8").Errors, StringComparison.Ordinal);
 
         _retro.Done([.. build, "--plan"]);
         Assert.Equal(before, Files());
@@ -592,6 +636,34 @@ public sealed class VerbTests : IDisposable
                 .Order(StringComparer.Ordinal)
                 .Select(file => $"{file}: {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(file)))}"),
         ];
+    }
+
+    /// <summary>The way on that is named first keeps what was trained; the one that replaces the database says what that costs.</summary>
+    [Fact]
+    public void A_build_of_a_text_that_has_grown_tells_how_to_take_it_in()
+    {
+        string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
+        const string Ways = "`retro update --database work --add docs` takes in what is new and changed in docs and keeps the models; --start-over builds anew";
+        _retro.WriteCorpus();
+        _retro.Done(build);
+        _retro.WriteFile("docs/ferry.md", "The ferry crosses where the old bridge was, every morning.\n");
+        string grown = Refused(build);
+        Assert.StartsWith($"The text is another than when work was built. {Ways} with a new tokenizer, which models", grown, StringComparison.Ordinal);
+        Assert.Contains($"(--tokenizer {Path.Combine("work", "tokenizer")} keeps it)", grown, StringComparison.Ordinal);
+        Assert.DoesNotMatch("[0-9a-f]{16}", grown);
+
+        Assert.Contains("1 new", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        Assert.StartsWith($"Documents were added to work, or removed, since it was built. {Ways}", Refused(build), StringComparison.Ordinal);
+        string[] kept = [.. build.Where(word => word is not ("--vocabulary" or "300")), "--tokenizer", Path.Combine("work", "tokenizer")];
+        Assert.Contains($"{Ways}; another --out", Refused(kept), StringComparison.Ordinal);
+        Assert.Contains("25 documents", _retro.Done([.. kept, "--start-over"]), StringComparison.Ordinal);
+
+        string Refused(string[] line)
+        {
+            ChildProcess.Outcome run = _retro.Run(line);
+            Assert.Equal(1, run.ExitCode);
+            return run.Errors;
+        }
     }
 
     /// <summary>What was held out of a database before stands in the next, and may have the tokens of another tokenizer.</summary>
@@ -751,8 +823,11 @@ public sealed class VerbTests : IDisposable
         JsonObject written = _retro.Json("text.json");
         Assert.NotEmpty(written["read"]!.AsArray());
         Assert.StartsWith(((string)written["text"]!).Split('\n')[0], text, StringComparison.Ordinal);
-        Assert.Contains("read after part 1, each", text, StringComparison.Ordinal);
-        Assert.DoesNotContain("read after", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
+        Assert.Contains("read, each with its score, and after how many tokens of the text:", text, StringComparison.Ordinal);
+        string least = _retro.Done("generate", "--model", "work", "--tokens", "20", "--most", "1", "The river number 2 has 7 stones and 0 steps.");
+        Assert.Equal(1, Regex.Count(least, "chunk [0-9]+ \\(after [0-9]+\\):"));
+        Assert.Matches("and [0-9]+ of lower score", least);
+        Assert.DoesNotContain("read, each", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
 
         const string Begun = "The river number 2 has 7 stones";
         _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);

@@ -6,6 +6,15 @@ namespace Retro.Tests.Corpora;
 
 public sealed class HeldOutSplitTests
 {
+    /// <summary>By its id a document is told which part it is in.</summary>
+    [Fact]
+    public void Two_documents_of_one_id_are_refused()
+    {
+        Document[] documents = [new("a", "", "The river runs to the harbor.", "1.jsonl"), new("a", "", "The mountain stands over the valley.", "2.jsonl")];
+        CorpusException fault = Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new() { Count = 1 }));
+        Assert.Contains("Two documents have the id 'a', one from 1.jsonl and one from 2.jsonl", fault.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_was_asked_for_is_told_alike_in_every_culture()
     {

@@ -184,6 +184,8 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, facts, options));
             Assert.Contains(expected, fault.Message, StringComparison.Ordinal);
             Assert.Contains(asked, fault.Message, StringComparison.Ordinal);
+            DatabaseDifference kind = options == s_options ? DatabaseDifference.Tokenizer : DatabaseDifference.Settings;
+            Assert.Equal(finished ? kind : DatabaseDifference.None, fault.Difference);
         }
 
         Assert.Equal(before, TestDatabases.Contents(_databases.Folder()));
@@ -213,6 +215,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             DatabaseException fault = Assert.Throws<DatabaseException>(() => Build("db", corpus));
             Assert.Contains("there", fault.Message, StringComparison.Ordinal);
             Assert.Contains("asked", fault.Message, StringComparison.Ordinal);
+            Assert.Equal(finished ? DatabaseDifference.Documents : DatabaseDifference.None, fault.Difference);
         }
 
         for (int number = 0; number < corpora.Length; number++)
