@@ -1,7 +1,3 @@
-using System.Runtime.InteropServices;
-using System.Security.Cryptography;
-using System.Text;
-
 namespace Retro.Corpora;
 
 /// <summary>Finds ids that come twice; hashes in place of the ids themselves keep millions of documents small.</summary>
@@ -15,9 +11,7 @@ internal sealed class DocumentIds(IEnumerable<Document> documents)
     /// <returns>What is wrong where another had it before; null: nothing.</returns>
     public string? Enter(Document document)
     {
-        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        SHA256.HashData(Encoding.UTF8.GetBytes(document.Id), hash);
-        if (_ids.Add(MemoryMarshal.Read<UInt128>(hash)))
+        if (_ids.Add(TextHash.Of(document.Id)))
         {
             return null;
         }

@@ -105,10 +105,10 @@ public sealed partial class Trainer : IDisposable
             (_exchange, _together) = (exchange, new(exchange));
         }
 
+        RequireLearningFromFirstStep();
         if (optimizer is null)
         {
             _optimizer = TrainingOptimizers.Own(model, options, _exchange);
-            RequireLearningFromFirstStep();
             _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
             _average = Average();
             return;
@@ -116,7 +116,6 @@ public sealed partial class Trainer : IDisposable
 
         TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
         _optimizer = own;
-        RequireLearningFromFirstStep();
         _gradients = new(model, own, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
         _average = Average();
         try
@@ -494,13 +493,13 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>Whether no parameter that is trained has a gradient in a batch without neighbors.</summary>
     private bool NeedsNeighbors
-        => SegmentedGradients.Places(Model, _optimizer.Parameters.Where(parameter => parameter.requires_grad)).All(place => place.NeedsNeighbors);
+        => SegmentedGradients.Places(Model, Model.parameters().Where(parameter => parameter.requires_grad)) is { Length: > 0 } places
+            && places.All(place => place.NeedsNeighbors);
 
     private void RequireLearningFromFirstStep()
     {
         if (Options.ClosedBook > 0 && NeedsNeighbors)
         {
-            _optimizer.Dispose();
             throw new RetroOptionsException(
                 nameof(TrainingOptions),
                 [
