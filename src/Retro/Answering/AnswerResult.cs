@@ -44,7 +44,7 @@ public sealed record AnswerResult(string Reader, string Passages, IReadOnlyList<
             others[other.Question.Id] = other;
         }
 
-        if (Answers.Count != baseline.Answers.Count || Answers.FirstOrDefault(one => !others.ContainsKey(one.Question.Id)) is not null)
+        if (Answers.Count != baseline.Answers.Count || !Answers.All(one => others.ContainsKey(one.Question.Id)))
         {
             throw new ArgumentException(
                 $"{Reader} answers {Answers.Count} questions and {baseline.Reader} {baseline.Answers.Count}, not all of them the same; ask both the same.",

@@ -157,7 +157,7 @@ public static class ChunkDatabaseUpdate
                 manifest = DatabaseFolder.Clean(folder, manifest);
                 try
                 {
-                    manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added(), RequireText);
+                    Change(folder, manifest, database, gone, added == 0 ? null : Added(), RequireText);
                 }
                 catch
                 {
@@ -210,7 +210,7 @@ public static class ChunkDatabaseUpdate
         DatabaseFolder.TryClean(folder);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
 
-        DatabaseManifest Change(
+        void Change(
             string root, DatabaseManifest before, ChunkDatabase database, SortedSet<int> gone, IEnumerable<Document>? documents, Action requireText)
         {
             int number = NextNumber(before);
@@ -244,7 +244,7 @@ public static class ChunkDatabaseUpdate
                     requireText();
                     if (gone.Count == 0)
                     {
-                        return before;
+                        return;
                     }
                 }
             }
@@ -263,7 +263,6 @@ public static class ChunkDatabaseUpdate
             }).After(before);
             cancellationToken.ThrowIfCancellationRequested();
             after.Save(root);
-            return after;
         }
     }
 
@@ -286,13 +285,13 @@ public static class ChunkDatabaseUpdate
         ArgumentException.ThrowIfNullOrEmpty(folder);
         DatabaseManifest.Load(folder);
         using WriterLock writing = WriterLock.Take(folder, "compact the database");
-        DatabaseManifest before = DatabaseManifest.Load(folder), after = before;
+        DatabaseManifest before = DatabaseManifest.Load(folder);
         DatabaseFolder.Clean(folder, before);
         if (before.Changes is not null)
         {
             try
             {
-                after = Copy();
+                Copy();
             }
             catch
             {
@@ -308,8 +307,7 @@ public static class ChunkDatabaseUpdate
         }
 
         DatabaseFolder.TryClean(folder);
-        after = DatabaseManifest.Load(folder);
-        if (DatabaseFolder.HasLeftOvers(folder, after))
+        if (DatabaseFolder.HasLeftOvers(folder, DatabaseManifest.Load(folder)))
         {
             string later = $"files of before in '{folder}' cannot be deleted yet; compact again when nobody has them open";
             progress?.Report(new("compact the database", 1, 1, later));
@@ -317,7 +315,7 @@ public static class ChunkDatabaseUpdate
 
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
 
-        DatabaseManifest Copy()
+        void Copy()
         {
             int number = NextNumber(before);
             string path = Path.Combine(folder, DatabaseChanges.FolderOf(number));
@@ -331,9 +329,7 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
-            DatabaseManifest made = DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number });
-            made.Save(folder);
-            return made;
+            DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number }).Save(folder);
         }
     }
 

@@ -211,7 +211,9 @@ public sealed class RetroGeneratorTests : IDisposable
             float[] scores = new float[3];
             _source.Find([new NeighborQuery(chunk, [])], 3, numbers, scores);
             Assert.Equal(s_tokenizer.DecodePart(chunk, begins: found.Chunk == 0, ends: false), found.Query);
+            Assert.Equal(found.Query.TrimEnd('\ufffd'), found.Query); // what a border cuts is not shown
             Assert.Equal(numbers, found.Neighbors.Select(source => source.Chunk));
+            Assert.Equal(numbers.Select(number => _database.Text(number, s_tokenizer)), found.Neighbors.Select(source => source.Text));
             Assert.Equal(scores, found.Neighbors.Select(source => source.Score));
         }
 
