@@ -22,6 +22,7 @@ string Folder(string name) => Path.Combine(args[2], name);
 try
 {
     TorchLibrary.Require();
+    FreedMemory.Keep(); // each step asks for what the one before freed
     using PretrainedDecoder decoder = PretrainedDecoder.Load(args[0]);
     RetroTokenizer tokenizer = RetroTokenizer.Load(args.ElementAtOrDefault(4) ?? args[0]);
     decoder.RequireTokenizer(tokenizer);

@@ -19,6 +19,7 @@ string Folder(string name) => Path.Combine(args[1], name);
 try
 {
     TorchLibrary.Require();
+    FreedMemory.Keep(); // each step asks for what the one before freed
 
     // What is measured, and what nearly repeats it, is neither trained on nor retrieved from: else remembering would pass for reading.
     Document[] documents = [.. Corpus.Open(args[0]).Documents()];

@@ -19,9 +19,9 @@ namespace Retro;
 ///     optimizer.step();
 /// }</code>
 /// <para>Closing costs a collection of the youngest generation. Several threads may hold the gate at once; a step that computes on several threads closes it
-/// once, around all of them. Code inside must neither wait for finalizers (<see cref="GC.WaitForPendingFinalizers"/>) nor end the process
-/// (<see cref="Environment.Exit"/>, which waits for the finalizer thread): it would wait until the gate opens by itself, which it does after ten
-/// minutes.</para>
+/// once, around all of them. While a text is generated it stays closed from token to token, for some seconds at most. Code inside must neither wait for
+/// finalizers (<see cref="GC.WaitForPendingFinalizers"/>) nor end the process (<see cref="Environment.Exit"/>, which waits for the finalizer thread): it would
+/// wait until the gate opens by itself, which it does after ten minutes.</para>
 /// </remarks>
 public static class FinalizerGate
 {
@@ -30,6 +30,11 @@ public static class FinalizerGate
     // Steps of several threads can overlap without end: once the gate has been closed for so long, a thread that comes waits until it has been open, but not
     // for ever.
     private static readonly TimeSpan s_fairClosed = TimeSpan.FromSeconds(5), s_longestWait = TimeSpan.FromSeconds(60);
+
+    // Between two tokens of a text the gate stays closed: to close it takes several times as long as a small model's token. Between two steps of a training it
+    // opens at once, since what they leave to finalizers may be large.
+    private static readonly TimeSpan s_linger = TimeSpan.FromMilliseconds(20);
+    private static readonly Timer s_openLater = new(_ => OpenUnheld());
 
     // Modules of TorchSharp that make no numbers of their own while they compute.
     private static readonly HashSet<Type> s_safe = [
@@ -51,11 +56,12 @@ public static class FinalizerGate
 
     /// <summary>Closes the gate where it is needed.</summary>
     /// <param name="needed">What <see cref="IsNeededFor"/> says.</param>
-    internal static Hold Close(bool needed)
+    /// <param name="lingers">Whether it opens only some milliseconds after the last hold, for work that is likely to close it again before.</param>
+    internal static Hold Close(bool needed, bool lingers = false)
     {
         if (!needed)
         {
-            return default;
+            return default; // holds nothing
         }
 
         if (s_depth++ == 0)
@@ -65,10 +71,18 @@ public static class FinalizerGate
                 long waitedSince = Environment.TickCount64;
                 while (s_closing is { } closed && closed.Age > s_fairClosed && Environment.TickCount64 - waitedSince < s_longestWait.TotalMilliseconds)
                 {
-                    Monitor.Wait(s_gate, s_longestWait);
+                    if (s_holders == 0)
+                    {
+                        Open();
+                    }
+                    else
+                    {
+                        Monitor.Wait(s_gate, s_longestWait);
+                    }
                 }
 
-                if (s_holders++ == 0)
+                s_holders++;
+                if (s_closing is null)
                 {
                     s_closing = new Closing();
                     s_closing.Close();
@@ -76,7 +90,7 @@ public static class FinalizerGate
             }
         }
 
-        return new Hold(true);
+        return new Hold(lingers);
     }
 
     /// <summary>Whether a model computes anything that is not Retro's: a module of other origin, or a hook on one of Retro's.</summary>
@@ -86,20 +100,45 @@ public static class FinalizerGate
             .Prepend(model)
             .Any(module => (module.GetType().Assembly != typeof(FinalizerGate).Assembly && !s_safe.Contains(module.GetType())) || HasHook(module));
 
-    private static void Leave()
+    private static void Leave(bool lingers)
     {
         if (--s_depth == 0)
         {
             lock (s_gate)
             {
-                if (--s_holders == 0)
+                if (--s_holders > 0)
                 {
-                    s_closing!.Open();
-                    s_closing = null;
-                    Monitor.PulseAll(s_gate);
+                    return;
+                }
+
+                if (lingers)
+                {
+                    s_openLater.Change(s_linger, Timeout.InfiniteTimeSpan);
+                }
+                else
+                {
+                    Open();
                 }
             }
         }
+    }
+
+    private static void OpenUnheld()
+    {
+        lock (s_gate)
+        {
+            if (s_holders == 0 && s_closing is not null)
+            {
+                Open();
+            }
+        }
+    }
+
+    private static void Open()
+    {
+        s_closing!.Open();
+        s_closing = null;
+        Monitor.PulseAll(s_gate);
     }
 
     // TorchSharp keeps hooks where only derived classes see them. Where it no longer keeps them there, a hook is taken for granted.
@@ -121,9 +160,10 @@ public static class FinalizerGate
     /// <summary>A hold on the gate; disposed where the numbers are no longer needed.</summary>
     public ref struct Hold
     {
-        private bool _held;
+        private readonly bool _lingers;
+        private bool _held = true;
 
-        internal Hold(bool held) => _held = held;
+        internal Hold(bool lingers) => _lingers = lingers;
 
         /// <summary>Lets the gate open.</summary>
         public void Dispose()
@@ -131,7 +171,7 @@ public static class FinalizerGate
             if (_held)
             {
                 _held = false;
-                Leave();
+                Leave(_lingers);
             }
         }
     }

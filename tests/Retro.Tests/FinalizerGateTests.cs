@@ -118,6 +118,32 @@ public class FinalizerGateTests
         Assert.False(end.IsCancellationRequested);
     }
 
+    /// <summary>Where the machine lets a thread wait for longer than the gate lingers, another attempt is made.</summary>
+    [Fact]
+    public void A_gate_that_lingers_is_closed_again_without_a_collection_and_opens_by_itself()
+    {
+        Finalized finalized = new();
+        bool without = false;
+        for (int attempt = 0; attempt < 100 && !without; attempt++)
+        {
+            using (FinalizerGate.Close(true, lingers: true))
+            {
+                Leave(finalized, 1);
+            }
+
+            int collections = GC.CollectionCount(0);
+            using (FinalizerGate.Close(true, lingers: true))
+            {
+                without = GC.CollectionCount(0) == collections;
+            }
+        }
+
+        Assert.True(without);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.True(finalized.Count > 0);
+    }
+
     [Fact]
     public void A_fault_inside_opens_the_gate()
     {

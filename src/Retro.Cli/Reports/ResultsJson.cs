@@ -52,11 +52,12 @@ internal static class ResultsJson
     /// <param name="tables">The answers.</param>
     public static JsonArray Of(AnswerTables tables)
     {
-        return new([.. tables.Rows.Select(row => new JsonObject
+        (string first, AnswerResult firstFound, AnswerResult firstOracle, _) = tables.Rows[0];
+        return new([.. tables.Rows.Select((row, number) => new JsonObject
         {
             ["reader"] = row.Name,
-            ["found"] = Answers(row.Found),
-            ["oracle"] = Answers(row.Oracle),
+            ["found"] = Answers(row.Found, number == 0 ? null : firstFound),
+            ["oracle"] = Answers(row.Oracle, number == 0 ? null : firstOracle),
             ["abilityQuestions"] = row.Abilities.Questions,
             ["noise"] = new JsonObject(row.Abilities.NoiseRobustness.Select(one =>
                 KeyValuePair.Create(one.Noise.ToString(CultureInfo.InvariantCulture), Number(one.Accuracy)))),
@@ -65,12 +66,26 @@ internal static class ResultsJson
             ["counterfactual"] = new JsonObject(row.Abilities.Counterfactual.Select(one => KeyValuePair.Create(one.Passages, Number(one.Right)))),
         })]);
 
-        static JsonObject Answers(AnswerResult result) => new()
+        JsonObject Answers(AnswerResult result, AnswerResult? baseline) => new()
         {
-            ["exactMatch"] = Number(result.ExactMatch), ["f1"] = Number(result.F1), ["bits"] = Number(result.Bits), ["found"] = Number(result.Found),
+            ["exactMatch"] = Number(result.ExactMatch),
+            ["f1"] = Number(result.F1),
+            ["bits"] = Number(result.Bits),
+            ["found"] = Number(result.Found),
+            ["against"] = baseline is null ? null : new JsonObject
+            {
+                ["to"] = first,
+                ["exactMatch"] = Interval(result.Difference(baseline, one => one.ExactMatch)),
+                ["bits"] = Interval(result.Difference(baseline, one => one.Bits)),
+            },
         };
 
         static JsonNode? Number(MeanInterval mean) => double.IsNaN(mean.Value) ? null : mean.Value;
+
+        static JsonObject? Interval(MeanInterval mean)
+            => double.IsNaN(mean.Value) ? null
+                : mean.HasInterval ? new() { ["value"] = mean.Value, ["low"] = mean.Low, ["high"] = mean.High }
+                : new() { ["value"] = mean.Value };
     }
 
     private static JsonObject Difference(string to, PairedDifference difference)

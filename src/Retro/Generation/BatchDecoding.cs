@@ -24,7 +24,7 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
     public void Read(List<GenerationSequence> texts, IReadOnlyList<int>? from = null)
     {
         using DisposeScope scope = NewDisposeScope();
-        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated, lingers: true);
         Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts, from ?? [.. texts.Select(text => _rows.IndexOf(text))]); // [B, V]
         _rows = texts;
         Memory<float> all = logits.Floats(ref _logits);

@@ -370,7 +370,7 @@ public sealed partial class RetroGenerator
         Memory<float> Logits()
         {
             using DisposeScope scope = NewDisposeScope();
-            using FinalizerGate.Hold gate = FinalizerGate.Close(gated);
+            using FinalizerGate.Hold gate = FinalizerGate.Close(gated, lingers: true);
             return decoding.Read(sequence.Tokens, sequence.Found?.Tokens).Floats(ref logits);
         }
     }
@@ -463,11 +463,14 @@ public sealed partial class RetroGenerator
         }
     }
 
-    // Where the caller's thread is the pool's already and bound to nothing else, right there: to hand each token to another one takes longer than many a token.
+    // Where the caller's thread is the pool's already, bound to nothing else, and nobody waits for one, right there: to hand each token to another one takes
+    // longer than many a token. Where somebody waits, behind what waits: a text that never gave its thread back would let others wait for its end.
     private static ValueTask<T> OnPool<T>(Func<T> work, CancellationToken cancellationToken)
         => Thread.CurrentThread.IsThreadPoolThread && SynchronizationContext.Current is null && TaskScheduler.Current == TaskScheduler.Default
-            ? new(work())
-            : new(Task.Run(work, cancellationToken));
+            && ThreadPool.PendingWorkItemCount == 0
+                ? new(work())
+                : new(Task.Factory.StartNew(
+                    work, cancellationToken, TaskCreationOptions.PreferFairness | TaskCreationOptions.DenyChildAttach, TaskScheduler.Default));
 
     /// <param name="capacity">Tokens to reserve memory for.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>

@@ -36,7 +36,8 @@ internal static class StrideRetrieval
         }
 
         List<NeighborQuery> queries = [];
-        List<(int Row, int Stretch)> places = [];
+        List<(int Row, int Stretch, int Query)> places = [];
+        Dictionary<long, int> asked = []; // where windows overlap they ask the same, after a token of the database
         for (int row = 0; row < windows.Count; row++)
         {
             (long firstChunk, int tokens, int firstTarget) = windows[row];
@@ -47,24 +48,27 @@ internal static class StrideRetrieval
             for (int stretch = Math.Max(0, (firstTarget / stride) - 1); stretch < tokens / stride; stretch++)
             {
                 long end = start + ((stretch + 1) * (long)stride);
-                int[] query = new int[Math.Min(plan.QueryLength, end - documentStart)];
-                for (int i = 0; i < query.Length; i++)
+                if (asked.TryAdd(end, queries.Count))
                 {
-                    query[i] = database.TokenAt(end - query.Length + i);
+                    int[] query = new int[Math.Min(plan.QueryLength, end - documentStart)];
+                    for (int i = 0; i < query.Length; i++)
+                    {
+                        query[i] = database.TokenAt(end - query.Length + i);
+                    }
+
+                    queries.Add(new NeighborQuery(query, without));
                 }
 
-                queries.Add(new NeighborQuery(query, without));
-                places.Add((row, stretch));
+                places.Add((row, stretch, asked[end]));
             }
         }
 
         (long[] found, float[] scores) = source.Ask(queries, neighbors, cancellationToken);
         RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, plan.RetrievedLength);
-        for (int i = 0; i < places.Count; i++)
+        foreach ((int row, int stretch, int query) in places)
         {
-            int first = i * neighbors;
-            retrieved.Take(
-                places[i].Row, places[i].Stretch, source.Database!, found.AsSpan(first, neighbors), scores.AsSpan(first, neighbors));
+            int first = query * neighbors;
+            retrieved.Take(row, stretch, source.Database!, found.AsSpan(first, neighbors), scores.AsSpan(first, neighbors));
         }
 
         return retrieved;

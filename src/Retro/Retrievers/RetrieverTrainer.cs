@@ -35,6 +35,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly RetrieverTower? _posterior;
     private readonly RetrieverDocuments _documents;
     private readonly RetroOptimizer _optimizer;
+    private readonly OneThread _one = new();
     private readonly LearningRateSchedule _schedule;
     private readonly float[] _nullKey;
     private Dictionary<long, long> _chains = [];
@@ -117,9 +118,11 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="progress">Told of each step; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training between two steps, or while the index is made anew; it can be gone on with, or saved.</param>
     /// <exception cref="TrainingException">The loss or a gradient is no longer finite.</exception>
+    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Run(IProgress<RetrieverTrainingProgress>? progress = null, CancellationToken cancellationToken = default)
     {
+        using OneThread.Turn turn = _one.Enter();
         while (StepsDone < Options.Steps)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -137,9 +140,13 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// do.</summary>
     /// <param name="progress">Told the chunks done; null: nobody.</param>
     /// <param name="cancellationToken">Stops it; the index is then as it was.</param>
+    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void RefreshIndex(IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
-        => _documents.Refresh(StepsDone, progress, cancellationToken);
+    {
+        using OneThread.Turn turn = _one.Enter();
+        _documents.Refresh(StepsDone, progress, cancellationToken);
+    }
 
     /// <summary>The query tower as it is now, as an embedder: a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>.</summary>
     /// <returns>A copy, frozen; dispose it.</returns>

@@ -51,7 +51,9 @@ internal static class HeadLoss
         using DisposeScope scope = NewDisposeScope();
         Tensor head = model.HeadWeight, all = normed.detach().reshape(-1, normed.shape[^1]);
         Tensor states = all.index_select(0, targets.Places); // [N, D]
-        long slice = model.HeadSlice(mostBytes);
+        long slice = Math.Min(targets.Count, model.HeadSlice(mostBytes));
+        // One for all slices: memory of this size comes as fresh pages whenever it is asked for, which may take longer than the products.
+        Tensor buffer = empty([slice, head.shape[0]], states.dtype, states.device);
         Tensor? ofHead = null;
         List<Tensor> ofStates = [];
         Tensor sum = zeros([], ScalarType.Float64, states.device);
@@ -59,7 +61,7 @@ internal static class HeadLoss
         {
             using DisposeScope inner = NewDisposeScope();
             long size = Math.Min(slice, targets.Count - start);
-            Tensor read = states.narrow(0, start, size), logits = model.Head(read); // [n, V]
+            Tensor read = states.narrow(0, start, size), logits = buffer.narrow(0, 0, size).addmm_(read, head.t(), beta: 0, alpha: 1); // [n, V]
             (Tensor loss, Tensor gradient) = SoftmaxGradient.Of(logits, targets.Tokens.narrow(0, start, size), share / targets.Count);
             sum.AddInPlace(loss);
             ofStates.Add(gradient.mm(head).MoveToOuterDisposeScope());
@@ -69,8 +71,14 @@ internal static class HeadLoss
             }
 
             // Of one slice as it comes; of several, summed in float32, as batches are.
+            if (ofHead is not null && ofHead.dtype == gradient.dtype)
+            {
+                ofHead.addmm_(gradient.t(), read, beta: 1, alpha: 1);
+                continue;
+            }
+
             Tensor more = gradient.t().mm(read);
-            ofHead = slice >= targets.Count ? more.MoveToOuterDisposeScope()
+            ofHead = slice == targets.Count ? more.MoveToOuterDisposeScope()
                 : ofHead?.AddInPlace(Precision.AtLeastFloat32(more)) ?? Precision.AtLeastFloat32(more).MoveToOuterDisposeScope();
         }
 

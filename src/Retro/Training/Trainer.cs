@@ -30,6 +30,7 @@ public sealed partial class Trainer : IDisposable
     private readonly Func<long, double>? _rate;
     private readonly IGradientExchange? _exchange;
     private readonly Together? _together;
+    private readonly OneThread _one = new();
     private bool _compared;
     private Exception? _everywhere;
     private TimeSpan _elapsedBefore;
@@ -187,7 +188,7 @@ public sealed partial class Trainer : IDisposable
     /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0, or
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
-    /// trainer was made.</exception>
+    /// trainer was made; or another thread runs or saves the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
@@ -287,6 +288,7 @@ public sealed partial class Trainer : IDisposable
     /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0; or the
     /// processes do not train the same, or are more than the batches of a step.</exception>
     /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
+    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -635,6 +637,7 @@ public sealed partial class Trainer : IDisposable
     /// <summary>Does what may fail in one process alone, and then ends the others, which would wait for it.</summary>
     private T Alone<T>(Func<T> work)
     {
+        using OneThread.Turn turn = _one.Enter();
         try
         {
             return work();

@@ -50,6 +50,12 @@ public sealed class AnsweringTests : IDisposable
         Assert.Equal((double)rows[2]!["found"]!["bits"]!, (double)rows[2]!["oracle"]!["bits"]!, 1e-9);
         Assert.NotEqual((double)rows[1]!["found"]!["bits"]!, (double)rows[0]!["found"]!["bits"]!);
 
+        // Question by question against the first.
+        Assert.Null(rows[0]!["found"]!["against"]);
+        JsonNode against = rows[1]!["found"]!["against"]!;
+        Assert.Equal("RETRO off of answers", (string)against["to"]!);
+        Assert.Equal((double)rows[1]!["found"]!["bits"]! - (double)rows[0]!["found"]!["bits"]!, (double)against["bits"]!["value"]!, 1e-9);
+
         // As it was fitted: from two passages, in windows of 256 tokens.
         _retro.Done("eval", "--task", "qa", "--model", "raft", "--questions", "2", "--json", "raft.json");
         Assert.Equal(["closed book", "in context, k = 2"], _retro.Json("raft.json")["readers"]!.AsArray().Select(row => (string)row!["reader"]!));

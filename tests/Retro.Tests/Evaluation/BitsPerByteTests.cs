@@ -6,6 +6,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tests.Readers;
+using Retro.Tests.Search;
 using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -126,6 +127,22 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Equal((16, 8, false, null), (alone.WindowLength, alone.Stride, alone.ReadsOtherText, alone.RetrievedLength));
         RunReader anywhere = new(toy, TokenIndex.Build(retrieval), new double[TokenIndex.LongestRun]);
         Assert.True(BitsPerByte.Measure(anywhere, heldOut, options: options).ReadsOtherText);
+    }
+
+    /// <summary>Windows overlap by half: without care everything but a document's first and last half of a window is asked twice.</summary>
+    [Fact]
+    public void Windows_that_overlap_ask_once()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(8);
+        using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
+        using KeywordNeighborSource keywords = KeywordNeighborSource.Build(retrieval);
+        RecordingSource source = new(keywords);
+        using RetroModel model = new(s_config);
+        BitsPerByteResult live = BitsPerByte.Measure(model, heldOut, source, new() { WindowLength = 16, BatchSize = int.MaxValue });
+        using NeighborTable table = NeighborTable.Build(
+            Path.Combine(_folder.Path, "table.bin"), heldOut, keywords, s_config.Retrieval!.Neighbors, excludeOwnDocument: false);
+        Assert.Equal(BitsPerByte.Measure(model, heldOut, table, new() { WindowLength = 16 }).Bits, live.Bits, 1e-3);
+        Assert.InRange(source.Queries.Count, heldOut.Documents.Count, heldOut.ChunkCount);
     }
 
     [Fact]

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Generation;
@@ -8,6 +7,7 @@ using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tests.Modeling;
 using Retro.Tests.Readers;
+using Retro.Tests.Search;
 using Retro.Tokenizers;
 using TorchSharp;
 using static Retro.Tests.Generation.Pieces;
@@ -40,6 +40,7 @@ public sealed class CopyGenerationTests : IDisposable
     private readonly TemporaryFolder _folder = new();
     private readonly List<Document> _heldOut;
     private readonly ChunkDatabase _database;
+    private readonly KeywordNeighborSource _keywords;
     private readonly RecordingSource _source;
     private readonly RetroModel _model;
     private readonly CopyReader _reader;
@@ -50,7 +51,8 @@ public sealed class CopyGenerationTests : IDisposable
         List<Document> all = CopyReaderTests.Twins(100, 120, seed: 3);
         _heldOut = [.. all.Where(document => document.Id.StartsWith('a')).Take(HeldOut)];
         _database = Build("database", all.Except(_heldOut));
-        _source = new(KeywordNeighborSource.Build(_database));
+        _keywords = KeywordNeighborSource.Build(_database);
+        _source = new(_keywords);
         manual_seed(11);
         _model = new RetroModel(s_config, ScalarType.Float64);
         _reader = CopyReader.Fit(_model, _database, _source, s_settings);
@@ -61,7 +63,7 @@ public sealed class CopyGenerationTests : IDisposable
     {
         _reader.Dispose();
         _model.Dispose();
-        _source.Dispose();
+        _keywords.Dispose();
         _database.Dispose();
         _folder.Dispose();
     }
@@ -154,7 +156,7 @@ public sealed class CopyGenerationTests : IDisposable
 
             List<GeneratedPiece> pieces = await Collect(_generator, prompt, new() { Temperature = 0, MaximumNewTokens = 20, Neighbors = 2 });
 
-            int[][] asked = [.. _source.Queries];
+            int[][] asked = Asked();
             int[] tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt), .. Tokens(pieces)];
             RetrievedNeighbors[] sources = [.. pieces.Where(piece => piece.Retrieved is not null).Select(piece => piece.Retrieved!)];
             int first = Math.Max(0, (begin / S) - 1);
@@ -176,8 +178,10 @@ public sealed class CopyGenerationTests : IDisposable
                 Path.Combine(_folder.Path, $"text{length}"), [new Document("text", "", "text", "")], facts, new ChunkDatabaseOptions { ChunkLength = M });
             _source.Queries.Clear();
             StrideRetrieval.Of(text, [(0, tokens.Length - 1, begin)], new(2, R, S, Q), _source, cancellationToken: TestContext.Current.CancellationToken);
-            Assert.Equal(_source.Queries, asked);
+            Assert.Equal(Asked(), asked);
         }
+
+        int[][] Asked() => [.. _source.Queries.Select(query => query.Tokens.ToArray())];
     }
 
     [Theory]
@@ -328,29 +332,5 @@ public sealed class CopyGenerationTests : IDisposable
         Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();
         return (best, whole[best].to(ScalarType.Float64).item<double>());
-    }
-
-    /// <summary>Keeps what is asked for.</summary>
-    private sealed class RecordingSource(KeywordNeighborSource source) : INeighborSource, IDisposable
-    {
-        public string Name => source.Name;
-
-        public string Identity => source.Identity;
-
-        public ChunkDatabase? Database => source.Database;
-
-        public ConcurrentQueue<int[]> Queries { get; } = new();
-
-        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
-        {
-            foreach (NeighborQuery query in queries)
-            {
-                Queries.Enqueue(query.Tokens.ToArray());
-            }
-
-            source.Find(queries, count, chunks, scores, cancellationToken);
-        }
-
-        public void Dispose() => source.Dispose();
     }
 }

@@ -611,6 +611,29 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(4, expected.Select(texts => texts[0]).Distinct().Count());
     }
 
+    /// <summary>More texts than threads: each has a token before one of them is done.</summary>
+    [Fact]
+    public async Task Texts_take_turns_on_the_threads_of_the_pool()
+    {
+        const int Tokens = 500;
+        int texts = Math.Max(ThreadPool.ThreadCount, Environment.ProcessorCount) + 2, done = 0;
+        int[] doneBefore = await Task.WhenAll(Enumerable.Range(0, texts).Select(_ => Task.Run(async () =>
+        {
+            int before = -1, tokens = 0;
+            GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = Tokens, Retrieval = false };
+            await foreach (GeneratedPiece piece in _generator.GenerateAsync("the lighthouse", options))
+            {
+                tokens += piece.Token is null ? 0 : 1;
+                before = before < 0 ? Volatile.Read(ref done) : before;
+            }
+
+            Assert.Equal(Tokens, tokens);
+            Interlocked.Increment(ref done);
+            return before;
+        })));
+        Assert.Equal(new int[texts], doneBefore);
+    }
+
     /// <summary>A model that can say one thing: after the beginning " Once", " upon", " a", " time", ".", and the end.</summary>
     [Theory]
     [InlineData("", "Once upon a time.")]

@@ -1,10 +1,10 @@
-using System.Collections.Concurrent;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Search;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Readers;
@@ -36,7 +36,7 @@ public sealed class OwnDocumentTests : IDisposable
         documents.AddRange(documents[..6].Select(document => document with { Id = $"copy of {document.Id}" }));
         using ChunkDatabase database = _databases.Build(documents, M);
         int[][] texts = [.. database.Documents.Select(document => TestDatabases.Text(database, document))];
-        Recording source = new(new RandomNeighborSource(database, 1));
+        RecordingSource source = new(new RandomNeighborSource(database, 1));
         manual_seed(1);
         using RetroModel model = new(s_config);
         switch (kind)
@@ -99,27 +99,5 @@ public sealed class OwnDocumentTests : IDisposable
 
         List<Document> Random(string name) => [.. Enumerable.Range(0, 12).Select(number => TestDatabases.Document(
             $"{name}{number}", string.Concat(Enumerable.Range(0, 60).Select(_ => (char)random.Next('!', '~' + 1)))))];
-    }
-
-    /// <summary>Keeps what is asked for.</summary>
-    private sealed class Recording(INeighborSource source) : INeighborSource
-    {
-        public string Name => source.Name;
-
-        public string Identity => source.Identity;
-
-        public ChunkDatabase? Database => source.Database;
-
-        public ConcurrentQueue<NeighborQuery> Queries { get; } = new();
-
-        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
-        {
-            foreach (NeighborQuery query in queries)
-            {
-                Queries.Enqueue(query);
-            }
-
-            source.Find(queries, count, chunks, scores, cancellationToken);
-        }
     }
 }

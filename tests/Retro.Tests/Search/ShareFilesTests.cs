@@ -32,7 +32,7 @@ public sealed class ShareFilesTests : IDisposable
     {
         using ChunkDatabase plain = Build("plain"), shared = Build("shared");
         Assert.InRange(plain.ChunkCount, 4 * KeyFileLayout.BlockRows + 1, 5 * KeyFileLayout.BlockRows - 1);
-        int made = 0, asked = 0;
+        int made = 0;
         DenseNeighborSource.Build(plain, SearchDatabase.AnyKeyer(), s_exact).Dispose();
         NeighborTable.Build(plain, new RandomNeighborSource(plain, 5), K).Dispose();
         WorkShare[] shares = [.. Enumerable.Range(1, n).Select(index => new WorkShare(index, n))];
@@ -45,20 +45,20 @@ public sealed class ShareFilesTests : IDisposable
         Assert.Equal(shared.ChunkCount, made);
         DenseNeighborSource.Build(shared, SearchDatabase.AnyKeyer(_ => Assert.Fail("A key is made again.")), s_exact).Dispose();
         new Random(n + 1).Shuffle(shares);
-        Counting source = new(new RandomNeighborSource(shared, 5), count => asked += count);
+        RecordingSource source = new(new RandomNeighborSource(shared, 5));
         foreach (WorkShare share in shares)
         {
             NeighborTable.BuildShare(shared, source, share, K);
         }
 
         NeighborTable.Build(shared, source, K).Dispose();
-        Assert.Equal(shared.ChunkCount, asked);
+        Assert.Equal(shared.ChunkCount, source.Queries.Count);
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
 
         // What is whole is not shared again.
         DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(count => made += count), shares[0]);
         NeighborTable.BuildShare(shared, source, shares[0], K);
-        Assert.Equal((shared.ChunkCount, shared.ChunkCount), (made, asked));
+        Assert.Equal((shared.ChunkCount, shared.ChunkCount), (made, source.Queries.Count));
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
     }
 
@@ -122,11 +122,11 @@ public sealed class ShareFilesTests : IDisposable
         string[] shares = Directory.GetFiles(database.Folder, "neighbors-*.1-of-2.bin");
         Assert.Equal(2, shares.Length);
         Array.ForEach(shares, share => Change(share, 256 + NeighborTable.BlockRows * K * sizeof(long) + 3)); // in the second block
-        int asked = 0;
-        using NeighborTable table = NeighborTable.Build(database, new Counting(one, count => asked += count), K);
+        RecordingSource asked = new(one);
+        using NeighborTable table = NeighborTable.Build(database, asked, K);
         Assert.All(Enumerable.Range(0, (int)plain.Rows), chunk => Assert.Equal(plain.Row(chunk), table.Row(chunk)));
         long blocks = (plain.Rows + NeighborTable.BlockRows - 1) / NeighborTable.BlockRows, missing = plain.Rows - blocks / 2 * NeighborTable.BlockRows;
-        Assert.Equal(missing + NeighborTable.BlockRows, asked);
+        Assert.Equal(missing + NeighborTable.BlockRows, asked.Queries.Count);
         Assert.Single(Directory.GetFiles(database.Folder, "neighbors-*.1-of-2.bin"));
     }
 
@@ -152,10 +152,11 @@ public sealed class ShareFilesTests : IDisposable
 
         Assert.Equal(6, Directory.GetFiles(folders[1], "keys.*-of-3.bin", SearchOption.AllDirectories).Length);
         DenseNeighborSource.Build(shared, SearchDatabase.AnyKeyer(_ => Assert.Fail("A key is made again.")), s_exact).Dispose();
-        RandomNeighborSource source = new(shared, 5);
+        RecordingSource source = new(new RandomNeighborSource(shared, 5));
         NeighborTable.BuildShare(shared, source, new(2, 2), K);
         NeighborTable.BuildShare(shared, source, new(1, 2), K);
-        NeighborTable.Build(shared, new Counting(source, _ => Assert.Fail("A row is found again.")), K).Dispose();
+        NeighborTable.Build(shared, source, K).Dispose();
+        Assert.Equal(shared.ChunkCount, source.Queries.Count);
         Assert.Equal(TestDatabases.Contents(folders[0]), TestDatabases.Contents(folders[1]));
     }
 
@@ -327,7 +328,9 @@ public sealed class ShareFilesTests : IDisposable
         Assert.Equal(0, (await second).ExitCode);
         using ChunkDatabase shared = ChunkDatabase.Open(folder);
         DenseNeighborSource.Build(shared, SearchDatabase.AnyKeyer(_ => Assert.Fail("A key is made again.")), s_exact).Dispose();
-        NeighborTable.Build(shared, new Counting(new RandomNeighborSource(shared, 5), _ => Assert.Fail("A row is found again.")), K).Dispose();
+        RecordingSource source = new(new RandomNeighborSource(shared, 5));
+        NeighborTable.Build(shared, source, K).Dispose();
+        Assert.Empty(source.Queries);
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(folder));
 
         ChildProcess.Outcome Run(string work, Action<Process>? meanwhile)
@@ -362,20 +365,4 @@ public sealed class ShareFilesTests : IDisposable
     }
 
     private ChunkDatabase Build(string name) => _databases.Build(s_documents, chunkLength: 4, name);
-
-    /// <summary>A source that tells how many rows it is asked for.</summary>
-    private sealed class Counting(INeighborSource source, Action<int> asked) : INeighborSource
-    {
-        public string Name => source.Name;
-
-        public ChunkDatabase? Database => source.Database;
-
-        public string Identity => source.Identity;
-
-        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
-        {
-            asked(queries.Count);
-            source.Find(queries, count, chunks, scores, cancellationToken);
-        }
-    }
 }

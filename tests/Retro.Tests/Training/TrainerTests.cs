@@ -1075,6 +1075,36 @@ public sealed class TrainerTests : IDisposable
         AssertSameWeights(model, other);
     }
 
+    /// <summary>Between the first change of a step and its last a checkpoint would hold a mixture.</summary>
+    [Fact]
+    public void While_a_thread_trains_it_may_save_and_another_one_is_refused()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
+        List<Exception?> refused = [];
+        trainer.Run(data, new SynchronousProgress<TrainingProgress>(done =>
+        {
+            if (done.Step != 2)
+            {
+                return;
+            }
+
+            trainer.Save(Folder);
+            Thread other = new(() =>
+            {
+                refused.Add(Record.Exception(() => trainer.Save(Folder)));
+                refused.Add(Record.Exception(() => trainer.Run(data)));
+            });
+            other.Start();
+            other.Join();
+        }));
+        Assert.Equal(2, refused.Count);
+        Assert.All(refused, fault => Assert.Contains("Another thread", Assert.IsType<InvalidOperationException>(fault).Message, StringComparison.Ordinal));
+        Assert.Equal(s_options.Steps, trainer.StepsDone);
+        trainer.Save(Folder);
+    }
+
     [Fact]
     public void Saving_and_loading_tell_how_far_they_are_and_can_be_canceled()
     {

@@ -1,16 +1,18 @@
 using System.Runtime.InteropServices;
 
-namespace Retro.Cli.Workflow;
+namespace Retro;
 
-/// <summary>What becomes of memory that a training has freed.</summary>
-internal static partial class FreedMemory
+/// <summary>What becomes of memory that the process has freed.</summary>
+public static partial class FreedMemory
 {
     private const int TrimThreshold = -1, TopPadding = -2, MapThreshold = -3; // M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD of malloc.h
 
     /// <summary>
-    /// Keeps it in the process where it is glibc's: each step frees its activations and asks for as much again, and memory that was given back comes as fresh
-    /// pages, which took 8 % of a small model's step.
+    /// Keeps it in the process, for programs that train or evaluate: each step frees its activations and asks for as much again, and what was given back to the
+    /// system comes as fresh pages. To be called once, before the first step; it holds for the whole process, which then keeps the most memory that it ever
+    /// took. On Linux with glibc's allocator; elsewhere it does nothing.
     /// </summary>
+    /// <remarks>See mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD are raised. The retro tool's trainings call it.</remarks>
     public static void Keep()
     {
         if (!OperatingSystem.IsLinux())
