@@ -116,6 +116,7 @@ public class ReadmeTests
         using NeighborTable table = NeighborTable.Build(database, source);
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize });
         Loop(model, database, table);
+        Assert.Equal(tokenizer.Hash, model.TokenizerHash);
         Layer();
         StringWriter printed = new();
         TextWriter console = Console.Out;
@@ -162,6 +163,7 @@ public class ReadmeTests
         // <loop>
         List<float> losses = [];
         WindowSampler windows = new(database, new() { WindowLength = 128, RetrievalDropout = 0 }, table);
+        model.TieTokenizer(database.Manifest.TokenizerHash); // so that a checkpoint says whose ids it reads, as a Trainer's does
         optim.Optimizer adam = optim.AdamW(model.parameters(), lr: 1e-3);
         for (int step = 0; step < 20; step++)
         {

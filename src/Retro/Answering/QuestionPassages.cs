@@ -33,8 +33,7 @@ public sealed class QuestionPassages
         if (source is not null && !database.HasSameChunks(source.Database))
         {
             throw new ArgumentException(
-                $"The source {source.Name} searches {source.Database?.Folder ?? "no database"}, and the passages are in {database.Folder}; give one over them.",
-                nameof(source));
+                database.Unlike($"The source {source.Name} searches", source.Database, "the passages are in", "give one over them"), nameof(source));
         }
 
         (Database, _tokenizer, Source) = (database, tokenizer, source);

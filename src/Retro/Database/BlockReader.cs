@@ -21,7 +21,7 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
         while ((count is { } wanted ? block.Count < wanted : characters < options.BlockCharacters && block.Count < BlockDocuments) && _documents.MoveNext())
         {
             Document document = _documents.Current;
-            Enter(document);
+            Enter(document, Count + block.Count + 1);
             block.Add(document);
             characters += document.Text.Length;
         }
@@ -33,29 +33,50 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
     public void Dispose() => _documents.Dispose();
 
     /// <summary>
-    /// Refuses an id or a label that holds half a surrogate pair: in the file it would be a sign of replacement, as another's would, so that what is asked for
-    /// by the one or hidden by the other could be another document.
+    /// Refuses what is null where there has to be text, and an id or a label that holds half a surrogate pair: in the file it would be a sign of replacement,
+    /// as another's would, so that what is asked for by the one or hidden by the other could be another document.
     /// </summary>
-    public static void RequireText(Document document)
+    /// <param name="document">The document.</param>
+    /// <param name="number">Which one of those that came it is, from 1.</param>
+    public static void RequireText(Document? document, long number)
     {
+        if (document is null)
+        {
+            throw new DatabaseException($"Document number {number} of those given is null; leave out what is none.");
+        }
+
+        string? missing = Missing(document);
+        if (missing is not null)
+        {
+            throw new DatabaseException(
+                $"Document number {number} of those given, with the id '{document.Id}', has null for its {missing}; what has none is empty.");
+        }
+
         if (document.Labels.Append(document.Id).FirstOrDefault(name => !IsText(name)) is { } broken)
         {
             throw new DatabaseException(
                 $"The id or a label of a document from {document.Location} is no text: '{broken}' holds half a surrogate pair; give it another.");
         }
 
+        static string? Missing(Document document) => document.Id is null ? nameof(document.Id)
+            : document.Title is null ? nameof(document.Title)
+            : document.Text is null ? nameof(document.Text)
+            : document.Location is null ? nameof(document.Location)
+            : document.Labels is null || document.Labels.Contains(null!) ? nameof(document.Labels)
+            : null;
+
         static bool IsText(string name)
             => !name.AsSpan().ContainsAnyInRange('\uD800', '\uDFFF') || Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(name)) == name;
     }
 
-    private void Enter(Document document)
+    private void Enter(Document document, long number)
     {
+        RequireText(document, number);
         if (document.Id.Length == 0)
         {
             throw new DatabaseException($"A document from {document.Location} has an empty id; every document needs an id of its own.");
         }
 
-        RequireText(document);
         if (_ids.Enter(document) is { } fault)
         {
             throw new DatabaseException(fault);

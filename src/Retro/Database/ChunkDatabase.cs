@@ -367,6 +367,18 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <summary>Whether another database has the same chunks, such as this one opened again: a chunk's number is that of both then.</summary>
     internal bool HasSameChunks(ChunkDatabase? other) => other?.Manifest.TokensHash == Manifest.TokensHash;
 
+    /// <summary>
+    /// Says of two databases that have not the same chunks what they are: those of two folders, or one folder opened before and after a change of it.
+    /// </summary>
+    /// <param name="uses">Who uses the other one, such as "The source bm25 searches".</param>
+    /// <param name="other">The other one; null: none.</param>
+    /// <param name="serves">What this one is for, such as "the passages are in".</param>
+    /// <param name="remedy">What to do where the folders are two.</param>
+    internal string Unlike(string uses, ChunkDatabase? other, string serves, string remedy)
+        => other is not null && Path.GetFullPath(other.Folder) == Path.GetFullPath(Folder)
+            ? $"{uses} {Folder}, and {serves} the same folder in another state: it was changed between the two openings; open it once, and use that for both."
+            : $"{uses} {other?.Folder ?? "no database"}, and {serves} {Folder}; {remedy}.";
+
     /// <summary>Makes sure that another database's chunks are of the same tokenizer, so that they can be read together.</summary>
     /// <exception cref="DatabaseException">They are of another; the message names both.</exception>
     internal void RequireSameTokenizer(ChunkDatabase other)

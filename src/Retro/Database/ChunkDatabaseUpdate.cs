@@ -97,7 +97,7 @@ public static class ChunkDatabaseUpdate
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                BlockReader.RequireText(document);
+                BlockReader.RequireText(document, named.Count + 1);
                 if (!named.TryAdd(TextHash.Of(document.Id), new(PreparedDocument.Of(document, null, null), document.Text.Length == 0)))
                 {
                     throw new DatabaseException(

@@ -33,7 +33,8 @@ internal static class ChatPrompt
     /// <param name="template">Makes a prompt of it.</param>
     /// <returns>The prompt's ids.</returns>
     /// <exception cref="NotSupportedException">A message holds something else than text.</exception>
-    /// <exception cref="RetroException">The template writes a special token of the model that its tokenizer does not have.</exception>
+    /// <exception cref="RetroException">The template writes a special token of the model that its tokenizer does not have, or
+    /// gives null.</exception>
     public static int[] Encode(RetroTokenizer tokenizer, IReadOnlyList<ChatMessage> messages, Func<IReadOnlyList<ChatMessage>, string> template)
     {
         // Unicode's noncharacters, which are no text, so that the template passes one on as it does any other character.
@@ -43,11 +44,11 @@ internal static class ChatPrompt
 
         // With some models no file calls special what their turns begin with. What a template seeks in a message, such as where a thought ends, it is to find.
         string[] spelled = [.. tokenizer.SpelledTexts.Where(IsSaid)];
-        string plain = spelled.Length == 0 ? "" : template(messages);
-        special = [.. special, .. spelled.Where(token => template(Marked([token])) is var written
+        string plain = spelled.Length == 0 ? "" : Written(messages);
+        special = [.. special, .. spelled.Where(token => Written(Marked([token])) is var written
             && written.Contains(token, StringComparison.Ordinal)
             && written.Replace($"{mark}", "", StringComparison.Ordinal) == plain)];
-        string prompt = template(special.Length == 0 ? messages : Marked(special));
+        string prompt = Written(special.Length == 0 ? messages : Marked(special));
         if (tokenizer.MissingSpecialTexts.FirstOrDefault(text => prompt.Contains(text, StringComparison.Ordinal)) is { } missing)
         {
             throw new RetroException(
@@ -56,6 +57,9 @@ internal static class ChatPrompt
         }
 
         return tokenizer.EncodeMarked(prompt, mark);
+
+        string Written(IReadOnlyList<ChatMessage> conversation) => template(conversation)
+            ?? throw new RetroException("The chat template gave null; it has to give the prompt's text.");
 
         // Nothing can stand within one character.
         bool IsSaid(string token) => all.Contains(token, StringComparison.Ordinal) && token.Length > 0 && CodePoints.LengthAt(token, 0) < token.Length;

@@ -285,7 +285,7 @@ public sealed class AttentionPlan
             packed = PackedTokens.Of(valid);
             packed?.Places.MoveToOuterDisposeScope();
             mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
-            validTokens = retrieval.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
+            validTokens = OfShiftedKeys(config, valid, dtype)?.MoveToOuterDisposeScope();
             if (asking is not null)
             {
                 Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
@@ -298,7 +298,7 @@ public sealed class AttentionPlan
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
             queries = CrossQueryRotation(config, dtype, device);
-            keys = RetrievalRotation(config, KeptScalars.Range(length, ScalarType.Float64, device), config.HeadSize, dtype).Repeat(neighbors);
+            keys = CrossKeyRotation(config, neighbors, dtype, device)!;
             queries.MoveToOuterDisposeScope();
             keys.MoveToOuterDisposeScope();
         }
@@ -355,8 +355,24 @@ public sealed class AttentionPlan
         };
     }
 
-    /// <summary>The rotation of keys that chunked cross-attention caches; null where positions are not rotary.</summary>
-    internal static RotaryTable? CrossKeyRotation(RetroConfig config, long neighbors, ScalarType dtype, Device device)
+    /// <summary>Plans the keys and values of encoded neighbors that a cache keeps; it belongs to the current dispose scope.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="neighbors">K.</param>
+    /// <param name="valid">Which retrieved tokens hold something, [N, K, R] of bool; null: all.</param>
+    /// <param name="dtype">Type of the states.</param>
+    /// <param name="device">Device of the states.</param>
+    internal static AttentionPlan CrossKeys(RetroConfig config, long neighbors, Tensor? valid, ScalarType dtype, Device device) => new()
+    {
+        KeyRotation = CrossKeyRotation(config, neighbors, dtype, device),
+        ValidTokens = valid is null ? null : OfShiftedKeys(config, valid, dtype),
+    };
+
+    // [.., K, R] of bool to [N, K, R, 1] of zeros and ones.
+    private static Tensor? OfShiftedKeys(RetroConfig config, Tensor valid, ScalarType dtype)
+        => config.Retrieval!.ShiftedKeys ? valid.to_type(dtype).reshape(-1, valid.shape[^2], valid.shape[^1], 1) : null;
+
+    // Null where positions are not rotary.
+    private static RotaryTable? CrossKeyRotation(RetroConfig config, long neighbors, ScalarType dtype, Device device)
     {
         if (config.EffectiveRetrievalPositions != PositionKind.Rotary)
         {

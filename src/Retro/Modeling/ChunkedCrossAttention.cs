@@ -6,8 +6,9 @@ namespace Retro.Modeling;
 /// <summary>
 /// Chunked cross-attention (section 2.4 of the paper; specification 2.1), norm included and residual excluded. Position p with p ≥ M − 1 asks the encoded
 /// neighbors of chunk e = floor((p + 1)/M) − 1, all K·R of their tokens in one softmax; positions before, and those whose chunk has no valid neighbor, get
-/// exactly zero. A branch of one's own derives from it, overrides <see cref="forward"/> and <see cref="Step"/> alike, and registers what parameters it adds;
-/// see <see cref="LayerFactory"/>.
+/// exactly zero. A branch of one's own derives from it, and registers what parameters it adds; see <see cref="LayerFactory"/>. What changes its output
+/// overrides <see cref="forward"/> and <see cref="Step"/> alike; what changes the neighbors before they are read overrides <see cref="KeysAndValues"/> alone,
+/// from which both read: a step has no other way to them.
 /// </summary>
 public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
@@ -90,8 +91,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         }
 
         Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
-        (Tensor k, Tensor v) = KeysAndValues(
-            encoded.reshape(batch * chunks, neighbors, _retrieval.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens, plan.Packed);
+        (Tensor k, Tensor v) = CheckedKeysAndValues(encoded.reshape(batch * chunks, neighbors, _retrieval.RetrievedLength, _parts.KeyWidth), plan);
         Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
         Tensor output = Gated(_parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended)); // [B, count, D]
         if (plan.HasKey is not null)
@@ -105,11 +105,30 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     /// <summary>How many positions ask: from M − 1 to the end, or to the end of the last given chunk's span.</summary>
     internal static long QueryCount(long tokens, long chunks, long chunkLength) => Math.Min(tokens - (chunkLength - 1), chunks * chunkLength);
 
-    /// <summary>Keys and values of encoded neighbors [N, K, R, E], each [H, N, K·R, S], keys rotated.</summary>
-    internal (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, RotaryTable? rotation, Tensor? valid, PackedTokens? packed = null)
+    /// <summary>
+    /// Makes keys and values of neighbors: in <see cref="forward"/> of every chunk's, and for <see cref="Step"/> once per chunk, when it is complete. A branch
+    /// that reads other neighbors than it is given, such as adapted ones, changes <paramref name="encoded"/> or the result here.
+    /// </summary>
+    /// <param name="encoded">[N, K, R, E], the encoded neighbors of N chunks of any rows.</param>
+    /// <param name="plan">Its <see cref="AttentionPlan.KeyRotation"/> and <see cref="AttentionPlan.ValidTokens"/> are theirs; for a step, it has no
+    /// more.</param>
+    /// <returns>Each [H, N, K·R, S], keys rotated where positions are rotary. Of tokens that hold nothing any finite numbers: nobody reads them.</returns>
+    public virtual (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, AttentionPlan plan)
     {
-        (Tensor keys, Tensor values) = _parts.OfNeighbors(encoded, valid, packed);
-        return (rotation is null ? keys : rotation.Rotate(keys), values);
+        ArgumentNullException.ThrowIfNull(plan);
+        (Tensor keys, Tensor values) = _parts.OfNeighbors(encoded, plan.ValidTokens, plan.Packed);
+        return (plan.KeyRotation is null ? keys : plan.KeyRotation.Rotate(keys), values);
+    }
+
+    /// <summary>The same, of the shape that everything after it counts on.</summary>
+    /// <exception cref="ShapeException">A branch of one's own gives another.</exception>
+    internal (Tensor Keys, Tensor Values) CheckedKeysAndValues(Tensor encoded, AttentionPlan plan)
+    {
+        (Tensor keys, Tensor values) = KeysAndValues(encoded, plan);
+        long?[] sizes = [_parts.Heads, encoded.shape[0], encoded.shape[1] * encoded.shape[2], _parts.HeadSize];
+        Guard.Shape(keys, nameof(keys), "[H, N, K·R, S]", sizes);
+        Guard.Shape(values, nameof(values), "[H, N, K·R, S]", sizes);
+        return (keys, values);
     }
 
     /// <summary>Attends with one new token per row, to the keys and values of each row's last complete chunk.</summary>

@@ -10,6 +10,8 @@ namespace Retro.Modeling;
 /// </summary>
 public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, AttentionPlan?, Tensor>
 {
+    private static readonly LayerFactory s_retros = new();
+
     // What the layer of this thread computes while hooks run around it.
     [ThreadStatic]
     private static (DecoderLayer Layer, Func<Tensor, Tensor> Compute)? s_hooked;
@@ -24,7 +26,8 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
     /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
-    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token.</exception>
+    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token, or keeps parts where they are not
+    /// found, or there is none.</exception>
     public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(DecoderLayer)))
     {
@@ -32,19 +35,32 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         config.Validate();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(number);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.Layers);
-        layers ??= new();
+        layers ??= s_retros;
         _parallel = config.ParallelResidual;
         _dropout = config.Dropout;
-        register_module("attn", SelfAttention = layers.SelfAttention(config, dtype, device));
+        register_module("attn", SelfAttention = Make(layers.SelfAttention, s_retros.SelfAttention, nameof(SelfAttention)));
         RequireBoth(SelfAttention.forward, SelfAttention.Attend);
         if (config.CrossAttends(number))
         {
-            register_module("cca", CrossAttention = layers.CrossAttention(config, dtype, device));
+            register_module("cca", CrossAttention = Make(layers.CrossAttention, s_retros.CrossAttention, nameof(CrossAttention)));
             RequireBoth(CrossAttention.forward, CrossAttention.Step);
             RequireBoth(CrossAttention.Step, CrossAttention.forward);
         }
 
-        register_module("ffw", FeedForward = layers.FeedForward(config, dtype, device));
+        register_module("ffw", FeedForward = Make(layers.FeedForward, s_retros.FeedForward, nameof(FeedForward)));
+        foreach (nn.Module branch in children())
+        {
+            DerivedParts.RequireAllRegistered(branch);
+        }
+
+        // What one's own function makes besides what is registered is in no file.
+        T Make<T>(Func<RetroConfig, ScalarType, Device?, T>? make, Func<RetroConfig, ScalarType, Device?, T> retros, string name)
+            where T : nn.Module
+        {
+            using IDisposable? drawn = make == retros ? null : Initialization.Draw();
+            return make?.Invoke(config, dtype, device) ?? throw new RetroException(
+                $"{nameof(LayerFactory)}.{name} {(make is null ? "is" : "gave")} null for layer {number}; it has to make a {typeof(T).Name}.");
+        }
     }
 
     /// <summary>The self-attention branch.</summary>

@@ -234,13 +234,12 @@ public sealed class DecodingCache : IDisposable
         long neighbors = encoded.shape[1], width = neighbors * encoded.shape[2];
         using DisposeScope scope = NewDisposeScope();
         Tensor rowIndex = Index(rows);
-        RotaryTable? rotation = AttentionPlan.CrossKeyRotation(Model.Config, neighbors, encoded.dtype, encoded.device);
-        Tensor? values = valid is null || !Model.Config.Retrieval!.ShiftedKeys ? null : valid.to_type(encoded.dtype).unsqueeze(-1);
+        AttentionPlan plan = AttentionPlan.CrossKeys(Model.Config, neighbors, valid, encoded.dtype, encoded.device);
         for (int layer = 0; layer < _cross.Length; layer++)
         {
             if (_cross[layer] is { } cache)
             {
-                (Tensor k, Tensor v) = Model.Layers[layer].CrossAttention!.KeysAndValues(encoded, rotation, values);
+                (Tensor k, Tensor v) = Model.Layers[layer].CrossAttention!.CheckedKeysAndValues(encoded, plan);
                 cache.Write(rowIndex, Rows, k, v);
             }
         }

@@ -18,7 +18,10 @@ internal static class Initialization
     /// Until it is disposed of, what this thread makes holds whatever its memory held: for models whose every weight is about to be read from elsewhere.
     /// Drawing takes longer than reading.
     /// </summary>
-    public static IDisposable Skip() => new Skipping();
+    public static IDisposable Skip() => new Skipping(s_skips + 1);
+
+    /// <summary>Until it is disposed of, what this thread makes is drawn, within <see cref="Skip"/> too: for what may not be read from anywhere.</summary>
+    public static IDisposable Draw() => new Skipping(0);
 
     /// <summary>A parameter of one value.</summary>
     public static Parameter Constant(double value, long[] shape, ScalarType dtype, Device? device)
@@ -85,17 +88,10 @@ internal static class Initialization
 
     private sealed class Skipping : IDisposable
     {
-        private bool _over;
+        private readonly int _before = s_skips;
 
-        public Skipping() => s_skips++;
+        public Skipping(int skips) => s_skips = skips;
 
-        public void Dispose()
-        {
-            if (!_over)
-            {
-                _over = true;
-                s_skips--;
-            }
-        }
+        public void Dispose() => s_skips = _before;
     }
 }

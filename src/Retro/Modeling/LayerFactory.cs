@@ -7,9 +7,10 @@ namespace Retro.Modeling;
 /// one here.
 /// </summary>
 /// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again. What a branch
-/// keeps in fields, modules, parameters and tensors, is a part of the model by the field's name, as in any module of TorchSharp. A branch with dropout of its
-/// own drops by <see cref="SeededDropout"/>, and one with parameters that it registers itself asks for them by their names (<c>get_parameter</c>): where a
-/// model is moved to another type or device, as a training in bfloat16 does, TorchSharp makes new ones and disposes those before.
+/// keeps in fields, modules, parameters and tensors, is a part of the model by the field's name, as in any module of TorchSharp; several stand in a
+/// <c>ModuleList</c> or <c>ParameterList</c>, and in an array or a list, where nobody finds them, they are refused. A branch with dropout of its own drops by
+/// <see cref="SeededDropout"/>, and one with parameters that it registers itself asks for them by their names (<c>get_parameter</c>): where a model is moved
+/// to another type or device, as a training in bfloat16 does, TorchSharp makes new ones and disposes those before.
 /// <para>Forward may run on several threads at once, each with a batch of its own, and twice for a batch where activations are computed again
 /// (<c>TrainingOptions.RecomputeActivations</c>). Where branches register buffers, which forward may change, a step's batches are computed one after the other,
 /// so that the buffers end the same each time, unless <c>TrainingOptions.SideBySide</c> says otherwise; of several processes each changes its own, and a

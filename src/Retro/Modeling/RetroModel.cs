@@ -27,7 +27,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
     /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
-    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token.</exception>
+    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token, or keeps parts where they are not
+    /// found, or there is none.</exception>
     public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(RetroModel)))
     {

@@ -76,8 +76,8 @@ public sealed class PointerRule
         if (!table.Retrieval.HasSameChunks(database))
         {
             throw new DatabaseException(
-                $"The precision of copying is counted within one database, {database.Folder}, and the table's neighbors are in {table.Retrieval.Folder}; build "
-                    + "the table with a source over the same one.");
+                database.Unlike(
+                    "The table's neighbors are in", table.Retrieval, "copying is counted within", "build the table with a source over the same database"));
         }
 
         if (!table.ExcludesOwnDocument || table.RetrievalHash is null)

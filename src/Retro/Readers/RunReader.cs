@@ -48,8 +48,7 @@ public sealed class RunReader : IReader
         if (reader.Database is { } other && !other.HasSameChunks(index.Database))
         {
             throw new ArgumentException(
-                $"{reader.Name} reads from {other.Folder}, and the runs are of {index.Database.Folder}; give a reader and an index of one database.",
-                nameof(reader));
+                index.Database.Unlike($"{reader.Name} reads from", other, "the runs are of", "give a reader and an index of one database"), nameof(reader));
         }
 
         (_reader, _index, Precisions) = (reader, index, [.. precisions]);

@@ -393,8 +393,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         if (alongside is not null && !_source.Database.HasSameChunks(alongside.Database))
         {
             throw new ArgumentException(
-                $"{alongside.Name} finds chunks of {alongside.Database?.Folder ?? "no database"}, and the towers those of {_source.Database.Folder}: take a "
-                    + "source over the same database.",
+                _source.Database.Unlike(
+                    $"{alongside.Name} finds chunks of", alongside.Database, "the towers those of", "take a source over the same database"),
                 nameof(alongside));
         }
 

@@ -35,6 +35,7 @@ public sealed class GivenNeighborSource : INeighborSource
     /// <param name="choose">Gives the numbers of a chunk's neighbors, best first; called from one thread at a time for each <see cref="Find"/>.</param>
     /// <param name="identity">Names the function and everything that it depends on; null, and no other source is taken for this one: a neighbor table of it is
     /// used in no later run.</param>
+    /// <remarks>A search throws a <see cref="RetroException"/> where the function gives null.</remarks>
     public GivenNeighborSource(ChunkDatabase database, Func<NeighborQuery, IReadOnlyList<long>> choose, string? identity = null)
     {
         ArgumentNullException.ThrowIfNull(database);
@@ -68,7 +69,8 @@ public sealed class GivenNeighborSource : INeighborSource
         {
             cancellationToken.ThrowIfCancellationRequested();
             ChunkSet? visible = NeighborQueries.Visible(_database, queries[q]);
-            IReadOnlyList<long> chosen = _choose(queries[q]);
+            IReadOnlyList<long> chosen = _choose(queries[q])
+                ?? throw new RetroException("The function that names neighbors gave null; it has to give a list of chunks, empty where there are none.");
             int found = 0;
             for (int i = 0; i < chosen.Count; i++)
             {

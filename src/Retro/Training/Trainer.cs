@@ -568,7 +568,8 @@ public sealed partial class Trainer : IDisposable
     private Task<TokenBatch[]> Prepare(ITrainingData data, long first, double progress)
     {
         IEnumerable<long> own = Enumerable.Range(0, Options.Accumulation).Select(batch => Together.NumberOf(_exchange, batch));
-        return Task.Run(() => own.TakeWhile(number => number < Options.Accumulation).Select(number => data.Batch(first + number, progress)).ToArray());
+        return Task.Run(() => own.TakeWhile(number => number < Options.Accumulation).Select(number => data.Batch(first + number, progress)
+            ?? throw new TrainingException($"Batch {first + number} of the data is null; {data.GetType().Name} has to give one for every number.")).ToArray());
     }
 
     private bool IsFirst => _exchange is null or { Rank: 0 };

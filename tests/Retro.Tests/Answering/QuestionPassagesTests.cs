@@ -1,6 +1,7 @@
 using Retro.Answering;
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tokenizers;
 
@@ -45,6 +46,26 @@ public sealed class QuestionPassagesTests : IDisposable
         using ChunkDatabase both = ChunkDatabase.Open([one.Folder, other.Folder]);
         string message = Assert.Throws<DatabaseException>(() => new QuestionPassages(both, s_tokenizer)).Message;
         Assert.Contains("two passages \"d#0\"", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_source_over_another_database_or_over_another_state_of_the_same_one_is_refused()
+    {
+        using ChunkDatabase database = Build(new Document("d#0", "One", "One\nSize: 4", "")), other = Build(new Document("d#1", "Two", "Two\nSize: 5", ""));
+        using KeywordNeighborSource elsewhere = KeywordNeighborSource.Build(other), before = KeywordNeighborSource.Build(database);
+        Assert.StartsWith(
+            $"The source bm25 searches {other.Folder}, and the passages are in {database.Folder}; give one over them.",
+            Refused(database, elsewhere),
+            StringComparison.Ordinal);
+        using ChunkDatabase after = ChunkDatabaseUpdate.Apply(database.Folder, [new("d#2", "", "One more.", "")], [], s_tokenizer);
+        string message = Refused(after, before);
+        Assert.StartsWith(
+            $"The source bm25 searches {database.Folder}, and the passages are in the same folder in another state: it was changed",
+            message,
+            StringComparison.Ordinal);
+
+        static string Refused(ChunkDatabase database, INeighborSource source)
+            => Assert.Throws<ArgumentException>(() => new QuestionPassages(database, s_tokenizer, source)).Message;
     }
 
     private ChunkDatabase Build(Document passage)

@@ -444,6 +444,30 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Assert.Null(DatabaseManifest.Load(folder).Leaving);
     }
 
+    /// <summary>Documents may come from the caller's own code, which has to be told where it went wrong.</summary>
+    [Fact]
+    public void A_document_that_is_null_or_has_null_in_it_is_named()
+    {
+        Refused("Document number 2 of those given is null", null);
+        Document whole = TestDatabases.Document("x", "a text");
+        Refused("number 2 of those given, with the id '', has null for its Id", whole with { Id = null! });
+        Refused("with the id 'x', has null for its Title", whole with { Title = null! });
+        Refused("with the id 'x', has null for its Text", whole with { Text = null! });
+        Refused("with the id 'x', has null for its Location", whole with { Location = null! });
+        Refused("with the id 'x', has null for its Labels", whole with { Labels = null! });
+        Refused("with the id 'x', has null for its Labels", whole with { Labels = ["a", null!] });
+
+        void Refused(string expected, Document? second)
+        {
+            Document[] documents = [TestDatabases.Document("first", "a text"), second!];
+            Assert.Contains(expected, Assert.Throws<DatabaseException>(() => _databases.Build(documents, name: "null")).Message, StringComparison.Ordinal);
+            using ChunkDatabase database = _databases.Build([TestDatabases.Document("there", "a text")], name: "there");
+            DatabaseException fault = Assert.Throws<DatabaseException>(
+                () => ChunkDatabaseUpdate.Apply(database.Folder, documents, [], TestDatabases.Bytes));
+            Assert.Contains(expected, fault.Message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void An_id_that_comes_twice_is_refused_with_both_sources()
     {

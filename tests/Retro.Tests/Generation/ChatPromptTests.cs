@@ -167,6 +167,17 @@ public sealed class ChatPromptTests : IDisposable
     }
 
     [Fact]
+    public async Task A_template_that_gives_null_is_named()
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json");
+        using RetroModel model = Model(tokenizer);
+        using RetroChatClient client = new(new(model, tokenizer), _ => null!);
+        RetroException fault = await Assert.ThrowsAsync<RetroException>(
+            () => client.GetResponseAsync([new(ChatRole.User, "one")], cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal("The chat template gave null; it has to give the prompt's text.", fault.Message);
+    }
+
+    [Fact]
     public void What_a_message_holds_besides_text_is_refused_by_name()
     {
         RetroTokenizer tokenizer = Tokenizer("tokenizer.json");

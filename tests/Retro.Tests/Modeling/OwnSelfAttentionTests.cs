@@ -115,6 +115,115 @@ public sealed class OwnSelfAttentionTests : IDisposable
         Assert.True(ModelCase.BitEqual(model.call(prompt, null, null), loaded.call(prompt, null, null)));
     }
 
+    /// <summary>TorchSharp finds modules and parameters in fields alone: elsewhere they would be neither trained nor saved, and nothing would say so.</summary>
+    [Theory]
+    [InlineData("array")]
+    [InlineData("list")]
+    [InlineData("dictionary")]
+    [InlineData("tuples")]
+    [InlineData("parameters")]
+    [InlineData("within")]
+    public void Parts_where_nobody_finds_them_are_refused_by_the_fields_name(string kind)
+    {
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new Keeping(config, (_, experts) => Kept(kind, experts)) };
+        string message = Assert.Throws<RetroException>(() => new RetroModel(s_config, layers: layers)).Message;
+        Assert.Contains(kind == "within" ? "Within keeps modules" : "Keeping keeps modules", message, StringComparison.Ordinal);
+        Assert.Contains(kind == "within" ? " _lost, in which" : " _kept, in which", message, StringComparison.Ordinal);
+        Assert.Contains("ModuleList", message, StringComparison.Ordinal);
+
+        static object Kept(string kind, Linear[] experts) => kind switch
+        {
+            "array" => experts,
+            "list" => new List<nn.Module>(experts),
+            "dictionary" => experts.ToDictionary(expert => expert.GetHashCode()),
+            "tuples" => experts.Select(expert => (1, expert)).ToArray(),
+            "parameters" => experts.Select(expert => expert.weight!).ToArray(),
+            _ => new Within(experts),
+        };
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Several_parts_are_kept_in_a_list_of_modules_or_registered_one_by_one(bool inList)
+    {
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new Keeping(config, (branch, experts) =>
+        {
+            if (inList)
+            {
+                return new ModuleList<Linear>(experts);
+            }
+
+            for (int i = 0; i < experts.Length; i++)
+            {
+                branch.register_module($"expert{i}", experts[i]);
+            }
+
+            return new[] { new[] { 0.5 } as object, experts };
+        }) };
+        using RetroModel model = new(s_config, layers: layers);
+        Checkpoint.Save(_folder.Path, model);
+        using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = layers });
+        Assert.Equal(model.state_dict().Keys, loaded.state_dict().Keys);
+        string[] own = [.. loaded.state_dict().Keys
+            .Where(name => name.StartsWith($"decoder.1.ffw.{(inList ? "_kept." : "expert")}", StringComparison.Ordinal))];
+        Assert.Equal(4, own.Length); // a weight and a bias each
+        Assert.All(own, name => Assert.True(ModelCase.BitEqual(model.state_dict()[name], loaded.state_dict()[name])));
+    }
+
+    /// <summary>A load draws nothing that it is about to read; what one's own function makes besides is in no file.</summary>
+    [Fact]
+    public void What_no_file_holds_is_drawn_in_a_load()
+    {
+        List<FeedForward> made = [];
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) =>
+        {
+            FeedForward hidden = new(config, false, dtype, device);
+            made.Add(hidden);
+            return new Hiding(config, hidden.call);
+        } };
+        using RetroModel model = new(s_config, layers: layers);
+        Checkpoint.Save(_folder.Path, model);
+        made.Clear();
+        using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = layers });
+        Assert.Equal(s_config.Layers, made.Count);
+        using DisposeScope scope = NewDisposeScope();
+        Assert.All(made, hidden => Assert.InRange(
+            hidden.get_parameter("up.weight")!.std().ToDouble() * Math.Sqrt(s_config.Width), 0.8, 1.2));
+        made.ForEach(hidden => hidden.Dispose());
+    }
+
+    [Fact]
+    public void A_factory_that_makes_none_is_named()
+    {
+        LayerFactory gives = new() { FeedForward = (_, _, _) => null! }, isNull = new() { CrossAttention = null! };
+        string gave = Assert.Throws<RetroException>(() => new RetroModel(s_config, layers: gives)).Message;
+        Assert.Equal("LayerFactory.FeedForward gave null for layer 1; it has to make a FeedForward.", gave);
+        string none = Assert.Throws<RetroException>(() => new RetroModel(s_config, layers: isNull)).Message;
+        Assert.Contains("LayerFactory.CrossAttention is null for layer", none, StringComparison.Ordinal);
+    }
+
+    private sealed class Keeping : FeedForward
+    {
+        private readonly object _kept;
+
+        public Keeping(RetroConfig config, Func<Keeping, Linear[], object> keep)
+            : base(config)
+            => _kept = keep(this, [nn.Linear(config.Width, config.Width), nn.Linear(config.Width, config.Width)]);
+    }
+
+    private sealed class Within(Linear[] experts) : nn.Module<Tensor, Tensor>("within")
+    {
+        private readonly Linear[] _lost = experts;
+
+        public override Tensor forward(Tensor input) => _lost[0].call(input);
+    }
+
+    private sealed class Hiding(RetroConfig config, Func<Tensor, Tensor> more) : FeedForward(config)
+    {
+        public override Tensor forward(Tensor x) => base.forward(x) + more(x);
+    }
+
     private sealed class Adapter : FeedForward
     {
         private readonly Linear _in, _out;

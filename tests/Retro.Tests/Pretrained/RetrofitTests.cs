@@ -2,6 +2,8 @@ using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Pretrained;
+using Retro.Tests.Modeling;
+using Retro.Tests.Training;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -522,5 +524,57 @@ public sealed class RetrofitTests
             target.Path, "model.safetensors"));
         Assert.Equal(before.Entries.Count, after.Entries.Count);
         Assert.All(before.Entries, entry => Assert.True(before.Bytes(entry.Name).SequenceEqual(after.Bytes(entry.Name)), $"{entry.Name} changed."));
+    }
+
+    /// <summary>The way that docs/pretrained.md says: neither a pretrained decoder nor a RETROfit takes branches of one's own.</summary>
+    [Fact]
+    public void A_fitted_checkpoint_is_loaded_with_branches_of_ones_own_beside_the_frozen_decoder()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new Adapted(config, dtype, device) };
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("mistral-sliding-window"));
+        using (Retrofit retrofit = Retrofit.From(decoder, s_small))
+        {
+            Checkpoint.Save(folder["fitted"], retrofit.Model);
+        }
+
+        using RetroModel model = Checkpoint.Load(folder["fitted"], new() { Layers = layers, Strict = false });
+        HashSet<string> frozen = [.. decoder.Model.named_parameters().Select(pair => pair.name)];
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = !frozen.Contains(name);
+        }
+
+        model.eval();
+        Tensor tokens = randint(model.Config.VocabularySize, [1, 12], ScalarType.Int64);
+        Assert.True(ModelCase.BitEqual(decoder.Model.call(tokens, null, null), model.call(tokens, null, null)));
+        CopyingData data = new(model.Config, 2, 2, seed: 3);
+        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 3, WarmupSteps = 0, CheckpointFolder = folder["trained"] };
+        using (Trainer trainer = new(model, options with { Dtype = ScalarType.Float32 }))
+        {
+            trainer.Run(data);
+        }
+
+        using RetroModel trained = Checkpoint.Load(folder["trained"], new() { Layers = layers });
+        Dictionary<string, Tensor> before = decoder.Model.state_dict(), after = trained.state_dict();
+        Assert.All(frozen, name => Assert.True(ModelCase.BitEqual(before[name], after[name]), name));
+        Assert.NotEqual(0, after["decoder.1.ffw._out.weight"].abs().max().ToDouble());
+    }
+
+    // Changes nothing at first.
+    private sealed class Adapted : FeedForward
+    {
+        private readonly Linear _in, _out;
+
+        public Adapted(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, false, dtype, device)
+        {
+            _in = nn.Linear(config.Width, 4, hasBias: false, device, dtype);
+            _out = nn.Linear(4, config.Width, hasBias: false, device, dtype);
+            nn.init.zeros_(_out.weight!);
+        }
+
+        public override Tensor forward(Tensor x) => base.forward(x) + _out.call(_in.call(x));
     }
 }

@@ -110,6 +110,84 @@ public sealed class CustomLayerTests : IDisposable
         }
     }
 
+    /// <summary>A step is given keys and values alone: what changes the neighbors does so where these are made, for the whole pass and for the cache.</summary>
+    [Theory]
+    [InlineData(false, PositionKind.Rotary)]
+    [InlineData(true, PositionKind.Rotary)]
+    [InlineData(true, PositionKind.TransformerXl)]
+    public void What_a_layer_makes_of_the_neighbors_is_read_in_steps_as_in_the_full_pass(bool shiftedKeys, PositionKind positions)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        RetroConfig config = s_config with { Positions = positions, Retrieval = s_config.Retrieval! with { ShiftedKeys = shiftedKeys } };
+        using RetroModel model = new(
+            config, ScalarType.Float64, layers: new() { CrossAttention = (config, dtype, device) => new AdaptedNeighbors(config, dtype, device) });
+        ModelCase.Randomize(model);
+        model.eval();
+        const int Length = 14;
+        Tensor tokens = ModelCase.Tokens(config, 1, Length), neighbors = randint(config.VocabularySize, [1, 3, 2, 8], ScalarType.Int64);
+        Tensor valid = arange(8).less(tensor(new long[] { 8, 5, 3, 8, 0, 0 }).view(1, 3, 2, 1));
+        Tensor full = model.call(tokens, neighbors, valid);
+        for (int prompt = 1; prompt < Length; prompt += 6)
+        {
+            using DecodingCache cache = model.NewCache(1, Length);
+            int chunks = prompt / 4;
+            Tensor logits = model.Prefill(
+                cache, tokens.narrow(1, 0, prompt), null, chunks == 0 ? null : neighbors.narrow(1, 0, chunks), chunks == 0 ? null : valid.narrow(1, 0, chunks));
+            for (int t = prompt; t < Length; t++)
+            {
+                Assert.InRange(ModelCase.Distance(logits, full.select(1, t - 1)), 0, 1e-12);
+                logits = (t + 1) % 4 == 0
+                    ? model.Step(cache, tokens.select(1, t), neighbors.select(1, t / 4), valid.select(1, t / 4))
+                    : model.Step(cache, tokens.select(1, t));
+            }
+        }
+
+        foreach (DecoderLayer layer in model.Layers)
+        {
+            layer.CrossAttention?.get_parameter("_up.weight")!.zero_();
+        }
+
+        Assert.InRange(ModelCase.Distance(model.call(tokens, neighbors, valid), full), 1e-3, double.MaxValue);
+    }
+
+    [Fact]
+    public void Keys_of_another_shape_are_refused_where_they_are_made()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using ChunkedCrossAttention layer = new FewerKeys(s_config);
+        AttentionPlan plan = AttentionPlan.ChunkedCross(s_config, 9, 2, 3, null, ScalarType.Float32, CPU);
+        ShapeException fault = Assert.Throws<ShapeException>(() => layer.call(randn(2, 9, 16), randn([2, 2, 3, 8, 16]), plan));
+        Assert.Contains("[H, N, K·R, S] = [2, 4, 24, 8]", fault.Message, StringComparison.Ordinal);
+    }
+
+    // What LoRA adds (arXiv 2106.09685), on the neighbors.
+    private sealed class AdaptedNeighbors : ChunkedCrossAttention
+    {
+        private readonly Linear _down, _up;
+
+        public AdaptedNeighbors(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, dtype, device)
+        {
+            int width = config.Retrieval!.Encoder.Width;
+            _down = nn.Linear(width, 4, hasBias: false, device, dtype);
+            _up = nn.Linear(4, width, hasBias: false, device, dtype);
+            RegisterComponents();
+        }
+
+        public override (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, AttentionPlan plan)
+            => base.KeysAndValues(encoded + _up.call(_down.call(encoded)), plan);
+    }
+
+    private sealed class FewerKeys(RetroConfig config) : ChunkedCrossAttention(config)
+    {
+        public override (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, AttentionPlan plan)
+        {
+            (Tensor keys, Tensor values) = base.KeysAndValues(encoded, plan);
+            return (keys.narrow(2, 1, keys.shape[2] - 1), values);
+        }
+    }
+
     [Fact]
     public void A_model_with_it_is_trained_saved_loaded_and_resumed_and_says_so_where_the_layer_is_not_given()
     {

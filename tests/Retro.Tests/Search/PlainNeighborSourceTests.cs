@@ -71,6 +71,8 @@ public class PlainNeighborSourceTests
         Assert.Equal([3, 5], chosen.Ask([new(new[] { 3 }, []), new(new[] { 5 }, [])], 1).Chunks);
         Assert.Throws<ArgumentException>(() => new GivenNeighborSource(data.Database, [data.Chunks.Count]));
         Assert.Throws<ArgumentException>(() => chosen.Ask([new(new[] { -1 }, [])], 1));
+        GivenNeighborSource none = new(data.Database, _ => null!);
+        Assert.Contains("gave null", Assert.Throws<RetroException>(() => none.Ask([new(new[] { 3 }, [])], 1)).Message, StringComparison.Ordinal);
         Assert.NotEqual(chosen.Identity, new GivenNeighborSource(data.Database, _ => []).Identity);
         Assert.Equal(new GivenNeighborSource(data.Database, _ => [], "a").Identity, new GivenNeighborSource(data.Database, _ => [], "a").Identity);
         Assert.NotEqual(new GivenNeighborSource(data.Database, _ => [], "a").Identity, new GivenNeighborSource(data.Database, _ => [], "b").Identity);

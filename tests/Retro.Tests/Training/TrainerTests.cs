@@ -1559,6 +1559,22 @@ public sealed class TrainerTests : IDisposable
         Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
     }
 
+    [Fact]
+    public void Data_that_give_no_batch_are_named()
+    {
+        using RetroModel model = new(SmallModel.Config);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 3 });
+        string message = Assert.Throws<TrainingException>(() => trainer.Run(new Ending())).Message;
+        Assert.Equal("Batch 0 of the data is null; Ending has to give one for every number.", message);
+    }
+
+    private sealed class Ending : ITrainingData
+    {
+        public string Identity => "ending";
+
+        public TokenBatch Batch(long index, double progress) => null!;
+    }
+
     /// <summary>The same with places for neighbors that hold none.</summary>
     private sealed class Emptied(CopyingData data) : ITrainingData
     {
