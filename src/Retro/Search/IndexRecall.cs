@@ -31,6 +31,11 @@ internal static class IndexRecall
     /// <summary>Most vectors that a search of a graph keeps in view: beyond it is no faster than comparing with everything.</summary>
     private const long MostSeen = 4096;
 
+    /// <summary>
+    /// The part of what an index finds at most that is enough where that is less than is wanted: for the last hundredth it would look many times as far.
+    /// </summary>
+    private const double OfMost = 0.99;
+
     /// <summary>Products that the comparison with everything may cost: minutes, where the index itself took hours.</summary>
     private const double MostProducts = 1e13;
 
@@ -73,28 +78,51 @@ internal static class IndexRecall
         }
 
         bool graph = index.ListCount == 0 && factory.Contains("HNSW", StringComparison.Ordinal);
+        string beyond = "";
         if (wanted is { } target && (index.ListCount > 0 || graph))
         {
-            // Doubled until it is enough, then the fewest between.
             (string effort, long most) = graph ? ("efSearch", Math.Min(index.Count, MostSeen)) : ("nprobe", index.ListCount);
-            long enough = 1, few = 0;
-            while (!Reaches(enough) && enough < most)
+            Dictionary<long, double> known = [];
+            long enough = Fewest(target);
+            if (RecallAt(enough) < target)
             {
-                (few, enough) = (enough, Math.Min(most, 2 * enough));
-            }
-
-            while (enough - few > 1)
-            {
-                long middle = (few + enough) / 2;
-                (few, enough) = Reaches(middle) ? (few, middle) : (middle, enough);
+                // Codes, or the links of a graph, lose what no effort brings back.
+                double ceiling = RecallAt(most);
+                enough = Fewest(OfMost * ceiling);
+                beyond = string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"; {100 * target:0.0} % are wanted, and {100 * ceiling:0.0} % is all that it finds however far it looks: keep more of the vectors");
             }
 
             Look(enough);
 
-            bool Reaches(long far)
+            // Doubled until it is enough, then the fewest between; the most where nothing is.
+            long Fewest(double goal)
             {
-                Look(far);
-                return Recall() >= target;
+                long far = 1, few = 0;
+                while (RecallAt(far) < goal && far < most)
+                {
+                    (few, far) = (far, Math.Min(most, 2 * far));
+                }
+
+                while (far - few > 1 && RecallAt(far) >= goal)
+                {
+                    long middle = (few + far) / 2;
+                    (few, far) = RecallAt(middle) >= goal ? (few, middle) : (middle, far);
+                }
+
+                return far;
+            }
+
+            double RecallAt(long far)
+            {
+                if (!known.TryGetValue(far, out double recall))
+                {
+                    Look(far);
+                    known.Add(far, recall = Recall());
+                }
+
+                return recall;
             }
 
             void Look(long far) => index.Use(string.Create(CultureInfo.InvariantCulture, $"{effort}={far}"));
@@ -105,7 +133,7 @@ internal static class IndexRecall
         double rate = own.Length / clock.Elapsed.TotalSeconds;
         string what = index.Parameters.Length > 0 ? $"{factory} with {index.Parameters}" : factory;
         string message = string.Create(
-            CultureInfo.InvariantCulture, $"{what} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second");
+            CultureInfo.InvariantCulture, $"{what} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second{beyond}");
         progress?.Report(new(Stage, own.Length, own.Length, message));
         return new()
         {
@@ -117,8 +145,9 @@ internal static class IndexRecall
 
     /// <summary>
     /// Whether the indexes of a changed database find enough together. Each was measured on chunks of its own segment when it was made; what was added since
-    /// may lie where it does not look. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change. A change that is too
-    /// small for a probe to fall into is not measured.
+    /// may lie where it does not look. Where the first of them, the most of the database, does not reach what is wanted by itself, another of its kind would
+    /// not either, and what it reached is enough. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change. A change
+    /// that is too small for a probe to fall into is not measured.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="source">The source over all segments.</param>
@@ -136,6 +165,12 @@ internal static class IndexRecall
         CancellationToken cancellationToken)
     {
         ChunkDatabase first = database.Segments[0];
+        string? alone = first.Manifest.Find(VectorIndexFile.NameOf(first))?.Details.GetValueOrDefault(RecallDetail);
+        if (double.TryParse(alone, NumberStyles.Float, CultureInfo.InvariantCulture, out double reached) && reached < wanted)
+        {
+            wanted = OfMost * reached;
+        }
+
         long removed = database.Removed[0].Sum(document => first.ChunksOf(document).Count), added = database.ChunkCount - (first.ChunkCount - removed);
         Dictionary<string, string> details = new() { [IndexesDetail] = source.Identity };
         if ((added + removed) * MostProbes < database.ChunkCount)

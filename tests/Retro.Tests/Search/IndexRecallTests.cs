@@ -128,6 +128,23 @@ public class IndexRecallTests
     }
 
     [Fact]
+    public void Where_codes_lose_what_is_wanted_it_looks_as_far_as_helps_and_says_so()
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        using SearchDatabase data = new(SearchDatabase.Documents(2500, seed: 86));
+        List<string> messages = [];
+        DenseNeighborOptions options = new() { Factory = "IVF64,PQ1x2np", Recall = 0.999, Threads = 2 };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options, new Messages(messages)).Dispose();
+        IReadOnlyDictionary<string, string> details = data.Database.Refresh().Find("index.faiss")!.Details;
+        long lists = long.Parse(details["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture);
+        Assert.InRange(lists, 2, 63);
+        Assert.Single(messages, message => message.Contains("; 99.9 % are wanted, and ", StringComparison.Ordinal));
+        double said = double.Parse(details["recall"], CultureInfo.InvariantCulture), most = RecallWith(data, options with { Parameters = "nprobe=64" });
+        Assert.InRange(most, 0.1, 0.998);
+        Assert.InRange(said, 0.99 * most, 1);
+    }
+
+    [Fact]
     public void Another_recall_is_measured_on_the_index_that_is_there_and_other_training_makes_it_anew()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(300, seed: 84));
