@@ -152,6 +152,7 @@ public sealed unsafe class TokenStore : IDisposable
                 continue;
             }
 
+            _index.Require(keys[i]);
             Key(keys[i], key);
             distances[i] = Distance(states.Slice(i / count * Width, Width), key);
         }
@@ -450,7 +451,7 @@ public sealed unsafe class TokenStore : IDisposable
         {
             try
             {
-                VectorIndex made = VectorIndex.Open(file, parameters: parameters);
+                VectorIndex made = VectorIndex.Open(file, parameters: parameters, trusted: !bySize); // who names a kind may name any
                 if (made.Count == layout.Rows && made.Dimensions == layout.Width)
                 {
                     return made;

@@ -316,13 +316,7 @@ internal sealed class DenseIndex : IDisposable
                 continue;
             }
 
-            // FAISS gives the numbers that its lists hold, whatever they are.
-            if (rows[i] >= _index.Count)
-            {
-                throw new DatabaseException(
-                    $"The vector index names key {rows[i]} and has {_index.Count}: it is damaged or belongs to another database; build it again.");
-            }
-
+            _index.Require(rows[i]);
             long chunk = _keyed.ChunkOf(rows[i]);
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
             last = Math.Min(last, score);

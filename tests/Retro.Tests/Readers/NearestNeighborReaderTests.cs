@@ -316,6 +316,27 @@ public sealed class NearestNeighborReaderTests : IDisposable
         }
     }
 
+    /// <summary>The numbers that the lists hold are whatever stands in the file.</summary>
+    [Fact]
+    public void An_index_that_names_a_key_that_is_not_there_is_refused()
+    {
+        Assert.SkipWhen(VectorIndex.Choose(VectorEngine.Auto) != VectorEngine.Faiss, "Lists are FAISS's.");
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40, seed: 2, maximumLength: 200), M);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        string path = Path.Combine(_databases.Folder("states"), "states.bin");
+        TokenStoreOptions options = new() { Factory = "IVF2,Flat", SearchParameters = "nprobe=2" };
+        TokenStore.Build(model, database, path, options).Dispose();
+        string index = Assert.Single(Directory.GetFiles(Path.GetDirectoryName(path)!, "*.index"));
+        byte[] changed = File.ReadAllBytes(index);
+        BitConverter.GetBytes(1L << 40).CopyTo(changed, changed.Length - sizeof(long)); // the last of the last list
+        File.WriteAllBytes(index, changed);
+        using TokenStore store = TokenStore.Build(model, database, path, options);
+        int count = (int)store.Count;
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => store.Find(new double[D], count, new long[count], new double[count]));
+        Assert.Contains($"names key {1L << 40} and has {count}", fault.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void An_index_of_keys_that_are_no_more_is_deleted_and_nothing_else_is()
     {
