@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Npgsql;
 using Pgvector;
 using Retro.Database;
@@ -11,9 +13,10 @@ namespace Retro.Postgres;
 /// The chunks with the nearest keys, found by pgvector: through its index, or by comparing all keys that may be seen where there is none or the server thinks
 /// that quicker. The score is minus the squared distance, or the inner product. What labels hide and excluded documents are conditions of the search itself:
 /// an index is looked through until there are enough that meet them, and where it comes short all are compared, so that there never are fewer than may be
-/// seen. Chunks without a key are never found, and a query without one finds nothing.
+/// seen. They are the nearest that the index finds, which are not all of the nearest, and of inverted lists can be the fewer the less may be seen. Chunks
+/// without a key are never found, and a query without one finds nothing.
 /// </summary>
-public sealed class PostgresDenseNeighborSource : INeighborSource
+public sealed partial class PostgresDenseNeighborSource : INeighborSource
 {
     private readonly PostgresSearch _search;
     private readonly IChunkKeyer _keyer;
@@ -37,7 +40,7 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
                 "SET LOCAL hnsw.max_scan_tuples = 2147483647",
                 "SET LOCAL hnsw.scan_mem_multiplier = 1000", // of work_mem: at 1, some 15,000 hidden keys end the scan, with others than the best
             ]
-            : [$"SET LOCAL ivfflat.probes = {options.Probes}", "SET LOCAL ivfflat.iterative_scan = relaxed_order"];
+            : [$"SET LOCAL ivfflat.probes = {(options.Probes > 0 ? options.Probes : ProbesOf(index!))}", "SET LOCAL ivfflat.iterative_scan = relaxed_order"];
         Identity = NeighborQueries.Identity(
         [
             Name, Database.Manifest.TokensHash, KeyIdentity, metric,
@@ -79,6 +82,17 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
             value => _metric == VectorMetric.InnerProduct ? -value : -(value * value),
             cancellationToken);
     }
+
+    /// <summary>The square root of the lists that an index is defined with; pgvector's own number of lists is 100.</summary>
+    private static int ProbesOf(string index)
+    {
+        Match lists = ListCount().Match(index);
+        return (int)Math.Ceiling(Math.Sqrt(lists.Success ? int.Parse(lists.Groups[1].Value, CultureInfo.InvariantCulture) : 100));
+    }
+
+    // As the server writes it: WITH (lists='1000').
+    [GeneratedRegex(@"\blists\s*=\s*'?(\d{1,5})\b")]
+    private static partial Regex ListCount();
 
     /// <summary>The statement that finds the nearest keys.</summary>
     internal NpgsqlBatchCommand Statement(ReadOnlyMemory<float> key, in NeighborQuery query, int limit, bool exact)

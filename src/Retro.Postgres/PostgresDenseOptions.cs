@@ -9,8 +9,11 @@ public sealed record PostgresDenseOptions
     /// <summary>Of a graph: how many candidates a search keeps at least (pgvector's <c>hnsw.ef_search</c>); 100 by default.</summary>
     public int Candidates { get; init; } = 100;
 
-    /// <summary>Of inverted lists: how many a search looks into at least (<c>ivfflat.probes</c>); 10 by default.</summary>
-    public int Probes { get; init; } = 10;
+    /// <summary>
+    /// Of inverted lists: how many a search looks into at least (<c>ivfflat.probes</c>); 0, the default, takes the square root of how many there are, as
+    /// pgvector's documentation advises.
+    /// </summary>
+    public int Probes { get; init; }
 
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
@@ -19,7 +22,7 @@ public sealed record PostgresDenseOptions
     {
         OptionFaults faults = new(nameof(PostgresDenseOptions));
         faults.Between(Candidates, 1, 1000);
-        faults.Between(Probes, 1, 32768);
+        faults.Between(Probes, 0, 32768);
         faults.Throw();
         return this;
     }

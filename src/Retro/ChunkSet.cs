@@ -47,6 +47,18 @@ internal sealed class ChunkSet
     /// <summary>Whether a chunk is in the set.</summary>
     public bool Contains(long chunk) => (_words[chunk / Bits] >> (int)(chunk % Bits) & 1) != 0;
 
+    /// <summary>The members, in their order.</summary>
+    public IEnumerable<long> Members()
+    {
+        for (int at = 0; at < _words.Length; at++)
+        {
+            for (ulong word = _words[at]; word != 0; word &= word - 1)
+            {
+                yield return ((long)at * Bits) + BitOperations.TrailingZeroCount(word);
+            }
+        }
+    }
+
     /// <summary>How many members come before a chunk; the chunk may be the one after the last.</summary>
     public long Rank(long chunk)
         => chunk >= Size ? Count : _before[chunk / Bits] + BitOperations.PopCount(_words[chunk / Bits] & ((1UL << (int)(chunk % Bits)) - 1));

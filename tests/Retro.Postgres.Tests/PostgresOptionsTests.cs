@@ -16,7 +16,7 @@ public class PostgresOptionsTests
         PostgresIndexOptions index = new() { Kind = (PostgresIndexKind)9, Connections = 1, Candidates = 1001, Lists = -1 };
         Named(() => index.Validate(), "Kind", "Connections", "Candidates", "Lists");
         Named(() => new PostgresIndexOptions { Connections = 40 }.Validate(), "Candidates is 64; expected at least twice the 40 connections.");
-        Named(() => new PostgresDenseOptions { Candidates = 0, Probes = 0 }.Validate(), "Candidates", "Probes");
+        Named(() => new PostgresDenseOptions { Candidates = 0, Probes = -1 }.Validate(), "Candidates", "Probes");
     }
 
     [Fact]

@@ -255,6 +255,11 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         string index = Assert.Single(server.Ask(asked));
         Assert.StartsWith("chunks_key|", index, StringComparison.Ordinal);
         Assert.Contains("ivfflat", index, StringComparison.Ordinal);
+
+        // As many of the lists are looked into as are said, or their square root.
+        database.BuildIndex(new() { Kind = PostgresIndexKind.IvfFlat, Lists = 25 });
+        Assert.Contains("SET LOCAL ivfflat.probes = 5", database.Dense(copy).Setup);
+        Assert.Contains("SET LOCAL ivfflat.probes = 7", database.Dense(copy, new() { Probes = 7 }).Setup);
     }
 
     private PostgresDatabase Import(ChunkDatabase copy, VectorMetric metric = VectorMetric.SquaredL2, string? connection = null)

@@ -18,6 +18,9 @@ public sealed unsafe class TokenStore : IDisposable
     /// <summary>Keys that are made and written at once.</summary>
     internal const int BlockRows = 4096;
 
+    /// <summary>Keys that are all compared where no others may come.</summary>
+    private const int FewSeen = 1024;
+
     private const int Together = 8, IndexHashLength = 12;
 
     private readonly TokenStoreLayout _layout;
@@ -118,15 +121,21 @@ public sealed unsafe class TokenStore : IDisposable
     /// <param name="among">The keys that may come; null: all.</param>
     internal void Find(ReadOnlySpan<double> states, int count, Span<long> keys, Span<double> distances, ChunkSet? among = null)
     {
+        if (among?.Count <= FewSeen)
+        {
+            CompareAll(states, count, keys, distances, among);
+            return;
+        }
+
         float[] queries = new float[states.Length];
         for (int i = 0; i < queries.Length; i++)
         {
             queries[i] = (float)states[i];
         }
 
-        if (among is null || (_index.SearchesAmong && among.Count > 0))
+        if (among is null || _index.SearchesAmong)
         {
-            _index.Search(queries, count, keys, new float[keys.Length], among: among);
+            FindInLists(queries, count, keys, among);
         }
         else
         {
@@ -143,16 +152,73 @@ public sealed unsafe class TokenStore : IDisposable
                 continue;
             }
 
+            _index.Require(keys[i]);
             Key(keys[i], key);
-            ReadOnlySpan<double> state = states.Slice(i / count * Width, Width);
-            double sum = 0;
-            for (int j = 0; j < key.Length; j++)
-            {
-                double difference = state[j] - key[j];
-                sum += difference * difference;
-            }
+            distances[i] = Distance(states.Slice(i / count * Width, Width), key);
+        }
+    }
 
-            distances[i] = sum;
+    private static double Distance(ReadOnlySpan<double> state, ReadOnlySpan<float> key)
+    {
+        double sum = 0;
+        for (int j = 0; j < key.Length; j++)
+        {
+            double difference = state[j] - key[j];
+            sum += difference * difference;
+        }
+
+        return sum;
+    }
+
+    /// <summary>Compares with all keys that may come, each of which is read once.</summary>
+    private void CompareAll(ReadOnlySpan<double> states, int count, Span<long> keys, Span<double> distances, ChunkSet among)
+    {
+        int rows = states.Length / Width;
+        int[] held = new int[rows];
+        float[] key = new float[Width];
+        foreach (long number in among.Members())
+        {
+            Key(number, key);
+            for (int row = 0; row < rows; row++)
+            {
+                Ranking best = Of(row, keys, distances);
+                best.Offer(number, -Distance(states.Slice(row * Width, Width), key));
+                held[row] = best.Count;
+            }
+        }
+
+        for (int row = 0; row < rows; row++)
+        {
+            int found = Of(row, keys, distances).Sort();
+            keys.Slice(row * count, count)[found..].Fill(-1);
+            distances.Slice(row * count, count)[found..].Fill(double.NaN);
+        }
+
+        for (int i = 0; i < distances.Length; i++)
+        {
+            distances[i] = -distances[i];
+        }
+
+        Ranking Of(int row, Span<long> items, Span<double> scores) => new(items.Slice(row * count, count), scores.Slice(row * count, count), held[row]);
+    }
+
+    /// <summary>
+    /// Asks an index for all rows at once, and for those that came short looks into more and more of its lists, where it has any. Of a part of the keys the
+    /// nearest lie as many times farther off as there are more keys.
+    /// </summary>
+    private void FindInLists(float[] queries, int count, Span<long> keys, ChunkSet? among)
+    {
+        long lists = _index.ListCount, seen = among?.Count ?? Count;
+        long probed = seen == 0 ? lists : Math.Min(lists, (long)(_index.ProbedLists * ((double)Count / seen)));
+        _index.Search(queries, count, keys, new float[keys.Length], lists > 0 ? probed : null, among);
+        for (int row = 0; row * Width < queries.Length; row++)
+        {
+            Span<long> found = keys.Slice(row * count, count);
+            for (long more = probed; more < lists && found[..(int)Math.Min(count, seen)].Contains(-1);)
+            {
+                more = Math.Min(lists, 2 * more);
+                _index.Search(queries.AsSpan(row * Width, Width), count, found, new float[count], more, among);
+            }
         }
     }
 
@@ -385,7 +451,7 @@ public sealed unsafe class TokenStore : IDisposable
         {
             try
             {
-                VectorIndex made = VectorIndex.Open(file, parameters: parameters);
+                VectorIndex made = VectorIndex.Open(file, parameters: parameters, trusted: !bySize); // who names a kind may name any
                 if (made.Count == layout.Rows && made.Dimensions == layout.Width)
                 {
                     return made;

@@ -11,7 +11,7 @@ public sealed record TokenStoreOptions
 
     /// <summary>
     /// FAISS's factory text of the index, such as "IVF4096,PQ64np"; it decides which keys are found, and the distances are those of the keys themselves. Null:
-    /// exact up to 100,000 tokens, inverted lists beyond. Default null.
+    /// exact up to 100,000 tokens, inverted lists beyond. A file of a named one is read as it is, and FAISS trusts what its files say. Default null.
     /// </summary>
     public string? Factory { get; init; }
 

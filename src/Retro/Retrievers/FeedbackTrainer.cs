@@ -77,6 +77,9 @@ public static class FeedbackTrainer
                     + "larger.");
         }
 
+        // A prompt is trained as it is asked with: as a query of the database, decoded again.
+        Dictionary<string, int[]> asked = accepted.Select(pair => pair.Prompt).Distinct().ToDictionary(
+            prompt => prompt, prompt => embedder.Tokens(tokenizer.Decode(NeighborQuery.Of(prompt, source.Database, tokenizer).Tokens.Span)));
         using RetrieverTower tower = new(embedder, tokenizer);
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
@@ -102,7 +105,7 @@ public static class FeedbackTrainer
             }
 
             using IDisposable recorded = Gradients.Recorded();
-            Tensor queries = tower.Vectors([.. batch.Select(pair => embedder.Tokens(pair.Prompt))]); // [B, D]
+            Tensor queries = tower.Vectors([.. batch.Select(pair => asked[pair.Prompt])]); // [B, D]
             Tensor keys = documents.Vectors(columns, queries.device).Vectors; // [N, D]
             Tensor scores = documents.Scores(queries, keys).Over(options.Temperature)
                 .FilledWhere(tensor(barred, [batch.Length, columns.Length], device: queries.device), double.NegativeInfinity);

@@ -5,7 +5,8 @@ namespace Retro.Retrievers;
 
 /// <summary>
 /// How much of what follows a chunk a source finds for it, of held-out documents: the share of the different tokens of the next chunk, those left out that the
-/// chunk itself has, which stand in one of the K neighbors or its continuation. It needs no reader, and so says nothing of what one makes of it.
+/// chunk itself has and those that begin or end a text, which stand in one of the K neighbors or its continuation. It needs no reader, and so says nothing of
+/// what one makes of it.
 /// </summary>
 /// <param name="Value">The share, from 0 to 1; not a number where there is no such token.</param>
 /// <param name="Queries">Chunks that were asked for.</param>
@@ -57,7 +58,7 @@ public sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(i
             (long[] found, _) = source.Ask([.. block.Select(chunk => new NeighborQuery(Text(chunk), []))], neighbors, cancellationToken);
             for (int i = 0; i < block.Length; i++)
             {
-                HashSet<long> seen = [], wanted = [.. Text(block[i] + 1).Select(token => (long)token)];
+                HashSet<long> seen = [], wanted = [.. KeywordNeighborSource.TermsOf(heldOut, block[i] + 1).ToArray().Select(token => (long)token)];
                 wanted.ExceptWith(Text(block[i]).Select(token => (long)token));
                 foreach (long neighbor in found.AsSpan(i * neighbors, neighbors))
                 {

@@ -30,6 +30,12 @@ internal sealed class DenseIndex : IDisposable
     /// </summary>
     private const int MostOfGraph = 16;
 
+    /// <summary>
+    /// Chunks among which everything is compared where a query may see no more, and the part of an exact index, as 1 of so many, from which on FAISS is quicker
+    /// at it, which compares several numbers at once.
+    /// </summary>
+    private const int FewSeen = 4096, FewOfExact = 16;
+
     private readonly VectorIndex _index;
     private readonly KeyedChunks _keyed;
 
@@ -146,12 +152,21 @@ internal sealed class DenseIndex : IDisposable
 
         // What a query gets does not depend on the others: each widens its search by itself, and those that look equally far are searched together.
         (long Width, long Probed, ChunkSet? Among)[] efforts = new (long, long, ChunkSet?)[excluded.Length];
-        List<int> open = [];
+        List<int> open = [], compared = [];
         chunks.Fill(-1);
         scores.Fill(float.NaN);
         for (int q = 0; q < excluded.Length; q++)
         {
-            if (!KeyedChunks.IsNone(vectors.AsSpan(q * dimensions, dimensions)))
+            if (KeyedChunks.IsNone(vectors.AsSpan(q * dimensions, dimensions)))
+            {
+                continue;
+            }
+
+            if (_keys is not null && visible[q]?.Count <= FewEnough())
+            {
+                compared.Add(q);
+            }
+            else
             {
                 ChunkSet? among = inside && visible[q] is { } set ? _rows.GetValue(set, RowsOf) : null;
                 if (TotalOf(among) == 0)
@@ -162,7 +177,10 @@ internal sealed class DenseIndex : IDisposable
                 // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
                 long more = Math.Min(excluded[q].Count, count + 16) + (_keys is null ? 0 : 8);
                 long width = (long)BitOperations.RoundUpToPowerOf2((ulong)((_candidates * count) + more));
-                efforts[q] = (Math.Min(TotalOf(among), width), _index.ProbedLists, among);
+
+                // What is nearest of a part of the chunks lies as many times farther off as there are more chunks than may be seen.
+                long probed = among is null ? _index.ProbedLists : Math.Min(lists, (long)(_index.ProbedLists * ((double)_index.Count / among.Count)));
+                efforts[q] = (Math.Min(TotalOf(among), width), probed, among);
                 open.Add(q);
             }
         }
@@ -195,17 +213,12 @@ internal sealed class DenseIndex : IDisposable
                             chunks.Slice(q * count, count),
                             scores.Slice(q * count, count));
                         bool seen = !ended && width == (among?.Count ?? _index.Count);
-                        if (!met && !seen && _keys is not null && ((ended && probed >= lists) || (lists == 0 && !_exact && width >= total / MostOfGraph)))
+                        bool isFar = lists == 0 && !_exact && width >= (visible[q]?.Count ?? total) / MostOfGraph;
+                        if (!met && !seen && _keys is not null && ((ended && probed >= lists) || isFar))
                         {
                             // A graph does not lead to every key, however far it is followed, and soon that is more work: all that may come are
                             // compared, unless the row names them all.
-                            CompareAll(
-                                _keys,
-                                vectors.AsSpan(q * dimensions, dimensions),
-                                excluded[q],
-                                visible[q],
-                                chunks.Slice(q * count, count),
-                                scores.Slice(q * count, count));
+                            compared.Add(q);
                         }
                         else if (!met && (width < total || probed < lists))
                         {
@@ -220,6 +233,33 @@ internal sealed class DenseIndex : IDisposable
 
             open = unmet;
         }
+
+        if (compared.Count > 0)
+        {
+            (long[] nearest, float[] values) = (new long[compared.Count * count], new float[compared.Count * count]);
+            ParallelLoop.For(compared.Count, Compare, _index.Threads, cancellationToken);
+            for (int i = 0; i < compared.Count; i++)
+            {
+                nearest.AsSpan(i * count, count).CopyTo(chunks[(compared[i] * count)..]);
+                values.AsSpan(i * count, count).CopyTo(scores[(compared[i] * count)..]);
+            }
+
+            void Compare(int i)
+            {
+                int q = compared[i];
+                CompareAll(
+                    _keys!,
+                    vectors.AsSpan(q * dimensions, dimensions),
+                    excluded[q],
+                    visible[q],
+                    nearest.AsSpan(i * count, count),
+                    values.AsSpan(i * count, count));
+            }
+        }
+
+        // As many as a query that may see everything is compared with: below, nothing is quicker than to compare what may be seen, and nothing finds more.
+        long FewEnough()
+            => Math.Max(FewSeen, lists > 0 ? (long)((double)_index.Count * _index.ProbedLists / lists) : _exact ? _index.Count / FewOfExact : 0);
 
         (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed, ChunkSet? among)
         {
@@ -276,13 +316,7 @@ internal sealed class DenseIndex : IDisposable
                 continue;
             }
 
-            // FAISS gives the numbers that its lists hold, whatever they are.
-            if (rows[i] >= _index.Count)
-            {
-                throw new DatabaseException(
-                    $"The vector index names key {rows[i]} and has {_index.Count}: it is damaged or belongs to another database; build it again.");
-            }
-
+            _index.Require(rows[i]);
             long chunk = _keyed.ChunkOf(rows[i]);
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
             last = Math.Min(last, score);
@@ -296,18 +330,17 @@ internal sealed class DenseIndex : IDisposable
         return found == chunks.Length && (all || _keys is null || !_exact || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
     }
 
-    /// <summary>Takes the best of all that may come, by their keys.</summary>
+    /// <summary>Takes the best of all that may come, by their keys; those that may be seen are gone through, not all.</summary>
     private void CompareAll(
         ChunkKeys keys, ReadOnlySpan<float> query, ExcludedChunks excluded, ChunkSet? visible, Span<long> chunks, Span<float> scores)
     {
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
         Ranking best = new(chunks, exact);
-        for (long row = 0; row < _index.Count; row++)
+        foreach (long chunk in visible?.Members() ?? Rows(_index.Count).Select(_keyed.ChunkOf))
         {
-            long chunk = _keyed.ChunkOf(row);
-            if (excluded.Admits(chunk, visible))
+            if (excluded.Admits(chunk, visible: null) && keys.Row(chunk) is var key && !KeyedChunks.IsNone(key))
             {
-                best.Offer(chunk, Score(_index.Metric, query, keys.Row(chunk)));
+                best.Offer(chunk, Score(_index.Metric, query, key));
             }
         }
 

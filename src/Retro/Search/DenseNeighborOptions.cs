@@ -27,8 +27,11 @@ public sealed record DenseNeighborOptions
 
     /// <summary>
     /// Share of the true 8 nearest neighbors that an index with inverted lists, or a graph, has to find, measured when it is made on 256 chunks of the
-    /// database (fewer where comparing them with all would take long): as many lists are looked into as that takes. What was reached and how fast stands in
-    /// the manifest. Another recall is measured on the index that is there. 0.95 by default.
+    /// database (fewer where comparing them with all would take long), each without its own document, as neighbor tables are made: as many lists are looked
+    /// into as that takes. Where codes or the links of a graph lose more than that leaves, they are as many as find 99 % of what is found at most, and a
+    /// message of the progress says so. What was reached and how fast stands in the manifest. Another recall is measured on the index that is there. An index
+    /// whose recall was measured with the own documents stays as it is, and looks less far than one that is made now: name another recall, or make the index
+    /// anew. 0.95 by default.
     /// </summary>
     public double Recall { get; init; } = 0.95;
 

@@ -8,8 +8,8 @@ namespace Retro.Search;
 
 /// <summary>
 /// How much of what is nearest an index that does not compare with everything finds, measured when it is made: some of the database's own keys are asked for
-/// their neighbors, and the answers compared with those of a comparison with all keys. An index with inverted lists is told to look into as many as a wanted
-/// recall takes, a graph to keep as many vectors in view.
+/// their neighbors outside of their own documents, as neighbor tables do, and the answers compared with those of a comparison with all keys. An index with
+/// inverted lists is told to look into as many as a wanted recall takes, a graph to keep as many vectors in view.
 /// </summary>
 internal static class IndexRecall
 {
@@ -30,6 +30,11 @@ internal static class IndexRecall
 
     /// <summary>Most vectors that a search of a graph keeps in view: beyond it is no faster than comparing with everything.</summary>
     private const long MostSeen = 4096;
+
+    /// <summary>
+    /// The part of what an index finds at most that is enough where that is less than is wanted: for the last hundredth it would look many times as far.
+    /// </summary>
+    private const double OfMost = 0.99;
 
     /// <summary>Products that the comparison with everything may cost: minutes, where the index itself took hours.</summary>
     private const double MostProducts = 1e13;
@@ -55,14 +60,14 @@ internal static class IndexRecall
         CancellationToken cancellationToken)
     {
         KeyedChunks keyed = KeyedChunks.Without(unkeyed);
-        if (Probes.Of(keys, keyed, index.Metric, index.Threads, progress, cancellationToken) is not { } probes)
+        if (Probes.Of(database, keys, keyed, index.Metric, index.Threads, progress, cancellationToken) is not { } probes)
         {
             return [];
         }
 
         int neighbors = probes.Neighbors;
         DenseIndex searched = new(database, index, keys.Dimensions, keyed, keys, factory); // owns nothing here: index and keys are the caller's
-        ExcludedChunks[] own = Array.ConvertAll(probes.Chunks, chunk => new ExcludedChunks(new ChunkRange(chunk, 1)));
+        ExcludedChunks[] own = Array.ConvertAll(probes.Own, range => new ExcludedChunks(range));
         ChunkSet?[] visible = new ChunkSet?[own.Length];
         (long[] found, float[] scored) = (new long[own.Length * neighbors], new float[own.Length * neighbors]);
         double Recall()
@@ -73,28 +78,51 @@ internal static class IndexRecall
         }
 
         bool graph = index.ListCount == 0 && factory.Contains("HNSW", StringComparison.Ordinal);
+        string beyond = "";
         if (wanted is { } target && (index.ListCount > 0 || graph))
         {
-            // Doubled until it is enough, then the fewest between.
             (string effort, long most) = graph ? ("efSearch", Math.Min(index.Count, MostSeen)) : ("nprobe", index.ListCount);
-            long enough = 1, few = 0;
-            while (!Reaches(enough) && enough < most)
+            Dictionary<long, double> known = [];
+            long enough = Fewest(target);
+            if (RecallAt(enough) < target)
             {
-                (few, enough) = (enough, Math.Min(most, 2 * enough));
-            }
-
-            while (enough - few > 1)
-            {
-                long middle = (few + enough) / 2;
-                (few, enough) = Reaches(middle) ? (few, middle) : (middle, enough);
+                // Codes, or the links of a graph, lose what no effort brings back.
+                double ceiling = RecallAt(most);
+                enough = Fewest(OfMost * ceiling);
+                beyond = string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"; {100 * target:0.0} % are wanted, and {100 * ceiling:0.0} % is all that it finds however far it looks: keep more of the vectors");
             }
 
             Look(enough);
 
-            bool Reaches(long far)
+            // Doubled until it is enough, then the fewest between; the most where nothing is.
+            long Fewest(double goal)
             {
-                Look(far);
-                return Recall() >= target;
+                long far = 1, few = 0;
+                while (RecallAt(far) < goal && far < most)
+                {
+                    (few, far) = (far, Math.Min(most, 2 * far));
+                }
+
+                while (far - few > 1 && RecallAt(far) >= goal)
+                {
+                    long middle = (few + far) / 2;
+                    (few, far) = RecallAt(middle) >= goal ? (few, middle) : (middle, far);
+                }
+
+                return far;
+            }
+
+            double RecallAt(long far)
+            {
+                if (!known.TryGetValue(far, out double recall))
+                {
+                    Look(far);
+                    known.Add(far, recall = Recall());
+                }
+
+                return recall;
             }
 
             void Look(long far) => index.Use(string.Create(CultureInfo.InvariantCulture, $"{effort}={far}"));
@@ -105,7 +133,7 @@ internal static class IndexRecall
         double rate = own.Length / clock.Elapsed.TotalSeconds;
         string what = index.Parameters.Length > 0 ? $"{factory} with {index.Parameters}" : factory;
         string message = string.Create(
-            CultureInfo.InvariantCulture, $"{what} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second");
+            CultureInfo.InvariantCulture, $"{what} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second{beyond}");
         progress?.Report(new(Stage, own.Length, own.Length, message));
         return new()
         {
@@ -117,8 +145,9 @@ internal static class IndexRecall
 
     /// <summary>
     /// Whether the indexes of a changed database find enough together. Each was measured on chunks of its own segment when it was made; what was added since
-    /// may lie where it does not look. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change. A change that is too
-    /// small for a probe to fall into is not measured.
+    /// may lie where it does not look. Where the first of them, the most of the database, does not reach what is wanted by itself, another of its kind would
+    /// not either, and what it reached is enough. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change. A change
+    /// that is too small for a probe to fall into is not measured.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="source">The source over all segments.</param>
@@ -136,6 +165,12 @@ internal static class IndexRecall
         CancellationToken cancellationToken)
     {
         ChunkDatabase first = database.Segments[0];
+        string? alone = first.Manifest.Find(VectorIndexFile.NameOf(first))?.Details.GetValueOrDefault(RecallDetail);
+        if (double.TryParse(alone, NumberStyles.Float, CultureInfo.InvariantCulture, out double reached) && reached < wanted)
+        {
+            wanted = OfMost * reached;
+        }
+
         long removed = database.Removed[0].Sum(document => first.ChunksOf(document).Count), added = database.ChunkCount - (first.ChunkCount - removed);
         Dictionary<string, string> details = new() { [IndexesDetail] = source.Identity };
         if ((added + removed) * MostProbes < database.ChunkCount)
@@ -150,9 +185,9 @@ internal static class IndexRecall
         {
             recall = 1;
             using ChunkKeys keys = ChunkKeys.Open(database);
-            if (Probes.Of(keys, KeyedChunks.OfSegments(database), source.Metric, threads, progress, cancellationToken) is { } probes)
+            if (Probes.Of(database, keys, KeyedChunks.OfSegments(database), source.Metric, threads, progress, cancellationToken) is { } probes)
             {
-                (long[] found, float[] scored) = Ask(source, keys, probes, cancellationToken);
+                (long[] found, float[] scored) = Ask(database, source, keys, probes, cancellationToken);
                 recall = probes.Recall(found, scored);
             }
 
@@ -188,30 +223,38 @@ internal static class IndexRecall
     {
         string stage = $"recall@{Neighbors} of {VectorIndexFile.FileName}";
         long[] asked = [.. chunks.Where(chunk => !KeyedChunks.IsNone(keys.Row(chunk)))];
-        if (Probes.Of(keys, KeyedChunks.OfSegments(database), asked, source.Metric, Environment.ProcessorCount, cancellationToken) is not { } probes)
+        KeyedChunks keyed = KeyedChunks.OfSegments(database);
+        if (Probes.Of(database, keys, keyed, asked, source.Metric, Environment.ProcessorCount, cancellationToken) is not { } probes)
         {
             return new(stage, 0, 0, null, IsRecall: true);
         }
 
-        (long[] found, float[] scored) = Ask(source, keys, probes, cancellationToken);
+        (long[] found, float[] scored) = Ask(database, source, keys, probes, cancellationToken);
         int[] hits = [.. asked.Select((_, i) => probes.HitsOf(i, found, scored))];
         int poor = Array.FindIndex(hits, good => good < probes.Neighbors);
         string? example = poor < 0 ? null : $"chunk {asked[poor]}: {hits[poor]} of its {probes.Neighbors} nearest are found";
         return new(stage, found.Length, found.Length - hits.Sum(), example, IsRecall: true);
     }
 
-    /// <summary>What a source finds for probes, without the probe itself, which is nearest to itself; scored by the keys, as the true nearest are.</summary>
-    private static (long[] Found, float[] Scores) Ask(DenseNeighborSource source, ChunkKeys keys, Probes probes, CancellationToken cancellationToken)
+    /// <summary>What a source finds for probes, without what is left out of the true nearest; scored by the keys, as those are.</summary>
+    private static (long[] Found, float[] Scores) Ask(
+        ChunkDatabase database, DenseNeighborSource source, ChunkKeys keys, Probes probes, CancellationToken cancellationToken)
     {
         int count = probes.Neighbors + 1, dimensions = source.Dimensions;
         NeighborQuery[] queries =
-            [.. probes.Chunks.Select((_, i) => new NeighborQuery(default, []) { Key = probes.Queries.AsMemory(i * dimensions, dimensions) })];
+        [
+            .. probes.Chunks.Select((chunk, i) => new NeighborQuery(default, probes.Own[i].Count > 1 ? [database.DocumentOf(chunk)] : [])
+            {
+                Key = probes.Queries.AsMemory(i * dimensions, dimensions),
+            }),
+        ];
         long[] found = new long[queries.Length * count];
         source.Find(queries, count, found, new float[found.Length], cancellationToken);
         List<long> others = [];
         List<float> scores = [];
         for (int i = 0; i < queries.Length; i++)
         {
+            // Where its document is not left out, the probe itself is the nearest.
             int self = Math.Max(0, found.AsSpan(i * count, count).IndexOf(probes.Chunks[i]));
             self = found[(i * count) + self] == probes.Chunks[i] ? self : count - 1;
             for (int j = 0; j < count; j++)
@@ -231,56 +274,97 @@ internal static class IndexRecall
     /// <summary>Some of a database's own chunks as queries, and how near the last of the true nearest is.</summary>
     /// <param name="Chunks">Their numbers.</param>
     /// <param name="Queries"><c>[n, D]</c>: their keys.</param>
-    /// <param name="Worst">Of each, the score of the K-th nearest, itself left out.</param>
+    /// <param name="Own">
+    /// Of each, what is left out of the true nearest: the chunks of its document, as in neighbor tables; the chunk alone where fewer than K are in others.
+    /// </param>
+    /// <param name="Worst">Of each, the score of the K-th nearest of the others.</param>
     /// <param name="Neighbors">K.</param>
-    private sealed record Probes(long[] Chunks, float[] Queries, double[] Worst, int Neighbors)
+    private sealed record Probes(long[] Chunks, float[] Queries, ChunkRange[] Own, double[] Worst, int Neighbors)
     {
+        /// <summary>Chunks of a document that are looked for beside the neighbors, to be left out then; a longer one is left out by itself.</summary>
+        private const int MostOwn = 4096;
+
         /// <summary>Chooses them evenly, and compares them with all; null where there are too few chunks.</summary>
         public static Probes? Of(
-            ChunkKeys keys, KeyedChunks keyed, VectorMetric metric, int threads, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+            ChunkDatabase database,
+            ChunkKeys keys,
+            KeyedChunks keyed,
+            VectorMetric metric,
+            int threads,
+            IProgress<StageProgress>? progress,
+            CancellationToken cancellationToken)
         {
             long rows = keys.Count - keyed.Missing;
             int count = (int)Math.Min(rows, Math.Clamp(MostProducts / ((double)keys.Count * keys.Dimensions), LeastProbes, MostProbes));
             progress?.Report(new(Stage, 0, count));
-            return Of(keys, keyed, [.. Enumerable.Range(0, count).Select(i => keyed.ChunkOf(i * rows / count))], metric, threads, cancellationToken);
+            long[] chunks = [.. Enumerable.Range(0, count).Select(i => keyed.ChunkOf(i * rows / count))];
+            return Of(database, keys, keyed, chunks, metric, threads, cancellationToken);
         }
 
         /// <summary>Compares some chunks with all; null where there are too few.</summary>
         public static Probes? Of(
-            ChunkKeys keys, KeyedChunks keyed, long[] chunks, VectorMetric metric, int threads, CancellationToken cancellationToken)
+            ChunkDatabase database,
+            ChunkKeys keys,
+            KeyedChunks keyed,
+            long[] chunks,
+            VectorMetric metric,
+            int threads,
+            CancellationToken cancellationToken)
         {
-            int count = chunks.Length, dimensions = keys.Dimensions, neighbors = (int)Math.Min(IndexRecall.Neighbors, keys.Count - keyed.Missing - 1);
+            long rows = keys.Count - keyed.Missing;
+            int count = chunks.Length, dimensions = keys.Dimensions, neighbors = (int)Math.Min(IndexRecall.Neighbors, rows - 1);
             if (count < 1 || neighbors < 1)
             {
                 return null;
             }
 
-            float[] queries = new float[count * dimensions];
-            for (int i = 0; i < count; i++)
+            float[] queries = Keys([.. Enumerable.Range(0, count)]);
+            double[] worst = new double[count];
+            ChunkRange[] own = Array.ConvertAll(chunks, OwnOf);
+
+            // Those of long documents are asked apart, a document at a time.
+            foreach (IGrouping<long, int> alike in Enumerable.Range(0, count).GroupBy(i => own[i].Count > MostOwn ? own[i].First : -1))
             {
-                keys.Row(chunks[i]).CopyTo(queries.AsSpan(i * dimensions));
+                cancellationToken.ThrowIfCancellationRequested();
+                int[] some = [.. alike];
+                IEnumerable<long> hidden = alike.Key < 0 ? [] : database.ChunkNumbersOf(database.DocumentOf(alike.Key));
+                int width = neighbors + (alike.Key < 0 ? (int)some.Max(i => own[i].Count) : 0);
+                long[] nearest = new long[some.Length * width];
+                keys.Nearest(Keys(some), metric, threads, [.. keyed.Unkeyed.Union(hidden).Order()], nearest);
+                for (int at = 0; at < some.Length; at++)
+                {
+                    int i = some[at];
+                    List<double> scores = [];
+                    foreach (long chunk in nearest.AsSpan(at * width, width))
+                    {
+                        if (chunk >= 0 && (chunk < own[i].First || chunk >= own[i].End))
+                        {
+                            scores.Add(DenseIndex.Score(metric, queries.AsSpan(i * dimensions, dimensions), keys.Row(chunk)));
+                        }
+                    }
+
+                    worst[i] = scores.OrderDescending().ElementAt(neighbors - 1);
+                }
             }
 
-            (long[] nearest, double[] worst) = (new long[count * (neighbors + 1)], new double[count]);
-            keys.Nearest(queries, metric, threads, [.. keyed.Unkeyed], nearest);
-            cancellationToken.ThrowIfCancellationRequested();
-            for (int i = 0; i < count; i++)
+            return new(chunks, queries, own, worst, neighbors);
+
+            float[] Keys(int[] some)
             {
-                // Itself, or another of the same key, is among them.
-                ReadOnlySpan<float> query = queries.AsSpan(i * dimensions, dimensions);
-                List<double> scores = [];
-                foreach (long chunk in nearest.AsSpan(i * (neighbors + 1), neighbors + 1))
+                float[] gathered = new float[some.Length * dimensions];
+                for (int at = 0; at < some.Length; at++)
                 {
-                    if (chunk != chunks[i])
-                    {
-                        scores.Add(DenseIndex.Score(metric, query, keys.Row(chunk)));
-                    }
+                    keys.Row(chunks[some[at]]).CopyTo(gathered.AsSpan(at * dimensions));
                 }
 
-                worst[i] = scores.OrderDescending().ElementAt(neighbors - 1);
+                return gathered;
             }
 
-            return new(chunks, queries, worst, neighbors);
+            ChunkRange OwnOf(long chunk)
+            {
+                (long first, long length) = database.ChunksOf(database.DocumentOf(chunk));
+                return rows - length >= neighbors ? new(first, length) : new(chunk, 1);
+            }
         }
 
         /// <summary>The share of the nearest that was found; one that is as near as the last of them is as good.</summary>

@@ -151,15 +151,10 @@ internal static class VectorIndexFile
             throw new DatabaseException($"The vector index {path} has checksum {found} and the manifest says {entry.Sha256}: it was changed; make it again.");
         }
 
-        if (!made && !given.TrustIndexFile && given.Factory is null && !ExactIndex.IsOne(path) && FaissFile.FaultOf(path) is { } fault)
-        {
-            throw new DatabaseException(
-                $"The vector index {path} is none of those that are made by size: {fault}. FAISS trusts what its files say: where you know who "
-                    + $"made it, name its factory text ({Detail(FactoryDetail)}) or set "
-                    + $"{nameof(DenseNeighborOptions.TrustIndexFile)}; otherwise make the index again.");
-        }
-
-        VectorIndex index = VectorIndex.Open(path, given.MemoryMapped, given.Parameters ?? ParametersOf(entry), given.Threads);
+        bool trusted = made || given.TrustIndexFile || given.Factory is not null;
+        string remedy = $"where you know who made it, name its factory text ({Detail(FactoryDetail)}) or set "
+            + $"{nameof(DenseNeighborOptions.TrustIndexFile)}; otherwise make the index again";
+        VectorIndex index = VectorIndex.Open(path, given.MemoryMapped, given.Parameters ?? ParametersOf(entry), given.Threads, trusted, remedy);
         try
         {
             if (KeyedChunks.Open(database).Missing is var missing && index.Count != database.ChunkCount - missing)

@@ -94,10 +94,14 @@ internal abstract class VectorIndex : IDisposable
     /// </param>
     /// <param name="parameters">Search parameters of FAISS's, as in <see cref="Create"/>; empty for those in the file.</param>
     /// <param name="threads">Threads of its work; 0 for one per processor.</param>
+    /// <param name="trusted">Gives a file to FAISS, which believes what it says, without a look at it: it may be of any kind then.</param>
+    /// <param name="remedy">What to do about a file that is not trusted.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative.</exception>
-    /// <exception cref="DatabaseException">The file is missing, cut short, or no index that this library or this FAISS can read.</exception>
+    /// <exception cref="DatabaseException">The file is missing, cut short, or no index that this library or this FAISS can read; or it is not trusted and none
+    /// of those that are made by size.</exception>
     /// <exception cref="FaissException">It is an index of FAISS, whose library is missing, or it has no such parameter.</exception>
-    public static VectorIndex Open(string path, bool memoryMapped = false, string parameters = "", int threads = 0)
+    public static VectorIndex Open(
+        string path, bool memoryMapped = false, string parameters = "", int threads = 0, bool trusted = false, string remedy = "make the index again")
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         if (!File.Exists(path))
@@ -116,6 +120,12 @@ internal abstract class VectorIndex : IDisposable
             throw new FaissException(
                 $"The vector index {path} was made by FAISS, whose library libfaiss_c cannot be loaded here: build the index again, which makes an exact "
                     + $"one, or {FaissNative.Remedy}.");
+        }
+
+        if (!trusted && FaissFile.FaultOf(path) is { } fault)
+        {
+            throw new DatabaseException(
+                $"The vector index {path} is none of those that are made by size: {fault}. FAISS trusts what its files say: {remedy}.");
         }
 
         return FaissIndex.Read(path, memoryMapped, threads).With(parameters);
@@ -185,6 +195,17 @@ internal abstract class VectorIndex : IDisposable
         else if (n > 0)
         {
             Find(n, queries, count, ids, distances, probedLists, among);
+        }
+    }
+
+    /// <summary>Refuses a number that a search gave and no vector has: FAISS gives what its lists hold, whatever that is.</summary>
+    /// <param name="id">The number.</param>
+    /// <exception cref="DatabaseException">There is no such vector.</exception>
+    public void Require(long id)
+    {
+        if (id >= Count)
+        {
+            throw new DatabaseException($"The vector index names key {id} and has {Count}: it is damaged or belongs to another database; build it again.");
         }
     }
 

@@ -316,6 +316,27 @@ public sealed class NearestNeighborReaderTests : IDisposable
         }
     }
 
+    /// <summary>The numbers that the lists hold are whatever stands in the file.</summary>
+    [Fact]
+    public void An_index_that_names_a_key_that_is_not_there_is_refused()
+    {
+        Assert.SkipWhen(VectorIndex.Choose(VectorEngine.Auto) != VectorEngine.Faiss, "Lists are FAISS's.");
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40, seed: 2, maximumLength: 200), M);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        string path = Path.Combine(_databases.Folder("states"), "states.bin");
+        TokenStoreOptions options = new() { Factory = "IVF2,Flat", SearchParameters = "nprobe=2" };
+        TokenStore.Build(model, database, path, options).Dispose();
+        string index = Assert.Single(Directory.GetFiles(Path.GetDirectoryName(path)!, "*.index"));
+        byte[] changed = File.ReadAllBytes(index);
+        BitConverter.GetBytes(1L << 40).CopyTo(changed, changed.Length - sizeof(long)); // the last of the last list
+        File.WriteAllBytes(index, changed);
+        using TokenStore store = TokenStore.Build(model, database, path, options);
+        int count = (int)store.Count;
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => store.Find(new double[D], count, new long[count], new double[count]));
+        Assert.Contains($"names key {1L << 40} and has {count}", fault.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void An_index_of_keys_that_are_no_more_is_deleted_and_nothing_else_is()
     {
@@ -450,6 +471,40 @@ public sealed class NearestNeighborReaderTests : IDisposable
         }
 
         Assert.Null(store.Without(new HashSet<int>()));
+    }
+
+    /// <summary>Few keys, and many of which all lie in other lists than the one that is looked into.</summary>
+    [Theory]
+    [InlineData(2)]
+    [InlineData(30)]
+    public void Whoever_sees_a_part_of_the_keys_gets_as_many_as_are_wanted_out_of_lists(int seen)
+    {
+        Assert.SkipWhen(VectorIndex.Choose(VectorEngine.Auto) != VectorEngine.Faiss, "Lists are FAISS's.");
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(60, seed: 2, maximumLength: 200), M);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        TokenStoreOptions options = new() { Float16 = false, Factory = "IVF64,Flat", SearchParameters = "nprobe=1" };
+        using TokenStore store = TokenStore.Build(model, database, options: options);
+        using TokenStore exact = TokenStore.Build(model, database, options: new() { Float16 = false });
+        ChunkSet among = store.Without(new HashSet<int>(Enumerable.Range(0, database.Documents.Count - seen)))!;
+        Assert.Equal(seen > 2, among.Count > 1024);
+        double[] states = [.. Enumerable.Range(0, 40 * D).Select(i => Math.Sin(i))];
+        int count = (int)Math.Min(100, among.Count);
+        (long[] all, long[] found) = (new long[40 * (int)store.Count], new long[40 * count]);
+        double[] distances = new double[found.Length];
+        exact.Find(states, (int)store.Count, all, new double[all.Length]);
+        store.Find(states, count, found, distances, among);
+        int right = 0;
+        for (int row = 0; row < 40; row++)
+        {
+            long[] came = found[(row * count)..((row + 1) * count)];
+            Assert.All(came, key => Assert.True(key >= 0 && among.Contains(key)));
+            Assert.Equal(distances[(row * count)..((row + 1) * count)].Order(), distances[(row * count)..((row + 1) * count)]);
+            long[] nearest = [.. all[(row * (int)store.Count)..((row + 1) * (int)store.Count)].Where(among.Contains).Take(count)];
+            right += nearest.Intersect(came).Count();
+        }
+
+        Assert.InRange(right, found.Length * (seen > 2 ? 0.3 : 0.99), found.Length);
     }
 
     [Fact]

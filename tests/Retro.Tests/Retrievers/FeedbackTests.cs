@@ -208,6 +208,22 @@ public sealed class FeedbackTests : IDisposable
         }
     }
 
+    /// <summary>A prompt reaches the tower as a query, of which no more than one space before the text is left.</summary>
+    [Fact]
+    public void Prompts_are_trained_as_they_are_asked_with()
+    {
+        using TextEmbedder typed = Train("   "), asked = Train(" ");
+        Assert.NotEqual(_world.Embedder.Identity, asked.Identity);
+        Assert.Equal(asked.Identity, typed.Identity);
+
+        TextEmbedder Train(string before)
+        {
+            FeedbackPair[] pairs =
+                [.. new[] { "ab", "cd", "ef" }.Select((text, i) => new FeedbackPair(before + text, _world.Passages.Documents[i].FirstChunk, true))];
+            return FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, new() { Steps = 2, BatchSize = 3 });
+        }
+    }
+
     [Fact]
     public void Feedback_without_anything_accepted_or_of_another_database_is_refused()
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
 using Retro.Vectors;
@@ -27,16 +28,16 @@ public class IndexRecallTests
             Assert.True(double.Parse(measured["queriesPerSecond"], CultureInfo.InvariantCulture) > 0);
             lists[wanted] = long.Parse(measured["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture);
 
-            // The same by hand: a sample of chunks, each without itself.
+            // The same by hand: a sample of chunks, each without its own document.
             int count = data.Chunks.Count, probes = Math.Min(count, 256), hits = 0;
             for (int i = 0; i < probes; i++)
             {
                 int chunk = (int)((long)i * count / probes);
                 double[] scores = [.. Enumerable.Range(0, count).Select(other => Score(chunk, other))];
-                double worst = scores.Where((_, other) => other != chunk).OrderDescending().ElementAt(7);
-                NeighborQuery query = new(data.Chunks[chunk], []);
-                (long[] found, _) = source.Ask([query], 9);
-                hits += found.Where(other => other != chunk).Take(8).Count(other => scores[other] >= worst - 1e-5);
+                int own = data.Database.DocumentOf(chunk);
+                double worst = scores.Where((_, other) => data.Database.DocumentOf(other) != own).OrderDescending().ElementAt(7);
+                (long[] found, _) = source.Ask([new NeighborQuery(data.Chunks[chunk], [own])], 8);
+                hits += found.Count(other => scores[other] >= worst - 1e-5);
             }
 
             Assert.Equal(said, hits / (8.0 * probes), 0.02);
@@ -70,6 +71,47 @@ public class IndexRecallTests
         }
     }
 
+    /// <summary>What resembles a chunk most stands in its own document, which is near it in the index as well.</summary>
+    [Fact]
+    public void Measured_is_what_neighbor_tables_ask_for()
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        Random random = new(7);
+        using SearchDatabase data = new(Enumerable.Range(0, 200).Select(i =>
+        {
+            char[] letters = [.. Enumerable.Range(0, 3).Select(_ => (char)random.Next('a', 'z' + 1))];
+            return new Document($"d{i}", "", string.Concat(Enumerable.Range(0, 120).Select(_ => letters[random.Next(3)])), "");
+        }));
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "IVF64,Flat", Recall = 0.9 });
+        double said = double.Parse(data.Database.Refresh().Find("index.faiss")!.Details["recall"], CultureInfo.InvariantCulture);
+        int hits = 0, probes = 256;
+        for (int i = 0; i < probes; i++)
+        {
+            int chunk = (int)((long)i * data.Chunks.Count / probes), own = data.Database.DocumentOf(chunk);
+            (_, float[] scores) = source.Ask([new NeighborQuery(data.Chunks[chunk], [own])], 8);
+            double worst = Score(data.Nearest(data.Chunks[chunk], 8, own)[7]);
+            hits += scores.Count(score => score >= worst - 1e-5);
+
+            double Score(long other)
+                => DenseIndex.Score(
+                    VectorMetric.SquaredL2,
+                    SearchDatabase.KeyOf(data.Chunks[chunk]),
+                    data.AllKeys.AsSpan((int)other * SearchDatabase.Dimensions, SearchDatabase.Dimensions));
+        }
+
+        Assert.InRange(said, 0.9, 1);
+        Assert.Equal(said, hits / (8.0 * probes), 0.01);
+
+        // The same in a check, and where there is no other document, the chunk alone is left out.
+        StageCheck check = DatabaseVerification.Recompute(data.Database, [source], share: 1).Single(stage => stage.IsRecall);
+        Assert.Equal(said, 1 - ((double)check.Wrong / check.Checked), 0.05);
+        using SearchDatabase one = new([new Document("d", "", string.Concat(Enumerable.Range(0, 4000).Select(_ => (char)random.Next('a', 'z' + 1))), "")]);
+        DenseNeighborSource.Build(one.Database, one.Keyer(), new() { Factory = "IVF16,Flat", Recall = 0.9 }).Dispose();
+        IReadOnlyDictionary<string, string> details = one.Database.Refresh().Find("index.faiss")!.Details;
+        Assert.InRange(double.Parse(details["recall"], CultureInfo.InvariantCulture), 0.9, 1);
+        Assert.NotEqual("nprobe=1", details["searchParameters"]);
+    }
+
     [Fact]
     public void A_graph_keeps_as_many_in_view_as_the_recall_takes()
     {
@@ -83,6 +125,23 @@ public class IndexRecallTests
         long seen = long.Parse(details["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture);
         Assert.InRange(seen, 2, data.Chunks.Count - 1);
         Assert.True(RecallWith(data, options with { Parameters = $"efSearch={seen - 1}" }) < Wanted, $"{seen - 1} are enough");
+    }
+
+    [Fact]
+    public void Where_codes_lose_what_is_wanted_it_looks_as_far_as_helps_and_says_so()
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        using SearchDatabase data = new(SearchDatabase.Documents(2500, seed: 86));
+        List<string> messages = [];
+        DenseNeighborOptions options = new() { Factory = "IVF64,PQ1x2np", Recall = 0.999, Threads = 2 };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options, new Messages(messages)).Dispose();
+        IReadOnlyDictionary<string, string> details = data.Database.Refresh().Find("index.faiss")!.Details;
+        long lists = long.Parse(details["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture);
+        Assert.InRange(lists, 2, 63);
+        Assert.Single(messages, message => message.Contains("; 99.9 % are wanted, and ", StringComparison.Ordinal));
+        double said = double.Parse(details["recall"], CultureInfo.InvariantCulture), most = RecallWith(data, options with { Parameters = "nprobe=64" });
+        Assert.InRange(most, 0.1, 0.998);
+        Assert.InRange(said, 0.99 * most, 1);
     }
 
     [Fact]

@@ -91,6 +91,46 @@ public class LabelTests
         }
     }
 
+    /// <summary>What is near of a small part of the chunks lies farther off than what is near of all.</summary>
+    [Theory]
+    [InlineData("IVF128,Flat", "nprobe=8")]
+    [InlineData("HNSW8", "efSearch=16")]
+    public void As_much_of_what_is_nearest_is_found_however_little_may_be_seen(string factory, string parameters)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        using SearchDatabase data = new(SearchDatabase.Documents(3500, seed: 61).Select((document, i) => document with
+        {
+            Labels = [i % 1000 == 7 ? "one in a thousand" : (i % 100) switch { 5 => "one in a hundred", > 55 => "nearly half", _ => "others" }],
+        }));
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = factory, Parameters = parameters });
+        NeighborQuery[] queries = [.. data.OwnQueries().Where((_, chunk) => chunk % 199 == 0)];
+        double all = Recall(null);
+        Assert.InRange(all, 0.3, 0.98);
+        Assert.Equal(1, Recall("one in a thousand"));
+        Assert.Equal(1, Recall("one in a hundred"));
+        Assert.InRange(Recall("nearly half"), all - (factory == "HNSW8" ? 0.05 : 0.02), 1); // a graph passes over what is hidden after it has searched
+
+        double Recall(string? label)
+        {
+            bool[] seen = [.. Enumerable.Range(0, data.Chunks.Count).Select(Sees)];
+            (long[] found, _) = source.Ask([.. queries.Select(query => query with { Labels = label is null ? null : [label] })], K);
+            int right = 0, wanted = 0;
+            for (int q = 0; q < queries.Length; q++)
+            {
+                long[] nearest =
+                [
+                    .. data.Nearest(queries[q].Tokens.ToArray(), data.Chunks.Count, [.. queries[q].ExcludedDocuments]).Where(chunk => seen[chunk]).Take(K),
+                ];
+                wanted += nearest.Length;
+                right += nearest.Intersect(found.AsSpan(q * K, K).ToArray()).Count();
+            }
+
+            return (double)right / wanted;
+
+            bool Sees(int chunk) => label is null || data.Database.Documents[data.Database.DocumentOf(chunk)].Labels[0] == label;
+        }
+    }
+
     [Fact]
     public void A_document_without_labels_is_seen_by_everybody_and_one_with_two_only_with_both()
     {
@@ -138,6 +178,7 @@ public class LabelTests
             ChunkSet set = new(size, members.Select(chunk => (chunk, 1L)));
             Assert.Equal((members.Length, size), (set.Count, set.Size));
             Assert.Equal(members, Enumerable.Range(0, size).Select(chunk => (long)chunk).Where(set.Contains));
+            Assert.Equal(members, set.Members());
             Assert.Equal(members, Enumerable.Range(0, members.Length).Select(place => set.Select(place)));
             Assert.All(Enumerable.Range(0, size + 1), chunk => Assert.Equal(members.Count(member => member < chunk), set.Rank(chunk)));
             Assert.All(Enumerable.Range(0, size), chunk => Assert.Equal(set.Contains(chunk), (set.Bytes[chunk / 8] >> (chunk % 8) & 1) == 1));

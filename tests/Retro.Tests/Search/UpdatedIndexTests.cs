@@ -129,6 +129,25 @@ public sealed class UpdatedIndexTests : IDisposable
         Assert.DoesNotContain(exact.Files, file => file.Name == "recall.json");
     }
 
+    /// <summary>Another index of the same kind would lose as much, and cost hours after every change.</summary>
+    [Fact]
+    public void What_an_index_cannot_reach_by_itself_is_no_reason_to_train_one_of_all_chunks()
+    {
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = Build())
+        {
+            DenseNeighborSource.Build(built, Keyer(), s_options).Dispose();
+            DatabaseFile made = built.Files.Single(file => file.Name == "index.faiss");
+            built.Register("index.faiss", new Dictionary<string, string>(made.Details) { ["recall"] = "0.1000" });
+        }
+
+        Document[] between = [.. Enumerable.Range(0, Few).Select(i => Document($"new{i}", i, 0, 0, Few + i))];
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, between, [], TestDatabases.Bytes);
+        DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
+        Assert.InRange(Recall(changed, "recall.json"), 0.099, Wanted - 0.001);
+        Assert.DoesNotContain(changed.Files, file => file.Name == "index-all.faiss");
+    }
+
     [Fact]
     public void The_nearest_keys_over_all_segments_are_those_of_one_database_of_the_same_documents()
     {

@@ -105,7 +105,7 @@ public class FaissFileTests(ITestOutputHelper output)
             {
                 string path = Path.Combine(folder, entry.Name + ".faissindex");
                 output.WriteLine(path);
-                using VectorIndex index = VectorIndex.Open(path, memoryMapped, entry.Value.GetProperty("parameters").GetString() ?? "");
+                using VectorIndex index = VectorIndex.Open(path, memoryMapped, entry.Value.GetProperty("parameters").GetString() ?? "", trusted: true);
                 Assert.Equal(entry.Value.GetProperty("d").GetInt32(), index.Dimensions);
                 Assert.Equal(entry.Value.GetProperty("ntotal").GetInt64(), index.Count);
                 Assert.Equal(

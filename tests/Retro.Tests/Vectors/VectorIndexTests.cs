@@ -129,13 +129,37 @@ public class VectorIndexTests(ITestOutputHelper output)
         index.Train(vectors);
         index.Add(vectors);
         index.Save(folder["index.faiss"]);
-        using VectorIndex opened = VectorIndex.Open(folder["index.faiss"], memoryMapped);
+        using VectorIndex opened = VectorIndex.Open(folder["index.faiss"], memoryMapped, trusted: true);
         (long[] ids, float[] distances) = Search(index, queries, 5);
         (long[] ids2, float[] distances2) = Search(opened, queries, 5);
 
         Assert.Equal(ids, ids2);
         Assert.Equal(distances, distances2);
         Assert.Equal([folder["index.faiss"]], Directory.GetFiles(folder.Path));
+    }
+
+    /// <summary>FAISS believes its files.</summary>
+    [Fact]
+    public void A_file_that_nobody_vouches_for_is_looked_at_before_faiss_reads_it()
+    {
+        using TemporaryFolder folder = new();
+        foreach ((string factory, string behind) in new[] { ("IVF2,Flat", ""), ("IVF2,Flat", "more"), ("HNSW8", "") })
+        {
+            using VectorIndex index = VectorIndex.Create(8, factory, engine: VectorEngine.Faiss);
+            index.Train(TestVectors.Random(200, 8, seed: 1));
+            index.Add(TestVectors.Random(200, 8, seed: 1));
+            index.Save(folder["index"]);
+            File.AppendAllText(folder["index"], behind);
+            VectorIndex.Open(folder["index"], trusted: true).Dispose();
+            if (factory == "IVF2,Flat" && behind.Length == 0)
+            {
+                VectorIndex.Open(folder["index"]).Dispose();
+                continue;
+            }
+
+            string message = Assert.Throws<DatabaseException>(() => VectorIndex.Open(folder["index"])).Message;
+            Assert.Contains("none of those that are made by size", message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
