@@ -54,7 +54,7 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it, if any; null: a <see cref="DatabaseException"/>.</param>
     public static MappedFile Open(string path, long minimumLength = 1, Func<string, Exception?, RetroException>? fault = null)
     {
-        fault ??= (message, inner) => new DatabaseException(message, inner);
+        fault ??= DatabaseException.Of;
         if (!BitConverter.IsLittleEndian)
         {
             throw fault($"'{path}' is little-endian and is read in place, which this big-endian machine cannot do; use a little-endian machine.", null);

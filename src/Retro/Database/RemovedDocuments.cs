@@ -30,7 +30,7 @@ internal static class RemovedDocuments
         byte[] content = stream.ToArray();
         string name = DatabaseManifest.RemovedFileOf(change);
         DatabaseFolder.RequireFree(folder, name);
-        AtomicFile.Write(Path.Combine(folder, name), file => file.Write(content), (message, inner) => new DatabaseException(message, inner));
+        AtomicFile.Write(Path.Combine(folder, name), file => file.Write(content), DatabaseException.Of);
         return new DatabaseFile { Name = name, Bytes = content.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(content)) };
 
         void Number(int value)

@@ -262,13 +262,7 @@ public sealed unsafe class TokenStore : IDisposable
         Regex index = new($@"^{Regex.Escape(Path.GetFileName(path))}\.[0-9a-f]{{{IndexHashLength}}}\.index$");
         foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(path))!).Where(file => index.IsMatch(Path.GetFileName(file))))
         {
-            try
-            {
-                File.Delete(file);
-            }
-            catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-            {
-            }
+            AtomicFile.TryDelete(file);
         }
 
         return TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken)

@@ -128,7 +128,7 @@ internal sealed class KeyedChunks
 
         string path = database.PathOf(name);
         byte[] content = MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(unkeyed)).ToArray();
-        AtomicFile.Write(path, stream => stream.Write(content), (message, fault) => new DatabaseException(message, fault));
+        AtomicFile.Write(path, stream => stream.Write(content), DatabaseException.Of);
         database.Enter(
             writing, name, new Dictionary<string, string> { [KeyFile.KeyerDetail] = keyer }, progress: null, CancellationToken.None);
     }
