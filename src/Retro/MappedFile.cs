@@ -127,6 +127,19 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
+    /// <summary>SHA-256 of some of the bytes.</summary>
+    /// <param name="parts">Their first bytes and the bytes after their last, in the order in which they count.</param>
+    public byte[] Sha256(params ReadOnlySpan<(long Start, long End)> parts)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach ((long start, long end) in parts)
+        {
+            AppendTo(hash, start, end);
+        }
+
+        return hash.GetHashAndReset();
+    }
+
     /// <summary>Releases the file; later reads throw.</summary>
     public void Dispose()
     {

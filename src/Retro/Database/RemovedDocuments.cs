@@ -60,9 +60,7 @@ internal static class RemovedDocuments
             throw Unfit();
         }
 
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        mapped.AppendTo(hash, 0, mapped.Length);
-        if (Convert.ToHexStringLower(hash.GetHashAndReset()) is var found && found != file.Sha256)
+        if (Convert.ToHexStringLower(mapped.Sha256((0, mapped.Length))) is var found && found != file.Sha256)
         {
             throw new DatabaseException($"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
         }
