@@ -122,7 +122,7 @@ internal sealed class Sources : IDisposable
         if (NeedsKeys(name))
         {
             ChunkKeyer keyer = new(Tokenizer, Embedder());
-            Stages.Run("embed chunks", progress => DenseNeighborSource.MakeKeys(Database, keyer, share, progress, _cancellationToken));
+            Stages.Run("embed chunks", progress => DenseNeighborSource.BuildShare(Database, keyer, share, progress, _cancellationToken));
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Retro.Database;
 
 namespace Retro.Postgres;
@@ -11,7 +10,6 @@ internal static class DocumentKey
 {
     public static Guid Of(DocumentEntry entry)
         => new(
-            SHA256.HashData(DocumentRecord.Write(
-                entry.Id, entry.Title, entry.Location, entry.Labels, 0, entry.ByteCount, Convert.FromHexString(entry.ContentHash))).AsSpan(0, 16),
+            DocumentRecord.HashOf(entry.Id, entry.Title, entry.Location, entry.Labels, entry.ByteCount, Convert.FromHexString(entry.ContentHash)).AsSpan(0, 16),
             bigEndian: true);
 }

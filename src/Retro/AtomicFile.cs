@@ -28,6 +28,33 @@ internal static partial class AtomicFile
     public static void WriteText(string path, string text, Func<string, Exception, RetroException> fault)
         => Write(path, stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(text)), fault);
 
+    /// <summary>Writes or replaces a file whose content another library writes, which is given a path.</summary>
+    /// <param name="path">The file's path; its folder has to exist.</param>
+    /// <param name="write">Writes the content to the path that it is given. What it throws goes through, and the old file stays.</param>
+    /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it.</param>
+    public static void WriteByPath(string path, Action<string> write, Func<string, Exception, RetroException> fault)
+    {
+        string beside = path + TemporarySuffix;
+        try
+        {
+            Guard(path, fault, () =>
+            {
+                RemoveLink(beside);
+                write(beside);
+                using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
+                {
+                    written.Flush(flushToDisk: true);
+                }
+
+                Move(beside, path);
+            });
+        }
+        finally
+        {
+            TryDelete(beside); // it has its name, or is not whole
+        }
+    }
+
     /// <summary>Runs an action on a file; a fault of the disk comes out as the caller's exception, naming the path and what to do.</summary>
     /// <param name="path">The file that is written.</param>
     /// <param name="fault">Makes the caller's exception.</param>
@@ -63,11 +90,7 @@ internal static partial class AtomicFile
     public static FileStream CreateBeside(string path, FileShare share)
     {
         string beside = path + TemporarySuffix;
-        if (FileIdentity.IsLink(beside))
-        {
-            File.Delete(beside);
-        }
-
+        RemoveLink(beside);
         return new FileStream(beside, FileMode.Create, FileAccess.ReadWrite, share, 1 << 16);
     }
 
@@ -128,6 +151,14 @@ internal static partial class AtomicFile
         finally
         {
             _ = CloseFile(handle);
+        }
+    }
+
+    private static void RemoveLink(string path)
+    {
+        if (FileIdentity.IsLink(path))
+        {
+            File.Delete(path);
         }
     }
 

@@ -54,7 +54,7 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it, if any; null: a <see cref="DatabaseException"/>.</param>
     public static MappedFile Open(string path, long minimumLength = 1, Func<string, Exception?, RetroException>? fault = null)
     {
-        fault ??= (message, inner) => new DatabaseException(message, inner);
+        fault ??= DatabaseException.Of;
         if (!BitConverter.IsLittleEndian)
         {
             throw fault($"'{path}' is little-endian and is read in place, which this big-endian machine cannot do; use a little-endian machine.", null);
@@ -125,6 +125,19 @@ internal sealed unsafe class MappedFile : IDisposable
         {
             hash.AppendData(Values<byte>(start, (int)Math.Min(Block, end - start)));
         }
+    }
+
+    /// <summary>SHA-256 of some of the bytes.</summary>
+    /// <param name="parts">Their first bytes and the bytes after their last, in the order in which they count.</param>
+    public byte[] Sha256(params ReadOnlySpan<(long Start, long End)> parts)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach ((long start, long end) in parts)
+        {
+            AppendTo(hash, start, end);
+        }
+
+        return hash.GetHashAndReset();
     }
 
     /// <summary>Releases the file; later reads throw.</summary>

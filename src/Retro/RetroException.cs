@@ -6,13 +6,20 @@ namespace Retro;
 public class RetroException(string message, Exception? innerException = null) : Exception(message, innerException);
 
 /// <summary>A corpus cannot be read: missing, empty, badly encoded or badly formed.</summary>
-public sealed class CorpusException(string message, Exception? innerException = null) : RetroException(message, innerException);
+public sealed class CorpusException(string message, Exception? innerException = null) : RetroException(message, innerException)
+{
+    /// <summary>Makes one where a sentence and the fault behind it are known.</summary>
+    internal static CorpusException Of(string message, Exception? innerException) => new(message, innerException);
+}
 
 /// <summary>A retrieval database cannot be opened or built: it is damaged, or made with other settings.</summary>
 public sealed class DatabaseException(string message, Exception? innerException = null) : RetroException(message, innerException)
 {
     /// <summary>In what the finished database that is there differs from the one that was to be built; none where the fault is another.</summary>
     public DatabaseDifference Difference { get; internal init; }
+
+    /// <summary>Makes one where a sentence and the fault behind it are known.</summary>
+    internal static DatabaseException Of(string message, Exception? innerException) => new(message, innerException);
 }
 
 /// <summary>In what a finished database differs from the one that a build of the same folder asks for.</summary>
@@ -35,10 +42,18 @@ public enum DatabaseDifference
 }
 
 /// <summary>A checkpoint or weight file cannot be read, or does not fit the model.</summary>
-public sealed class CheckpointException(string message, Exception? innerException = null) : RetroException(message, innerException);
+public sealed class CheckpointException(string message, Exception? innerException = null) : RetroException(message, innerException)
+{
+    /// <summary>Makes one where a sentence and the fault behind it are known.</summary>
+    internal static CheckpointException Of(string message, Exception? innerException) => new(message, innerException);
+}
 
 /// <summary>Training cannot go on: there is nothing to train, the data do not suffice, or the loss has diverged.</summary>
-public sealed class TrainingException(string message, Exception? innerException = null) : RetroException(message, innerException);
+public sealed class TrainingException(string message, Exception? innerException = null) : RetroException(message, innerException)
+{
+    /// <summary>Makes one where a sentence and the fault behind it are known.</summary>
+    internal static TrainingException Of(string message, Exception? innerException) => new(message, innerException);
+}
 
 /// <summary>The native half of TorchSharp cannot be loaded: its package is missing, the system is too old for it, or a file is damaged.</summary>
 public sealed class TorchLibraryException(string message, Exception? innerException = null) : RetroException(message, innerException);

@@ -39,9 +39,8 @@ public sealed class MappedFileTests
         using MemoryStream stream = new();
         memory.CopyTo(stream);
         Assert.Equal([.. Enumerable.Range(0, 40).Select(i => (byte)i)], stream.ToArray());
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        memory.AppendTo(hash, 8, 40);
-        Assert.Equal(SHA256.HashData(stream.ToArray().AsSpan(8)), hash.GetHashAndReset());
+        Assert.Equal(SHA256.HashData(stream.ToArray().AsSpan(8)), memory.Sha256((8, 40)));
+        Assert.Equal(SHA256.HashData([.. stream.ToArray()[30..40], .. stream.ToArray()[..5]]), memory.Sha256((30, 40), (0, 5)));
         memory.Dispose();
         Assert.Throws<ObjectDisposedException>(() => memory.Values<byte>(0, 1).Length);
     }

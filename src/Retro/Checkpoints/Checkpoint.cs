@@ -59,7 +59,7 @@ public static class Checkpoint
     internal static StagedFiles Begin(string folder)
     {
         WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
-        return new(folder, Fault);
+        return new(folder, CheckpointException.Of);
     }
 
     /// <summary>Writes a model's files beside their places.</summary>
@@ -178,7 +178,7 @@ public static class Checkpoint
     public static RetroConfig LoadConfig(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        StagedFiles.Finish(folder, Fault);
+        StagedFiles.Finish(folder, CheckpointException.Of);
         string path = Path.Combine(folder, ConfigName);
         try
         {
@@ -318,7 +318,7 @@ public static class Checkpoint
     public static ScalarType StoredType(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        StagedFiles.Finish(folder, Fault);
+        StagedFiles.Finish(folder, CheckpointException.Of);
         using WeightFolder weights = WeightFolder.Open(folder);
         return StoredType(weights);
     }
@@ -338,6 +338,4 @@ public static class Checkpoint
     }
 
     private static long Bytes(Tensor tensor) => tensor.numel() * tensor.element_size();
-
-    private static CheckpointException Fault(string message, Exception exception) => new(message, exception);
 }

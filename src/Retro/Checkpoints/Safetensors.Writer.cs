@@ -31,7 +31,7 @@ public sealed partial class Safetensors
         KeyValuePair<string, Tensor>[] all = [.. tensors];
         StageCounter counter = Saving(all.Length, progress, cancellationToken);
         using StagedFiles staged = new(
-            System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!, (message, fault) => new CheckpointException(message, fault));
+            System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!, CheckpointException.Of);
         Stage(staged, path, all, metadata, counter);
         staged.Commit();
         counter.End();

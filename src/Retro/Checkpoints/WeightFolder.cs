@@ -49,7 +49,7 @@ internal sealed class WeightFolder : StoredWeights
     public static WeightFolder Open(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
+        StagedFiles.Finish(folder, CheckpointException.Of);
         WeightFolder weights = new(folder);
         try
         {
@@ -107,7 +107,7 @@ internal sealed class WeightFolder : StoredWeights
     /// <exception cref="CheckpointException">The folder holds another model; nothing was touched.</exception>
     public static void RequireReplaceable(string folder, string kind, Func<string, bool> isOwn)
     {
-        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
+        StagedFiles.Finish(folder, CheckpointException.Of);
         string config = Path.Combine(folder, Checkpoint.ConfigName);
         if (!(File.Exists(config) ? isOwn(config) : FilesOf(folder).Count == 0))
         {

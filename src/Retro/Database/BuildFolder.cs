@@ -74,7 +74,7 @@ internal sealed class BuildFolder : IDisposable
         BuildFolder? folder = null;
         try
         {
-            AtomicFile.Guard(Path.Combine(target, Name), Fault, () =>
+            AtomicFile.Guard(Path.Combine(target, Name), DatabaseException.Of, () =>
             {
                 folder = new BuildFolder(target, version);
                 folder.Resume(settings, startOver, progress, cancellationToken);
@@ -167,8 +167,6 @@ internal sealed class BuildFolder : IDisposable
     private static string[] FilesIn(string path) => Array.ConvertAll(s_files, name => Path.Combine(path, name));
 
     private static bool IsEmpty(string path) => !Directory.EnumerateFileSystemEntries(path).Any();
-
-    private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
 
     private static void Cut(FileStream stream, long length)
     {

@@ -66,7 +66,7 @@ public static class DatabaseCleaning
                 stream.Write(head);
                 stream.Write(MemoryMarshal.AsBytes<UInt128>(lines.Order().ToArray()));
             },
-            (message, inner) => new DatabaseException(message, inner));
+            DatabaseException.Of);
         segment.Enter(writing, StageNames.Lines, null, null, CancellationToken.None);
     }
 

@@ -43,7 +43,7 @@ public static class DatabaseExport
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         IEnumerable<Document> documents = Documents(database, tokenizer);
-        AtomicFile.Write(path, Write, (message, inner) => new DatabaseException(message, inner));
+        AtomicFile.Write(path, Write, DatabaseException.Of);
 
         void Write(Stream stream)
         {

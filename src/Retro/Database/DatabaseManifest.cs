@@ -243,7 +243,7 @@ public sealed record DatabaseManifest
     /// <exception cref="DatabaseException">It cannot be written.</exception>
     internal void Save(string folder)
         => AtomicFile.WriteText(
-            Path.Combine(folder, FileName), JsonSerializer.Serialize(this, s_json) + "\n", (message, inner) => new DatabaseException(message, inner));
+            Path.Combine(folder, FileName), JsonSerializer.Serialize(this, s_json) + "\n", DatabaseException.Of);
 
     /// <summary>The name of a version's token file.</summary>
     internal static string TokensFileOf(int version) => NameOf(TokensName, version);

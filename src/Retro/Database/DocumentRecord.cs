@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Security.Cryptography;
 using System.Text;
 
 namespace Retro.Database;
@@ -50,6 +51,12 @@ internal static class DocumentRecord
             stream.Write(utf8);
         }
     }
+
+    /// <summary>
+    /// SHA-256 of all that a document is, but for its tokens: the record's bytes bound each field by its length, so that no two documents have the same.
+    /// </summary>
+    public static byte[] HashOf(string id, string title, string location, IReadOnlyList<string> labels, long bytes, ReadOnlySpan<byte> contentHash)
+        => SHA256.HashData(Write(id, title, location, labels, 0, bytes, contentHash));
 
     /// <summary>The tokens that a record says.</summary>
     public static int TokenCount(ReadOnlySpan<byte> record) => BinaryPrimitives.ReadInt32LittleEndian(record[4..]);

@@ -128,11 +128,7 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
     public int TokenCount(int document) => _tokenCounts[document];
 
     /// <summary>The document of a chunk that exists.</summary>
-    public int DocumentOf(long chunk)
-    {
-        int found = Array.BinarySearch(_firstChunks, chunk);
-        return found >= 0 ? found : ~found - 1;
-    }
+    public int DocumentOf(long chunk) => Ascending.LastAtMost(_firstChunks, chunk);
 
     /// <inheritdoc/>
     public IEnumerator<DocumentEntry> GetEnumerator()

@@ -96,11 +96,7 @@ internal sealed class LiveDocuments : IReadOnlyList<DocumentEntry>
     }
 
     /// <summary>The document of a chunk that exists.</summary>
-    public int DocumentOf(long chunk)
-    {
-        int found = Array.BinarySearch(_firstChunks, chunk);
-        return found >= 0 ? found : ~found - 1;
-    }
+    public int DocumentOf(long chunk) => Ascending.LastAtMost(_firstChunks, chunk);
 
     /// <summary>The segment of a document, and its number there.</summary>
     public (int Segment, int Document) Place(int document) => (_segmentOf[document], _localOf[document]);

@@ -11,7 +11,7 @@ internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] C
     {
         byte[] text = Encoding.UTF8.GetBytes(document.Text);
         byte[] contentHash = SHA256.HashData(text);
-        byte[] hash = HashOf(document, text.Length, contentHash);
+        byte[] hash = DocumentRecord.HashOf(document.Id, document.Title, document.Location, document.Labels, text.Length, contentHash);
         int[] ids = tokenizer is null ? [] : earlier?.Find(contentHash) ?? tokenizer.Encode(document.Text);
         if (tokenizer is not null)
         {
@@ -39,9 +39,10 @@ internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] C
 
     /// <summary>A document of which all is known but the text.</summary>
     public static PreparedDocument Of(Document document, byte[] contentHash, long bytes, int[] ids)
-        => new(document, HashOf(document, bytes, contentHash), contentHash, bytes, ids);
-
-    // The record's bytes bound each field by its length, so that no two documents have the same.
-    private static byte[] HashOf(Document document, long bytes, byte[] contentHash)
-        => SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, document.Labels, 0, bytes, contentHash));
+        => new(
+            document,
+            DocumentRecord.HashOf(document.Id, document.Title, document.Location, document.Labels, bytes, contentHash),
+            contentHash,
+            bytes,
+            ids);
 }

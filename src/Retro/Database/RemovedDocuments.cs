@@ -30,7 +30,7 @@ internal static class RemovedDocuments
         byte[] content = stream.ToArray();
         string name = DatabaseManifest.RemovedFileOf(change);
         DatabaseFolder.RequireFree(folder, name);
-        AtomicFile.Write(Path.Combine(folder, name), file => file.Write(content), (message, inner) => new DatabaseException(message, inner));
+        AtomicFile.Write(Path.Combine(folder, name), file => file.Write(content), DatabaseException.Of);
         return new DatabaseFile { Name = name, Bytes = content.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(content)) };
 
         void Number(int value)
@@ -60,9 +60,7 @@ internal static class RemovedDocuments
             throw Unfit();
         }
 
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        mapped.AppendTo(hash, 0, mapped.Length);
-        if (Convert.ToHexStringLower(hash.GetHashAndReset()) is var found && found != file.Sha256)
+        if (Convert.ToHexStringLower(mapped.Sha256((0, mapped.Length))) is var found && found != file.Sha256)
         {
             throw new DatabaseException($"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
         }

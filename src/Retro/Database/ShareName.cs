@@ -80,7 +80,7 @@ internal static partial class ShareName
     public static FileStream Hold(string path)
     {
         FileStream? held = null;
-        AtomicFile.Guard(path, (message, inner) => new DatabaseException(message, inner), () =>
+        AtomicFile.Guard(path, DatabaseException.Of, () =>
         {
             AtomicFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
             try

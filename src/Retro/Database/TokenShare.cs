@@ -111,9 +111,7 @@ internal sealed class TokenShare : IDisposable
             return null;
         }
 
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        _file.AppendTo(hash, start, start + bytes);
-        if (!head[16..].SequenceEqual(hash.GetHashAndReset()))
+        if (!head[16..].SequenceEqual(_file.Sha256((start, start + bytes))))
         {
             return null;
         }

@@ -94,7 +94,7 @@ internal sealed class TokenShares : IDisposable
             Append(stream, []);
         }
 
-        AtomicFile.Guard(path, Fault, () => AtomicFile.Move(part, path));
+        AtomicFile.Guard(path, DatabaseException.Of, () => AtomicFile.Move(part, path));
     }
 
     /// <summary>Passes over the documents before a number.</summary>
@@ -142,12 +142,10 @@ internal sealed class TokenShares : IDisposable
     private static DatabaseException Other(TokenShare share, string how)
         => new($"The share '{share.Path}' was made of another corpus: {how}. Make it again of this corpus, or delete it together with the others.");
 
-    private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
-
     private static FileStream Open(string path, byte[]? header, long end)
     {
         FileStream? stream = null;
-        AtomicFile.Guard(path, Fault, () =>
+        AtomicFile.Guard(path, DatabaseException.Of, () =>
         {
             stream = new(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20);
             stream.SetLength(end);
@@ -157,7 +155,7 @@ internal sealed class TokenShares : IDisposable
         return stream!;
     }
 
-    private static void Append(FileStream stream, PreparedDocument[] block) => AtomicFile.Guard(stream.Name, Fault, () =>
+    private static void Append(FileStream stream, PreparedDocument[] block) => AtomicFile.Guard(stream.Name, DatabaseException.Of, () =>
     {
         TokenShare.WriteBlock(stream, block);
         stream.Flush(flushToDisk: true);

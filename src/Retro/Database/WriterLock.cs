@@ -34,7 +34,7 @@ internal sealed class WriterLock : IDisposable
     public static WriterLock Take(string folder, string what)
     {
         WriterLock? taken = null;
-        AtomicFile.Guard(Path.Combine(folder, FileName), (message, inner) => new DatabaseException(message, inner), () =>
+        AtomicFile.Guard(Path.Combine(folder, FileName), DatabaseException.Of, () =>
         {
             AtomicFile.CreateFolder(folder);
             try

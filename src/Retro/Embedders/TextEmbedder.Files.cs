@@ -74,7 +74,7 @@ public sealed partial class TextEmbedder
         TextEncoderConfig config = Encoder.Config;
         KeyValuePair<string, Tensor>[] weights = [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
         StageCounter counter = Safetensors.Saving(weights.Length, progress, cancellationToken);
-        using StagedFiles staged = new(folder, (message, inner) => new CheckpointException(message, inner));
+        using StagedFiles staged = new(folder, CheckpointException.Of);
         _tokenizer.Stage(staged, folder);
         Safetensors.Stage(staged, Path.Combine(folder, WeightFolder.SingleName), weights, new Dictionary<string, string> { ["format"] = "pt" }, counter);
         WriteJson("sentence_bert_config.json", new { max_seq_length = config.MaximumLength, do_lower_case = LowerCase });

@@ -30,7 +30,7 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
             throw new CheckpointException($"There is no folder {folder}; name one that holds config.json, model.safetensors and a tokenizer.");
         }
 
-        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
+        StagedFiles.Finish(folder, CheckpointException.Of);
         Modules modules = ReadModules(folder);
         using StrictJson config = StrictJson.Open(
             Path.Combine(modules.Transformer, "config.json"),

@@ -221,7 +221,7 @@ internal sealed class Llama2CFile : StoredWeights
                 ? throw new CheckpointException(
                     $"{path} has {length} bytes, but its header [{string.Join(", ", header)}] (llama2.c, version 0) says {expected}; it is cut off or of "
                         + "another format.")
-            : new(path, header, MappedFile.Open(path, length, (message, inner) => new CheckpointException(message, inner)));
+            : new(path, header, MappedFile.Open(path, length, CheckpointException.Of));
     }
 
     // Not by way of the layout: a hostile header may say millions of layers.

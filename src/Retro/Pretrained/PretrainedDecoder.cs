@@ -44,7 +44,7 @@ public sealed class PretrainedDecoder : IDisposable
         ArgumentException.ThrowIfNullOrEmpty(path);
         TorchLibrary.Require();
         StagedFiles.Finish(
-            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, (message, inner) => new CheckpointException(message, inner));
+            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, CheckpointException.Of);
         (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path) ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
             : !File.Exists(path)
                 ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")

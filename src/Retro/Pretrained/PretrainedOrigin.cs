@@ -80,7 +80,7 @@ public abstract class PretrainedOrigin
 
         Weights weights = new(this, model);
         StageCounter counter = Safetensors.Saving(Tensors.Count + _buffers.Count, progress, cancellationToken);
-        using StagedFiles staged = new(FolderOf(path), (message, inner) => new CheckpointException(message, inner));
+        using StagedFiles staged = new(FolderOf(path), CheckpointException.Of);
         StageFiles(staged, weights, path, counter);
         staged.Commit();
         counter.End();

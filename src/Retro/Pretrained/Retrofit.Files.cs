@@ -47,7 +47,7 @@ public sealed partial class Retrofit
         }
 
         StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
-        using StagedFiles staged = new(folder, Fault);
+        using StagedFiles staged = new(folder, CheckpointException.Of);
         Safetensors.Stage(
             staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
         staged.Commit();
@@ -68,7 +68,7 @@ public sealed partial class Retrofit
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(decoder);
-        StagedFiles.Finish(folder, Fault);
+        StagedFiles.Finish(folder, CheckpointException.Of);
         string path = Path.Combine(folder, FileName);
         if (!File.Exists(path) && File.Exists(Path.Combine(folder, Checkpoint.ConfigName)))
         {
@@ -166,8 +166,6 @@ public sealed partial class Retrofit
             throw;
         }
     }
-
-    private static CheckpointException Fault(string message, Exception inner) => new(message, inner);
 
     // Before anything is allocated: a damaged or hostile file may say any size.
     private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, RetrofitUnfreeze unfreeze)

@@ -254,8 +254,8 @@ public sealed unsafe class TokenStore : IDisposable
     /// <summary>Reads a key.</summary>
     internal void Key(long number, Span<float> key) => _layout.Read(_memory, number, key);
 
-    /// <summary>The document of a key.</summary>
-    internal int DocumentOf(long number) => Upper(_starts, number) - 1;
+    /// <summary>The document of a key: not one of one token, which has none and begins where the next one does.</summary>
+    internal int DocumentOf(long number) => Ascending.LastAtMost(_starts, number);
 
     /// <summary>How many keys a document has.</summary>
     internal long CountOf(int document) => _starts[document + 1] - _starts[document];
@@ -328,13 +328,7 @@ public sealed unsafe class TokenStore : IDisposable
         Regex index = new($@"^{Regex.Escape(Path.GetFileName(path))}\.[0-9a-f]{{{IndexHashLength}}}\.index$");
         foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(path))!).Where(file => index.IsMatch(Path.GetFileName(file))))
         {
-            try
-            {
-                File.Delete(file);
-            }
-            catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-            {
-            }
+            AtomicFile.TryDelete(file);
         }
 
         return TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken)
@@ -356,7 +350,7 @@ public sealed unsafe class TokenStore : IDisposable
         long end = Math.Min(layout.Rows, first + BlockRows);
         List<(int Document, int Start, int From, int Tokens)> windows = [];
         int stride = Math.Max(1, layout.WindowLength / 2);
-        for (int document = Math.Max(0, Upper(starts, first) - 1); document + 1 < starts.Length && starts[document] < end; document++)
+        for (int document = Math.Max(0, Ascending.LastAtMost(starts, first)); document + 1 < starts.Length && starts[document] < end; document++)
         {
             int count = (int)(starts[document + 1] - starts[document]);
             for (int from = 0, start = 0; from < count; start += stride)
@@ -415,19 +409,6 @@ public sealed unsafe class TokenStore : IDisposable
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(model));
         using IDisposable inference = inference_mode();
         return model.KeysAndStatesAt(tensor(tokens, [rows, length], device: model.Device), tensor(places, device: model.Device));
-    }
-
-    /// <summary>How many documents begin at a key or before it, those of one token among them, which have none and begin where the next one does.</summary>
-    private static int Upper(long[] starts, long number)
-    {
-        int low = 0, high = starts.Length;
-        while (low < high)
-        {
-            int middle = (low + high) / 2;
-            (low, high) = starts[middle] <= number ? (middle + 1, high) : (low, middle);
-        }
-
-        return low;
     }
 
     private static VectorIndex Index(

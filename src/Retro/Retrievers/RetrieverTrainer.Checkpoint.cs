@@ -31,7 +31,7 @@ public sealed partial class RetrieverTrainer
         ArgumentException.ThrowIfNullOrEmpty(folder);
         using OneThread.Turn turn = _one.Enter();
         string path = Path.Combine(folder, StateFile);
-        AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => AtomicFile.CreateFolder(folder));
+        AtomicFile.Guard(path, CheckpointException.Of, () => AtomicFile.CreateFolder(folder));
         using DisposeScope scope = NewDisposeScope();
         IEnumerable<KeyValuePair<string, Tensor>> tensors = Trained().Select(one => KeyValuePair.Create(one.Name, one.Parameter.detach()))
             .Concat(_optimizer.State().Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)))

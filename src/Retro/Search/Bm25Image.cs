@@ -146,7 +146,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public void CopyTo(Stream stream) => _memory.CopyTo(stream);
 
-    public void Save(string path) => AtomicFile.Write(path, _memory.CopyTo, (message, fault) => new DatabaseException(message, fault));
+    public void Save(string path) => AtomicFile.Write(path, _memory.CopyTo, DatabaseException.Of);
 
     public int Rank(int term) => TermList.BinarySearch(term);
 

@@ -116,7 +116,7 @@ internal sealed class Bm25Index : IDisposable
         void Make(WriterLock writing)
         {
             WorkShare[] shares = [.. ShareName.Finished(path)];
-            using StagedFiles file = new(Path.GetDirectoryName(path)!, (message, fault) => new DatabaseException(message, fault));
+            using StagedFiles file = new(Path.GetDirectoryName(path)!, DatabaseException.Of);
             if (shares.Length > 0)
             {
                 Join(database, shares, options, file, progress, cancellationToken);
@@ -362,7 +362,7 @@ internal sealed class Bm25Index : IDisposable
         foreach (WorkShare share in ShareName.Near(path))
         {
             string own = ShareName.PathOf(path, share);
-            AtomicFile.Guard(own, (message, inner) => new DatabaseException(message, inner), () =>
+            AtomicFile.Guard(own, DatabaseException.Of, () =>
             {
                 if (File.Exists(own) && Bm25Image.IsOfAnother(own, PartOf(database, share)))
                 {

@@ -74,7 +74,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
     /// <summary>
     /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
-    /// source. What is there, whole and made of the same things is not made again; keys that a share holds (<see cref="MakeKeys"/>) are taken from there.
+    /// source. What is there, whole and made of the same things is not made again; keys that a share holds (<see cref="BuildShare"/>) are taken from there.
     /// <para>Of a database that documents were added to or removed from each segment has an index of its own. Where these do not find
     /// <see cref="DenseNeighborOptions.Recall"/> of what is nearest over all segments, measured on chunks of all of them, one index of all chunks is trained in
     /// their place (<c>index-all.faiss</c>), which is good until the next change; a message of the progress says so.</para>
@@ -143,7 +143,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <param name="progress">Told the chunks of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">Another process makes the same share, or its file cannot be written.</exception>
-    public static void MakeKeys(
+    public static void BuildShare(
         ChunkDatabase database,
         IChunkKeyer keyer,
         WorkShare share,

@@ -196,7 +196,7 @@ internal static class IndexRecall
             AtomicFile.WriteText(
                 database.PathOf(FileName),
                 JsonSerializer.Serialize(new SortedDictionary<string, string>(details)) + "\n",
-                (message, fault) => new DatabaseException(message, fault));
+                DatabaseException.Of);
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 

@@ -46,17 +46,7 @@ internal sealed class KeyedChunks
     public static KeyedChunks Without(IEnumerable<long> unkeyed) => new([.. unkeyed]);
 
     /// <summary>The chunk of a row of the index.</summary>
-    public long ChunkOf(long row)
-    {
-        int low = 0, high = _before.Length;
-        while (low < high)
-        {
-            int middle = (low + high) / 2;
-            (low, high) = _before[middle] <= row ? (middle + 1, high) : (low, middle);
-        }
-
-        return row + low;
-    }
+    public long ChunkOf(long row) => row + Ascending.LastAtMost(_before, row) + 1;
 
     /// <summary>Which chunks of a database that was changed have no key, by what its segments say.</summary>
     /// <exception cref="DatabaseException">A list is damaged.</exception>
@@ -128,7 +118,7 @@ internal sealed class KeyedChunks
 
         string path = database.PathOf(name);
         byte[] content = MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(unkeyed)).ToArray();
-        AtomicFile.Write(path, stream => stream.Write(content), (message, fault) => new DatabaseException(message, fault));
+        AtomicFile.Write(path, stream => stream.Write(content), DatabaseException.Of);
         database.Enter(
             writing, name, new Dictionary<string, string> { [KeyFile.KeyerDetail] = keyer }, progress: null, CancellationToken.None);
     }

@@ -39,7 +39,7 @@ internal sealed class ResumableFile : IDisposable
     {
         ResumableFile? file = null;
         byte[] start = header.ToArray();
-        AtomicFile.Guard(path, Fault, () =>
+        AtomicFile.Guard(path, DatabaseException.Of, () =>
         {
             if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder)
             {
@@ -49,7 +49,7 @@ internal sealed class ResumableFile : IDisposable
             if (!IsBegun(path, note))
             {
                 File.Delete(path + ShareName.PartSuffix);
-                AtomicFile.WriteText(path + ShareName.NoteSuffix, note, Fault);
+                AtomicFile.WriteText(path + ShareName.NoteSuffix, note, DatabaseException.Of);
             }
 
             FileStream stream = new(path + ShareName.PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
@@ -81,7 +81,7 @@ internal sealed class ResumableFile : IDisposable
     }
 
     /// <summary>Gives the blocks that an earlier run has written, one after another.</summary>
-    public void ReadBlocks(Action<ReadOnlySpan<byte>> read) => AtomicFile.Guard(_path, Fault, () =>
+    public void ReadBlocks(Action<ReadOnlySpan<byte>> read) => AtomicFile.Guard(_path, DatabaseException.Of, () =>
     {
         byte[] block = new byte[_blockBytes];
         for (_stream.Position = _headerBytes; _stream.Position < _stream.Length;)
@@ -101,14 +101,14 @@ internal sealed class ResumableFile : IDisposable
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
-            throw Fault(AtomicFile.Describe(_path, fault), fault); // a span cannot go into an action that is guarded
+            throw new DatabaseException(AtomicFile.Describe(_path, fault), fault); // a span cannot go into an action that is guarded
         }
 
         Rows += rows;
     }
 
     /// <summary>Finishes the content, from the end of the rows on, and gives the file its name.</summary>
-    public void Complete(Action<Stream>? finish = null) => AtomicFile.Guard(_path, Fault, () =>
+    public void Complete(Action<Stream>? finish = null) => AtomicFile.Guard(_path, DatabaseException.Of, () =>
     {
         finish?.Invoke(_stream);
         _stream.Flush(flushToDisk: true);
@@ -122,6 +122,4 @@ internal sealed class ResumableFile : IDisposable
     private static bool IsBegun(string path, string note)
         => File.Exists(path + ShareName.NoteSuffix) && File.Exists(path + ShareName.PartSuffix) && !FileIdentity.IsLink(path + ShareName.PartSuffix)
             && File.ReadAllText(path + ShareName.NoteSuffix) == note;
-
-    private static DatabaseException Fault(string message, Exception fault) => new(message, fault);
 }

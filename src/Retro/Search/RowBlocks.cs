@@ -45,19 +45,14 @@ internal sealed class RowBlocks(byte[] header, long rows, long rowBytes, int blo
             return false;
         }
 
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        file.AppendTo(hash, 0, header.Length);
-        file.AppendTo(hash, ChecksumsAt, Length - SHA256.HashSizeInBytes);
-        return file.Values<byte>(Length - SHA256.HashSizeInBytes, SHA256.HashSizeInBytes).SequenceEqual(hash.GetHashAndReset());
+        long last = Length - SHA256.HashSizeInBytes;
+        return file.Values<byte>(last, SHA256.HashSizeInBytes).SequenceEqual(file.Sha256((0, header.Length), (ChecksumsAt, last)));
     }
 
     /// <summary>Whether the rows of a block of a mapped file that <see cref="Fits"/> have their checksum.</summary>
     public bool HoldsBlock(MappedFile file, long block)
     {
-        (long start, long end) = PlaceOf(block);
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        file.AppendTo(hash, start, end);
-        return file.Values<byte>(ChecksumsAt + block * SHA256.HashSizeInBytes, SHA256.HashSizeInBytes).SequenceEqual(hash.GetHashAndReset());
+        return file.Values<byte>(ChecksumsAt + block * SHA256.HashSizeInBytes, SHA256.HashSizeInBytes).SequenceEqual(file.Sha256(PlaceOf(block)));
     }
 
     /// <summary>The rows of a block of a mapped file that <see cref="Fits"/>.</summary>

@@ -132,11 +132,7 @@ public sealed class TokenIndex
 
     /// <summary>The document that a position lies in.</summary>
     /// <param name="position">The position.</param>
-    public int DocumentOf(int position)
-    {
-        int found = Array.BinarySearch(_starts, position);
-        return found >= 0 ? found : ~found - 1;
-    }
+    public int DocumentOf(int position) => Ascending.LastAtMost(_starts, position);
 
     /// <summary>The first place whose tokens come after a run, or are not before it.</summary>
     private int Bound(ReadOnlySpan<int> run, int after)

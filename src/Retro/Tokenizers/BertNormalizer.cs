@@ -39,16 +39,9 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
     private string Clean(string original)
     {
         StringBuilder text = new(original.Length + 16);
-        for (int i = 0; i < original.Length; i++)
+        for (int i = 0, length; i < original.Length; i += length)
         {
-            int code = original[i];
-            int length = 1;
-            if (char.IsHighSurrogate(original[i]) && i + 1 < original.Length && char.IsLowSurrogate(original[i + 1]))
-            {
-                code = char.ConvertToUtf32(original[i], original[i + 1]);
-                length = 2;
-            }
-
+            int code = CodePoints.At(original, i, out length);
             if (separateIdeographs && IsIdeograph(code))
             {
                 text.Append(' ').Append(original, i, length).Append(' ');
@@ -59,10 +52,8 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
             }
             else if (code is not (0 or 0xFFFD) && !IsControl(code))
             {
-                text.Append(length == 1 && char.IsWhiteSpace(original[i]) ? " " : original.AsSpan(i, length));
+                text.Append(CodePoints.IsSpace(code) ? " " : original.AsSpan(i, length));
             }
-
-            i += length - 1;
         }
 
         return text.ToString();
@@ -82,17 +73,13 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
     internal static string WithoutMarks(string decomposed, bool anyKind)
     {
         StringBuilder text = new(decomposed.Length);
-        for (int i = 0; i < decomposed.Length; i++)
+        for (int i = 0, length; i < decomposed.Length; i += length)
         {
-            bool pair = char.IsHighSurrogate(decomposed[i]) && i + 1 < decomposed.Length && char.IsLowSurrogate(decomposed[i + 1]);
-            int code = pair ? char.ConvertToUtf32(decomposed[i], decomposed[i + 1]) : decomposed[i];
-            UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(code);
+            UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(CodePoints.At(decomposed, i, out length));
             if (category != UnicodeCategory.NonSpacingMark && !(anyKind && category is (UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark)))
             {
-                text.Append(decomposed, i, pair ? 2 : 1);
+                text.Append(decomposed, i, length);
             }
-
-            i += pair ? 1 : 0;
         }
 
         return text.ToString();

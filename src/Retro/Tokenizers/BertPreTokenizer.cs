@@ -1,25 +1,20 @@
 using System.Globalization;
-using Microsoft.ML.Tokenizers;
 
 namespace Retro.Tokenizers;
 
 /// <summary>BERT's split: at white space, and every punctuation character stands alone.</summary>
-internal sealed class BertPreTokenizer : PreTokenizer
+internal sealed class BertPreTokenizer : SpanPreTokenizer
 {
-    /// <inheritdoc/>
-    public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => PreTokenize(text.AsSpan());
-
     /// <inheritdoc/>
     public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text)
     {
         List<(int Offset, int Length)> pieces = [];
         int begin = 0;
-        for (int i = 0; i < text.Length;)
+        for (int i = 0, length; i < text.Length; i += length)
         {
-            bool pair = char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[i + 1]);
-            int length = pair ? 2 : 1;
-            bool space = !pair && char.IsWhiteSpace(text[i]);
-            if (space || IsPunctuation(pair ? char.ConvertToUtf32(text[i], text[i + 1]) : text[i]))
+            int code = CodePoints.At(text, i, out length);
+            bool space = CodePoints.IsSpace(code);
+            if (space || IsPunctuation(code))
             {
                 if (i > begin)
                 {
@@ -33,8 +28,6 @@ internal sealed class BertPreTokenizer : PreTokenizer
 
                 begin = i + length;
             }
-
-            i += length;
         }
 
         if (text.Length > begin)

@@ -38,14 +38,7 @@ internal static class CodePoints
             return CharacterClass.Space;
         }
 
-        int code = c;
-        if (char.IsHighSurrogate(c) && at + 1 < text.Length && char.IsLowSurrogate(text[at + 1]))
-        {
-            length = 2;
-            code = char.ConvertToUtf32(c, text[at + 1]);
-        }
-
-        UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(code);
+        UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(At(text, at, out length));
         return category <= UnicodeCategory.OtherLetter ? CharacterClass.Letter
             : category is >= UnicodeCategory.DecimalDigitNumber and <= UnicodeCategory.OtherNumber ? CharacterClass.Number
             : CharacterClass.Other;
@@ -65,6 +58,13 @@ internal static class CodePoints
         => CharUnicodeInfo.GetUnicodeCategory(code) is <= UnicodeCategory.LetterNumber or UnicodeCategory.ConnectorPunctuation
             || code is 0x200C or 0x200D // joiners, then letters in circles and squares
             || code is (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);
+
+    /// <summary>The character (code point) at a position, and its length in units; a lone surrogate is itself.</summary>
+    public static int At(ReadOnlySpan<char> text, int at, out int length)
+    {
+        length = LengthAt(text, at);
+        return length == 1 ? text[at] : char.ConvertToUtf32(text[at], text[at + 1]);
+    }
 
     /// <summary>How many units the character at a position has: two for a surrogate pair, else one.</summary>
     public static int LengthAt(ReadOnlySpan<char> text, int at) => at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? 2 : 1;

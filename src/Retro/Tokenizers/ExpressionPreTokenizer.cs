@@ -15,7 +15,7 @@ namespace Retro.Tokenizers;
 /// .NET's expressions see UTF-16 units. A text with characters beyond U+FFFF is matched through a copy in which each stands as one character of the same
 /// category that the expression does not name.
 /// </remarks>
-internal sealed partial class ExpressionPreTokenizer : PreTokenizer
+internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
 {
     private const string Single = @"\\[pP]\{(?:L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfon]?)\}|\\[sSdrnt]|\\[!-/:-@\[-^`{-~]";
     private const string Item = Single + @"|[^\\\[\]\uD800-\uDFFF]";
@@ -53,9 +53,6 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
         => new(Regex.Escape(text), behavior, inverted, standIns: null);
 
     /// <inheritdoc/>
-    public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => PreTokenize(text.AsSpan());
-
-    /// <inheritdoc/>
     public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text)
     {
         List<(int Begin, int End)> matches = [];
@@ -69,9 +66,9 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
             List<int> places = new(text.Length + 1);
             for (int i = 0, length; i < text.Length; i += length)
             {
-                length = CodePoints.LengthAt(text, i);
+                int code = CodePoints.At(text, i, out length);
                 places.Add(i);
-                copy.Append(length == 1 ? text[i] : _standIns[(int)CharUnicodeInfo.GetUnicodeCategory(char.ConvertToUtf32(text[i], text[i + 1]))]);
+                copy.Append(length == 1 ? text[i] : _standIns[(int)CharUnicodeInfo.GetUnicodeCategory(code)]);
             }
 
             places.Add(text.Length);

@@ -1,5 +1,3 @@
-using Microsoft.ML.Tokenizers;
-
 namespace Retro.Tokenizers;
 
 /// <summary>
@@ -9,7 +7,7 @@ namespace Retro.Tokenizers;
 /// <remarks>
 /// By hand because .NET's expressions see UTF-16 units: a letter beyond U+FFFF would be a sign to them, and a letter to GPT-2. It is faster too.
 /// </remarks>
-internal sealed class Gpt2PreTokenizer : PreTokenizer
+internal sealed class Gpt2PreTokenizer : RunPreTokenizer
 {
     /// <summary>Where the piece that begins at a position ends.</summary>
     public static int End(ReadOnlySpan<char> text, int begin)
@@ -33,21 +31,7 @@ internal sealed class Gpt2PreTokenizer : PreTokenizer
     }
 
     /// <inheritdoc/>
-    public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => PreTokenize(text.AsSpan());
-
-    /// <inheritdoc/>
-    public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text)
-    {
-        List<(int Offset, int Length)> pieces = new((text.Length / 4) + 1);
-        for (int begin = 0; begin < text.Length;)
-        {
-            int end = End(text, begin);
-            pieces.Add((begin, end - begin));
-            begin = end;
-        }
-
-        return pieces;
-    }
+    protected override int EndOf(ReadOnlySpan<char> text, int begin) => End(text, begin);
 
     private static int Contraction(ReadOnlySpan<char> rest)
         => rest.IsEmpty ? 0

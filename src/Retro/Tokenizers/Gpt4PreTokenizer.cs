@@ -1,31 +1,13 @@
-using Microsoft.ML.Tokenizers;
-
 namespace Retro.Tokenizers;
 
 /// <summary>
 /// The split of GPT-4, Llama 3 (numbers in groups of up to three digits) and Qwen (digits one by one):
 /// <c>(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+</c>.
 /// </summary>
-internal sealed class Gpt4PreTokenizer(int digits) : PreTokenizer
+internal sealed class Gpt4PreTokenizer(int digits) : RunPreTokenizer
 {
     /// <inheritdoc/>
-    public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => PreTokenize(text.AsSpan());
-
-    /// <inheritdoc/>
-    public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text)
-    {
-        List<(int Offset, int Length)> pieces = new((text.Length / 4) + 1);
-        for (int begin = 0; begin < text.Length;)
-        {
-            int end = End(text, begin);
-            pieces.Add((begin, end - begin));
-            begin = end;
-        }
-
-        return pieces;
-    }
-
-    private int End(ReadOnlySpan<char> text, int begin)
+    protected override int EndOf(ReadOnlySpan<char> text, int begin)
     {
         if (text[begin] == '\'' && Contraction(text[(begin + 1)..]) is > 0 and int letters)
         {

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
+using Google.Protobuf;
 
 namespace Retro.Tokenizers;
 
@@ -16,11 +17,7 @@ public static class Llama2CTokenizer
     private const int FirstByte = 3;
     private const int FirstPiece = FirstByte + 256;
 
-    // Kinds of pieces and of models, as SentencePiece's files number them.
-    private const int NormalPiece = 1;
-    private const int UnknownPiece = 2;
-    private const int ControlPiece = 3;
-    private const int BytePiece = 6;
+    // As SentencePiece's files number it.
     private const int BpeModel = 2;
 
     /// <summary>
@@ -92,72 +89,79 @@ public static class Llama2CTokenizer
 
     /// <summary>The vocabulary as a SentencePiece model file, the protocol buffer message ModelProto (https://github.com/google/sentencepiece).</summary>
     private static byte[] Model(List<(string Text, float Score)> pieces)
-    {
-        List<byte> model = [];
-        for (int id = 0; id < pieces.Count; id++)
+        => Message(model =>
         {
-            List<byte> piece = [];
-            AddBytes(
-                piece,
-                1,
-                Encoding.UTF8.GetBytes(
-                    id switch { 0 => "<unk>", Begin => "<s>", End => "</s>", < FirstPiece => pieces[id].Text, _ => pieces[id].Text.Replace(' ', '\u2581') }));
-            byte[] score = new byte[sizeof(float)];
-            BinaryPrimitives.WriteSingleLittleEndian(score, pieces[id].Score);
-            piece.Add((2 << 3) | 5);
-            piece.AddRange(score);
-            AddNumber(piece, 3, id switch { 0 => UnknownPiece, Begin or End => ControlPiece, < FirstPiece => BytePiece, _ => NormalPiece });
-            AddBytes(model, 1, [.. piece]);
-        }
+            for (int id = 0; id < pieces.Count; id++)
+            {
+                (string text, float score) = pieces[id];
+                text = id switch { 0 => "<unk>", Begin => "<s>", End => "</s>", < FirstPiece => text, _ => text.Replace(' ', SentencePieceModel.Space) };
+                PieceKind kind = id switch
+                {
+                    0 => PieceKind.Unknown,
+                    Begin or End => PieceKind.Control,
+                    < FirstPiece => PieceKind.Byte,
+                    _ => PieceKind.Normal,
+                };
+                Add(model, 1, piece =>
+                {
+                    Add(piece, 1, text);
+                    piece.WriteTag(2, WireFormat.WireType.Fixed32);
+                    piece.WriteFloat(score);
+                    Add(piece, 3, (int)kind);
+                });
+            }
 
-        List<byte> trainer = [];
-        AddNumber(trainer, 3, BpeModel);
-        AddNumber(trainer, 4, pieces.Count);
-        AddNumber(trainer, 35, 1);
-        AddNumber(trainer, 40, 0);
-        AddNumber(trainer, 41, Begin);
-        // Beginning and end are one piece here: llama2.c begins and ends a text with it.
-        AddNumber(trainer, 42, Begin);
-        AddBytes(trainer, 46, "<s>"u8.ToArray());
-        AddBytes(trainer, 47, "<s>"u8.ToArray());
-        AddBytes(model, 2, [.. trainer]);
+            Add(model, 2, trainer =>
+            {
+                Add(trainer, 3, BpeModel);
+                Add(trainer, 4, pieces.Count);
+                Add(trainer, 35, 1);
+                Add(trainer, 40, 0);
+                Add(trainer, 41, Begin);
+                // Beginning and end are one piece here: llama2.c begins and ends a text with it.
+                Add(trainer, 42, Begin);
+                Add(trainer, 46, "<s>");
+                Add(trainer, 47, "<s>");
+            });
 
-        // A space before the text, no other change: as llama2.c encodes.
-        List<byte> normalizer = [];
-        AddBytes(normalizer, 1, "identity"u8.ToArray());
-        AddNumber(normalizer, 3, 1);
-        AddNumber(normalizer, 4, 0);
-        AddNumber(normalizer, 5, 1);
-        AddBytes(model, 3, [.. normalizer]);
-        return [.. model];
-    }
+            // A space before the text, no other change: as llama2.c encodes.
+            Add(model, 3, normalizer =>
+            {
+                Add(normalizer, 1, "identity");
+                Add(normalizer, 3, 1);
+                Add(normalizer, 4, 0);
+                Add(normalizer, 5, 1);
+            });
+        });
 
     private static string ByteName(int value) => string.Create(CultureInfo.InvariantCulture, $"<0x{value:X2}>");
 
-    private static void AddBytes(List<byte> message, int field, byte[] value)
+    private static byte[] Message(Action<CodedOutputStream> write)
     {
-        AddVarint(message, (field << 3) | 2);
-        AddVarint(message, value.Length);
-        message.AddRange(value);
-    }
-
-    private static void AddNumber(List<byte> message, int field, int value)
-    {
-        AddVarint(message, field << 3);
-        AddVarint(message, value);
-    }
-
-    private static void AddVarint(List<byte> message, int value)
-    {
-        for (uint left = (uint)value; ; left >>= 7)
+        using MemoryStream bytes = new();
+        using (CodedOutputStream message = new(bytes, bufferSize: 64, leaveOpen: true))
         {
-            if (left < 0x80)
-            {
-                message.Add((byte)left);
-                return;
-            }
-
-            message.Add((byte)(left | 0x80));
+            write(message);
         }
+
+        return bytes.ToArray();
+    }
+
+    private static void Add(CodedOutputStream message, int field, Action<CodedOutputStream> write)
+    {
+        message.WriteTag(field, WireFormat.WireType.LengthDelimited);
+        message.WriteBytes(ByteString.CopyFrom(Message(write)));
+    }
+
+    private static void Add(CodedOutputStream message, int field, string value)
+    {
+        message.WriteTag(field, WireFormat.WireType.LengthDelimited);
+        message.WriteString(value);
+    }
+
+    private static void Add(CodedOutputStream message, int field, int value)
+    {
+        message.WriteTag(field, WireFormat.WireType.Varint);
+        message.WriteInt32(value);
     }
 }

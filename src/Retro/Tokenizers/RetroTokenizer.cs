@@ -103,7 +103,7 @@ public sealed class RetroTokenizer
             return folder.EndsWith(".bin", StringComparison.OrdinalIgnoreCase) ? Llama2CTokenizer.Load(folder) : PretrainedFiles.Load(folder);
         }
 
-        StagedFiles.Finish(folder, (message, inner) => new CorpusException(message, inner));
+        StagedFiles.Finish(folder, CorpusException.Of);
         Func<string, RetroTokenizer> load = LoaderOf(folder) ?? throw new CorpusException(
             $"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder "
                 + "with these, or train one (BpeTrainer).");

@@ -1,5 +1,5 @@
-using System.Buffers.Binary;
 using System.Text;
+using Google.Protobuf;
 
 namespace Retro.Tokenizers;
 
@@ -58,30 +58,21 @@ internal sealed class SentencePieceModel
 
     /// <summary>Reads a file's bytes.</summary>
     /// <exception cref="FormatException">They are no SentencePiece model.</exception>
-    public static SentencePieceModel Parse(ReadOnlySpan<byte> bytes)
+    public static SentencePieceModel Parse(byte[] bytes)
     {
         SentencePieceModel model = new();
-        Reader reader = new(bytes);
-        while (reader.Next(out int field))
+        try
         {
-            switch (field)
-            {
-                case 1:
-                    model.Pieces.Add(ParsePiece(reader.Message()));
-                    break;
-                case 2:
-                    model.ReadTrainer(reader.Message());
-                    break;
-                case 3:
-                    model.ReadNormalizer(reader.Message());
-                    break;
-                case 5:
-                    model.HasDenormalizer |= HasMap(reader.Message());
-                    break;
-                default:
-                    reader.Skip();
-                    break;
-            }
+            using CodedInputStream file = new(bytes);
+            model.Read(new Reader(file, bytes.Length));
+        }
+        catch (InvalidProtocolBufferException fault)
+        {
+            throw new FormatException($"it is no protocol buffer message ({fault.Message.TrimEnd('.')})", fault);
+        }
+        catch (DecoderFallbackException fault)
+        {
+            throw new FormatException("a piece is not UTF-8", fault);
         }
 
         model.UnknownId = model.Pieces.FindIndex(piece => piece.Kind == PieceKind.Unknown);
@@ -92,9 +83,8 @@ internal sealed class SentencePieceModel
             : model;
     }
 
-    private static Piece ParsePiece(ReadOnlySpan<byte> message)
+    private static Piece ParsePiece(Reader reader)
     {
-        Reader reader = new(message);
         (string text, float score, int kind) = ("", 0, 1);
         while (reader.Next(out int field))
         {
@@ -120,15 +110,14 @@ internal sealed class SentencePieceModel
             : new Piece(text, score, (PieceKind)kind);
     }
 
-    private static bool HasMap(ReadOnlySpan<byte> message)
+    private static bool HasMap(Reader reader)
     {
-        Reader reader = new(message);
         bool has = false;
         while (reader.Next(out int field))
         {
             if (field == 2)
             {
-                has |= !reader.Message().IsEmpty;
+                has |= reader.Bytes().Length > 0;
             }
             else
             {
@@ -139,9 +128,33 @@ internal sealed class SentencePieceModel
         return has;
     }
 
-    private void ReadTrainer(ReadOnlySpan<byte> message)
+    private void Read(Reader reader)
     {
-        Reader reader = new(message);
+        while (reader.Next(out int field))
+        {
+            switch (field)
+            {
+                case 1:
+                    Pieces.Add(ParsePiece(reader.Message()));
+                    break;
+                case 2:
+                    ReadTrainer(reader.Message());
+                    break;
+                case 3:
+                    ReadNormalizer(reader.Message());
+                    break;
+                case 5:
+                    HasDenormalizer |= HasMap(reader.Message());
+                    break;
+                default:
+                    reader.Skip();
+                    break;
+            }
+        }
+    }
+
+    private void ReadTrainer(Reader reader)
+    {
         while (reader.Next(out int field))
         {
             switch (field)
@@ -171,15 +184,14 @@ internal sealed class SentencePieceModel
         }
     }
 
-    private void ReadNormalizer(ReadOnlySpan<byte> message)
+    private void ReadNormalizer(Reader reader)
     {
-        Reader reader = new(message);
         while (reader.Next(out int field))
         {
             switch (field)
             {
                 case 2:
-                    CharacterMap = reader.Message().ToArray();
+                    CharacterMap = reader.Bytes();
                     break;
                 case 3:
                     AddDummyPrefix = reader.Integer() != 0;
@@ -197,113 +209,55 @@ internal sealed class SentencePieceModel
         }
     }
 
-    /// <summary>Reads the fields of a protocol buffer message.</summary>
-    private ref struct Reader(ReadOnlySpan<byte> message)
+    /// <summary>Reads the fields of a message of a file, which lies between where the file is read and an end.</summary>
+    private ref struct Reader(CodedInputStream file, long end)
     {
-        private static readonly UTF8Encoding s_strict = new(false, throwOnInvalidBytes: true);
-        private ReadOnlySpan<byte> _rest = message;
-        private int _wire;
+        private uint _tag;
 
         public bool Next(out int field)
         {
-            field = 0;
-            if (_rest.IsEmpty)
-            {
-                return false;
-            }
-
-            ulong tag = Varint();
-            _wire = (int)(tag & 7);
-            field = (int)Math.Min(tag >> 3, int.MaxValue);
-            return field > 0 ? true : throw new FormatException("it is no protocol buffer message");
+            RequireWithin(file.Position);
+            _tag = file.Position < end ? file.ReadTag() : 0;
+            field = WireFormat.GetTagFieldNumber(_tag);
+            return field > 0;
         }
 
-        public int Integer()
-        {
-            Expect(0);
-            return (int)Varint();
-        }
+        public int Integer() => Expect(WireFormat.WireType.Varint).ReadInt32();
 
-        public float Float()
-        {
-            Expect(5);
-            return BinaryPrimitives.ReadSingleLittleEndian(Take(4));
-        }
+        public float Float() => Expect(WireFormat.WireType.Fixed32).ReadFloat();
 
-        public ReadOnlySpan<byte> Message()
-        {
-            Expect(2);
-            ulong length = Varint();
-            return Take(length);
-        }
+        public string String() => Expect(WireFormat.WireType.LengthDelimited).ReadString();
 
-        public string String()
+        public byte[] Bytes() => Expect(WireFormat.WireType.LengthDelimited).ReadBytes().ToByteArray();
+
+        // Read in place, where CodedInputStream has its messages in generated classes alone, or each in a copy.
+        public Reader Message()
         {
-            try
-            {
-                return s_strict.GetString(Message());
-            }
-            catch (DecoderFallbackException)
-            {
-                throw new FormatException("a piece is not UTF-8");
-            }
+            uint length = (uint)Expect(WireFormat.WireType.LengthDelimited).ReadLength();
+            RequireWithin(file.Position + length);
+            return new Reader(file, file.Position + length);
         }
 
         public void Skip()
         {
-            switch (_wire)
+            if (WireFormat.GetTagWireType(_tag) > WireFormat.WireType.Fixed32)
             {
-                case 0:
-                    Varint();
-                    break;
-                case 1:
-                    Take(8);
-                    break;
-                case 2:
-                    Message();
-                    break;
-                case 5:
-                    Take(4);
-                    break;
-                default:
-                    throw new FormatException($"it has a field of wire type {_wire}");
+                throw new FormatException($"it has a field of wire type {_tag & 7}");
             }
+
+            file.SkipLastField();
         }
 
-        private void Expect(int wire)
-        {
-            if (_wire != wire)
-            {
-                throw new FormatException("a field is of another type than SentencePiece writes");
-            }
-        }
+        private CodedInputStream Expect(WireFormat.WireType type)
+            => WireFormat.GetTagWireType(_tag) == type ? file
+                : throw new FormatException("a field is of another type than SentencePiece writes");
 
-        private ReadOnlySpan<byte> Take(ulong count)
+        private void RequireWithin(long position)
         {
-            if (count > (ulong)_rest.Length)
+            if (position > end)
             {
                 throw new FormatException("it ends in the middle of a field");
             }
-
-            ReadOnlySpan<byte> taken = _rest[..(int)count];
-            _rest = _rest[(int)count..];
-            return taken;
-        }
-
-        private ulong Varint()
-        {
-            ulong value = 0;
-            for (int i = 0; i < 10; i++)
-            {
-                byte next = Take(1)[0];
-                value |= (ulong)(next & 0x7F) << (7 * i);
-                if (next < 0x80)
-                {
-                    return value;
-                }
-            }
-
-            throw new FormatException("a number in it has no end");
         }
     }
 }

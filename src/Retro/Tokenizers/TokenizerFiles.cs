@@ -9,7 +9,7 @@ internal static class TokenizerFiles
     /// <summary>Writes all files beside their places and then puts them there as one.</summary>
     public static void Write(string folder, IReadOnlyList<(string Name, byte[] Content)> files)
     {
-        using StagedFiles staged = new(folder, (message, inner) => new CorpusException(message, inner));
+        using StagedFiles staged = new(folder, CorpusException.Of);
         Stage(staged, folder, files);
         staged.Commit();
     }

@@ -36,7 +36,7 @@ public sealed class JsonLinesObserver(string path) : IProgress<TrainingProgress>
         List<TrainingProgress> steps = [];
         AtomicFile.Guard(
             path,
-            (sentence, fault) => new TrainingException(sentence, fault),
+            TrainingException.Of,
             () => steps.AddRange(File.ReadLines(path).Select(Parse).OfType<TrainingProgress>()));
         return steps;
     }

@@ -17,7 +17,7 @@ internal sealed class StepLines(string path, string? header, string begin, Func<
     /// <summary>Adds a line.</summary>
     /// <exception cref="TrainingException">The file cannot be written.</exception>
     public void Add(long step, string line)
-        => AtomicFile.Guard(path, (sentence, fault) => new TrainingException(sentence, fault), () =>
+        => AtomicFile.Guard(path, TrainingException.Of, () =>
         {
             _writer ??= Begin(step);
             _writer.WriteLine(line);
@@ -40,7 +40,7 @@ internal sealed class StepLines(string path, string? header, string begin, Func<
             kept.AddRange(File.ReadLines(path).Where(line => stepOf(line) < step));
         }
 
-        AtomicFile.WriteText(path, string.Concat(kept.Select(line => line + "\n")), (sentence, fault) => new TrainingException(sentence, fault));
+        AtomicFile.WriteText(path, string.Concat(kept.Select(line => line + "\n")), TrainingException.Of);
         return new StreamWriter(path, append: true, new UTF8Encoding(false)) { NewLine = "\n" };
     }
 

@@ -100,15 +100,8 @@ internal sealed partial class FaissIndex : VectorIndex
         FaissIndexHandle index = Handle();
         fixed (float* x = vectors)
         {
-            int former = FaissNative.ExchangeThreads(Threads);
-            try
-            {
-                FaissNative.Check(FaissNative.Train(index, n, x), $"The index cannot be trained on {n} vectors");
-            }
-            finally
-            {
-                _ = FaissNative.ExchangeThreads(former);
-            }
+            using FaissNative.ThreadCount own = new(Threads);
+            FaissNative.Check(FaissNative.Train(index, n, x), $"The index cannot be trained on {n} vectors");
         }
     }
 
@@ -122,15 +115,8 @@ internal sealed partial class FaissIndex : VectorIndex
 
         fixed (float* x = vectors)
         {
-            int former = FaissNative.ExchangeThreads(Threads);
-            try
-            {
-                FaissNative.Check(FaissNative.Add(index, n, x), $"The index cannot take {n} vectors");
-            }
-            finally
-            {
-                _ = FaissNative.ExchangeThreads(former);
-            }
+            using FaissNative.ThreadCount own = new(Threads);
+            FaissNative.Check(FaissNative.Add(index, n, x), $"The index cannot take {n} vectors");
         }
     }
 
@@ -213,16 +199,9 @@ internal sealed partial class FaissIndex : VectorIndex
         fixed (long* labels = ids)
         fixed (float* found = distances)
         {
-            int former = FaissNative.ExchangeThreads(Threads);
-            try
-            {
-                FaissNative.Check(
-                    FaissNative.Search(Handle(), n, x, count, found, labels), $"The index cannot be searched for {count} neighbors of {n} queries");
-            }
-            finally
-            {
-                _ = FaissNative.ExchangeThreads(former);
-            }
+            using FaissNative.ThreadCount own = new(Threads);
+            FaissNative.Check(
+                FaissNative.Search(Handle(), n, x, count, found, labels), $"The index cannot be searched for {count} neighbors of {n} queries");
         }
 
         Clean(ids, distances);
@@ -278,7 +257,7 @@ internal sealed partial class FaissIndex : VectorIndex
         fixed (float* found = distances)
         fixed (byte* bits = among is null ? [] : among.Bytes)
         {
-            int former = FaissNative.ExchangeThreads(Threads);
+            using FaissNative.ThreadCount own = new(Threads);
             try
             {
                 string action = $"The index cannot be searched for {count} neighbors of {n} queries among {among?.Count ?? Count} vectors";
@@ -298,7 +277,6 @@ internal sealed partial class FaissIndex : VectorIndex
             {
                 FaissNative.SearchParametersFree(parameters);
                 FaissNative.SelectorFree(selector);
-                _ = FaissNative.ExchangeThreads(former);
             }
         }
 

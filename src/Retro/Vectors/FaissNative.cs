@@ -58,17 +58,27 @@ internal static unsafe partial class FaissNative
         }
     }
 
-    /// <summary>Sets the calling thread's OpenMP thread count and returns the former one; the count belongs to a thread, not to the process.</summary>
-    public static int ExchangeThreads(int count)
+    /// <summary>Gives the calling thread an OpenMP thread count until it is disposed there; the count belongs to a thread, not to the process.</summary>
+    public readonly ref struct ThreadCount : IDisposable
     {
-        if (s_setThreads == null)
+        private readonly int _former;
+
+        public ThreadCount(int count)
         {
-            return count;
+            if (s_setThreads != null)
+            {
+                _former = s_getThreads();
+                s_setThreads(count);
+            }
         }
 
-        int former = s_getThreads();
-        s_setThreads(count);
-        return former;
+        public void Dispose()
+        {
+            if (s_setThreads != null)
+            {
+                s_setThreads(_former);
+            }
+        }
     }
 
     /// <summary>Throws FAISS's message for a code other than 0.</summary>

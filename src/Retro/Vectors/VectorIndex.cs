@@ -218,32 +218,13 @@ internal abstract class VectorIndex : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         ObjectDisposedException.ThrowIf(IsDisposed, this);
-        string beside = path + AtomicFile.TemporarySuffix;
         try
         {
-            AtomicFile.Guard(path, (message, fault) => new DatabaseException(message, fault), () =>
-            {
-                if (FileIdentity.IsLink(beside))
-                {
-                    File.Delete(beside);
-                }
-
-                Write(beside);
-                using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
-                {
-                    written.Flush(flushToDisk: true);
-                }
-
-                AtomicFile.Move(beside, path);
-            });
+            AtomicFile.WriteByPath(path, Write, DatabaseException.Of);
         }
         catch (FaissException fault)
         {
             throw new DatabaseException($"{fault.Message} Check that its folder exists, can be written and has room.", fault);
-        }
-        finally
-        {
-            AtomicFile.TryDelete(beside); // it has its name, or is not whole
         }
     }
 

@@ -39,7 +39,7 @@ public sealed class ShareFilesTests : IDisposable
         new Random(n).Shuffle(shares);
         foreach (WorkShare share in shares)
         {
-            DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(count => made += count), share);
+            DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(count => made += count), share);
         }
 
         Assert.Equal(shared.ChunkCount, made);
@@ -56,7 +56,7 @@ public sealed class ShareFilesTests : IDisposable
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
 
         // What is whole is not shared again.
-        DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(count => made += count), shares[0]);
+        DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(count => made += count), shares[0]);
         NeighborTable.BuildShare(shared, source, shares[0], K);
         Assert.Equal((shared.ChunkCount, shared.ChunkCount), (made, source.Queries.Count));
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
@@ -69,14 +69,14 @@ public sealed class ShareFilesTests : IDisposable
         DenseNeighborSource.Build(plain, SearchDatabase.AnyKeyer(), s_exact).Dispose();
         foreach (WorkShare share in new WorkShare[] { new(1, 3), new(3, 3) })
         {
-            DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(), share); // one block and two; the second share, of two, is missing
+            DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(), share); // one block and two; the second share, of two, is missing
         }
 
         string damaged = Path.Combine(shared.Folder, "keys.3-of-3.bin"), foreign = Path.Combine(shared.Folder, "keys.1-of-2.bin");
         Change(damaged, 256 + 4 * SearchDatabase.Dimensions);
         TestKeyer other = new((_, keys, _) => keys.Fill(7), SearchDatabase.Dimensions, "another");
-        DenseNeighborSource.MakeKeys(shared, other, new(1, 2));
-        DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(), new(6, 6));
+        DenseNeighborSource.BuildShare(shared, other, new(1, 2));
+        DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(), new(6, 6));
         string cut = Path.Combine(shared.Folder, "keys.6-of-6.bin");
         File.WriteAllBytes(cut, File.ReadAllBytes(cut)[..^5]);
         File.WriteAllText(Path.Combine(shared.Folder, "keys.2-of-9.bin"), "");
@@ -147,7 +147,7 @@ public sealed class ShareFilesTests : IDisposable
         NeighborTable.Build(plain, new RandomNeighborSource(plain, 5), K).Dispose();
         for (int index = 3; index > 0; index--)
         {
-            DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(), new(index, 3));
+            DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(), new(index, 3));
         }
 
         Assert.Equal(6, Directory.GetFiles(folders[1], "keys.*-of-3.bin", SearchOption.AllDirectories).Length);
@@ -164,10 +164,10 @@ public sealed class ShareFilesTests : IDisposable
     public void A_share_that_was_stopped_goes_on_and_ends_with_the_same_bytes()
     {
         using ChunkDatabase plain = Build("plain"), shared = Build("shared");
-        DenseNeighborSource.MakeKeys(plain, SearchDatabase.AnyKeyer(), new(1, 1));
+        DenseNeighborSource.BuildShare(plain, SearchDatabase.AnyKeyer(), new(1, 1));
         using CancellationTokenSource stop = new();
         int blocks = 0;
-        Assert.ThrowsAny<OperationCanceledException>(() => DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(_ =>
+        Assert.ThrowsAny<OperationCanceledException>(() => DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(_ =>
         {
             if (++blocks == 3)
             {
@@ -177,7 +177,7 @@ public sealed class ShareFilesTests : IDisposable
         Assert.False(File.Exists(Path.Combine(shared.Folder, "keys.1-of-1.bin")));
 
         List<int> made = [];
-        DenseNeighborSource.MakeKeys(shared, SearchDatabase.AnyKeyer(made.Add), new(1, 1));
+        DenseNeighborSource.BuildShare(shared, SearchDatabase.AnyKeyer(made.Add), new(1, 1));
         Assert.Equal(shared.ChunkCount - 2 * KeyFileLayout.BlockRows, made.Sum()); // the last block that was written is made again
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
     }
@@ -187,14 +187,14 @@ public sealed class ShareFilesTests : IDisposable
     {
         using ChunkDatabase database = Build("db");
         Exception? told = null;
-        DenseNeighborSource.MakeKeys(
+        DenseNeighborSource.BuildShare(
             database,
-            SearchDatabase.AnyKeyer(_ => told ??= Record.Exception(() => DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(2, 2)))),
+            SearchDatabase.AnyKeyer(_ => told ??= Record.Exception(() => DenseNeighborSource.BuildShare(database, SearchDatabase.AnyKeyer(), new(2, 2)))),
             new(2, 2));
         Assert.Contains("keys.2-of-2.bin is being made by another process", Assert.IsType<DatabaseException>(told).Message, StringComparison.Ordinal);
 
         // A share that was done in the meantime, and one whose maker still has it, when the whole is made.
-        DenseNeighborSource.MakeKeys(
+        DenseNeighborSource.BuildShare(
             database,
             SearchDatabase.AnyKeyer(_ =>
             {
@@ -212,8 +212,8 @@ public sealed class ShareFilesTests : IDisposable
         using ChunkDatabase database = Build("db");
         File.WriteAllText(Path.Combine(database.Folder, "keys.bin"), "of the database before");
         (DatabaseManifest.Load(database.Folder) with { Leaving = ["keys.bin"] }).Save(database.Folder);
-        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(1, 2));
-        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(2, 2));
+        DenseNeighborSource.BuildShare(database, SearchDatabase.AnyKeyer(), new(1, 2));
+        DenseNeighborSource.BuildShare(database, SearchDatabase.AnyKeyer(), new(2, 2));
         DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(_ => Assert.Fail("A key is made again.")), s_exact).Dispose();
     }
 
@@ -233,11 +233,11 @@ public sealed class ShareFilesTests : IDisposable
         // As that leaves it where only one of the two can be removed.
         (manifest with { Leaving = ["keys.bin"], Remaining = ["keys.bin"] }).Save(database.Folder);
         Stay("keys.bin");
-        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(1, 2));
+        DenseNeighborSource.BuildShare(database, SearchDatabase.AnyKeyer(), new(1, 2));
         Assert.False(File.Exists(Path.Combine(database.Folder, "keys.bin")));
         (manifest with { Leaving = ["keys.bin"], Remaining = ["keys.bin"] }).Save(database.Folder);
         Stay("keys.bin");
-        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(), new(2, 2));
+        DenseNeighborSource.BuildShare(database, SearchDatabase.AnyKeyer(), new(2, 2));
         Assert.True(File.Exists(share));
         Assert.Null(DatabaseManifest.Load(database.Folder).Remaining);
 
@@ -251,7 +251,7 @@ public sealed class ShareFilesTests : IDisposable
         using ChunkDatabase database = Build("db");
         string share = Path.Combine(database.Folder, "keys.1-of-1.bin");
         bool moved = false;
-        Assert.NotNull(Record.Exception(() => DenseNeighborSource.MakeKeys(
+        Assert.NotNull(Record.Exception(() => DenseNeighborSource.BuildShare(
             database,
             SearchDatabase.AnyKeyer(_ =>
             {
@@ -261,7 +261,7 @@ public sealed class ShareFilesTests : IDisposable
                     Directory.Move(database.Folder, database.Folder + "-before");
                     using ChunkDatabase other = ChunkDatabaseBuilder.Build(
                         database.Folder, s_documents[5..], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 4 });
-                    DenseNeighborSource.MakeKeys(other, SearchDatabase.AnyKeyer(), new(1, 1));
+                    DenseNeighborSource.BuildShare(other, SearchDatabase.AnyKeyer(), new(1, 1));
                     Assert.True(File.Exists(share));
                 }
             }),
@@ -278,7 +278,7 @@ public sealed class ShareFilesTests : IDisposable
         using ChunkDatabase database = Build("db");
         using CancellationTokenSource stop = new();
         bool again = false;
-        Exception? fault = Record.Exception(() => DenseNeighborSource.MakeKeys(
+        Exception? fault = Record.Exception(() => DenseNeighborSource.BuildShare(
             database,
             SearchDatabase.AnyKeyer(_ =>
             {
@@ -344,7 +344,7 @@ public sealed class ShareFilesTests : IDisposable
         string[] work = ChildTest.Given(Work).Split(' ');
         using ChunkDatabase database = ChunkDatabase.Open(ChildTest.Given(Folder));
         int blocks = 0;
-        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(_ => StopAt(++blocks)), WorkShare.Parse(work[0]));
+        DenseNeighborSource.BuildShare(database, SearchDatabase.AnyKeyer(_ => StopAt(++blocks)), WorkShare.Parse(work[0]));
         NeighborTable.BuildShare(database, new RandomNeighborSource(database, 5), WorkShare.Parse(work[0]), K);
     }
 
