@@ -27,7 +27,7 @@ try
     using RetroModel model = Checkpoint.Load("custom-layer/model", new() { Layers = layers });
     BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, source);
     Console.WriteLine($"bits per byte: {off.Value:0.000} off, {on.Value:0.000} on");
-    GeneratedText text = await new RetroGenerator(model, tokenizer, database, source).GenerateTextAsync("The", new() { MaximumNewTokens = 80 });
+    GeneratedText text = await new RetroGenerator(model, tokenizer, source).GenerateTextAsync("The", new() { MaximumNewTokens = 80 });
     Console.WriteLine(text.WithSources());
 }
 catch (RetroException fault)

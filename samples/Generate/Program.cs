@@ -22,7 +22,7 @@ try
     RetroTokenizer tokenizer = RetroTokenizer.Load(Folder("tokenizer"));
     using ChunkDatabase database = ChunkDatabase.Open(Folder("database"));
     using KeywordNeighborSource source = KeywordNeighborSource.Open(database);
-    RetroGenerator generator = new(model, tokenizer, database, source);
+    RetroGenerator generator = new(model, tokenizer, source);
 
     // With every chunk that is complete, the beginning's own among them, its neighbors are looked up, and read from there on.
     List<RetrievedNeighbor> read = [];

@@ -211,7 +211,7 @@ internal sealed class ReadingOptions
             : Copying is not null && Source?.Database is not null
             ? new(Copying, Tokenizer, Source)
             : Trained.Model.Config.HasRetrieval && Source is not null and not NoNeighborSource
-                ? new(Trained.Model, Tokenizer, Sources!.Database, Source)
+                ? new(Trained.Model, Tokenizer, Source)
                 : new(Trained.Model, Tokenizer);
 
         private RetroInContextReader InContext()

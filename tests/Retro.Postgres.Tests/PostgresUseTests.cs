@@ -47,7 +47,7 @@ public sealed class PostgresUseTests(TestServer server) : IDisposable
         HybridNeighborSource source = new(database.Dense(copy), database.Keywords(copy));
         RetroConfig config = RetroConfig.Mini with { VocabularySize = TestTexts.Tokenizer.VocabularySize };
         using RetroModel model = new(config with { Retrieval = RetrievalConfig.Matching(config) with { ChunkLength = TestTexts.ChunkLength } });
-        RetroGenerator generator = new(model, TestTexts.Tokenizer, copy, source);
+        RetroGenerator generator = new(model, TestTexts.Tokenizer, source);
         List<RetrievedNeighbor> read = [];
         string prompt = string.Join(' ', Enumerable.Repeat("the old river under the bridge", 6));
         await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, new() { MaximumNewTokens = 40, Labels = ["a"], Seed = 1 }))

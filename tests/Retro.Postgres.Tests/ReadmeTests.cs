@@ -51,7 +51,7 @@ public class ReadmeTests(TestServer server)
         postgres.BuildIndex(); // HNSW; without an index every search is exact
         using ChunkDatabase copy = postgres.Download("run/copy"); // documents and tokens, to read from; the imported database serves as well
         HybridNeighborSource source = new(postgres.Dense(copy), postgres.Keywords(copy)); // a source as any other
-        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, copy, source).GenerateAsync("The river")) Console.Write(piece);
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, source).GenerateAsync("The river")) Console.Write(piece);
         // </postgres>
     }
 }

@@ -336,7 +336,7 @@ public sealed class DeviceTests : IDisposable
         Assert.Equal(Generate(expected), Generate(model));
 
         List<int> Generate(RetroModel reader)
-            => [.. new RetroGenerator(reader, tokenizer, database, source).GenerateAsync("the lighthouse", greedy)
+            => [.. new RetroGenerator(reader, tokenizer, source).GenerateAsync("the lighthouse", greedy)
                 .ToBlockingEnumerable()
                 .Where(piece => piece.Token is not null)
                 .Select(piece => piece.Token!.Value)];

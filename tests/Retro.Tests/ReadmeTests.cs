@@ -255,7 +255,7 @@ public class ReadmeTests
         trainer.Run(new WindowSampler(database, new() { Neighbors = 8 }, NeighborTable.Build(database, source)));
         BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, source);
         Console.WriteLine($"bits per byte of {off.Documents} held-out documents: {off.Value:0.00} without neighbors, {on.Value:0.00} with");
-        Console.WriteLine((await new RetroGenerator(model, tokenizer, database, source).GenerateTextAsync("## Description")).WithSources());
+        Console.WriteLine((await new RetroGenerator(model, tokenizer, source).GenerateTextAsync("## Description")).WithSources());
         // </readme>
     }
 

@@ -85,7 +85,7 @@ public sealed class RetroTelemetryTests
         using Activity mine = new Activity("mine").Start();
         GenerationOptions options = new() { MaximumNewTokens = Towns.M + 3, Temperature = 0.5, TopP = 1 };
         int tokens = 0;
-        await foreach (GeneratedPiece piece in new RetroGenerator(model, towns.Tokenizer, towns.Database, towns.Keyword).GenerateAsync(
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, towns.Tokenizer, towns.Keyword).GenerateAsync(
             string.Concat(Enumerable.Repeat("Roof color: red\n", 8)), options, TestContext.Current.CancellationToken))
         {
             tokens += piece.Token is null ? 0 : 1;

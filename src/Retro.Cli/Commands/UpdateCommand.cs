@@ -115,10 +115,13 @@ internal sealed class UpdateCommand : Verb
                     .Select(KeepsLabels);
                 try
                 {
-                    using ChunkDatabase changed = Stages.Run(
+                    (ChunkDatabase changed, counts) = Stages.Run(
                         "add and remove documents",
-                        progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, out counts, progress, cancellationToken));
-                    DatabaseCleaning.Save(changed, cleaning);
+                        progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken));
+                    using (changed)
+                    {
+                        DatabaseCleaning.Save(changed, cleaning);
+                    }
                 }
                 catch (CorpusException) when (!anyText && cleaning.Report is { } report && (leftOut.Count > 0 || report.Steps.Any(step => step.Removed > 0)))
                 {

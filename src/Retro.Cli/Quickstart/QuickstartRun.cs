@@ -177,7 +177,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             curve, [.. new[] { ClosedBook, rule, freshRule, Copying, Retrieving }.Select(name => entries.Single(entry => entry.Reader == name))]);
 
         // --- text with sources ---
-        RetroGenerator generator = new(model, tokenizer, database, hybrid);
+        RetroGenerator generator = new(model, tokenizer, hybrid);
         List<Continuation> continuations = [];
         foreach (string prompt in Prompts(heldOut, tokenizer))
         {

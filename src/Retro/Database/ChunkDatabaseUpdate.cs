@@ -24,13 +24,13 @@ public static class ChunkDatabaseUpdate
     /// <param name="tokenizer">The tokenizer that the database was made with.</param>
     /// <param name="progress">Told of the documents compared and encoded.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
-    /// <returns>The changed database, open; dispose it.</returns>
+    /// <returns>The changed database, and what came of the documents.</returns>
     /// <exception cref="DatabaseException">
     /// There is no such database or no document to remove, nothing would be left, the tokenizer is another, two documents have one id, the documents to add
     /// change while they are read, or the folder cannot be written.
     /// </exception>
     /// <exception cref="CorpusException">The documents to add have no text, and there is nothing to take out.</exception>
-    public static ChunkDatabase Apply(
+    public static DatabaseChange Apply(
         string folder,
         IEnumerable<Document> add,
         IEnumerable<string> remove,
@@ -39,46 +39,14 @@ public static class ChunkDatabaseUpdate
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), out _, progress, cancellationToken);
+        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), progress, cancellationToken);
     }
 
-    /// <summary>Changes a database, and counts what is changed.</summary>
-    /// <param name="folder">Its folder.</param>
-    /// <param name="add">The documents to add.</param>
-    /// <param name="remove">Ids of the documents to remove.</param>
-    /// <param name="tokenizer">The tokenizer that the database was made with.</param>
-    /// <param name="counts">What came of the documents.</param>
-    /// <param name="progress">Told of the documents compared and encoded.</param>
-    /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
-    /// <inheritdoc cref="Apply(string, IEnumerable{Document}, IEnumerable{string}, RetroTokenizer, IProgress{StageProgress}, CancellationToken)"/>
-    public static ChunkDatabase Apply(
-        string folder,
-        IEnumerable<Document> add,
-        IEnumerable<string> remove,
-        RetroTokenizer tokenizer,
-        out UpdateCounts counts,
-        IProgress<StageProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(tokenizer);
-        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), out counts, progress, cancellationToken);
-    }
-
-    internal static ChunkDatabase Apply(
+    internal static DatabaseChange Apply(
         string folder,
         IEnumerable<Document> add,
         IEnumerable<string> remove,
         TokenizerFacts tokenizer,
-        IProgress<StageProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-        => Apply(folder, add, remove, tokenizer, out _, progress, cancellationToken);
-
-    internal static ChunkDatabase Apply(
-        string folder,
-        IEnumerable<Document> add,
-        IEnumerable<string> remove,
-        TokenizerFacts tokenizer,
-        out UpdateCounts counts,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -88,6 +56,7 @@ public static class ChunkDatabaseUpdate
         DatabaseManifest.Load(folder); // before a lock is left where there is no database
         using WriterLock writing = WriterLock.Take(folder, "add and remove documents");
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
+        UpdateCounts counts;
         using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
         {
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
@@ -208,7 +177,7 @@ public static class ChunkDatabaseUpdate
         }
 
         DatabaseFolder.TryClean(folder);
-        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+        return new(ChunkDatabase.Open(folder, cancellationToken: cancellationToken), counts);
 
         void Change(
             string root, DatabaseManifest before, ChunkDatabase database, SortedSet<int> gone, IEnumerable<Document>? documents, Action requireText)

@@ -34,40 +34,26 @@ public sealed partial class RetroGenerator
     /// <summary>Creates a generator.</summary>
     /// <param name="model">The model; whenever a text is asked for, it is put in evaluation mode, and left in it.</param>
     /// <param name="tokenizer">The tokenizer that it was trained with.</param>
-    /// <param name="database">The database to read from; null to generate without retrieval.</param>
-    /// <param name="source">Finds chunks of the database; null to generate without retrieval.</param>
-    /// <exception cref="ArgumentException">Only one of database and source was given, or the source searches another database.</exception>
+    /// <param name="source">
+    /// Finds chunks of its database, which are read from; null to generate without retrieval. A model without retrieval reads none, whatever is given.
+    /// </param>
+    /// <exception cref="ArgumentException">The source has no database, as a <see cref="NoNeighborSource"/> has none.</exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer or chunk length.</exception>
     /// <exception cref="RetroException">The tokenizer has more tokens than the model, or is not the one that it was trained with.</exception>
-    public RetroGenerator(RetroModel model, RetroTokenizer tokenizer, ChunkDatabase? database = null, INeighborSource? source = null)
+    public RetroGenerator(RetroModel model, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         CheckTokenizer(tokenizer, model);
-        if ((database is null) != (source is null))
-        {
-            throw new ArgumentException(
-                "To read from a database takes both the database and a source that searches it; give both or neither.",
-                database is null ? nameof(database) : nameof(source));
-        }
-
-        if (source?.Database is { } searched && !searched.HasSameChunks(database))
-        {
-            throw new ArgumentException(
-                $"The source {source.Name} searches the database {searched.Folder}, but the text is to be read from {database!.Folder}; give the same one.",
-                nameof(source));
-        }
-
-        database?.RequireTokenizer(tokenizer);
-        if (model.Config.Retrieval is { } retrieval)
-        {
-            database?.RequireChunkLength(retrieval.ChunkLength);
-            _plan = new(retrieval.Neighbors, retrieval.RetrievedLength, retrieval.ChunkLength, retrieval.ChunkLength);
-        }
-
         _model = model;
         _tokenizer = tokenizer;
-        _database = database;
         _source = source;
+        _database = source is null ? null : DatabaseOf(source, "read", "no source, to generate without retrieval");
+        _database?.RequireTokenizer(tokenizer);
+        if (model.Config.Retrieval is { } retrieval)
+        {
+            _database?.RequireChunkLength(retrieval.ChunkLength);
+            _plan = new(retrieval.Neighbors, retrieval.RetrievedLength, retrieval.ChunkLength, retrieval.ChunkLength);
+        }
     }
 
     /// <summary>
@@ -116,11 +102,7 @@ public sealed partial class RetroGenerator
             return;
         }
 
-        _database = source.Database
-            ?? throw new ArgumentException(
-                $"The source {source.Name} has no database to {(reader is CopyReader ? "copy" : "read")} from; give one that has, or generate with the model "
-                    + "alone.",
-                nameof(source));
+        _database = DatabaseOf(source, reader is CopyReader ? "copy" : "read", "generate with the model alone");
         _database.RequireTokenizer(tokenizer);
         if (reader is CopyReader { Index: { } index } && !index.Database.HasSameChunks(_database))
         {
@@ -498,6 +480,10 @@ public sealed partial class RetroGenerator
 
         model.RequireTokenizer(tokenizer.Hash);
     }
+
+    private static ChunkDatabase DatabaseOf(INeighborSource source, string use, string instead)
+        => source.Database
+            ?? throw new ArgumentException($"The source {source.Name} has no database to {use} from; give one that has, or {instead}.", nameof(source));
 
     private async ValueTask<int[]> Excluded(IReadOnlyList<string> ids, CancellationToken cancellationToken)
     {

@@ -52,7 +52,7 @@ public sealed class SourcesTests : IDisposable
 
         // Of what was added there is nothing yet.
         Retro.Corpora.Document added = new("added", "", "The mountain has 12 steps.", "");
-        ChunkDatabaseUpdate.Apply(workspace.Database, [added], [], tokenizer).Dispose();
+        ChunkDatabaseUpdate.Apply(workspace.Database, [added], [], tokenizer).Database.Dispose();
         using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
         {
             Assert.Empty(sources.Ready());

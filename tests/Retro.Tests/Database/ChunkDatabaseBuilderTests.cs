@@ -293,7 +293,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Array.ForEach(names, name => File.WriteAllText(Path.Combine(folder, name), "mine"));
         _databases.Build(documents).Dispose();
         Refused("tokens-1.bin", () => ChunkDatabaseBuilder.Build(folder, documents[1..], TestDatabases.Bytes, s_options with { StartOver = true }));
-        Refused("removed-1.bin", () => ChunkDatabaseUpdate.Apply(folder, [], [documents[0].Id], TestDatabases.Bytes));
+        Refused("removed-1.bin", () => ChunkDatabaseUpdate.Apply(folder, [], [documents[0].Id], TestDatabases.Bytes).Database);
         using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
         {
             Assert.Equal(documents[0].Id, database.Documents[0].Id);

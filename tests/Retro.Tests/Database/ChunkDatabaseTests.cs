@@ -78,7 +78,8 @@ public sealed class ChunkDatabaseTests : IDisposable
         Assert.Equal("b", database.FindDocument("b")!.Id);
         Assert.Null(database.FindDocument("B"));
         Assert.Throws<ArgumentNullException>(() => database.FindDocument(null!));
-        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(database.Folder, [Named("a", "changed"), Named("c", "third")], ["b"], TestDatabases.Bytes);
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
+            database.Folder, [Named("a", "changed"), Named("c", "third")], ["b"], TestDatabases.Bytes).Database;
         Assert.Null(changed.FindDocument("b"));
         Assert.Equal(["a", "c"], changed.Documents.Select(document => document.Id).Order());
         Assert.All(changed.Documents, document => Assert.Equal(document.FirstChunk, changed.FindDocument(document.Id)!.FirstChunk));

@@ -23,7 +23,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     {
         string folder = _databases.Folder(), path = Path.Combine(folder, name);
         _databases.Build(SearchDatabase.Documents(10, seed: 1)).Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "some text")], ["d1"], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "some text")], ["d1"], TestDatabases.Bytes).Database.Dispose();
         byte[] whole = File.ReadAllBytes(path), changed = [.. whole];
         changed[^(name.Contains("tokens", StringComparison.Ordinal) ? 8 * sizeof(int) : 6)] ^= 1; // a letter is another, of the text or the location
         File.WriteAllBytes(path, changed);
@@ -46,7 +46,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         for (int change = 0; change < 25; change++)
         {
             (there, Document[] add, string[] remove) = Changed(there, random, change);
-            using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes))
+            using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes).Database)
             {
                 AssertReadsAs(there, changed);
             }
@@ -74,7 +74,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     {
         string folder = _databases.Folder();
         _databases.Build(SearchDatabase.Documents(30, seed: 3)).Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "some text", "")], ["d1"], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "some text", "")], ["d1"], TestDatabases.Bytes).Database.Dispose();
         Dictionary<string, string> before = TestDatabases.Contents(folder);
         using CancellationTokenSource stop = new();
         bool isWritten = false;
@@ -88,7 +88,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         });
         Assert.ThrowsAny<OperationCanceledException>(() => how == "compact"
             ? DatabaseCompaction.Compact(folder, progress, stop.Token)
-            : ChunkDatabaseUpdate.Apply(folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, progress, stop.Token));
+            : ChunkDatabaseUpdate.Apply(folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, progress, stop.Token).Database);
         Assert.True(isWritten);
         Assert.Equal(before, TestDatabases.Contents(folder));
     }
@@ -99,12 +99,12 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         using MountedDisk disk = new("256k");
         string folder = disk["db"];
         ChunkDatabaseBuilder.Build(folder, SearchDatabase.Documents(30, seed: 3), TestDatabases.Bytes, new() { ChunkLength = 8 }).Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [], ["d1"], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [], ["d1"], TestDatabases.Bytes).Database.Dispose();
         long free = new DriveInfo(disk.Path).AvailableFreeSpace;
         Document large = new("large", "", new string('x', (int)free), "");
         Assert.Contains(
             "space",
-            Assert.Throws<DatabaseException>(() => ChunkDatabaseUpdate.Apply(folder, [large], [], TestDatabases.Bytes)).Message,
+            Assert.Throws<DatabaseException>(() => ChunkDatabaseUpdate.Apply(folder, [large], [], TestDatabases.Bytes).Database).Message,
             StringComparison.Ordinal);
         Assert.InRange(new DriveInfo(disk.Path).AvailableFreeSpace, free - (16 << 10), free); // a folder, and a lock
     }
@@ -116,13 +116,13 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         string folder = _databases.Folder(), left = Path.Combine(folder, "segments", "1");
         List<Document> there = SearchDatabase.Documents(5, seed: 6);
         _databases.Build(there).Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "some text", "")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "some text", "")], [], TestDatabases.Bytes).Database.Dispose();
         Document changed = new("new", "", "some other text", ""), more = new("more", "", "some more text", "");
         List<string> told = [];
         using (new MountedDisk("64k", Path.Combine(left, "held")))
         {
-            ChunkDatabaseUpdate.Apply(folder, [changed], [], TestDatabases.Bytes).Dispose();
-            using (ChunkDatabase database = ChunkDatabaseUpdate.Apply(folder, [more], [], TestDatabases.Bytes))
+            ChunkDatabaseUpdate.Apply(folder, [changed], [], TestDatabases.Bytes).Database.Dispose();
+            using (ChunkDatabase database = ChunkDatabaseUpdate.Apply(folder, [more], [], TestDatabases.Bytes).Database)
             {
                 AssertReadsAs([.. there, changed, more], database);
             }
@@ -133,7 +133,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             Assert.Contains("cannot be deleted yet", told[^1], StringComparison.Ordinal);
         }
 
-        ChunkDatabaseUpdate.Apply(folder, [], ["more"], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [], ["more"], TestDatabases.Bytes).Database.Dispose();
         Assert.False(Directory.Exists(left));
     }
 
@@ -144,7 +144,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         _databases.Build(there).Dispose();
         Document changed = there[1] with { Text = "something else" };
         using ChunkDatabase database = ChunkDatabaseUpdate.Apply(
-            _databases.Folder(), [there[0], changed], [there[0].Id, changed.Id], TestDatabases.Bytes);
+            _databases.Folder(), [there[0], changed], [there[0].Id, changed.Id], TestDatabases.Bytes).Database;
         AssertReadsAs([.. there.Skip(2), there[0], changed], database);
     }
 
@@ -161,7 +161,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
         string folder = _databases.Folder();
         Assert.True(Holds(folder, Secret, "Secret title"));
-        using (ChunkDatabase removed = ChunkDatabaseUpdate.Apply(folder, [], ["secret"], TestDatabases.Bytes))
+        using (ChunkDatabase removed = ChunkDatabaseUpdate.Apply(folder, [], ["secret"], TestDatabases.Bytes).Database)
         {
             Assert.DoesNotContain("secret", removed.Documents.Select(document => document.Id));
         }
@@ -171,8 +171,8 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.False(Holds(folder, Secret) || Holds(folder, "Secret title"));
 
         // So it is where it was added and removed later, and where it was replaced.
-        ChunkDatabaseUpdate.Apply(folder, [new("again", "Secret title", Secret, "safe.txt")], [], TestDatabases.Bytes).Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [new("again", "Title", "nothing is said here", "safe.txt")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("again", "Secret title", Secret, "safe.txt")], [], TestDatabases.Bytes).Database.Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("again", "Title", "nothing is said here", "safe.txt")], [], TestDatabases.Bytes).Database.Dispose();
         DatabaseCompaction.Compact(folder).Dispose();
         Assert.False(Holds(folder, Secret) || Holds(folder, "Secret title"));
         using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
@@ -196,14 +196,14 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
         if (how == "compacted")
         {
-            ChunkDatabaseUpdate.Apply(old, [], [there[0].Id], TestDatabases.Bytes).Dispose();
+            ChunkDatabaseUpdate.Apply(old, [], [there[0].Id], TestDatabases.Bytes).Database.Dispose();
         }
         else if (how == "changed")
         {
             // What is made of several segments together belongs to one state of them alone.
             string last = there[^1].Id;
             (there, without) = (there[..^1], there[1..^1]);
-            using ChunkDatabase database = ChunkDatabaseUpdate.Apply(old, [], [last], TestDatabases.Bytes);
+            using ChunkDatabase database = ChunkDatabaseUpdate.Apply(old, [], [last], TestDatabases.Bytes).Database;
             Make(database);
         }
 
@@ -272,11 +272,11 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             }
             else if (DatabaseManifest.Load(folder).Leaving is null)
             {
-                ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes).Dispose();
+                ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes).Database.Dispose();
             }
             else
             {
-                ChunkDatabaseUpdate.Apply(folder, [], [], TestDatabases.Bytes).Dispose();
+                ChunkDatabaseUpdate.Apply(folder, [], [], TestDatabases.Bytes).Database.Dispose();
             }
         }
 
@@ -297,7 +297,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         using KeywordNeighborSource source = KeywordNeighborSource.Build(before);
         NeighborQuery[] queries = [new(TestDatabases.Text(before, 3), [])];
         long[] answer = source.Ask(queries, 9).Chunks;
-        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [there[0].Id, there[5].Id], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [there[0].Id, there[5].Id], TestDatabases.Bytes).Database.Dispose();
         AssertReadsAs(first, before);
         Assert.Equal(answer, source.Ask(queries, 9).Chunks);
 
@@ -324,7 +324,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             Array.ForEach(begun, name => File.WriteAllText(Path.Combine(folder, name), "some"));
         }
 
-        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Database.Dispose();
         Assert.All(begun, name => Assert.True(File.Exists(Path.Combine(folder, name))));
         DatabaseCompaction.Compact(folder).Dispose();
         Assert.DoesNotContain(Directory.GetFiles(folder), path => Path.GetFileName(path).StartsWith("keys", StringComparison.Ordinal));
@@ -350,7 +350,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
         Array.ForEach(begun, name => File.WriteAllText(Path.Combine(folder, name), "RETROBM1"));
         Array.ForEach(others, name => File.WriteAllText(Path.Combine(folder, name), "some"));
-        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Database.Dispose();
         Assert.All(begun, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
 
         // A share that another machine is making is that machine's.
@@ -376,7 +376,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         File.Copy(Path.Combine(folder, "documents.bin"), Path.Combine(folder, begun[0]));
         File.WriteAllBytes(Path.Combine(folder, begun[1]), RemovedDocuments.Magic.ToArray());
         Array.ForEach(others, name => File.WriteAllText(Path.Combine(folder, name), "some of somebody else's"));
-        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Database.Dispose();
         Assert.DoesNotContain(begun, name => File.Exists(Path.Combine(folder, name)));
         Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
     }
@@ -404,7 +404,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         using ChunkDatabase changed = Apply(unseen[1], documents[2]);
         AssertReadsAs([documents[2]], changed);
 
-        ChunkDatabase Apply(params Document[] add) => ChunkDatabaseUpdate.Apply(folder, add, [], tokenizer);
+        ChunkDatabase Apply(params Document[] add) => ChunkDatabaseUpdate.Apply(folder, add, [], tokenizer).Database;
     }
 
     [Fact]
@@ -416,12 +416,12 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Dictionary<string, string> before = TestDatabases.Contents(folder);
         int encoded = 0;
         TokenizerFacts counting = TestDatabases.Bytes with { Encode = text => Counted(text) };
-        ChunkDatabaseUpdate.Apply(folder, there, [], counting).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, there, [], counting).Database.Dispose();
         Assert.Equal(0, encoded);
         Assert.Equal(before, TestDatabases.Contents(folder));
 
         Document[] relabeled = [there[3] with { Labels = ["a"] }, there[4] with { Title = "other" }, new("new", "", "new", "")];
-        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [.. there.Take(3), .. relabeled], [], counting);
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [.. there.Take(3), .. relabeled], [], counting).Database;
         Assert.Equal(3, encoded);
         AssertReadsAs([.. there.Where((_, i) => i is not (3 or 4)), .. relabeled], changed);
         Assert.All(before, file => Assert.True(file.Key == DatabaseManifest.FileName || TestDatabases.Contents(folder)[file.Key] == file.Value));
@@ -443,7 +443,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Dictionary<string, string> before = TestDatabases.Contents(folder);
 
         // As it was built: one that was empty then is no news.
-        ChunkDatabaseUpdate.Apply(folder, [.. documents[..2], empty[2]], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [.. documents[..2], empty[2]], [], TestDatabases.Bytes).Database.Dispose();
         Assert.Equal(before, TestDatabases.Contents(folder));
         Assert.Contains("none has text", Assert.Throws<CorpusException>(() => Apply(empty[2]).Dispose()).Message, StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => Apply(empty).Dispose()); // nothing would be left
@@ -457,7 +457,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         using ChunkDatabase changed = Apply(empty[1], documents[2]);
         AssertReadsAs([documents[2]], changed);
 
-        ChunkDatabase Apply(params Document[] add) => ChunkDatabaseUpdate.Apply(folder, add, [], TestDatabases.Bytes);
+        ChunkDatabase Apply(params Document[] add) => ChunkDatabaseUpdate.Apply(folder, add, [], TestDatabases.Bytes).Database;
     }
 
     /// <summary>As if all of it had been cleaned together: what is there and stays comes first.</summary>
@@ -474,21 +474,25 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             new("copy of b", "", "two texts", "") { Labels = ["y", "x"] }, new("instead of c", "", "the third", ""), there[3] with { Text = "one text" },
             new("new", "", "the fifth", ""), new("moved", "", "last", ""), new("empty", "", "", ""),
         ];
-        using (ChunkDatabase cleaned = Changed(new CorpusCleaning(CleaningStep.Unicode(), CleaningStep.ExactDuplicates()).Name, out UpdateCounts counts))
+        (ChunkDatabase cleaned, UpdateCounts counts) = Changed(new CorpusCleaning(CleaningStep.Unicode(), CleaningStep.ExactDuplicates()).Name);
+        using (cleaned)
         {
             AssertReadsAs([there[0], there[1], add[2], add[4], add[6], add[7]], cleaned);
             Assert.Equal(new UpdateCounts(New: 4, Replaced: 0, Unchanged: 1, Repeated: 3, Removed: 2) { RepeatOf = "a" }, counts);
         }
 
-        using ChunkDatabase any = Changed("none", out UpdateCounts all);
-        AssertReadsAs([there[0], there[1], .. add[1..^1]], any);
-        Assert.Equal(new UpdateCounts(New: 6, Replaced: 1, Unchanged: 1, Repeated: 0, Removed: 1), all);
+        (ChunkDatabase any, UpdateCounts all) = Changed("none");
+        using (any)
+        {
+            AssertReadsAs([there[0], there[1], .. add[1..^1]], any);
+            Assert.Equal(new UpdateCounts(New: 6, Replaced: 1, Unchanged: 1, Repeated: 0, Removed: 1), all);
+        }
 
-        ChunkDatabase Changed(string cleaning, out UpdateCounts counts)
+        DatabaseChange Changed(string cleaning)
         {
             string folder = _databases.Folder(cleaning);
             ChunkDatabaseBuilder.Build(folder, there, TestDatabases.Bytes, new() { ChunkLength = 8, Cleaning = cleaning }).Dispose();
-            return ChunkDatabaseUpdate.Apply(folder, add, ["c"], TestDatabases.Bytes, out counts);
+            return ChunkDatabaseUpdate.Apply(folder, add, ["c"], TestDatabases.Bytes);
         }
     }
 
@@ -504,7 +508,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         int pass = 0;
         Assert.Contains(
             fault,
-            Assert.Throws<DatabaseException>(() => ChunkDatabaseUpdate.Apply(folder, Changing(), [], TestDatabases.Bytes)).Message,
+            Assert.Throws<DatabaseException>(() => ChunkDatabaseUpdate.Apply(folder, Changing(), [], TestDatabases.Bytes).Database).Message,
             StringComparison.Ordinal);
         using ChunkDatabase database = ChunkDatabase.Open(folder);
         AssertReadsAs(there, database);
@@ -529,21 +533,23 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         string folder = _databases.Folder();
         _databases.Build(there).Dispose();
         Dictionary<string, string> before = TestDatabases.Contents(folder);
-        Refused("no document with the id 'nowhere'", () => ChunkDatabaseUpdate.Apply(folder, [], ["nowhere"], TestDatabases.Bytes));
-        Refused("Nothing would be left", () => ChunkDatabaseUpdate.Apply(folder, [], there.Select(document => document.Id), TestDatabases.Bytes));
-        Refused("have the id 'x'", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", ""), new("x", "", "b", "")], [], TestDatabases.Bytes));
-        Refused("half a surrogate pair", () => ChunkDatabaseUpdate.Apply(folder, [new("x\uD800", "", "a", "")], [], TestDatabases.Bytes));
+        Refused("no document with the id 'nowhere'", () => ChunkDatabaseUpdate.Apply(folder, [], ["nowhere"], TestDatabases.Bytes).Database);
+        Refused("Nothing would be left", () => ChunkDatabaseUpdate.Apply(folder, [], there.Select(document => document.Id), TestDatabases.Bytes).Database);
+        Refused("have the id 'x'", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", ""), new("x", "", "b", "")], [], TestDatabases.Bytes).Database);
+        Refused("half a surrogate pair", () => ChunkDatabaseUpdate.Apply(folder, [new("x\uD800", "", "a", "")], [], TestDatabases.Bytes).Database);
         Refused(
             "half a surrogate pair",
-            () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "") { Labels = ["secret", "\uDFFF"] }], [], TestDatabases.Bytes));
+            () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "") { Labels = ["secret", "\uDFFF"] }], [], TestDatabases.Bytes).Database);
         Refused("half a surrogate pair", () => _databases.Build([.. there, new("x\uD800", "", "a", "")], name: "none"));
         Directory.Delete(_databases.Folder("none"), recursive: true);
-        Refused("the one in use is", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes with { VocabularySize = 300 }));
-        Refused("There is no database", () => ChunkDatabaseUpdate.Apply(_databases.Folder("none"), [new("x", "", "a", "")], [], TestDatabases.Bytes));
+        Refused(
+            "the one in use is",
+            () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes with { VocabularySize = 300 }).Database);
+        Refused("There is no database", () => ChunkDatabaseUpdate.Apply(_databases.Folder("none"), [new("x", "", "a", "")], [], TestDatabases.Bytes).Database);
         Refused("There is no database", () => DatabaseCompaction.Compact(_databases.Folder("none")));
         using (WriterLock.Take(folder, "test"))
         {
-            Refused("is being changed by", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes));
+            Refused("is being changed by", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Database);
             Refused("is being changed by", () => DatabaseCompaction.Compact(folder));
         }
 
@@ -552,7 +558,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.False(Directory.Exists(_databases.Folder("none")));
 
         // A database that was changed is not what its documents build: it is opened or replaced, not mistaken.
-        ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Database.Dispose();
         Refused("documents were added or removed since", () => _databases.Build(there));
         ChunkDatabaseOptions options = new() { ChunkLength = 8, StartOver = true };
         using ChunkDatabase rebuilt = ChunkDatabaseBuilder.Build(folder, there, TestDatabases.Bytes, options);
@@ -572,7 +578,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         for (int round = 0; round < 4; round++)
         {
             there = [.. there.Select(document => document with { Text = $"{round} {document.Text}" })];
-            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, there, [], TestDatabases.Bytes);
+            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, there, [], TestDatabases.Bytes).Database;
             AssertReadsAs(there, changed);
             Assert.Equal(2, changed.SegmentCount);
             Assert.Single(Directory.EnumerateDirectories(Path.Combine(folder, "segments")));
@@ -599,7 +605,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         File.WriteAllText(Path.Combine(Segments(71), WriterLock.FileName), "");
         File.WriteAllText(Path.Combine(Segments(71), "keys.bin"), "half");
         File.WriteAllText(Path.Combine(Segments(73), "keys.bin"), "of somebody else");
-        ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Database.Dispose();
         Assert.Equal([false, false, false, true], Enumerable.Range(70, 4).Select(number => Directory.Exists(Segments(number))));
     }
 
@@ -616,7 +622,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         List<Document> after = [.. there.Skip(1), added];
         if (compacts)
         {
-            ChunkDatabaseUpdate.Apply(folder, [added], [there[0].Id], TestDatabases.Bytes).Dispose();
+            ChunkDatabaseUpdate.Apply(folder, [added], [there[0].Id], TestDatabases.Bytes).Database.Dispose();
             there = after;
         }
 
@@ -646,7 +652,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
             using ChunkDatabase now = ChunkDatabase.Open(where);
             string[] remove = [.. now.Documents.Select(document => document.Id).Where(id => id == there[0].Id)];
-            return ChunkDatabaseUpdate.Apply(where, [added], remove, TestDatabases.Bytes, progress);
+            return ChunkDatabaseUpdate.Apply(where, [added], remove, TestDatabases.Bytes, progress).Database;
         }
     }
 
@@ -656,7 +662,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         List<Document> there = SearchDatabase.Documents(12, seed: 8);
         string folder = _databases.Folder();
         _databases.Build(there).Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [there[0].Id], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [there[0].Id], TestDatabases.Bytes).Database.Dispose();
         Random random = new(9);
         foreach (string name in new[] { "removed-1.bin", "segments/1/tokens.bin", "segments/1/documents.bin", "segments/1/manifest.json", "manifest.json" })
         {

@@ -55,7 +55,7 @@ public sealed class DatabaseCleaningTests : IDisposable
                 DatabaseCleaning.Load(there, anew);
             }
 
-            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, anew.Clean(documents, keepRemoved: true), [], TestDatabases.Bytes);
+            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, anew.Clean(documents, keepRemoved: true), [], TestDatabases.Bytes).Database;
             DatabaseCleaning.Save(changed, anew);
             DocumentEntry last = changed.Documents.Single(entry => entry.Id == documents[^1].Id);
             return System.Text.Encoding.UTF8.GetString([.. changed.TextOf(last).Select(id => (byte)id)]);

@@ -84,7 +84,7 @@ public sealed class DatabaseMemoryTests(ITestOutputHelper output) : IDisposable
                 Measure("find neighbors", () => 0, () => NeighborTable.Build(database, new RandomNeighborSource(database, 1)).Dispose());
             }
 
-            Measure("change", () => 0, () => ChunkDatabaseUpdate.Apply(folder, Documents(1, "new"), ["0"], TestDatabases.Bytes).Dispose());
+            Measure("change", () => 0, () => ChunkDatabaseUpdate.Apply(folder, Documents(1, "new"), ["0"], TestDatabases.Bytes).Database.Dispose());
             Measure("compact", () => 0, () => DatabaseCompaction.Compact(folder).Dispose());
 
             long SizeOf(string name) => new FileInfo(Path.Combine(folder, name)).Length;

@@ -133,7 +133,7 @@ public sealed class KilledWriterTests : IDisposable
         for (int change = 0; change < 5; change++)
         {
             (_, Document[] add, string[] remove) = Step(State(change), change);
-            using ChunkDatabase database = ChunkDatabaseUpdate.Apply(changed, add, remove, TestDatabases.Bytes);
+            using ChunkDatabase database = ChunkDatabaseUpdate.Apply(changed, add, remove, TestDatabases.Bytes).Database;
             DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact }).Dispose();
         }
 
@@ -203,7 +203,7 @@ public sealed class KilledWriterTests : IDisposable
             using ChunkDatabase database = ChunkDatabase.Open(folder);
             int state = StateOf(database);
             (_, Document[] add, string[] remove) = Step(State(state), state);
-            using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes))
+            using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes).Database)
             using (DenseNeighborSource dense = DenseNeighborSource.Build(changed, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact }))
             {
                 KeywordNeighborSource.Build(changed).Dispose();

@@ -140,7 +140,7 @@ public sealed class GenerationChoicesTests : WritingTests
     {
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20 };
         long[] chunks = [_database.Documents[1].FirstChunk, _database.Documents[2].FirstChunk];
-        RetroGenerator found = new(_model, s_tokenizer, _database, new GivenNeighborSource(_database, chunks));
+        RetroGenerator found = new(_model, s_tokenizer, new GivenNeighborSource(_database, chunks));
         int[][] tokens = [.. chunks.Select(chunk =>
         {
             long[] read = new long[2 * ChunkLength];
@@ -244,7 +244,7 @@ public sealed class GenerationChoicesTests : WritingTests
     {
         const int Longest = 40;
         using RetroModel model = new((_model.Config with { Positions = PositionKind.Learned, MaximumLength = Longest }).Validate());
-        RetroGenerator generator = new(model, s_tokenizer, _database, _source);
+        RetroGenerator generator = new(model, s_tokenizer, _source);
         GenerationOptions whole = new() { Temperature = 0, MaximumNewTokens = 99, MinimumNewTokens = 99, RetrievalStride = ChunkLength };
         string[] prompts = ["tea", s_tokenizer.Decode(s_tokenizer.Encode(s_texts[0] + s_texts[0]).AsSpan(0, Longest - 1))];
         foreach (GenerationOptions options in new[] { whole, whole with { Retrieval = false, RetrievalStride = 2 }, whole with { RetrievalStride = null } })

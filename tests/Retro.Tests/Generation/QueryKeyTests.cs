@@ -61,7 +61,7 @@ public sealed class QueryKeyTests : IDisposable
                 Encoder = SmallModel.Encoder,
             },
         }).Validate());
-        RetroGenerator generator = new(model, s_tokenizer, database, source);
+        RetroGenerator generator = new(model, s_tokenizer, source);
         for (int document = 0; document < s_texts.Length; document++)
         {
             long first = database.Documents[document].FirstChunk;

@@ -56,7 +56,7 @@ public sealed class RetroGeneratorTests : IDisposable
         _source = new NearestKey(_database, _keyer);
         torch.manual_seed(11);
         _model = new RetroModel(s_config, ScalarType.Float64);
-        _generator = new RetroGenerator(_model, s_tokenizer, _database, _source);
+        _generator = new RetroGenerator(_model, s_tokenizer, _source);
     }
 
     public void Dispose()
@@ -79,7 +79,7 @@ public sealed class RetroGeneratorTests : IDisposable
             s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, $"file{i}.txt")),
             s_tokenizer,
             new ChunkDatabaseOptions { ChunkLength = ChunkLength, Cleaning = cleaning });
-        RetroGenerator generator = new(_model, s_tokenizer, database, new NearestKey(database, _keyer));
+        RetroGenerator generator = new(_model, s_tokenizer, new NearestKey(database, _keyer));
         Assert.Equal(isSame ? Composed : Decomposed, database.AsCleaned(Decomposed));
         Assert.Equal(isSame, generator.CountTokens(Composed) == generator.CountTokens(Decomposed));
         Assert.Equal(isSame, await Read(Composed) == await Read(Decomposed));
@@ -229,7 +229,7 @@ public sealed class RetroGeneratorTests : IDisposable
     public async Task The_last_chunk_of_a_document_has_no_continuation_and_a_missing_neighbor_is_no_source()
     {
         long last = _database.Documents[0].FirstChunk + _database.Documents[0].ChunkCount - 1;
-        RetroGenerator generator = new(_model, s_tokenizer, _database, new GivenNeighborSource(_database, [last]));
+        RetroGenerator generator = new(_model, s_tokenizer, new GivenNeighborSource(_database, [last]));
 
         List<GeneratedPiece> pieces = await Collect(generator, s_texts[1], new() { MaximumNewTokens = 1, Neighbors = 2 });
 
@@ -250,7 +250,7 @@ public sealed class RetroGeneratorTests : IDisposable
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(
             Path.Combine(_folder.Path, "copies"), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
         KeywordNeighborSource source = KeywordNeighborSource.Build(database);
-        RetroGenerator generator = new(_model, s_tokenizer, database, source);
+        RetroGenerator generator = new(_model, s_tokenizer, source);
         GenerationOptions options = new() { MaximumNewTokens = 3 * ChunkLength, Neighbors = 6 };
 
         async Task<HashSet<string>> Titles(GenerationOptions with)
@@ -278,7 +278,7 @@ public sealed class RetroGeneratorTests : IDisposable
         ];
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(
             Path.Combine(_folder.Path, "labels"), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
-        RetroGenerator generator = new(_model, s_tokenizer, database, KeywordNeighborSource.Build(database));
+        RetroGenerator generator = new(_model, s_tokenizer, KeywordNeighborSource.Build(database));
         GenerationOptions options = new() { MaximumNewTokens = 3 * ChunkLength, Neighbors = 6 };
 
         Assert.Equal(["Internal", "Other", "Secret"], await Titles(null));
@@ -287,7 +287,7 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(["Other"], await Titles([]));
 
         // A source of one's own that forgets the labels shows nothing either.
-        generator = new(_model, s_tokenizer, database, new HeedlessSource(KeywordNeighborSource.Build(database)));
+        generator = new(_model, s_tokenizer, new HeedlessSource(KeywordNeighborSource.Build(database)));
         Assert.Equal(["Internal", "Other", "Secret"], await Titles(null));
         Assert.Contains("source heedless", (await Assert.ThrowsAsync<DatabaseException>(() => Titles([]))).Message, StringComparison.Ordinal);
 
@@ -333,7 +333,7 @@ public sealed class RetroGeneratorTests : IDisposable
     [Fact]
     public async Task A_chunk_without_neighbors_reads_nothing()
     {
-        RetroGenerator none = new(_model, s_tokenizer, _database, new NoNeighborSource());
+        RetroGenerator none = new(_model, s_tokenizer, new GivenNeighborSource(_database, _ => []));
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20 };
 
         List<GeneratedPiece> pieces = await Collect(none, s_texts[0], options);
@@ -403,7 +403,7 @@ public sealed class RetroGeneratorTests : IDisposable
     public async Task A_model_of_limited_length_ends_there()
     {
         using RetroModel model = new((s_config with { Positions = PositionKind.Learned, MaximumLength = 12 }).Validate());
-        RetroGenerator generator = new(model, s_tokenizer, _database, _source);
+        RetroGenerator generator = new(model, s_tokenizer, _source);
 
         List<GeneratedPiece> pieces = await Collect(generator, "tea", new() { Temperature = 0, MinimumNewTokens = 50, MaximumNewTokens = 50 });
 
@@ -424,7 +424,7 @@ public sealed class RetroGeneratorTests : IDisposable
         {
             FeedForward = (config, dtype, device) => new Counting(config, dtype, device, () => read++),
         });
-        RetroGenerator generator = new(model, s_tokenizer, _database, _source);
+        RetroGenerator generator = new(model, s_tokenizer, _source);
         List<int> readBefore = [];
         await foreach ((int prompt, GeneratedPiece piece) in generator.GenerateAsync(
             [.. Enumerable.Repeat(s_texts[0], prompts)], new() { Temperature = 0, MaximumNewTokens = 4, MinimumNewTokens = 4 }))
@@ -550,18 +550,10 @@ public sealed class RetroGeneratorTests : IDisposable
         using RetroModel small = new((s_config with { VocabularySize = 200 }).Validate());
 
         Assert.Contains(
-            "give both or neither",
-            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, _database)).Message,
+            "The source none has no database to read from",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, new NoNeighborSource())).Message,
             StringComparison.Ordinal);
-        Assert.Contains(
-            "give both or neither",
-            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, null, _source)).Message,
-            StringComparison.Ordinal);
-        Assert.Contains(
-            "searches the database",
-            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, other, _source)).Message,
-            StringComparison.Ordinal);
-        Assert.Throws<DatabaseException>(() => new RetroGenerator(_model, s_tokenizer, other, new NoNeighborSource()));
+        Assert.Throws<DatabaseException>(() => new RetroGenerator(_model, s_tokenizer, new GivenNeighborSource(other, _ => [])));
         Assert.Contains(
             $"The tokenizer has {s_tokenizer.VocabularySize} tokens, the model 200",
             Assert.Throws<RetroException>(() => new RetroGenerator(small, s_tokenizer)).Message,

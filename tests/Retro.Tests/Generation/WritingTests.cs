@@ -46,7 +46,7 @@ public abstract class WritingTests : IDisposable
             },
             ScalarType.Float64);
         _model.eval();
-        _generator = new(_model, s_tokenizer, _database, _source);
+        _generator = new(_model, s_tokenizer, _source);
     }
 
     public void Dispose()

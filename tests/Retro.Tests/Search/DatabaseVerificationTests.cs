@@ -43,7 +43,7 @@ public sealed class DatabaseVerificationTests : IDisposable
     {
         _databases.Build(SearchDatabase.Documents(30, seed: 1)).Dispose();
         using ChunkDatabase database = ChunkDatabaseUpdate.Apply(
-            _databases.Folder(), SearchDatabase.Documents(35, seed: 2), ["d1"], TestDatabases.Bytes);
+            _databases.Folder(), SearchDatabase.Documents(35, seed: 2), ["d1"], TestDatabases.Bytes).Database;
         INeighborSource[] sources =
         [
             KeywordNeighborSource.Build(database), DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer()),

@@ -163,7 +163,7 @@ public sealed class KeywordSharesTests : IDisposable
         foreach (string folder in folders)
         {
             Build(Path.GetFileName(folder)).Dispose();
-            ChunkDatabaseUpdate.Apply(folder, [new("new", "", new string('n', 8300 * 4), "")], [s_documents[2].Id], TestDatabases.Bytes).Dispose();
+            ChunkDatabaseUpdate.Apply(folder, [new("new", "", new string('n', 8300 * 4), "")], [s_documents[2].Id], TestDatabases.Bytes).Database.Dispose();
         }
 
         using ChunkDatabase plain = ChunkDatabase.Open(folders[0]), shared = ChunkDatabase.Open(folders[1]);
@@ -188,7 +188,7 @@ public sealed class KeywordSharesTests : IDisposable
     {
         string folder = _databases.Folder(), segment = Path.Combine(folder, "segments", "1");
         Build("db").Dispose();
-        ChunkDatabaseUpdate.Apply(folder, [new("new", "", new string('n', 200), "")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", new string('n', 200), "")], [], TestDatabases.Bytes).Database.Dispose();
         using ChunkDatabase database = ChunkDatabase.Open(folder);
         bool gone = false;
         Assert.Throws<DatabaseException>(() => KeywordNeighborSource.BuildShare(database, new(1, 2), progress: new Reports<StageProgress>(_ =>
@@ -196,7 +196,7 @@ public sealed class KeywordSharesTests : IDisposable
             if (!gone && (compacts || Files(database).Count > 0)) // the share of the first segment is there, and that of the second is being made
             {
                 gone = true;
-                (compacts ? DatabaseCompaction.Compact(folder) : ChunkDatabaseUpdate.Apply(folder, [], ["new"], TestDatabases.Bytes)).Dispose();
+                (compacts ? DatabaseCompaction.Compact(folder) : ChunkDatabaseUpdate.Apply(folder, [], ["new"], TestDatabases.Bytes).Database).Dispose();
             }
         })));
         Assert.True(gone);

@@ -391,7 +391,7 @@ public class NeighborTableTests
         Make(there.Database);
         NeighborTable.Build(there.Database, new RandomNeighborSource(there.Database, 1), 2).Dispose();
         using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
-            there.Database.Folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes))
+            there.Database.Folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Database)
         {
             Make(changed);
         }

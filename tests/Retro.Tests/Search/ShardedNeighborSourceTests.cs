@@ -166,7 +166,7 @@ public sealed class ShardedNeighborSourceTests : IDisposable
         }
 
         (parts[1], Document[] add, string[] remove) = ChunkDatabaseUpdateTests.Changed(parts[1], random, 1);
-        ChunkDatabaseUpdate.Apply(folders[1], add, remove, TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folders[1], add, remove, TestDatabases.Bytes).Database.Dispose();
         return (folders, [.. parts.SelectMany(part => part)]);
     }
 

@@ -138,7 +138,7 @@ public sealed class ShareFilesTests : IDisposable
         {
             Build(Path.GetFileName(folder)).Dispose();
             ChunkDatabaseUpdate.Apply(
-                folder, [new("new", "", new string('n', 8300 * 4), "")], [s_documents[2].Id, s_documents[9].Id], TestDatabases.Bytes).Dispose();
+                folder, [new("new", "", new string('n', 8300 * 4), "")], [s_documents[2].Id, s_documents[9].Id], TestDatabases.Bytes).Database.Dispose();
         }
 
         using ChunkDatabase plain = ChunkDatabase.Open(folders[0]), shared = ChunkDatabase.Open(folders[1]);

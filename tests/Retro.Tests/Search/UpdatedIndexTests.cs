@@ -39,7 +39,7 @@ public sealed class UpdatedIndexTests : IDisposable
         // Between four clusters each, where the lists of one are looked into.
         Document[] between = [.. Enumerable.Range(0, Few).Select(i => Document($"new{i}", i, 0, 0, Few + i))];
         List<string> said = [];
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, between, [], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, between, [], TestDatabases.Bytes).Database)
         {
             double before = TrueRecall(changed, DenseNeighborSource.Build(changed, Keyer(), s_options with { Parameters = "nprobe=4" }));
             Assert.InRange(before, 0.3, Wanted - 0.05);
@@ -67,7 +67,7 @@ public sealed class UpdatedIndexTests : IDisposable
         }
 
         // After the next change there is one kind alone again.
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [], between.Select(document => document.Id), TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [], between.Select(document => document.Id), TestDatabases.Bytes).Database)
         {
             Assert.Empty(Directory.GetFiles(folder, "*-all*"));
             DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
@@ -94,14 +94,14 @@ public sealed class UpdatedIndexTests : IDisposable
         }
 
         // Too little for one probe in 256 to be of it.
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [Clustered("one", 1, 2 * Few)], [], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [Clustered("one", 1, 2 * Few)], [], TestDatabases.Bytes).Database)
         {
             DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
             Assert.DoesNotContain(changed.Files, file => file.Name == "recall.json");
         }
 
         Document[] same = [.. Enumerable.Range(0, Few).Select(i => Clustered($"new{i}", i, Few + i))];
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, same, ["d3", "d4"], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, same, ["d3", "d4"], TestDatabases.Bytes).Database)
         {
             using DenseNeighborSource source = DenseNeighborSource.Build(changed, Keyer(), s_options);
             Assert.InRange(TrueRecall(changed, source), Wanted, 1);
@@ -124,7 +124,7 @@ public sealed class UpdatedIndexTests : IDisposable
             Assert.Equal(said, File.ReadAllText(manifest));
         }
 
-        using ChunkDatabase exact = ChunkDatabaseUpdate.Apply(folder, [], ["d5"], TestDatabases.Bytes);
+        using ChunkDatabase exact = ChunkDatabaseUpdate.Apply(folder, [], ["d5"], TestDatabases.Bytes).Database;
         DenseNeighborSource.Build(exact, Keyer(), new() { Engine = VectorEngine.Exact }).Dispose();
         Assert.DoesNotContain(exact.Files, file => file.Name == "recall.json");
     }
@@ -158,7 +158,7 @@ public sealed class UpdatedIndexTests : IDisposable
         }
 
         Document[] add = [.. Enumerable.Range(0, 50).Select(i => Document($"new{i}", i, 0, 0, Few + i))];
-        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, ["d0", "d7", "d1199"], TestDatabases.Bytes);
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, ["d0", "d7", "d1199"], TestDatabases.Bytes).Database;
         DenseNeighborSource.Build(changed, Keyer(), new() { Engine = VectorEngine.Exact }).Dispose();
         using ChunkKeys keys = ChunkKeys.Open(changed);
         float[] queries = keys.Rows(1150, 60).ToArray();

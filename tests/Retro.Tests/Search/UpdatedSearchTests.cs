@@ -32,7 +32,7 @@ public sealed class UpdatedSearchTests : IDisposable
         for (int change = 0; change < 8; change++)
         {
             (there, Document[] add, string[] remove) = ChunkDatabaseUpdateTests.Changed(there, random, change);
-            ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes).Dispose();
+            ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes).Database.Dispose();
             if (change == 5)
             {
                 DatabaseCompaction.Compact(folder).Dispose();
@@ -79,7 +79,7 @@ public sealed class UpdatedSearchTests : IDisposable
         }
 
         Document[] add = [new("new", "", "a text of more than one chunk that is new here", "")];
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, [there[0].Id, there[20].Id], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, [there[0].Id, there[20].Id], TestDatabases.Bytes).Database)
         {
             made = 0;
             DenseNeighborSource.Build(changed, keyer).Dispose();
@@ -117,7 +117,7 @@ public sealed class UpdatedSearchTests : IDisposable
             there[6] with { Title = "other" }, new("new", "", "a text that is new here", ""),
         ];
         made = 0;
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, moved, [], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, moved, [], TestDatabases.Bytes).Database)
         {
             DenseNeighborSource.Build(changed, keyer).Dispose();
             Assert.Equal(changed.Documents[^1].ChunkCount, made);
@@ -127,7 +127,7 @@ public sealed class UpdatedSearchTests : IDisposable
         // What is damaged is made.
         FlipKey(folder);
         made = 0;
-        using ChunkDatabase again = ChunkDatabaseUpdate.Apply(folder, [there[8] with { Title = "another" }], [], TestDatabases.Bytes);
+        using ChunkDatabase again = ChunkDatabaseUpdate.Apply(folder, [there[8] with { Title = "another" }], [], TestDatabases.Bytes).Database;
         KeyFile.Build(again.Segments[^1], keyer, whole: again);
         Assert.Equal(again.Documents[^1].ChunkCount, made);
 
@@ -148,7 +148,7 @@ public sealed class UpdatedSearchTests : IDisposable
         List<Document> there = SearchDatabase.Documents(20, seed: 16);
         string folder = _databases.Folder();
         _databases.Build(there).Dispose();
-        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [there[8] with { Id = "copy" }], [], TestDatabases.Bytes);
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [there[8] with { Id = "copy" }], [], TestDatabases.Bytes).Database;
         KeyFile.Build(changed.Segments[1], keyer, whole: changed);
         Assert.Equal(changed.Segments[1].ChunkCount, made);
         KeyFile.Build(changed.Segments[0], keyer, whole: changed);
@@ -172,7 +172,7 @@ public sealed class UpdatedSearchTests : IDisposable
             DenseNeighborSource.Build(built, SearchDatabase.AnyKeyer()).Dispose();
         }
 
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes).Database)
         {
             DenseNeighborSource.Build(changed, SearchDatabase.AnyKeyer()).Dispose();
         }
@@ -200,7 +200,7 @@ public sealed class UpdatedSearchTests : IDisposable
     {
         string folder = _databases.Folder();
         _databases.Build(SearchDatabase.Documents(20, seed: 5)).Dispose();
-        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [], TestDatabases.Bytes))
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [], TestDatabases.Bytes).Database)
         {
             NeighborTable.Build(changed, new RandomNeighborSource(changed, 1), 2).Dispose();
         }
