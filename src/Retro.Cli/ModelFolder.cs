@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
@@ -15,9 +14,6 @@ namespace Retro.Cli;
 /// <summary>A trained model by the folder that a command line names.</summary>
 internal static class ModelFolder
 {
-    /// <summary>The file in which a trainer says for its reader what the training took.</summary>
-    public const string TrainingFile = "training.json";
-
     /// <summary>The file of a reader that copies, beside the decoder that it was trained for.</summary>
     public const string CopyingFile = "copying.safetensors";
 
@@ -157,20 +153,18 @@ internal static class ModelFolder
         return databases;
     }
 
+    // Worth a column of a table: a model can be used without the state of its training, and beside a damaged one.
     private static (long Steps, TimeSpan Time) Training(Workspace workspace)
     {
-        string path = Path.Combine(workspace.Model, TrainingFile);
         try
         {
-            return File.Exists(path) && JsonNode.Parse(File.ReadAllText(path)) is JsonObject state
-                && state["Steps"] is { } steps && state["Elapsed"] is { } elapsed
-                ? ((long)steps, TimeSpan.Parse((string)elapsed!, CultureInfo.InvariantCulture))
+            return File.Exists(Path.Combine(workspace.Model, Trainer.StateFile)) && Trainer.Stored(workspace.Model) is var stored
+                ? (stored.Steps, stored.Elapsed)
                 : default;
         }
-        catch (Exception fault) when (fault is JsonException or FormatException or OverflowException or InvalidOperationException or ArgumentException
-            or IOException or UnauthorizedAccessException)
+        catch (CheckpointException)
         {
-            return default; // it is there to be read by people, and what it says is worth a column of a table
+            return default;
         }
     }
 }

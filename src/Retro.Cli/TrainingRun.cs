@@ -1,8 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
-using System.Globalization;
 using System.Text.Json.Nodes;
-using System.Text.RegularExpressions;
 using Retro.Answering;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
@@ -269,10 +267,9 @@ internal sealed class TrainingRun
     public int Together(ParseResult parsed)
     {
         int batch = parsed.GetValue(_batch), rows = Device(parsed) is null ? 1 : batch;
-        if (GoesOn(parsed) && Trainer.StoredData(new Workspace(parsed.GetValue(Out)!).Model) is { } begun)
+        if (GoesOn(parsed) && Trainer.Stored(new Workspace(parsed.GetValue(Out)!).Model).BatchSize is { } begun)
         {
-            Match said = Regex.Match(begun, $"{nameof(WindowSamplerOptions.BatchSize)} = ([1-9][0-9]{{0,3}}),");
-            rows = said.Success ? int.Parse(said.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : rows;
+            rows = begun;
         }
 
         return batch % rows == 0
@@ -444,7 +441,7 @@ internal sealed class TrainingRun
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
-        Saved(parsed, workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile);
+        Saved(parsed, workspace, sources, Trainer.StateFile, Trainer.DescriptionFile, RunReport.StepsFile);
         using ChunkDatabase? heldOut = sources.HeldOut();
         RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);

@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
 using Retro.Database;
+using Retro.Training;
 
 namespace Retro.Cli;
 
@@ -24,7 +25,7 @@ internal sealed class Workspace(string folder)
         s_marks = [Checkpoint.ConfigName, DatabaseManifest.FileName, "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"],
         s_others =
         [
-            "merges.txt", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "generation_config.json", ModelFolder.TrainingFile,
+            "merges.txt", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "generation_config.json", Trainer.DescriptionFile,
             RunReport.StepsFile, "recall.json",
         ],
         s_endings = [".safetensors", ".safetensors.index.json", ".bin", ".faiss"];

@@ -319,10 +319,10 @@ internal sealed class EvalCommand : Verb
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, found, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         names.UnionWith(against);
-        string[] notes = Notes(table, seen, runs is not null);
+        string[] notes = Notes(seen, runs is not null);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
         ResultRows rows = new(table, leakage);
-        rows.Print(notes, LeakageTitle, leakage.Note);
+        rows.Print(notes, LeakageTitle, "");
         WriteJson(parsed, WithSeen(ResultsJson.Of(table, leakage), seen));
         if (parsed.GetValue(_tokenRecords) is { } tokens)
         {
@@ -333,7 +333,7 @@ internal sealed class EvalCommand : Verb
 
         string page = ReportFile(parsed);
         RunReport report = new($"{Tool.Name} eval: {string.Join(", ", models.Select(one => one.Path))}");
-        rows.AddTo(report, string.Join(' ', notes), $"{LeakageTitle}. {leakage.Note}".TrimEnd());
+        rows.AddTo(report, string.Join(' ', notes), $"{LeakageTitle}.");
         Inspect(report, sources, heldOut, measured, entries, cancellationToken);
         report.Corpus(database, heldOut);
         foreach ((string path, string name, _, TrainedModel trained, _) in measured)
@@ -410,25 +410,17 @@ internal sealed class EvalCommand : Verb
         }
     }
 
-    private static string[] Notes(EvaluationTable table, string[] seen, bool hasRuns)
-    {
-        BitsPerByteResult any = table.Rows[0].Entry.Results[0];
-        return
-        [
+    private static string[] Notes(string[] seen, bool hasRuns) =>
+    [
+        $"The documents were held out, none of them {(seen.Length == 0 ? "trained on or " : "")}retrieved from.",
+        .. seen,
+        .. hasRuns ? [] : new[]
+        {
             string.Create(
-                CultureInfo.InvariantCulture,
-                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(any.Documents, "document")}, none of them "
-                    + $"{(seen.Length == 0 ? "trained on or " : "")}retrieved from."),
-            .. seen,
-            .. hasRuns ? [] : new[]
-            {
-                string.Create(
-                    CultureInfo.InvariantCulture, $"Of a database of more than {MostSorted:#,0} tokens the longest run is not measured: sorting takes memory."),
-            },
-            ResultRows.Intervals(any.Documents),
-            "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
-        ];
-    }
+                CultureInfo.InvariantCulture, $"Of a database of more than {MostSorted:#,0} tokens the longest run is not measured: sorting takes memory."),
+        },
+        "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
+    ];
 
     /// <summary>A model that was measured.</summary>
     /// <param name="Path">The folder that was named.</param>

@@ -137,7 +137,7 @@ internal sealed class FitCommand : Verb
 
         using Sources sources = _run.Open(parsed, cancellationToken);
         ScalarType dtype = _run.Dtype(parsed)
-            ?? (_run.GoesOn(parsed) ? Trainer.StoredType(workspace.Model)
+            ?? (_run.GoesOn(parsed) ? Trainer.Stored(workspace.Model).Dtype
             : ours ? ModelFolder.BestType(path, _run.Device(parsed)) : ScalarType.Float32);
         using PretrainedDecoder decoder = Stages.Run(
             "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));

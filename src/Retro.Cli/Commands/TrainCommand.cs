@@ -63,7 +63,7 @@ internal sealed class TrainCommand : Verb
         recipe = recipe with
         {
             Dtype = _run.Dtype(parsed)
-                ?? (_run.GoesOn(parsed) ? Trainer.StoredType(workspace.Model) : TrainingOptions.PreferredDtype(_run.Device(parsed))),
+                ?? (_run.GoesOn(parsed) ? Trainer.Stored(workspace.Model).Dtype : TrainingOptions.PreferredDtype(_run.Device(parsed))),
         };
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
         JsonObject Train() => _run.Train(

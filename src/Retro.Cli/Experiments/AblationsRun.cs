@@ -20,6 +20,8 @@ internal sealed class AblationsRun(AblationsOptions options)
 
     private const string ReportFile = "ablations.md";
 
+    private static readonly JsonSerializerOptions s_json = new() { RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true };
+
     private readonly Recipe _recipe = new(options.Seed, options.Dtype, options.Device);
 
     private int FittingSteps => Recipe.Fitting(options.Steps);
@@ -60,7 +62,7 @@ internal sealed class AblationsRun(AblationsOptions options)
         Array.ForEach(chosen, Try);
 
         IEnumerable<string> names = all.Select(variant => variant.Name).Prepend(Variant.ClosedBook);
-        EvaluationEntry[] entries = [.. names.Where(name => File.Exists(ResultFile(name))).SelectMany(Load)];
+        EvaluationEntry[] entries = [.. names.SelectMany(name => Load(name) ?? [])];
         string[] baselines = [.. new[] { Variant.ClosedBook, Variant.Copies }.Where(name => entries.Any(entry => entry.Reader == name))];
         string report = string.Create(CultureInfo.InvariantCulture, $"""
             # What makes a small model read
@@ -141,29 +143,25 @@ internal sealed class AblationsRun(AblationsOptions options)
         // --- results, a file for each variant ---
         string ResultFile(string name) => Path.Combine(measured, $"{name}.json");
 
-        EvaluationEntry[] Load(string name) => JsonSerializer.Deserialize<EvaluationEntry[]>(File.ReadAllText(ResultFile(name)))!;
-
-        // One that an earlier version wrote otherwise is measured anew.
-        bool IsThere(string name)
+        // One that an earlier version wrote otherwise is measured anew: it is as if it were not there.
+        EvaluationEntry[]? Load(string name)
         {
             try
             {
-                return File.Exists(ResultFile(name)) && Load(name).Length > 0;
+                return File.Exists(ResultFile(name)) ? JsonSerializer.Deserialize<EvaluationEntry[]>(File.ReadAllText(ResultFile(name)), s_json) : null;
             }
             catch (JsonException)
             {
-                return false;
+                return null;
             }
         }
 
         void Measured(string name, Func<EvaluationEntry[]> measure)
         {
             using Turn turn = Turn.Wait(Path.Combine(measured, $"{name}.lock"), cancellationToken);
-            if (!IsThere(name))
+            if (Load(name) is not { Length: > 0 })
             {
-                string json = JsonSerializer.Serialize(measure());
-                File.WriteAllText($"{ResultFile(name)}.new", json);
-                File.Move($"{ResultFile(name)}.new", ResultFile(name));
+                Workspace.WriteText(ResultFile(name), JsonSerializer.Serialize(measure()));
             }
         }
     }

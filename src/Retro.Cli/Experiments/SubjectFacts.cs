@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Retro.Answering;
-using Retro.Cli.Reports;
 using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Evaluation;

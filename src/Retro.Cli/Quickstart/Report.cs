@@ -39,18 +39,14 @@ internal sealed class Report(
 {
     private readonly ResultRows _rows = new(table, leakage, ["closed book", "the rule, k = 8", "the rule, fresh"]);
 
-    private BitsPerByteResult ClosedBook => table.Rows[0].Entry.Results[0];
-
-    /// <summary>What the rows of the table are, and what they were measured on.</summary>
+    /// <summary>What the rows of the table are, and where the documents come from that they were measured on.</summary>
     private string Notes
     {
         get
         {
-            string shortened = cut > 0 ? $", {cut} of them cut to their beginning so that measuring ends in time" : "";
+            string shortened = cut > 0 ? $"; {cut} of them were cut to their beginning so that measuring ends in time" : "";
             return string.Create(CultureInfo.InvariantCulture, $"""
-                Over {ClosedBook.Tokens:#,0} tokens, {ClosedBook.Bytes:#,0} bytes, of {ClosedBook.Documents:#,0} held-out documents that are
-                neither in the training set nor in the database{shortened}.
-                {ResultRows.Intervals(ClosedBook.Documents)} One seed: how trainings differ by chance is in no interval.
+                The documents are neither in the training set nor in the database{shortened}.
                 "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the
                 neighbors of the chunk before, without a trained weight; with {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens
                 ("fresh"), it reads what copying reads. "Copying" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps
@@ -66,7 +62,7 @@ internal sealed class Report(
 
     private string LeakageNotes
         => $"Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of their neighbors by {Source}, and the " +
-            "difference to the closed book on the same chunks. What is found anew within a chunk can have more in common with it.";
+            "difference to the closed book on the same chunks.";
 
     /// <summary>Prints the tables and the continuations.</summary>
     public void Print()

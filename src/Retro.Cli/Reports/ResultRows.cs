@@ -30,39 +30,34 @@ internal sealed class ResultRows(EvaluationTable table, LeakageTable leakage, IR
             : $"{Page.Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {Show(difference)}" : "")}"),
     ]);
 
-    /// <summary>What can be told of differences between readers.</summary>
-    /// <param name="documents">Documents that were measured.</param>
-    public static string Intervals(long documents) => documents < PairedDifference.LeastDocuments
-        ? $"The documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-        : "In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.";
-
-    /// <summary>Prints both tables.</summary>
-    /// <param name="notes">What the rows of the first are, a line each.</param>
+    /// <summary>Prints both tables, each with its own notes below it.</summary>
+    /// <param name="notes">What is to be said of the first besides, a line each.</param>
     /// <param name="title">What the second shows.</param>
-    /// <param name="leakageNotes">What the rows of the second are; empty: nothing is to be said.</param>
+    /// <param name="leakageNotes">What is to be said of the second besides; empty: nothing.</param>
     public void Print(IEnumerable<string> notes, string title, string leakageNotes)
     {
         Screen.Table("held-out bits per byte (less is better)", Header, Rows, 1);
-        foreach (string note in notes)
-        {
-            Screen.Line($"{note}");
-        }
-
+        Say([table.Notes, .. notes]);
         Screen.Table(title, LeakageHeader, LeakageRows);
-        if (leakageNotes.Length > 0)
+        Say([leakageNotes, leakage.Note]);
+
+        static void Say(IEnumerable<string> notes)
         {
-            Screen.Line($"{leakageNotes}");
+            foreach (string note in notes.Where(note => note.Length > 0))
+            {
+                Screen.Line($"{note}");
+            }
         }
     }
 
-    /// <summary>Adds both tables to a report.</summary>
+    /// <summary>Adds both tables, each with its own notes below it, to a report.</summary>
     /// <param name="report">The report.</param>
-    /// <param name="notes">What the rows of the first are.</param>
-    /// <param name="leakageNotes">What the rows of the second are.</param>
+    /// <param name="notes">What is to be said of the first besides.</param>
+    /// <param name="leakageNotes">What is to be said of the second besides.</param>
     public void AddTo(RunReport report, string notes, string leakageNotes)
     {
-        report.Evaluation(Header, Rows, notes, table);
-        report.Leakage(LeakageHeader, LeakageRows, leakageNotes, leakage);
+        report.Evaluation(Header, Rows, $"{table.Notes} {notes}", table);
+        report.Leakage(LeakageHeader, LeakageRows, $"{leakageNotes} {leakage.Note}".TrimEnd(), leakage);
     }
 
     // That there are too few documents for an interval is said once, below the table.

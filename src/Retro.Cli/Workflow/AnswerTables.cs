@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text;
 using Retro;
 using Retro.Answering;
-using Retro.Cli.Reports;
+using Retro.Evaluation;
 using Retro.Readers;
 
 namespace Retro.Cli.Workflow;

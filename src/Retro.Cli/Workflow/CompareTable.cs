@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
-using System.Text;
 using System.Text.Json.Nodes;
 using Retro;
 using Retro.Cli.Reports;
@@ -54,14 +52,11 @@ internal sealed class CompareTable
     public string ToMarkdown(params string[] baselines)
     {
         EvaluationTable table = Table(baselines);
-        IReadOnlyList<BitsPerByteResult> first = table.Rows[0].Entry.Results;
-        BitsPerByteResult any = first[0];
-        StringBuilder text = new();
         string[] header =
         [
             "reader", "reads", "bits per byte", .. table.Against.Select(name => $"against {name}"), "tokens/s", "bytes of database", "seconds of training",
         ];
-        text.Append(MarkdownTable.Of(header, table.Rows.Select(row => (string[])
+        string rows = MarkdownTable.Of(header, table.Rows.Select(row => (string[])
         [
             row.Entry.Reader,
             Runs(row.Entry.Reader)[0].From,
@@ -70,20 +65,14 @@ internal sealed class CompareTable
             Page.Number(Runs(row.Entry.Reader).Average(run => run.PerSecond), "#,0"),
             Page.Number(Runs(row.Entry.Reader)[0].Bytes, "#,0"),
             Page.Number(Runs(row.Entry.Reader).Average(run => run.Training.TotalSeconds), "0"),
-        ])));
-        int documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0), seeds = first.Count;
-        string trained = seeds > 1
-            ? string.Create(CultureInfo.InvariantCulture, $"Means over {seeds} seeds.")
-            : "One seed: how trainings differ by chance is in no interval.";
-        text.AppendLine();
-        text.AppendLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} held-out documents that are neither trained on nor retrieved from."));
-        text.AppendLine($"{trained} {ResultRows.Intervals(documents)}");
-        text.AppendLine(
-            "Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds "
-            + "of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.");
-        return text.ToString();
+        ]));
+        return $"""
+            {rows}
+            {table.Notes} The documents are neither trained on nor retrieved from.
+            Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds
+            of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.
+
+            """;
     }
 
     private (string Name, string From, BitsPerByteResult Result, double PerSecond, long Bytes, TimeSpan Training)[] Runs(string reader)

@@ -41,7 +41,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             if (!File.Exists(mark) && (!Directory.Exists(folder) || !Directory.EnumerateFileSystemEntries(folder).Any()))
             {
                 Directory.CreateDirectory(folder);
-                File.WriteAllText(mark, corpus);
+                Workspace.WriteText(mark, corpus);
                 return folder;
             }
         }

@@ -39,13 +39,14 @@ internal static class Stages
             return progress.Steps;
         });
 
-    /// <summary>Writes a report into a file, prints it and says where it is.</summary>
+    /// <summary>Writes a report into a file, which is the old one or the new one whole, prints it and says where it is.</summary>
     /// <param name="path">The file.</param>
     /// <param name="markdown">The report.</param>
     /// <param name="also">What else is to be said; null: nothing.</param>
+    /// <exception cref="RetroException">It cannot be written.</exception>
     public static void Report(string path, string markdown, string? also = null)
     {
-        File.WriteAllText(path, markdown);
+        Workspace.WriteText(path, markdown);
         Screen.Text(markdown + "\n");
         Screen.Note($"Report: {Path.GetFullPath(path)}{(also is null ? "" : $". {also}")}");
     }

@@ -84,7 +84,7 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         {
             bool goesOn = resume && File.Exists(Path.Combine(options.CheckpointFolder!, Trainer.StateFile));
             using Trainer trainer = new(
-                model, goesOn && options.Dtype is not null ? options with { Dtype = Trainer.StoredType(options.CheckpointFolder!) } : options);
+                model, goesOn && options.Dtype is not null ? options with { Dtype = Trainer.Stored(options.CheckpointFolder!).Dtype } : options);
             if (goesOn)
             {
                 trainer.Load(options.CheckpointFolder!, cancellationToken: cancellationToken);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 
 namespace Retro.Evaluation;
 
@@ -31,60 +30,65 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
                 entry, [.. baselines.Select(baseline => ReferenceEquals(baseline, entry) ? null : PairedDifference.Of(Sums(entry), Sums(baseline), seed))]))]);
     }
 
-    /// <summary>The table as Markdown, with what was measured on below it.</summary>
-    public string ToMarkdown()
+    /// <summary>
+    /// What has to be known to read the table: what was measured, over how many seeds, and what can be told of differences. Whether the documents were kept
+    /// out of training and retrieval, whoever measured knows. Empty: there are no rows.
+    /// </summary>
+    public string Notes
     {
-        StringBuilder text = new();
-        text.Append("| reader | neighbors from | trained with | steps | minutes | bits per byte |");
-        text.Append(string.Concat(Against.Select(name => $" against {Cell(name)} |")));
-        text.AppendLine(" bits per token of the first chunk | and of the rest |");
-        text.AppendLine($"|---|---|---|---|---|---|{string.Concat(Against.Select(_ => "---|"))}---|---|");
-        foreach (EvaluationRow row in Rows)
+        get
         {
-            EvaluationEntry entry = row.Entry;
-            BitsPerByteResult first = entry.Results[0];
-            string[] cells =
-            [
-                Cell(entry.Reader),
-                first.Neighbors == 0 ? Nothing : string.Create(CultureInfo.InvariantCulture, $"{Cell(first.SourceName)}, k = {first.Neighbors}"),
-                Cell(entry.TrainedWith ?? Nothing),
-                entry.Steps?.ToString("#,0", CultureInfo.InvariantCulture) ?? Nothing,
-                entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing,
-                entry.Value.ToString("0.0000", CultureInfo.InvariantCulture),
-                .. row.Differences.Select(difference => difference?.ToString() ?? Nothing),
-                Mean(entry, result => result.FirstChunkBits / result.FirstChunkTokens),
-                Mean(entry, result => (result.Bits - result.FirstChunkBits) / (result.Tokens - result.FirstChunkTokens)),
-            ];
-            text.AppendLine($"| {string.Join(" | ", cells)} |");
-        }
+            if (Rows.Count == 0)
+            {
+                return "";
+            }
 
-        text.AppendLine();
-        text.AppendLine(Notes());
-        return text.ToString();
+            BitsPerByteResult any = Rows[0].Entry.Results[0];
+            int seeds = Rows[0].Entry.Results.Count, documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0);
+            string trained = seeds > 1 ? $"Means over {seeds} seeds." : "One seed: how trainings differ by chance is in no interval.";
+            string intervals = documents < PairedDifference.LeastDocuments
+                ? $"The documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
+                : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; "
+                    + "where it holds 0 no difference was found (\"none\").";
+            return string.Create(
+                CultureInfo.InvariantCulture,
+                $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(documents, "held-out document")}; "
+                    + $"{(double)any.FirstChunkTokens / Math.Max(1, any.Tokens):0.0 %} of the tokens stand in a window's first chunk, "
+                    + $"where nothing is retrieved yet but by what retrieves more often than once a chunk. {trained} {intervals}");
+        }
     }
 
-    private string Notes()
+    /// <summary>The table as Markdown, with the <see cref="Notes"/> below it.</summary>
+    public string ToMarkdown()
     {
-        BitsPerByteResult any = Rows[0].Entry.Results[0];
-        int seeds = Rows[0].Entry.Results.Count, documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0);
-        string intervals = documents < PairedDifference.LeastDocuments
-            ? $"{documents} held-out documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: " +
-                "no difference here is more than a hint."
-            : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; " +
-                "where it holds 0 no difference was found.";
-        string trained = seeds > 1 ? $"Means over {seeds} seeds." : "One seed: how trainings differ by chance is in no interval.";
-        return string.Create(
-            CultureInfo.InvariantCulture,
-            $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} " +
-            $"held-out documents that are neither trained on nor retrieved from; " +
-            $"{(double)any.FirstChunkTokens / Math.Max(1, any.Tokens):0.0 %} of the tokens stand in a window's first chunk, " +
-            $"where nothing is retrieved yet but by what retrieves more often than once a chunk. {trained} {intervals}");
+        string[] header =
+        [
+            "reader", "neighbors from", "trained with", "steps", "minutes", "bits per byte", .. Against.Select(name => $"against {name}"),
+            "bits per token of the first chunk", "and of the rest",
+        ];
+        return MarkdownTable.Of(header, Rows.Select(Cells)) + Environment.NewLine + Notes + Environment.NewLine;
+    }
+
+    private static string[] Cells(EvaluationRow row)
+    {
+        EvaluationEntry entry = row.Entry;
+        BitsPerByteResult first = entry.Results[0];
+        return
+        [
+            entry.Reader,
+            first.Neighbors == 0 ? Nothing : string.Create(CultureInfo.InvariantCulture, $"{first.SourceName}, k = {first.Neighbors}"),
+            entry.TrainedWith ?? Nothing,
+            entry.Steps?.ToString("#,0", CultureInfo.InvariantCulture) ?? Nothing,
+            entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing,
+            entry.Value.ToString("0.0000", CultureInfo.InvariantCulture),
+            .. row.Differences.Select(difference => difference?.ToString() ?? Nothing),
+            Mean(entry, result => result.FirstChunkBits / result.FirstChunkTokens),
+            Mean(entry, result => (result.Bits - result.FirstChunkBits) / (result.Tokens - result.FirstChunkTokens)),
+        ];
     }
 
     private static string Mean(EvaluationEntry entry, Func<BitsPerByteResult, double> value)
         => entry.Results.Average(value) is var mean && double.IsFinite(mean) ? mean.ToString("0.000", CultureInfo.InvariantCulture) : Nothing;
-
-    internal static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal);
 
     private static DocumentSums[] Sums(EvaluationEntry entry) => [.. entry.Results.Select(result => result.DocumentSums)];
 

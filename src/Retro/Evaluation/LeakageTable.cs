@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 
 namespace Retro.Evaluation;
 
@@ -36,28 +35,14 @@ public sealed record LeakageTable(IReadOnlyList<string> Readers, IReadOnlyList<L
     /// <summary>The table as Markdown, with the note below it.</summary>
     public string ToMarkdown()
     {
-        StringBuilder text = new();
-        text.AppendLine(
-            $"| overlap at most | share of the tokens |{string.Concat(Readers.Select(name => $" {EvaluationTable.Cell(name)} |"))}");
-        text.AppendLine($"|---|---|{string.Concat(Readers.Select(_ => "---|"))}");
-        foreach (LeakageRow row in Rows)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Bound * 100:0.#} % | {row.TokenShare * 100:0.0} % |");
-            for (int i = 0; i < row.Values.Count; i++)
-            {
-                string value = double.IsNaN(row.Values[i]) ? "-" : row.Values[i].ToString("0.0000", CultureInfo.InvariantCulture);
-                text.Append(CultureInfo.InvariantCulture, $" {value}{(row.Differences[i] is { } difference ? $", {difference}" : "")} |");
-            }
-
-            text.AppendLine();
-        }
-
-        if (Note.Length > 0)
-        {
-            text.AppendLine().AppendLine(Note);
-        }
-
-        return text.ToString();
+        string table = MarkdownTable.Of(["overlap at most", "share of the tokens", .. Readers], Rows.Select(row => (string[])
+        [
+            string.Create(CultureInfo.InvariantCulture, $"{row.Bound * 100:0.#} %"),
+            string.Create(CultureInfo.InvariantCulture, $"{row.TokenShare * 100:0.0} %"),
+            .. row.Values.Select((value, i) => (double.IsNaN(value) ? "-" : value.ToString("0.0000", CultureInfo.InvariantCulture))
+                + (row.Differences[i] is { } difference ? $", {difference}" : "")),
+        ]));
+        return Note.Length > 0 ? table + Environment.NewLine + Note + Environment.NewLine : table;
     }
 
     private static LeakageRow Row(LeakageCurve curve, IReadOnlyList<EvaluationEntry> entries, double bound, long seed)

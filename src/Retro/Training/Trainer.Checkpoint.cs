@@ -12,13 +12,15 @@ public sealed partial class Trainer
     /// <summary>The file from which a training goes on; beside the model's own files.</summary>
     public const string StateFile = "training.safetensors";
 
+    /// <summary>The file that says for people what <see cref="StateFile"/> holds; nothing reads it.</summary>
+    public const string DescriptionFile = "training.json";
+
     /// <summary>The folder, within that of the checkpoint, of the model with the lowest measure; to be loaded as any other.</summary>
     public const string BestFolder = "best";
 
     /// <summary>What an exception's Data have where a training that it ended could not write its checkpoint: why.</summary>
     public const string NotSaved = "retro.not-saved";
 
-    private const string DescriptionFile = "training.json";
     private const string MetadataKey = "training";
     private const string ModelPrefix = "model/";
     private const string OptimizerPrefix = "optimizer/";
@@ -119,26 +121,17 @@ public sealed partial class Trainer
         ofModel.End();
     }
 
-    /// <summary>The type of the weights of a training, from its state alone.</summary>
+    /// <summary>What a checkpoint tells of its training, from <see cref="StateFile"/> alone; no tensor is read.</summary>
     /// <param name="folder">The checkpoint's folder.</param>
-    /// <returns>Bfloat16, float64, or float32.</returns>
+    /// <returns>How far it came, in which type, and on what.</returns>
     /// <exception cref="CheckpointException">There is no state of a training, or it is damaged.</exception>
-    public static ScalarType StoredType(string folder)
-    {
-        using Safetensors file = OpenState(folder, out _);
-        string? dtype = file.Entries.FirstOrDefault(entry => entry.Name == ModelPrefix + Checkpoint.Embedding)?.Dtype
-            ?? file.Entries.FirstOrDefault(entry => entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal))?.Dtype;
-        return Checkpoint.TypeOf(dtype);
-    }
-
-    /// <summary>The data of a training, from its state alone.</summary>
-    /// <param name="folder">The checkpoint's folder.</param>
-    /// <returns>Their <see cref="ITrainingData.Identity"/>; null: none were read.</returns>
-    /// <exception cref="CheckpointException">There is no state of a training, or it is damaged.</exception>
-    public static string? StoredData(string folder)
+    public static StoredTraining Stored(string folder)
     {
         using Safetensors file = OpenState(folder, out string description);
-        return TrainingState.Parse(description, file.FilePath).Data;
+        TrainingState state = TrainingState.Parse(description, file.FilePath);
+        string? dtype = file.Entries.FirstOrDefault(entry => entry.Name == ModelPrefix + Checkpoint.Embedding)?.Dtype
+            ?? file.Entries.FirstOrDefault(entry => entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal))?.Dtype;
+        return new(state.Steps, state.Elapsed, Checkpoint.TypeOf(dtype), state.Data);
     }
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Search;
 
@@ -101,6 +102,11 @@ public sealed class WindowSampler : ITrainingData
 
     /// <inheritdoc/>
     public string TokenizerHash => _database.Manifest.TokenizerHash;
+
+    /// <summary>The rows of a batch that the identity of data says; those of questions are written alike. Null: it says none.</summary>
+    internal static int? BatchSizeOf(string identity)
+        => Regex.Match(identity, $"{nameof(WindowSamplerOptions.BatchSize)} = ([1-9][0-9]*)") is { Success: true } said
+            && int.TryParse(said.Groups[1].ValueSpan, CultureInfo.InvariantCulture, out int rows) ? rows : null;
 
     private bool HasNeighbors => Options.Neighbors > 0 && (_table is not null || Options.Planting is not null);
 

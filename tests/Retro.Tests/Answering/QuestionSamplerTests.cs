@@ -165,6 +165,7 @@ public sealed class QuestionSamplerTests : IDisposable
         Assert.Equal(one.Batch(7, 0).Tokens, same.Batch(7, 1).Tokens);
         Assert.NotEqual(one.Batch(7, 0).Tokens, other.Batch(7, 0).Tokens);
         Assert.Equal(one.Identity, same.Identity);
+        Assert.Equal(options.BatchSize, new StoredTraining(1, default, default, one.Identity).BatchSize);
         Assert.NotEqual(one.Identity, other.Identity);
         Assert.NotEqual(one.Identity, new QuestionSampler([.. _towns.Set.Questions.Skip(1)], _towns.Passages, options).Identity);
     }

@@ -42,6 +42,12 @@ public sealed partial class AblationsExperimentTests : IDisposable
         Assert.Equal(["closed book", .. fitted, .. both], Rows("--resume", "--only", "closed book"));
         Assert.Equal(["corpus"], Directory.GetDirectories(output).Select(Path.GetFileName));
 
+        // What cannot be read, as of an earlier version, is measured anew where it is asked for, and else is no row.
+        File.WriteAllText(closedBook, "[{}]");
+        File.WriteAllText(Path.Combine(output, "corpus", "variants-2-1", $"{fitted[^1]}.json"), "{ of an earlier version");
+        Assert.Equal(["closed book", .. both], Rows("--resume", "--only", "closed book"));
+        Assert.StartsWith("[{\"Reader\":\"closed book\"", File.ReadAllText(closedBook), StringComparison.Ordinal);
+
         // What another type gave is not taken, and stays.
         string before = File.ReadAllText(closedBook);
         Assert.Equal(["closed book"], Rows("--resume", "--only", "closed book", "--dtype", "bfloat16"));

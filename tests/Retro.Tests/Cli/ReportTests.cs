@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using Retro.Cli.Reports;
+using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
@@ -43,6 +44,16 @@ public sealed partial class ReportTests : IDisposable
         Assert.InRange(Points(figure, "--series1").Count(), 100, 200);
         Assert.Equal("", Plot.Lines("t", "x", "y", new PlotSeries("a", [(0, double.NaN)])));
         Assert.Equal("", Plot.Intervals("t", "x", []));
+    }
+
+    /// <summary>A folder that stands where the text is made whole, before it takes the report's place.</summary>
+    [Fact]
+    public void A_report_that_cannot_be_written_leaves_the_one_before_and_is_told_as_a_fault()
+    {
+        string path = _folder.File("report.md", "before");
+        Directory.CreateDirectory(path + ".tmp");
+        Assert.Contains("report.md cannot be written", Assert.Throws<RetroException>(() => Stages.Report(path, "after")).Message, StringComparison.Ordinal);
+        Assert.Equal("before", File.ReadAllText(path));
     }
 
     [Fact]

@@ -41,7 +41,18 @@ public sealed class EvaluationTableTests : IDisposable
         Assert.All(lines[..4], line => Assert.Equal(11, line.Count(c => c == '|')));
         Assert.Contains("of 80 held-out documents", lines[5], StringComparison.Ordinal);
         Assert.Contains("10.0 % of the tokens stand in a window's first chunk", lines[5], StringComparison.Ordinal);
-        Assert.Contains("Means over 2 seeds", lines[5], StringComparison.Ordinal);
+        Assert.Contains("Means over 2 seeds. In brackets the 95 % interval of a bootstrap over documents and seeds", lines[5], StringComparison.Ordinal);
+        Assert.Equal(table.Notes, lines[5].TrimEnd());
+        Assert.Equal("", (table with { Rows = [] }).Notes);
+    }
+
+    [Fact]
+    public void A_cell_is_text_whatever_characters_it_has()
+    {
+        string[] lines = EvaluationTable.Of([Entry("a | b\n# c", 1)]).ToMarkdown().Split('\n');
+        Assert.StartsWith("| a \\| b # c | bm25, k = 2 |", lines[2], StringComparison.Ordinal);
+        Assert.Contains("| against a \\| b # c |", lines[0], StringComparison.Ordinal);
+        Assert.Equal("| x | y |\n|---|---|\n| 1 | 2 |\n", MarkdownTable.Of(["x", "y"], [["1", "2"]]).ReplaceLineEndings("\n"));
     }
 
     [Fact]
@@ -68,8 +79,8 @@ public sealed class EvaluationTableTests : IDisposable
         string text = EvaluationTable.Of(
             [.. new[] { Entry("closed book", 1), Entry("RETRO", 0.9) }.Select(entry => entry with { Results = [.. entry.Results.Select(Cut)] })]).ToMarkdown();
         Assert.Contains("-10.0 % (no interval: 9 documents)", text, StringComparison.Ordinal);
-        Assert.Contains("9 held-out documents are too few for an interval, which needs 20", text, StringComparison.Ordinal);
-        Assert.Contains("One seed", text, StringComparison.Ordinal);
+        Assert.Contains("of 9 held-out documents; 10.0 %", text, StringComparison.Ordinal);
+        Assert.Contains("One seed: how trainings differ by chance is in no interval. The documents are too few", text, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1011,14 +1011,20 @@ public sealed class TrainerTests : IDisposable
     [Theory]
     [InlineData(ScalarType.BFloat16)]
     [InlineData(ScalarType.Float32)]
-    public void The_type_of_a_training_is_read_from_its_state_alone(ScalarType dtype)
+    public void What_a_training_is_gets_read_from_its_state_alone(ScalarType dtype)
     {
         using RetroModel model = Model(s_config);
         using Trainer trainer = new(model, s_options with { Dtype = dtype });
         trainer.Save(Folder);
+        Assert.Equal(new StoredTraining(0, trainer.Elapsed, dtype, null), Trainer.Stored(Folder));
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        trainer.Run(data);
+        trainer.Save(Folder);
         Directory.GetFiles(Folder).Where(path => Path.GetFileName(path) != Trainer.StateFile).ToList().ForEach(File.Delete);
-        Assert.Equal(dtype, Trainer.StoredType(Folder));
-        Assert.Throws<CheckpointException>(() => Trainer.StoredType(_folder.Path));
+        StoredTraining stored = Trainer.Stored(Folder);
+        Assert.Equal(new StoredTraining(12, trainer.Elapsed, dtype, data.Identity), stored);
+        Assert.Null(stored.BatchSize); // data of one's own do not say it
+        Assert.Throws<CheckpointException>(() => Trainer.Stored(_folder.Path));
     }
 
     /// <summary>What was retrieved for a longer chunk would be read before the chunk's end, and training would see what comes.</summary>

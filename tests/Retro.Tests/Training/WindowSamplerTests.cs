@@ -20,6 +20,19 @@ public sealed class WindowSamplerTests : IDisposable
         _folder.Dispose();
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(12)]
+    [InlineData(12345)]
+    public void The_rows_of_a_batch_are_read_from_the_identity(int rows)
+    {
+        using ChunkDatabase database = Database(80, out _);
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = rows });
+        Assert.Equal(rows, new StoredTraining(1, default, default, sampler.Identity).BatchSize);
+        Assert.Equal(rows, new StoredTraining(1, default, default, new MixedData([(sampler, 1)]).Identity).BatchSize);
+        Assert.Null(new StoredTraining(1, default, default, null).BatchSize);
+    }
+
     [Fact]
     public void P22_a_neighbor_never_shares_a_document_with_its_window()
     {
