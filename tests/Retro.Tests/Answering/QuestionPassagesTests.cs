@@ -57,7 +57,7 @@ public sealed class QuestionPassagesTests : IDisposable
             $"The source bm25 searches {other.Folder}, and the passages are in {database.Folder}; give one over them.",
             Refused(database, elsewhere),
             StringComparison.Ordinal);
-        using ChunkDatabase after = ChunkDatabaseUpdate.Apply(database.Folder, [new("d#2", "", "One more.", "")], [], s_tokenizer);
+        using ChunkDatabase after = ChunkDatabaseUpdate.Apply(database.Folder, [new("d#2", "", "One more.", "")], [], s_tokenizer).Database;
         string message = Refused(after, before);
         Assert.StartsWith(
             $"The source bm25 searches {database.Folder}, and the passages are in the same folder in another state: it was changed",

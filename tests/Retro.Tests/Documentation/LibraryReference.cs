@@ -22,7 +22,9 @@ internal sealed partial class LibraryReference
     {
         _types = [.. assemblies.SelectMany(assembly => assembly.GetExportedTypes()).OrderBy(type => type.FullName, StringComparer.Ordinal)];
         _byId = _types.ToDictionary(Id);
+        // What a generator writes into several assemblies has one name in all of them, and is nobody's to use.
         _documented = assemblies.SelectMany(assembly => XDocument.Load(Path.ChangeExtension(assembly.Location, ".xml")).Descendants("member"))
+            .DistinctBy(member => (string)member.Attribute("name")!)
             .ToDictionary(member => (string)member.Attribute("name")!);
     }
 

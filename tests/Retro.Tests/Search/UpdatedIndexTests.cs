@@ -142,7 +142,7 @@ public sealed class UpdatedIndexTests : IDisposable
         }
 
         Document[] between = [.. Enumerable.Range(0, Few).Select(i => Document($"new{i}", i, 0, 0, Few + i))];
-        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, between, [], TestDatabases.Bytes);
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, between, [], TestDatabases.Bytes).Database;
         DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
         Assert.InRange(Recall(changed, "recall.json"), 0.099, Wanted - 0.001);
         Assert.DoesNotContain(changed.Files, file => file.Name == "index-all.faiss");
