@@ -112,8 +112,8 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         Assert.NotEqual(source.Identity, database.Dense(copy, new() { Candidates = 11, Probes = 3 }).Identity);
         Assert.Equal(exact.Identity, database.Dense(copy, new() { Exact = true }).Identity);
         NeighborQuery[] queries = [.. TestTexts.Queries(copy).Where((_, i) => i % 9 == 0).Select(query => query with { Labels = ["a"] })];
-        Assert.Contains("Index Scan using chunks_key", Plan(source, exactly: false), StringComparison.Ordinal);
-        Assert.DoesNotContain("chunks_key", Plan(source, exactly: true), StringComparison.Ordinal);
+        Assert.Contains("Index Scan using chunks_key", Plan(indexes.ConnectionString, source, queries[0], exactly: false), StringComparison.Ordinal);
+        Assert.DoesNotContain("chunks_key", Plan(indexes.ConnectionString, source, queries[0], exactly: true), StringComparison.Ordinal);
         (long[] chunks, float[] scores) = source.Ask(queries, K);
         (long[] best, float[] bestScores) = exact.Ask(queries, K);
         Assert.Equal(best.Count(chunk => chunk >= 0), chunks.Count(chunk => chunk >= 0));
@@ -122,29 +122,52 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         Assert.InRange(asGood, 0.9 * chunks.Length, chunks.Length);
         database.BuildIndex(new() { Kind = PostgresIndexKind.None });
         Assert.Equal(exact.Identity, database.Dense(copy).Identity);
+    }
 
-        string Plan(PostgresDenseNeighborSource asked, bool exactly)
+    /// <summary>As the README advises where labels hide nearly everything.</summary>
+    [Fact]
+    public void An_index_over_labels_is_taken_and_changes_nothing_that_is_found()
+    {
+        using ChunkDatabase copy = TestTexts.Build(TestTexts.Documents(60, seed: 11, labeled: 0.7), _folder["copy"]);
+        using TestServer.IndexPreference indexes = server.PreferIndexes();
+        string schema = server.NewSchema();
+        using PostgresDatabase database = PostgresDatabase.Create(
+            indexes.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(schema));
+        database.Import(copy);
+        PostgresDenseNeighborSource source = database.Dense(copy);
+        NeighborQuery[] queries = [.. TestTexts.Queries(copy).Select(query => query with { Labels = ["a"] })];
+        (long[] chunks, float[] scores) = source.Ask(queries, K);
+        Assert.DoesNotContain("chunks_labels", Plan(indexes.ConnectionString, source, queries[0], exactly: true), StringComparison.Ordinal);
+
+        TestServer.Ask(indexes.ConnectionString, $"CREATE INDEX ON \"{schema.Replace("\"", "\"\"", StringComparison.Ordinal)}\".chunks USING gin (labels)");
+
+        Assert.Contains("chunks_labels", Plan(indexes.ConnectionString, source, queries[0], exactly: true), StringComparison.Ordinal);
+        (long[] after, float[] scoresAfter) = source.Ask(queries, K);
+        Assert.Equal(chunks, after);
+        Assert.Equal(scores, scoresAfter);
+    }
+
+    private static string Plan(string connectionString, PostgresDenseNeighborSource asked, in NeighborQuery query, bool exactly)
+    {
+        using NpgsqlConnection connection = NpgsqlDataSourceOf(connectionString).OpenConnection();
+        using NpgsqlTransaction transaction = connection.BeginTransaction();
+        foreach (string statement in asked.Setup)
         {
-            using NpgsqlConnection connection = NpgsqlDataSourceOf(indexes.ConnectionString).OpenConnection();
-            using NpgsqlTransaction transaction = connection.BeginTransaction();
-            foreach (string statement in asked.Setup)
-            {
-                using NpgsqlCommand setting = new(statement, connection);
-                setting.ExecuteNonQuery();
-            }
-
-            NpgsqlBatchCommand search = asked.Statement(TestTexts.Keyer.KeyOfText("the old bridge"), queries[0], K, exactly);
-            using NpgsqlCommand explain = new($"EXPLAIN {search.CommandText}", connection);
-            explain.Parameters.AddRange(search.Parameters.Select(parameter => parameter.Clone()).ToArray());
-            using NpgsqlDataReader rows = explain.ExecuteReader();
-            List<string> lines = [];
-            while (rows.Read())
-            {
-                lines.Add(rows.GetString(0));
-            }
-
-            return string.Join('\n', lines);
+            using NpgsqlCommand setting = new(statement, connection);
+            setting.ExecuteNonQuery();
         }
+
+        NpgsqlBatchCommand search = asked.Statement(TestTexts.Keyer.KeyOfText("the old bridge"), query, K, exactly);
+        using NpgsqlCommand explain = new($"EXPLAIN {search.CommandText}", connection);
+        explain.Parameters.AddRange(search.Parameters.Select(parameter => parameter.Clone()).ToArray());
+        using NpgsqlDataReader rows = explain.ExecuteReader();
+        List<string> lines = [];
+        while (rows.Read())
+        {
+            lines.Add(rows.GetString(0));
+        }
+
+        return string.Join('\n', lines);
     }
 
     private static NpgsqlDataSource NpgsqlDataSourceOf(string connectionString)
