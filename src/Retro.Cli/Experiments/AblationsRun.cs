@@ -71,6 +71,7 @@ internal sealed class AblationsRun(AblationsOptions options)
             {options.Steps} steps, seed {options.Seed}, in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(entries, baselines).ToMarkdown()}
+            {SampleCorpus.HeldOutNote}
             """);
         Stages.Report(Path.Combine(folder, ReportFile), report);
 

@@ -128,6 +128,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 in {CommonOptions.NameOf(options.Dtype)}.
 
                 {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime, $"{ClosedBook} + longest run in the database"]).ToMarkdown()}
+                {SampleCorpus.HeldOutNote}
+
                 ## By overlap with the neighbors
 
                 Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors;

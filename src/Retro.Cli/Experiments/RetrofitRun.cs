@@ -104,6 +104,7 @@ internal sealed class RetrofitRun(RetrofitOptions options)
             # Retrieval fitted onto a decoder
 
             {table}
+            {SampleCorpus.HeldOutNote}
             Off, the fitted model is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}.
             All models are in {CommonOptions.NameOf(options.Dtype)}.
 

@@ -138,6 +138,8 @@ internal sealed class UpdateRun(UpdateOptions options)
             Adding them took {update.TotalSeconds:0.0} seconds (chunks and index, those of everything), training on them {training.TotalSeconds:0.0} ({FittingSteps} steps); all models in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(_entries, [ClosedBook, "copying, before", "RETRO, before", Trained]).ToMarkdown()}
+            {SampleCorpus.HeldOutNote}
+
             Removed, every reader is {(Same("rule") && Same("copying") && Same("RETRO") ? "what it was before, to the bit" : "NOT what it was before")}.
 
             ## What is forgotten

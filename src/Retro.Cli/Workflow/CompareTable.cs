@@ -68,7 +68,7 @@ internal sealed class CompareTable
         ]));
         return $"""
             {rows}
-            {table.Notes} The documents are neither trained on nor retrieved from.
+            {table.Notes} {SampleCorpus.HeldOutNote}
             Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds
             of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.
 

@@ -12,6 +12,9 @@ namespace Retro.Cli.Workflow;
 /// <param name="HeldOut">Documents to measure on; none of them, and nothing that nearly repeats them, is in <paramref name="Training"/>.</param>
 internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Training, IReadOnlyList<Document> HeldOut)
 {
+    /// <summary>What a report says of the documents that its table was measured on.</summary>
+    public const string HeldOutNote = "The documents are neither trained on nor retrieved from.";
+
     /// <summary>Share of the documents that is held out.</summary>
     private const double HeldOutShare = 0.06;
 
