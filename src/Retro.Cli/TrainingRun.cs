@@ -6,6 +6,7 @@ using Retro.Checkpoints;
 using Retro.Cli.Reports;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Search;
@@ -31,6 +32,10 @@ internal sealed class TrainingRun
     private readonly Option<int> _window = CommonOptions.Window();
     private readonly Option<int> _batch = CommonOptions.Whole("--batch", "Windows of a step.", 2, 1, 4096);
     private readonly Option<double?> _rate;
+
+    private readonly Option<double?> _muonRate = CommonOptions.NumberOrNone(
+        "--muon-rate", "Learning rate of Muon, which moves the matrices below 50 million parameters. Default: 0.02.", 1e-9, 10);
+
     private readonly Option<int> _every = CommonOptions.Whole(
         "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
 
@@ -79,8 +84,8 @@ internal sealed class TrainingRun
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        Database, Out, _tokenizer, Source, _k, Embedder, _steps, _minutes, _window, _batch, _rate, _every, _csv, _tensorBoard, _seed, _threads, _device,
-        _dtype, _resume, _startOver,
+        Database, Out, _tokenizer, Source, _k, Embedder, _steps, _minutes, _window, _batch, _rate, _muonRate, _every, _csv, _tensorBoard, _seed, _threads,
+        _device, _dtype, _resume, _startOver,
     ];
 
     /// <summary>Options that say what to do this time alone.</summary>
@@ -94,7 +99,8 @@ internal sealed class TrainingRun
 
     /// <summary>What copying, which is trained in one go, cannot be asked for, with why.</summary>
     public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _csv, _tensorBoard }
-        .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"));
+        .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"))
+        .Append((_muonRate, "copying is moved by AdamW alone"));
 
     /// <summary>What does nothing beside the source, with why.</summary>
     /// <param name="said">What an option is given.</param>
@@ -304,9 +310,16 @@ internal sealed class TrainingRun
         bool resume = GoesOn(parsed);
         int steps = parsed.GetValue(_steps);
         TimeSpan? time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null;
+        double? muonRate = parsed.GetValue(_muonRate);
+        if (muonRate is not null && recipe.Optimizer.Kind != OptimizerKind.Muon)
+        {
+            throw new UsageException($"{_muonRate.Name} does nothing here, where AdamW moves everything; leave it out, and set {_rate.Name}.");
+        }
+
         TrainingOptions options = recipe with
         {
             LearningRate = parsed.GetValue(_rate) ?? recipe.LearningRate,
+            MuonLearningRate = muonRate ?? recipe.MuonLearningRate,
             Steps = steps,
             TimeBudget = time,
             Accumulation = parsed.GetValue(_batch) / Together(parsed),

@@ -22,7 +22,7 @@ internal sealed class FitCommand : Verb
     private readonly TrainingRun _run = new(
         k: "8, with --attention paper 2, of copying 16, of --task qa 5",
         steps: " Copying takes 300 where nothing is said.",
-        rate: "0.004, with Muon for the matrices; of copying 0.01; of in-context, from 50 million parameters on, 0.0002",
+        rate: "0.016, with Muon for the matrices; of copying 0.01; of in-context, from 50 million parameters on, 0.0002",
         CommonOptions.FittedDtype());
 
     private readonly PathOption _base = new("--base", "FOLDER")

@@ -11,9 +11,9 @@ namespace Retro.Training;
 
 /// <summary>Trains a <see cref="RetroModel"/>: loss, gradients, clipping, optimizer, schedule, checkpoints.</summary>
 /// <remarks>
-/// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters
-/// that are frozen (requires_grad false) when the trainer is made stay as they are, and those that are frozen later do from then on; of several processes, all
-/// freeze the same ones.
+/// By steps, the same seed and number of threads give the same bits on the same processor, whether or not the training was interrupted and resumed; a GPU's
+/// attention may sum gradients in another order each time. Parameters that are frozen (requires_grad false) when the trainer is made stay as they are, and
+/// those that are frozen later do from then on; of several processes, all freeze the same ones.
 /// <para>Several processes train one model together where each is given its <see cref="IGradientExchange"/>: of the batches of a step, process r of n takes
 /// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
 /// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone
@@ -195,6 +195,14 @@ public sealed partial class Trainer : IDisposable
     /// <summary>Whether the next step reads no neighbors. Once one has read some, all do, also where more steps make the share of those done less.</summary>
     private bool IsClosedBook => !_reads && Progress < Options.ClosedBook;
 
+    private double MuonRate(double rate) => Options.MuonLearningRate * rate / Options.LearningRate;
+
+    /// <summary>The learning rates of a step, for whoever is to lower them: lower ones of AdamW alone leave Muon's as they are.</summary>
+    private string Rates(double rate)
+        => OptimizerName is null && (Options.Optimizer.Kind == OptimizerKind.Muon || Options.RetrievalOptimizer == OptimizerKind.Muon)
+            ? FormattableString.Invariant($"the learning rates, AdamW's ({rate}) and Muon's ({MuonRate(rate)}),")
+            : FormattableString.Invariant($"the learning rate ({rate})");
+
     private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches)
     {
         ArgumentNullException.ThrowIfNull(batches);
@@ -230,7 +238,7 @@ public sealed partial class Trainer : IDisposable
         _isMoving = _isAhead = true;
         (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
         _tokens += tokens;
-        double norm = targets == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
+        double norm = targets == 0 ? 0 : _optimizer.Step(rate, MuonRate(rate));
         if (double.IsFinite(norm))
         {
             _average?.Add(StepsDone);
@@ -250,8 +258,8 @@ public sealed partial class Trainer : IDisposable
         {
             throw Everywhere(new TrainingException(string.Create(
                 CultureInfo.InvariantCulture,
-                $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the "
-                    + $"learning rate ({rate}) and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start anew")}.")));
+                $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower "
+                    + $"{Rates(rate)} and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start anew")}.")));
         }
 
         _learns |= targets > 0 && norm != 0;
