@@ -48,8 +48,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
             string trained = seeds > 1 ? $"Means over {seeds} seeds." : "One seed: how trainings differ by chance is in no interval.";
             string intervals = documents < PairedDifference.LeastDocuments
                 ? $"The documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-                : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; "
-                    + "where it holds 0 no difference was found (\"none\").";
+                : $"In brackets the 95 % interval of a paired bootstrap over documents{(seeds > 1 ? ", with Student's t for how the seeds differ" : "")}; "
+                    + "where it holds 0 no difference was found (\"none\"). Of twenty differences that are none, about one is found all the same.";
             return string.Create(
                 CultureInfo.InvariantCulture,
                 $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(documents, "held-out document")}; "

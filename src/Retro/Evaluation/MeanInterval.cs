@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Retro.Evaluation;
 
 /// <summary>
-/// A mean over questions, or whatever else is measured one by one, with the 95 % interval of a bootstrap over documents, as a <see cref="PairedDifference"/>
-/// has it: what stands in one document is not independent.
+/// A mean over questions, or whatever else is measured one by one, with the 95 % interval of a bootstrap over documents, widened for few of them as a
+/// <see cref="PairedDifference"/>'s is: what stands in one document is not independent.
 /// </summary>
 /// <param name="Value">The mean; not a number where nothing was measured.</param>
 /// <param name="Low">The interval's lower end; not a number where there is no interval.</param>
@@ -12,8 +12,6 @@ namespace Retro.Evaluation;
 /// <param name="Documents">Documents that something was measured of.</param>
 public sealed record MeanInterval(double Value, double Low, double High, int Documents)
 {
-    private const int Draws = 2000;
-
     /// <summary>Whether there are documents enough for an interval, <see cref="PairedDifference.LeastDocuments"/>.</summary>
     public bool HasInterval => Documents >= PairedDifference.LeastDocuments;
 
@@ -23,30 +21,16 @@ public sealed record MeanInterval(double Value, double Low, double High, int Doc
     public static MeanInterval Of(IEnumerable<(string Document, double Value)> values, long seed = 0)
     {
         ArgumentNullException.ThrowIfNull(values);
-        (double Sum, int Count)[] documents = [.. values.GroupBy(one => one.Document).Select(group => (group.Sum(one => one.Value), group.Count()))];
+        (double Sum, double Count)[] documents =
+            [.. values.GroupBy(one => one.Document).Select(group => (group.Sum(one => one.Value), (double)group.Count()))];
         double value = documents.Sum(document => document.Sum) / documents.Sum(document => document.Count);
         if (documents.Length < PairedDifference.LeastDocuments)
         {
             return new(value, double.NaN, double.NaN, documents.Length);
         }
 
-        double[] drawn = new double[Draws];
-        for (int draw = 0; draw < Draws; draw++)
-        {
-            SeededRandom random = new(seed, Purpose.MeanBootstrap, draw);
-            double sum = 0;
-            int count = 0;
-            for (int i = 0; i < documents.Length; i++)
-            {
-                (double some, int of) = documents[random.Below(documents.Length)];
-                (sum, count) = (sum + some, count + of);
-            }
-
-            drawn[draw] = sum / count;
-        }
-
-        Array.Sort(drawn);
-        return new(value, PairedDifference.Percentile(drawn, 0.025), PairedDifference.Percentile(drawn, 0.975), documents.Length);
+        (double below, double above) = DocumentBootstrap.Reach(documents, seed, Purpose.MeanBootstrap);
+        return new(value, value - below, value + above, documents.Length);
     }
 
     /// <summary>Such as "0.41 [0.35, 0.48]"; "0.41" where there are too few documents for an interval, and "-" where nothing was measured.</summary>

@@ -40,6 +40,7 @@ public sealed class PairedDifferenceTests
         Assert.NotEqual(difference, PairedDifference.Of([measured], [baseline], seed: 1));
     }
 
+    /// <summary>With 2 degrees of freedom Student's t is 4.303, and the standard error of the mean of 0.9, 1.0 and 1.04 is 0.04163.</summary>
     [Fact]
     public void An_interval_of_several_seeds_is_as_wide_as_these_differ()
     {
@@ -48,9 +49,42 @@ public sealed class PairedDifferenceTests
         PairedDifference difference = PairedDifference.Of(measured, [baseline, baseline, baseline]);
         Assert.Equal(-0.02, difference.Value, 12);
         Assert.Equal(3, difference.Seeds);
-        Assert.InRange(difference.Low, -0.1, -0.08);
-        Assert.InRange(difference.High, 0.02, 0.0401);
+        Assert.Equal(-0.02 - (4.302653 * 0.0416333), difference.Low, 1e-6);
+        Assert.Equal(-0.02 + (4.302653 * 0.0416333), difference.High, 1e-6);
         Assert.StartsWith("none (-2.0 %", difference.ToString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>
+    /// Tables of which the truth is known, that nothing differs: what is found all the same has to be about one in twenty, however seeds and documents scatter.
+    /// </summary>
+    [Theory]
+    [InlineData(1, 60, 0, 0.03, 0.5)]
+    [InlineData(1, 20, 0, 0.03, 1.5)]
+    [InlineData(2, 60, 0.005, 0.005, 0.5)]
+    [InlineData(3, 60, 0.0025, 0.012, 0.5)]
+    [InlineData(3, 60, 0.005, 0.005, 0.5)]
+    [InlineData(5, 60, 0.005, 0.005, 0.5)]
+    public void Where_nothing_differs_one_in_twenty_intervals_says_that_something_does(
+        int seeds, int documents, double seedScatter, double documentScatter, double lengthScatter)
+    {
+        const int Tables = 300;
+        Random random = new(1);
+        int found = 0;
+        for (int table = 0; table < Tables; table++)
+        {
+            double[] bytes = [.. Enumerable.Range(0, documents).Select(_ => 1000 * Math.Exp(lengthScatter * Gaussian(random)))];
+            DocumentSums baseline = new([.. bytes.Select(of => of * (1 + (2 * random.NextDouble())))], bytes);
+            double[] hard = [.. bytes.Select(_ => 1 + (documentScatter * Gaussian(random)))];
+            DocumentSums[] measured =
+            [
+                .. Enumerable.Range(0, seeds).Select(_ => seedScatter * Gaussian(random)).ToArray()
+                    .Select(own => baseline with { Bits = [.. baseline.Bits.Zip(hard, (bits, share) => bits * (share + own + (0.002 * Gaussian(random))))] }),
+            ];
+            found += PairedDifference.Of(measured, [.. Enumerable.Repeat(baseline, seeds)], table).IsNone ? 0 : 1;
+        }
+
+        // 5 % of 300 are 15; how many there are by chance has a deviation of 4.
+        Assert.InRange(found, 1, 27);
     }
 
     [Fact]
