@@ -7,9 +7,10 @@ namespace Retro.Evaluation;
 internal static class DocumentBootstrap
 {
     private const int Draws = 2000;
+    private const int MostDigits = 8;
 
     /// <summary>What rounding makes of documents that all have the same ratio.</summary>
-    private const double Rounding = 1e-9;
+    public const double Rounding = 1e-9;
 
     /// <summary>The 95 % interval's reach.</summary>
     /// <param name="documents">What is summed of each document; the ratio is of the sum of the parts to that of the wholes.</param>
@@ -46,6 +47,15 @@ internal static class DocumentBootstrap
     /// <summary>As many documents of one size as say what these say (Kish, 1965): fewer where a few are most of the text.</summary>
     public static double Effective(IReadOnlyList<(double Part, double Whole)> documents)
         => Math.Pow(documents.Sum(document => document.Whole), 2) / documents.Sum(document => document.Whole * document.Whole);
+
+    /// <summary>
+    /// Digits behind the point, at least some, with which an interval that does not hold 0 can be seen not to: rounded to "0.0", its end would.
+    /// </summary>
+    public static int Digits(double low, double high, int least)
+    {
+        double nearest = low > 0 ? low : high < 0 ? -high : double.PositiveInfinity;
+        return Enumerable.Range(least, MostDigits - least).FirstOrDefault(digits => Math.Round(nearest * Math.Pow(10, digits)) >= 1, MostDigits);
+    }
 
     private static double Percentile(double[] sorted, double share)
     {

@@ -19,11 +19,13 @@ public sealed record PairedDifference(double Value, double Low, double High, int
     /// <summary>Documents that an interval needs: from fewer, the percentiles of a bootstrap say little.</summary>
     public const int LeastDocuments = 20;
 
-    /// <summary>Whether there are documents enough for an interval.</summary>
-    public bool HasInterval => Documents >= LeastDocuments;
+    /// <summary>
+    /// Whether there is an interval: there are documents enough, and these do not all differ by the same share, from which nothing can be told of others.
+    /// </summary>
+    public bool HasInterval => !double.IsNaN(Low);
 
-    /// <summary>Whether the interval holds 0, so that no difference was found.</summary>
-    public bool IsNone => HasInterval && Low <= 0 && High >= 0;
+    /// <summary>Whether no difference was found: the interval holds 0, or every one of documents enough has the same bits.</summary>
+    public bool IsNone => HasInterval ? Low <= 0 && High >= 0 : Documents >= LeastDocuments && Math.Abs(Value) <= DocumentBootstrap.Rounding;
 
     /// <summary>Compares measurements.</summary>
     /// <param name="measured">Bits and bytes by document, one for each seed.</param>
@@ -67,19 +69,30 @@ public sealed record PairedDifference(double Value, double Low, double High, int
             scatter = StudentT.Bound(seeds - 1) * Math.Sqrt(squares / (seeds - 1) / seeds);
         }
 
-        return new PairedDifference(value, value - double.Hypot(below, scatter), value + double.Hypot(above, scatter), documents.Length, seeds);
+        return below + above + scatter <= DocumentBootstrap.Rounding
+            ? new PairedDifference(value, double.NaN, double.NaN, documents.Length, seeds)
+            : new PairedDifference(value, value - double.Hypot(below, scatter), value + double.Hypot(above, scatter), documents.Length, seeds);
     }
 
     /// <summary>
-    /// Such as "-4.7 % [-5.3, -4.0]"; "none (-0.2 % [-0.9, 0.5])" where the interval holds 0; "-4.7 % (no interval: 9 documents)" where there are too few for
-    /// one.
+    /// Such as "-4.7 % [-5.3, -4.0]", with as many digits as show that 0 is not in it; "none (-0.2 % [-0.9, +0.5])" where the interval holds 0;
+    /// "-4.7 % (no interval: 9 documents)" where there are too few for one, or "(no interval: the same share in every document)", and "none (the same bits)".
     /// </summary>
     public override string ToString()
-        => !HasInterval
-            ? string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})")
-            : IsNone ? $"none ({Interval()})"
-            : Interval();
+        => HasInterval ? (IsNone ? $"none ({Interval()})" : Interval())
+            : IsNone ? "none (the same bits)"
+            : Documents >= LeastDocuments ? $"{Percent(Value, 1)} % (no interval: the same share in every document)"
+            : $"{Percent(Value, 1)} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})";
 
-    private string Interval() =>
-        string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % [{Low * 100:+0.0;-0.0;0.0}, {High * 100:+0.0;-0.0;0.0}]");
+    private string Interval()
+    {
+        int digits = DocumentBootstrap.Digits(Low * 100, High * 100, 1);
+        return $"{Percent(Value, digits)} % [{Percent(Low, digits)}, {Percent(High, digits)}]";
+    }
+
+    private static string Percent(double share, int digits)
+    {
+        string form = $"0.{new string('0', digits)}";
+        return (share * 100).ToString($"+{form};-{form};{form}", CultureInfo.InvariantCulture);
+    }
 }

@@ -28,6 +28,7 @@ public sealed class AnswerResultTests
         Assert.Equal(difference, one.Difference(turned, answer => answer.Bits));
         AnswerResult silent = Result("silent", i => new(bits[i], i < 30 ? null : "right"));
         Assert.Equal(2 / 3.0, silent.Difference(one, answer => answer.ExactMatch).Value, 1e-9);
+        Assert.Equal("0.00 [-0.12, 0.12]", $"{other.Difference(other, answer => answer.ExactMatch, most: 1)}");
         Assert.Equal("-", $"{Result("rule", i => new(bits[i], null)).Difference(one, answer => answer.ExactMatch)}");
     }
 

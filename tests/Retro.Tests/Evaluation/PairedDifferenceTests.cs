@@ -13,14 +13,23 @@ public sealed class PairedDifferenceTests
         DocumentSums better = baseline with { Bits = [.. baseline.Bits.Select(bits => 0.95 * bits)] };
         PairedDifference difference = PairedDifference.Of([better], [baseline]);
         Assert.Equal(-0.05, difference.Value, 12);
-        Assert.Equal(-0.05, difference.Low, 12);
-        Assert.Equal(-0.05, difference.High, 12);
-        Assert.False(difference.IsNone);
-        Assert.Equal("-5.0 % [-5.0, -5.0]", difference.ToString());
+        Assert.Equal((false, false), (difference.HasInterval, difference.IsNone));
+        Assert.Equal("-5.0 % (no interval: the same share in every document)", difference.ToString());
         PairedDifference itself = PairedDifference.Of([baseline], [baseline]);
-        Assert.True(itself.IsNone);
-        Assert.Equal("none (0.0 % [0.0, 0.0])", itself.ToString());
+        Assert.Equal((false, true), (itself.HasInterval, itself.IsNone));
+        Assert.Equal("none (the same bits)", itself.ToString());
+        DocumentSums nearly = better with { Bits = [.. better.Bits.Select((bits, i) => bits * (1 + (0.001 * (i % 3))))] };
+        Assert.StartsWith("-4.9 % [-4.9, -4.", PairedDifference.Of([nearly], [baseline]).ToString(), StringComparison.Ordinal);
     }
+
+    /// <summary>An interval that does not hold 0 is not printed as one that ends there.</summary>
+    [Theory]
+    [InlineData(0.003, 0.0002, 0.007, "+0.30 % [+0.02, +0.70]")]
+    [InlineData(-0.003, -0.007, -0.000004, "-0.3000 % [-0.7000, -0.0004]")]
+    [InlineData(0.003, -0.0002, 0.007, "none (+0.3 % [0.0, +0.7])")]
+    [InlineData(0.003, 0.001, 0.007, "+0.3 % [+0.1, +0.7]")]
+    public void The_digits_tell_what_the_verdict_is(double value, double low, double high, string text)
+        => Assert.Equal(text, new PairedDifference(value, low, high, 60, 1).ToString());
 
     [Fact]
     public void The_interval_is_as_wide_as_the_delta_method_says()
