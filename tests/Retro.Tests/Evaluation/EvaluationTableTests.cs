@@ -47,6 +47,10 @@ public sealed class EvaluationTableTests : IDisposable
             StringComparison.Ordinal);
         Assert.Equal(table.Notes, lines[5].TrimEnd());
         Assert.Equal("", (table with { Rows = [] }).Notes);
+        EvaluationTable lossy = table with { TextLoss = new(20, 3, 1000, 800) };
+        Assert.EndsWith(lossy.TextLoss.Note, lossy.Notes, StringComparison.Ordinal);
+        Assert.Contains("of 3 of 20 documents the tokens spell another text, 800 bytes in all where there are 1,000", lossy.Notes, StringComparison.Ordinal);
+        Assert.Equal(table.Notes, (table with { TextLoss = new(20, 0, 1000, 1000) }).Notes);
     }
 
     [Fact]
