@@ -37,7 +37,7 @@ try
     EvaluationEntry[] entries = [off, On("random neighbors", new RandomNeighborSource(database)), On("on", source)];
 
     // Differences are to off, with intervals by a bootstrap over documents.
-    Console.WriteLine(EvaluationTable.Of(entries, ["off"]).ToMarkdown());
+    Console.WriteLine((EvaluationTable.Of(entries, ["off"]) with { TextLoss = TextLoss.Of(heldOut, tokenizer) }).ToMarkdown());
 
     // What the model gains on chunks that share no run of tokens with their neighbors, it has not copied.
     using NeighborTable found = NeighborTable.Build(heldOut, source, retrieval.Neighbors);

@@ -24,7 +24,7 @@ internal enum Purpose : long
     /// <summary>Chunks that the pointer rule is counted on.</summary>
     PointerRuleChunks = 11,
 
-    /// <summary>Documents and seeds of an interval about a difference.</summary>
+    /// <summary>Documents of an interval about a difference.</summary>
     DifferenceBootstrap = 12,
 
     /// <summary>Windows that a reader is fitted on; of the number above, which is drawn from elsewhere.</summary>

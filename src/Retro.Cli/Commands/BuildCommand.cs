@@ -18,6 +18,9 @@ internal sealed class BuildCommand : Verb
     /// <summary>Share of many documents that is held out where nothing is said.</summary>
     private const double UsualShare = 0.05;
 
+    /// <summary>Documents whose tokens are compared with their text: whether a tokenizer keeps text shows in few.</summary>
+    private const int MostLookedAt = 100;
+
     private readonly PathOption _corpus = CommonOptions.Corpus();
     private readonly PathOption _out = CommonOptions.Out("Folder for the tokenizer, the database and the held-out documents.");
     private readonly PathOption _tokenizer = new("--tokenizer", "FOLDER")
@@ -255,6 +258,11 @@ internal sealed class BuildCommand : Verb
         Screen.Line($"{corpus.Path}: {corpus.Kind}");
         Screen.Line($"{workspace.Database}: {Amount.Of(manifest.DocumentCount, "document")}, {Amount.OfBytes(manifest.ByteCount)} of text,");
         Screen.Line($"  {Amount.Of(manifest.ChunkCount, "chunk")} of {manifest.ChunkLength} tokens; {tokenizer.Kind} of {tokenizer.VocabularySize:#,0} tokens");
+        if (TextLoss.Of(heldOut ?? database, tokenizer, MostLookedAt, cancellationToken).Note is { Length: > 0 } lost)
+        {
+            Screen.Note($"  {lost}");
+        }
+
         if (heldOut is not null)
         {
             Screen.Line($"{workspace.HeldOut}: {Amount.Of(heldOut.Documents.Count, "document")} held out, {Amount.OfBytes(heldOut.Manifest.ByteCount)};");

@@ -313,7 +313,10 @@ internal sealed class EvalCommand : Verb
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string rule = comparison.RuleOn(baseline!, RuleNeighbors);
         string[] against = [baseline!, rule, .. new[] { freshRule, runs is null ? null : comparison.RunsOn(baseline!) }.OfType<string>()];
-        EvaluationTable table = EvaluationTable.Of(entries, against);
+        EvaluationTable table = EvaluationTable.Of(entries, against) with
+        {
+            TextLoss = TextLoss.Of(heldOut, sources.Tokenizer, cancellationToken: cancellationToken),
+        };
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",

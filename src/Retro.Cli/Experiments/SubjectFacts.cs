@@ -71,7 +71,7 @@ internal sealed class SubjectFacts
                 written.Add((fact.DocumentId, AnswerMatch.Exact(answer!, fact.Answers)));
             }
 
-            _rows.Add((name, state, MeanInterval.Of(right), MeanInterval.Of(written)));
+            _rows.Add((name, state, MeanInterval.Of(right, least: 0, most: 1), MeanInterval.Of(written, least: 0, most: 1)));
         }
     }
 

@@ -62,5 +62,7 @@ internal sealed class ResultRows(EvaluationTable table, LeakageTable leakage, IR
 
     // That there are too few documents for an interval is said once, below the table.
     private static string Show(PairedDifference? difference)
-        => difference is null ? "" : difference.HasInterval ? difference.ToString() : Page.Number(difference.Value, "+0.0 %;-0.0 %;0.0 %");
+        => difference is null ? ""
+            : difference.Documents >= PairedDifference.LeastDocuments ? difference.ToString()
+            : Page.Number(difference.Value, "+0.0 %;-0.0 %;0.0 %");
 }

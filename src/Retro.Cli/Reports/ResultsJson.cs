@@ -75,7 +75,7 @@ internal static class ResultsJson
             ["against"] = baseline is null ? null : new JsonObject
             {
                 ["to"] = first,
-                ["exactMatch"] = Interval(result.Difference(baseline, one => one.ExactMatch)),
+                ["exactMatch"] = Interval(result.Difference(baseline, one => one.ExactMatch, most: 1)),
                 ["bits"] = Interval(result.Difference(baseline, one => one.Bits)),
             },
         };

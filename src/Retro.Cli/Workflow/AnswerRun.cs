@@ -26,6 +26,7 @@ internal sealed class AnswerRun(CompareOptions options)
     private const int ExamplesPerStep = 8;
 
     private const int LeastHeldOut = 30;
+    private const string Ensemble = "ensemble (REPLUG), equal weights";
 
     private static readonly InContextOptions s_prompt = new() { Neighbors = AnsweringData.UsualPassages, PrefixLength = 330, WindowLength = WindowTokens };
 
@@ -86,7 +87,7 @@ internal sealed class AnswerRun(CompareOptions options)
                 "in context, trained among distractors (RAFT)", new InContextReader(raft.Model, tokenizer, s_prompt), raft.Time, cancellationToken)
                 .ConfigureAwait(false);
             await tables.MeasureAsync(
-                "ensemble (REPLUG) of the same", new EnsembleReader(raft.Model, tokenizer, s_prompt), raft.Time, cancellationToken).ConfigureAwait(false);
+                $"{Ensemble}, of the same", Mixing(raft.Model, tokenizer), raft.Time, cancellationToken).ConfigureAwait(false);
         }
 
         (RetroModel Model, TimeSpan Time) retro = Tune("answering with neighbors among distractors", examples, true);
@@ -147,7 +148,7 @@ internal sealed class AnswerRun(CompareOptions options)
         RetroTokenizer tokenizer = all.Tokenizer;
         await Row("closed book", alone, text.Time).ConfigureAwait(false);
         await Row("in context", new InContextReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
-        await Row("ensemble (REPLUG)", new EnsembleReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
+        await Row(Ensemble, Mixing(model, tokenizer), text.Time).ConfigureAwait(false);
         using (NeighborTable table = Stages.Run("find neighbors", progress =>
             NeighborTable.Build(database, keyword, AnsweringData.UsualPassages, progress: progress, cancellationToken: cancellationToken)))
         {
@@ -187,6 +188,12 @@ internal sealed class AnswerRun(CompareOptions options)
 
         Task Row(string name, IReader reader, TimeSpan time) => tables.MeasureAsync(name, reader, time, cancellationToken);
     }
+
+    /// <summary>
+    /// Passages weigh the same, as the row says: nothing fits a temperature to the scores here, and passages that are controlled, as those of the abilities
+    /// are, have none.
+    /// </summary>
+    private static EnsembleReader Mixing(RetroModel model, RetroTokenizer tokenizer) => new(model, tokenizer, s_prompt, double.PositiveInfinity);
 
     /// <summary>The document that a passage was cut from.</summary>
     private static string DocumentOf(Document passage) => passage.Id[..passage.Id.LastIndexOf('#')];

@@ -79,7 +79,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     }
 
     private static IEnumerable<string> Against(AnswerResult one, AnswerResult first)
-        => [$"{one.Difference(first, answer => answer.ExactMatch)}", $"{one.Difference(first, answer => answer.Bits)}"];
+        => [$"{one.Difference(first, answer => answer.ExactMatch, most: 1)}", $"{one.Difference(first, answer => answer.Bits)}"];
 
     /// <summary>Both tables as Markdown, with what they say.</summary>
     public string ToMarkdown()

@@ -73,13 +73,13 @@ public static class FourAbilities
         foreach (int noise in noises)
         {
             double[][] found = Likelihoods(item => item.Passages(noise, holds: true), item => item.Answers);
-            robustness.Add((noise, Mean(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0))));
+            robustness.Add((noise, Share(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0))));
             with = [.. found.Select(one => one.Max())];
         }
 
         // As many passages, and none of them with the answer.
         double[] without = [.. Likelihoods(item => item.Passages(noises[^1] + 1, holds: false), item => item.Answers).Select(one => one.Max())];
-        MeanInterval rejection = Mean(Areas(with, without));
+        MeanInterval rejection = Share(Areas(with, without));
         MeanInterval integration = reader.Neighbors == 1 ? MeanInterval.Of([]) : Integration();
         List<CounterfactualResult> counterfactual =
         [
@@ -121,8 +121,8 @@ public static class FourAbilities
         // In what order they stand is drawn: it says nothing of what one is worth.
         static IReadOnlyList<(long[] Tokens, float Score)> Alike(IReadOnlyList<long[]> passages) => [.. passages.Select(tokens => (tokens, 0f))];
 
-        MeanInterval Mean(IEnumerable<double> values, Item[]? of = null)
-            => MeanInterval.Of((of ?? items).Zip(values, (item, value) => (item.Question.DocumentId, value)));
+        MeanInterval Share(IEnumerable<double> values, Item[]? of = null)
+            => MeanInterval.Of((of ?? items).Zip(values, (item, value) => (item.Question.DocumentId, value)), least: 0, most: 1);
 
         // Two questions that ask the same of two titles in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
         MeanInterval Integration()
@@ -132,7 +132,7 @@ public static class FourAbilities
                 .. items.Where(item => item.Partner is { Other: var other } && new[] { item.Question, other }.All(one => Hold(item.Both(most), one))),
             ];
             double[][] found = Likelihoods(item => item.Both(most), item => item.Pairs, pairs, item => item.Partner!.Both);
-            return Mean(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0), pairs);
+            return Share(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0), pairs);
         }
 
         CounterfactualResult Wrong(string name, Func<Item, IReadOnlyList<long[]>> read)
@@ -140,7 +140,9 @@ public static class FourAbilities
             Item[] changed = [.. items.Where(item => item.Wrong is not null)];
             double[][] found = Likelihoods(read, item => [item.Answers[0], item.Answers[1]], changed);
             return new(
-                name, Mean(found.Select(one => one[0] > one[1] + Tie ? 1.0 : 0), changed), Mean(found.Select(one => (one[0] - one[1]) / Math.Log(2)), changed));
+                name,
+                Share(found.Select(one => one[0] > one[1] + Tie ? 1.0 : 0), changed),
+                MeanInterval.Of(changed.Zip(found, (item, one) => (item.Question.DocumentId, (one[0] - one[1]) / Math.Log(2)))));
         }
     }
 

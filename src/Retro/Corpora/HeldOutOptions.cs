@@ -6,7 +6,10 @@ public sealed record HeldOutOptions
     /// <summary>The share of the documents to hold out; 0.02 by default. Not used where <see cref="Count"/> is set.</summary>
     public double Fraction { get; init; } = 0.02;
 
-    /// <summary>How many documents to hold out; null (the default) for the share of <see cref="Fraction"/>.</summary>
+    /// <summary>
+    /// How many documents to choose; null (the default) for the share of <see cref="Fraction"/>. Of chosen ones that resemble each other one is held out, so
+    /// that they may be fewer.
+    /// </summary>
     public int? Count { get; init; }
 
     /// <summary>Chooses among the possible splits; 0 by default.</summary>

@@ -9,6 +9,8 @@ namespace Retro.Corpora;
 /// the same document falls on the same side in whatever order the corpus is, and, by share, whatever else it holds. Documents of the training part that equal
 /// or closely resemble a held-out one are removed: Jaccard similarity of 13-grams of words of at least 0.8, the paper's section 2.1 (which
 /// estimates by MinHash what is computed exactly here). So are those that hold most of a held-out one among much else, which similarity does not see.
+/// Of documents that would be held out and resemble each other in this way one is, and the others are removed: measured, they would count as if each said
+/// something of its own.
 /// </summary>
 public sealed class HeldOutSplit
 {
@@ -56,8 +58,11 @@ public sealed class HeldOutSplit
                 $"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents."));
         }
 
-        List<SimilarDocument> removed = FindSimilar(documents, heldOut, count, options, progress, cancellationToken);
-        HeldOutSplit split = new(heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count);
+        NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
+        bool[] isKept = Keep(heldOut, index, options, cancellationToken);
+        List<SimilarDocument> removed = FindSimilar(documents, heldOut, index, isKept, count, options, progress, cancellationToken);
+        HeldOutSplit split = new(
+            heldOut.Where((_, number) => isKept[number]).Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count);
         return split.TrainingCount > 0
             ? split
             : throw new CorpusException(
@@ -85,10 +90,11 @@ public sealed class HeldOutSplit
     /// <returns>Its held-out documents; as often enumerable as the corpus.</returns>
     public IEnumerable<Document> HeldOut(IEnumerable<Document> documents) => documents.Where(document => IsHeldOut(document.Id));
 
+    /// <summary>The chosen documents, by their hashes.</summary>
     private static (List<Document> HeldOut, long Count) Choose(
         IEnumerable<Document> documents, HeldOutOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        List<Document> chosen = [];
+        List<(Document Document, ulong Hash)> chosen = [];
 
         // For a count: the smallest hashes so far, the greatest of them first to go; equal ones by id.
         PriorityQueue<Document, (ulong Hash, string Id)> smallest = new(Comparer<(ulong Hash, string Id)>.Create((a, b)
@@ -115,7 +121,7 @@ public sealed class HeldOutSplit
             }
             else if (hash < bound)
             {
-                chosen.Add(document);
+                chosen.Add((document, hash));
             }
 
             if (++count % Blocks.Count == 0)
@@ -124,8 +130,29 @@ public sealed class HeldOutSplit
             }
         }
 
-        chosen.AddRange(smallest.UnorderedItems.Select(item => item.Element).OrderBy(document => document.Id, StringComparer.Ordinal));
-        return (chosen, count);
+        chosen.AddRange(smallest.UnorderedItems.Select(item => (item.Element, item.Priority.Hash)));
+        return ([.. chosen.OrderBy(one => one.Hash).ThenBy(one => one.Document.Id, StringComparer.Ordinal).Select(one => one.Document)], count);
+    }
+
+    /// <summary>Which of the chosen documents resemble none of those before them that are kept.</summary>
+    private static bool[] Keep(List<Document> chosen, NearDuplicateIndex index, HeldOutOptions options, CancellationToken cancellationToken)
+    {
+        bool[] isKept = new bool[chosen.Count];
+        HashSet<string> texts = new(StringComparer.Ordinal);
+        for (int number = 0; number < chosen.Count; number++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            string text = chosen[number].Text;
+
+            // What is not reached yet is not kept, the document itself among it.
+            isKept[number] = !texts.Contains(text) && index.Find(WordGrams.Of(text, options.GramWords), other => isKept[other]) is null;
+            if (isKept[number])
+            {
+                texts.Add(text);
+            }
+        }
+
+        return isKept;
     }
 
     private static ulong Hash(string id, long seed)
@@ -139,15 +166,16 @@ public sealed class HeldOutSplit
     private static List<SimilarDocument> FindSimilar(
         IEnumerable<Document> documents,
         List<Document> heldOut,
+        NearDuplicateIndex index,
+        bool[] isKept,
         long count,
         HeldOutOptions options,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        HashSet<string> ids = heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
-        Dictionary<string, string> texts = new(StringComparer.Ordinal);
-        heldOut.ForEach(document => texts.TryAdd(document.Text, document.Id));
-        NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
+        Document[] kept = [.. heldOut.Where((_, number) => isKept[number])];
+        HashSet<string> ids = kept.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
+        Dictionary<string, string> texts = kept.ToDictionary(document => document.Text, document => document.Id, StringComparer.Ordinal);
         List<SimilarDocument> similar = [];
         long done = 0;
         foreach (Document[] block in Blocks.Of(documents, document => document.Text?.Length ?? 0))
@@ -172,7 +200,7 @@ public sealed class HeldOutSplit
                     return;
                 }
 
-                if (index.Find(WordGrams.Of(document.Text, options.GramWords)) is { } near)
+                if (index.Find(WordGrams.Of(document.Text, options.GramWords), other => isKept[other]) is { } near)
                 {
                     found[number] = new SimilarDocument(document.Id, heldOut[near.Text].Id, near.Similarity, near.Containment, near.Excerpt, Exact: false);
                 }

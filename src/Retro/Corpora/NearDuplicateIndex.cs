@@ -78,8 +78,9 @@ internal sealed class NearDuplicateIndex
     /// The text that is most similar, of those the one of which the most is held, the first of several; null for none. Safe from several threads.
     /// </summary>
     /// <param name="grams">The given text's ascending grams.</param>
+    /// <param name="among">Which texts are looked at; null: all.</param>
     /// <returns>The text, the Jaccard similarity, the share of that text that the given one holds, and that of the given one that stands in it.</returns>
-    public (int Text, double Similarity, double Containment, double Excerpt)? Find(ulong[] grams)
+    public (int Text, double Similarity, double Containment, double Excerpt)? Find(ulong[] grams, Func<int, bool>? among = null)
     {
         HashSet<int> candidates = [];
         List<(int Start, int Count)> known = []; // the places of the given text's grams
@@ -108,7 +109,7 @@ internal sealed class NearDuplicateIndex
         }
 
         (int Text, double Similarity, double Containment, double Excerpt)? best = null;
-        foreach (int text in candidates)
+        foreach (int text in among is null ? candidates : candidates.Where(among))
         {
             int common = WordGrams.Common(grams, _texts[text]);
             double similarity = (double)common / (grams.Length + _texts[text].Length - common);

@@ -48,7 +48,7 @@ public sealed record BitsPerByteResult(
     /// <summary>Documents.</summary>
     public int Documents => DocumentSums.Bits.Count;
 
-    /// <summary>Bits per byte: comparable between tokenizers.</summary>
+    /// <summary>Bits per byte: comparable between tokenizers that keep the text (<see cref="TextLoss"/>).</summary>
     public double Value => DocumentSums.Value;
 
     /// <summary>Perplexity per token: comparable under one tokenizer only.</summary>

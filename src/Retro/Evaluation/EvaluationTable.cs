@@ -10,14 +10,17 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
     /// <summary>The mark of what is not known, or makes no sense.</summary>
     private const string Nothing = "-";
 
+    /// <summary>What the tokenizer loses of the held-out documents, to be told in the <see cref="Notes"/>; null: nobody looked.</summary>
+    public TextLoss? TextLoss { get; init; }
+
     /// <summary>Makes the table.</summary>
     /// <param name="entries">What was measured.</param>
     /// <param name="against">Names of the entries that every one is compared with; null: the first alone.</param>
     /// <param name="seed">Decides what the intervals draw. Default 0.</param>
     /// <returns>The table.</returns>
     /// <exception cref="ArgumentException">
-    /// There is no entry, two have one name, one was measured on other documents, with other windows or with other seeds than the others, or one to compare
-    /// with is missing.
+    /// There is no entry, two have one name, one was measured on other documents, with another tokenizer, other windows or other seeds than the others, or
+    /// one to compare with is missing.
     /// </exception>
     public static EvaluationTable Of(IReadOnlyList<EvaluationEntry> entries, IReadOnlyList<string>? against = null, long seed = 0)
     {
@@ -48,13 +51,14 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
             string trained = seeds > 1 ? $"Means over {seeds} seeds." : "One seed: how trainings differ by chance is in no interval.";
             string intervals = documents < PairedDifference.LeastDocuments
                 ? $"The documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-                : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; "
-                    + "where it holds 0 no difference was found (\"none\").";
+                : $"In brackets the 95 % interval of a paired bootstrap over documents{(seeds > 1 ? ", with Student's t for how the seeds differ" : "")}; "
+                    + "where it holds 0 no difference was found (\"none\"). Of twenty differences that are none, about one is found all the same.";
+            string lost = TextLoss is { Note.Length: > 0 } ? $" {TextLoss.Note}" : "";
             return string.Create(
                 CultureInfo.InvariantCulture,
                 $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {Amount.Of(documents, "held-out document")}; "
                     + $"{(double)any.FirstChunkTokens / Math.Max(1, any.Tokens):0.0 %} of the tokens stand in a window's first chunk, "
-                    + $"where nothing is retrieved yet but by what retrieves more often than once a chunk. {trained} {intervals}");
+                    + $"where nothing is retrieved yet but by what retrieves more often than once a chunk. {trained} {intervals}{lost}");
         }
     }
 
@@ -106,7 +110,7 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
                 || entry.Results.Any(result => result.HeldOutHash != any.HeldOutHash || result.Tokens != any.Tokens))
             {
                 throw new ArgumentException(
-                    $"\"{entry.Reader}\" was measured on other documents than \"{entries[0].Reader}\", " +
+                    $"\"{entry.Reader}\" was measured on other documents than \"{entries[0].Reader}\", on tokens of another tokenizer, " +
                     "or with another number of seeds; readers are compared on the same alone.",
                     nameof(entries));
             }

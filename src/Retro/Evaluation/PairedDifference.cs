@@ -3,9 +3,11 @@ using System.Globalization;
 namespace Retro.Evaluation;
 
 /// <summary>
-/// By how much bits per byte differ from those of a baseline on the same documents, as a share of the baseline's, with the 95 % interval of a bootstrap over
-/// documents (percentiles; Efron, "Bootstrap methods", 1979): documents are drawn again and again, each with its bits under both, so that what makes a
-/// document easy or hard for both cancels. Where trainings of several seeds are given, these are drawn too.
+/// By how much bits per byte differ from those of a baseline on the same documents, as a share of the baseline's, with a 95 % interval. Documents are drawn
+/// again and again, each with its bits under both, so that what makes a document easy or hard for both cancels: a bootstrap of the means over the seeds,
+/// widened for few documents (percentiles; Efron, "Bootstrap methods", 1979, and Hesterberg, 2015). Where trainings of n seeds are given, how their
+/// differences scatter is added to it with Student's t of n - 1 degrees, both reaches as sides of a right angle (Zou and Donner, "Construction of confidence
+/// limits about effect measures", 2008): two seeds tell little of others, and their interval is wide.
 /// </summary>
 /// <param name="Value">The difference as a share: -0.05 is 5 % fewer bits.</param>
 /// <param name="Low">The interval's lower end; not a number where there is no interval.</param>
@@ -17,13 +19,13 @@ public sealed record PairedDifference(double Value, double Low, double High, int
     /// <summary>Documents that an interval needs: from fewer, the percentiles of a bootstrap say little.</summary>
     public const int LeastDocuments = 20;
 
-    private const int Draws = 2000;
+    /// <summary>
+    /// Whether there is an interval: there are documents enough, and these do not all differ by the same share, from which nothing can be told of others.
+    /// </summary>
+    public bool HasInterval => !double.IsNaN(Low);
 
-    /// <summary>Whether there are documents enough for an interval.</summary>
-    public bool HasInterval => Documents >= LeastDocuments;
-
-    /// <summary>Whether the interval holds 0, so that no difference was found.</summary>
-    public bool IsNone => HasInterval && Low <= 0 && High >= 0;
+    /// <summary>Whether no difference was found: the interval holds 0, or every one of documents enough has the same bits.</summary>
+    public bool IsNone => HasInterval ? Low <= 0 && High >= 0 : Documents >= LeastDocuments && Math.Abs(Value) <= DocumentBootstrap.Rounding;
 
     /// <summary>Compares measurements.</summary>
     /// <param name="measured">Bits and bytes by document, one for each seed.</param>
@@ -50,66 +52,47 @@ public sealed record PairedDifference(double Value, double Low, double High, int
 
         int[] documents = [.. Enumerable.Range(0, bytes.Count).Where(document => bytes[document] > 0)];
         int seeds = measured.Count;
-        double value = Difference(Enumerable.Range(0, seeds), documents);
+        (double Ours, double Theirs)[] means =
+            [.. documents.Select(document => (measured.Average(sums => sums.Bits[document]), baseline.Average(sums => sums.Bits[document])))];
+        double theirs = means.Sum(mean => mean.Theirs), ratio = means.Sum(mean => mean.Ours) / theirs, value = ratio - 1;
         if (documents.Length < LeastDocuments)
         {
             return new PairedDifference(value, double.NaN, double.NaN, documents.Length, seeds);
         }
 
-        double[] drawn = new double[Draws];
-        int[] drawnDocuments = new int[documents.Length], drawnSeeds = new int[seeds];
-        for (int draw = 0; draw < Draws; draw++)
+        (double below, double above) = DocumentBootstrap.Reach(means, seed, Purpose.DifferenceBootstrap);
+        double scatter = 0;
+        if (seeds > 1)
         {
-            SeededRandom random = new(seed, Purpose.DifferenceBootstrap, draw);
-            for (int i = 0; i < seeds; i++)
-            {
-                drawnSeeds[i] = random.Below(seeds);
-            }
-
-            for (int i = 0; i < documents.Length; i++)
-            {
-                drawnDocuments[i] = documents[random.Below(documents.Length)];
-            }
-
-            drawn[draw] = Difference(drawnSeeds, drawnDocuments);
+            // What each seed's bits are beside what the ratio makes of its baseline's; their mean is 0.
+            double squares = measured.Zip(baseline, (one, other) => Math.Pow(documents.Sum(i => one.Bits[i] - (ratio * other.Bits[i])) / theirs, 2)).Sum();
+            scatter = StudentT.Bound(seeds - 1) * Math.Sqrt(squares / (seeds - 1) / seeds);
         }
 
-        Array.Sort(drawn);
-        return new PairedDifference(value, Percentile(drawn, 0.025), Percentile(drawn, 0.975), documents.Length, seeds);
-
-        double Difference(IEnumerable<int> ofSeeds, int[] ofDocuments)
-        {
-            double ours = 0, theirs = 0;
-            foreach (int one in ofSeeds)
-            {
-                foreach (int document in ofDocuments)
-                {
-                    ours += measured[one].Bits[document];
-                    theirs += baseline[one].Bits[document];
-                }
-            }
-
-            return (ours / theirs) - 1;
-        }
+        return below + above + scatter <= DocumentBootstrap.Rounding
+            ? new PairedDifference(value, double.NaN, double.NaN, documents.Length, seeds)
+            : new PairedDifference(value, value - double.Hypot(below, scatter), value + double.Hypot(above, scatter), documents.Length, seeds);
     }
 
     /// <summary>
-    /// Such as "-4.7 % [-5.3, -4.0]"; "none (-0.2 % [-0.9, 0.5])" where the interval holds 0; "-4.7 % (no interval: 9 documents)" where there are too few for
-    /// one.
+    /// Such as "-4.7 % [-5.3, -4.0]", with as many digits as show that 0 is not in it; "none (-0.2 % [-0.9, +0.5])" where the interval holds 0;
+    /// "-4.7 % (no interval: 9 documents)" where there are too few for one, or "(no interval: the same share in every document)", and "none (the same bits)".
     /// </summary>
     public override string ToString()
-        => !HasInterval
-            ? string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})")
-            : IsNone ? $"none ({Interval()})"
-            : Interval();
+        => HasInterval ? (IsNone ? $"none ({Interval()})" : Interval())
+            : IsNone ? "none (the same bits)"
+            : Documents >= LeastDocuments ? $"{Percent(Value, 1)} % (no interval: the same share in every document)"
+            : $"{Percent(Value, 1)} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})";
 
-    private string Interval() =>
-        string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % [{Low * 100:+0.0;-0.0;0.0}, {High * 100:+0.0;-0.0;0.0}]");
-
-    internal static double Percentile(double[] sorted, double share)
+    private string Interval()
     {
-        double at = share * (sorted.Length - 1);
-        int below = (int)at;
-        return sorted[below] + ((at - below) * (sorted[Math.Min(below + 1, sorted.Length - 1)] - sorted[below]));
+        int digits = DocumentBootstrap.Digits(Low * 100, High * 100, 1);
+        return $"{Percent(Value, digits)} % [{Percent(Low, digits)}, {Percent(High, digits)}]";
+    }
+
+    private static string Percent(double share, int digits)
+    {
+        string form = $"0.{new string('0', digits)}";
+        return (share * 100).ToString($"+{form};-{form};{form}", CultureInfo.InvariantCulture);
     }
 }

@@ -53,5 +53,24 @@ public sealed class AnswerMatchTests
         Assert.InRange(many.High - many.Low, 0.35, 0.5); // 2 · 1.96 · 0.5 / √20 is 0.44
         Assert.InRange(independent.High - independent.Low, 0.15, 0.25); // and over √100 0.20
         Assert.StartsWith("0.50 [0.", many.ToString(), StringComparison.Ordinal);
+        Assert.Equal("0.050 [0.004, 0.120]", new MeanInterval(0.05, 0.004, 0.12, 60).ToString());
+    }
+
+    /// <summary>That none of 27 did, or all, tells that fewer than an eighth do or do not; not that none does, or that all do.</summary>
+    [Fact]
+    public void What_all_documents_have_in_common_is_not_certain_of_others()
+    {
+        (string, double)[] Of(double value, int each) => [.. Enumerable.Range(0, 27 * each).Select(i => ($"{i % 27}", value))];
+
+        double missed = 1 - Math.Pow(0.025, 1 / 27.0);
+        MeanInterval none = MeanInterval.Of(Of(0, 1), least: 0, most: 1), all = MeanInterval.Of(Of(1, 4), least: 0, most: 1);
+        Assert.Equal((0.0, missed), (none.Low, none.High));
+        Assert.Equal((1 - missed, 1.0), (all.Low, all.High));
+        Assert.Equal(("0.00 [0.00, 0.13]", "1.00 [0.87, 1.00]"), (none.ToString(), all.ToString()));
+        Assert.Equal("0.00 [-0.13, 0.13]", $"{MeanInterval.Of(Of(0, 4), least: -1, most: 1)}");
+
+        // Of what may be anything, nothing can be told.
+        MeanInterval bits = MeanInterval.Of(Of(3, 1));
+        Assert.Equal((false, "3.00"), (bits.HasInterval, bits.ToString()));
     }
 }

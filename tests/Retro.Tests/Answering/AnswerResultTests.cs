@@ -11,7 +11,7 @@ public sealed class AnswerResultTests
     {
         Random random = new(1);
         double[] bits = [.. Enumerable.Range(0, 60).Select(_ => random.NextDouble() * 40)];
-        AnswerResult one = Result("one", i => new(bits[i] + 1 + (i % 2), i % 3 == 0 ? "right" : "wrong"));
+        AnswerResult one = Result("one", i => new(bits[i] + 1 + (i / 2 % 2), i % 3 == 0 ? "right" : "wrong"));
         AnswerResult other = Result("other", i => new(bits[i], "wrong"));
         MeanInterval difference = one.Difference(other, answer => answer.Bits);
         Assert.Equal(1.5, difference.Value, 1e-9);
@@ -28,6 +28,7 @@ public sealed class AnswerResultTests
         Assert.Equal(difference, one.Difference(turned, answer => answer.Bits));
         AnswerResult silent = Result("silent", i => new(bits[i], i < 30 ? null : "right"));
         Assert.Equal(2 / 3.0, silent.Difference(one, answer => answer.ExactMatch).Value, 1e-9);
+        Assert.Equal("0.00 [-0.12, 0.12]", $"{other.Difference(other, answer => answer.ExactMatch, most: 1)}");
         Assert.Equal("-", $"{Result("rule", i => new(bits[i], null)).Difference(one, answer => answer.ExactMatch)}");
     }
 

@@ -96,9 +96,9 @@ public sealed class AnsweringTests : IDisposable
         string report = File.ReadAllText(Path.Combine(_retro["compared"], "docs", "answers.md"));
         string[] readers =
         [
-            "closed book", "in context", "ensemble (REPLUG)", "pointer rule", "longest run in all passages", "nearest states (kNN-LM) of all passages",
-            "copying", "own attention (DecoupledRAG)",
-            "closed book, trained to answer", "in context, trained among distractors (RAFT)", "ensemble (REPLUG) of the same",
+            "closed book", "in context", "ensemble (REPLUG), equal weights", "pointer rule", "longest run in all passages",
+            "nearest states (kNN-LM) of all passages", "copying", "own attention (DecoupledRAG)",
+            "closed book, trained to answer", "in context, trained among distractors (RAFT)", "ensemble (REPLUG), equal weights, of the same",
             "RETRO, trained among distractors", "RETRO, best in context (RETRO++), of the same",
         ];
 

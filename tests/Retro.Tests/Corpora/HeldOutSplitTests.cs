@@ -130,6 +130,33 @@ public sealed class HeldOutSplitTests
         Assert.Contains("part", split.Training(with).Select(document => document.Id));
     }
 
+    /// <summary>Forty pages in ten versions each: what is measured are pages, and each is counted once.</summary>
+    [Theory]
+    [InlineData(20, 0)]
+    [InlineData(null, 0.05)]
+    public void Of_near_copies_one_is_held_out_and_none_is_trained_on(int? count, double fraction)
+    {
+        List<Document> documents =
+        [
+            .. Documents(40).SelectMany((page, number) => Enumerable.Range(0, 10).Select(
+                version => new Document($"{number}/{version}", "", version == 1 ? page.Text : $"{page.Text} version {version}", ""))),
+        ];
+        HeldOutOptions options = new() { Count = count, Fraction = fraction };
+        HeldOutSplit split = HeldOutSplit.Create(documents, options);
+        int[] pages = [.. split.HeldOut(documents).Select(Page)];
+        Assert.InRange(pages.Length, 8, 30);
+        Assert.Equal(pages.Length, pages.Distinct().Count());
+        Assert.Empty(split.Training(documents).Select(Page).Intersect(pages));
+        Assert.Equal(9 * pages.Length, split.Removed.Count);
+        Assert.Equal(400, split.HeldOutCount + split.TrainingCount + split.Removed.Count);
+
+        // Which one it is does not depend on the order that they come in.
+        HeldOutSplit turned = HeldOutSplit.Create(Enumerable.Reverse(documents), options);
+        Assert.All(documents, document => Assert.Equal(split.IsHeldOut(document.Id), turned.IsHeldOut(document.Id)));
+
+        static int Page(Document document) => int.Parse(document.Id.Split('/')[0], CultureInfo.InvariantCulture);
+    }
+
     [Theory]
     [InlineData("whole", true)]
     [InlineData("most", true)]

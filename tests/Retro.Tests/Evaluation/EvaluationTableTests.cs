@@ -37,13 +37,20 @@ public sealed class EvaluationTableTests : IDisposable
             lines[0].TrimEnd());
         Assert.StartsWith("| closed book | - | - | - | - | 2.", lines[2], StringComparison.Ordinal);
         Assert.StartsWith("| RETRO | bm25, k = 2 | bm25 | 600 | 1.5 |", lines[3], StringComparison.Ordinal);
-        Assert.Contains("| -9.0 % [-10.0, -8.0] | - | 3.000 |", lines[3], StringComparison.Ordinal);
+        Assert.Contains("| none (-9.0 % [-21.7, +3.7]) | - | 3.000 |", lines[3], StringComparison.Ordinal);
         Assert.All(lines[..4], line => Assert.Equal(11, line.Count(c => c == '|')));
         Assert.Contains("of 80 held-out documents", lines[5], StringComparison.Ordinal);
         Assert.Contains("10.0 % of the tokens stand in a window's first chunk", lines[5], StringComparison.Ordinal);
-        Assert.Contains("Means over 2 seeds. In brackets the 95 % interval of a bootstrap over documents and seeds", lines[5], StringComparison.Ordinal);
+        Assert.Contains(
+            "Means over 2 seeds. In brackets the 95 % interval of a paired bootstrap over documents, with Student's t for how the seeds differ",
+            lines[5],
+            StringComparison.Ordinal);
         Assert.Equal(table.Notes, lines[5].TrimEnd());
         Assert.Equal("", (table with { Rows = [] }).Notes);
+        EvaluationTable lossy = table with { TextLoss = new(20, 3, 1000, 800) };
+        Assert.EndsWith(lossy.TextLoss.Note, lossy.Notes, StringComparison.Ordinal);
+        Assert.Contains("of 3 of 20 documents the tokens spell another text, 800 bytes in all where there are 1,000", lossy.Notes, StringComparison.Ordinal);
+        Assert.Equal(table.Notes, (table with { TextLoss = new(20, 0, 1000, 1000) }).Notes);
     }
 
     [Fact]

@@ -13,14 +13,23 @@ public sealed class PairedDifferenceTests
         DocumentSums better = baseline with { Bits = [.. baseline.Bits.Select(bits => 0.95 * bits)] };
         PairedDifference difference = PairedDifference.Of([better], [baseline]);
         Assert.Equal(-0.05, difference.Value, 12);
-        Assert.Equal(-0.05, difference.Low, 12);
-        Assert.Equal(-0.05, difference.High, 12);
-        Assert.False(difference.IsNone);
-        Assert.Equal("-5.0 % [-5.0, -5.0]", difference.ToString());
+        Assert.Equal((false, false), (difference.HasInterval, difference.IsNone));
+        Assert.Equal("-5.0 % (no interval: the same share in every document)", difference.ToString());
         PairedDifference itself = PairedDifference.Of([baseline], [baseline]);
-        Assert.True(itself.IsNone);
-        Assert.Equal("none (0.0 % [0.0, 0.0])", itself.ToString());
+        Assert.Equal((false, true), (itself.HasInterval, itself.IsNone));
+        Assert.Equal("none (the same bits)", itself.ToString());
+        DocumentSums nearly = better with { Bits = [.. better.Bits.Select((bits, i) => bits * (1 + (0.001 * (i % 3))))] };
+        Assert.StartsWith("-4.9 % [-4.9, -4.", PairedDifference.Of([nearly], [baseline]).ToString(), StringComparison.Ordinal);
     }
+
+    /// <summary>An interval that does not hold 0 is not printed as one that ends there.</summary>
+    [Theory]
+    [InlineData(0.003, 0.0002, 0.007, "+0.30 % [+0.02, +0.70]")]
+    [InlineData(-0.003, -0.007, -0.000004, "-0.3000 % [-0.7000, -0.0004]")]
+    [InlineData(0.003, -0.0002, 0.007, "none (+0.3 % [0.0, +0.7])")]
+    [InlineData(0.003, 0.001, 0.007, "+0.3 % [+0.1, +0.7]")]
+    public void The_digits_tell_what_the_verdict_is(double value, double low, double high, string text)
+        => Assert.Equal(text, new PairedDifference(value, low, high, 60, 1).ToString());
 
     [Fact]
     public void The_interval_is_as_wide_as_the_delta_method_says()
@@ -40,6 +49,7 @@ public sealed class PairedDifferenceTests
         Assert.NotEqual(difference, PairedDifference.Of([measured], [baseline], seed: 1));
     }
 
+    /// <summary>With 2 degrees of freedom Student's t is 4.303, and the standard error of the mean of 0.9, 1.0 and 1.04 is 0.04163.</summary>
     [Fact]
     public void An_interval_of_several_seeds_is_as_wide_as_these_differ()
     {
@@ -48,9 +58,42 @@ public sealed class PairedDifferenceTests
         PairedDifference difference = PairedDifference.Of(measured, [baseline, baseline, baseline]);
         Assert.Equal(-0.02, difference.Value, 12);
         Assert.Equal(3, difference.Seeds);
-        Assert.InRange(difference.Low, -0.1, -0.08);
-        Assert.InRange(difference.High, 0.02, 0.0401);
+        Assert.Equal(-0.02 - (4.302653 * 0.0416333), difference.Low, 1e-6);
+        Assert.Equal(-0.02 + (4.302653 * 0.0416333), difference.High, 1e-6);
         Assert.StartsWith("none (-2.0 %", difference.ToString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>
+    /// Tables of which the truth is known, that nothing differs: what is found all the same has to be about one in twenty, however seeds and documents scatter.
+    /// </summary>
+    [Theory]
+    [InlineData(1, 60, 0, 0.03, 0.5)]
+    [InlineData(1, 20, 0, 0.03, 1.5)]
+    [InlineData(2, 60, 0.005, 0.005, 0.5)]
+    [InlineData(3, 60, 0.0025, 0.012, 0.5)]
+    [InlineData(3, 60, 0.005, 0.005, 0.5)]
+    [InlineData(5, 60, 0.005, 0.005, 0.5)]
+    public void Where_nothing_differs_one_in_twenty_intervals_says_that_something_does(
+        int seeds, int documents, double seedScatter, double documentScatter, double lengthScatter)
+    {
+        const int Tables = 300;
+        Random random = new(1);
+        int found = 0;
+        for (int table = 0; table < Tables; table++)
+        {
+            double[] bytes = [.. Enumerable.Range(0, documents).Select(_ => 1000 * Math.Exp(lengthScatter * Gaussian(random)))];
+            DocumentSums baseline = new([.. bytes.Select(of => of * (1 + (2 * random.NextDouble())))], bytes);
+            double[] hard = [.. bytes.Select(_ => 1 + (documentScatter * Gaussian(random)))];
+            DocumentSums[] measured =
+            [
+                .. Enumerable.Range(0, seeds).Select(_ => seedScatter * Gaussian(random)).ToArray()
+                    .Select(own => baseline with { Bits = [.. baseline.Bits.Zip(hard, (bits, share) => bits * (share + own + (0.002 * Gaussian(random))))] }),
+            ];
+            found += PairedDifference.Of(measured, [.. Enumerable.Repeat(baseline, seeds)], table).IsNone ? 0 : 1;
+        }
+
+        // 5 % of 300 are 15; how many there are by chance has a deviation of 4.
+        Assert.InRange(found, 1, 27);
     }
 
     [Fact]
