@@ -46,11 +46,11 @@ internal sealed class GenerationSequence
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
 
-    private GenerationSequence(GenerationSequence other)
+    private GenerationSequence(GenerationSequence other, GenerationOptions options)
     {
-        (_tokenizer, _retriever, _options, _longest, _bannedTokens) = (other._tokenizer, other._retriever, other._options, other._longest, other._bannedTokens);
+        (_tokenizer, _retriever, _options, _longest, _bannedTokens) = (other._tokenizer, other._retriever, options, other._longest, other._bannedTokens);
         (_tokens, _promptLength) = ([.. other._tokens], other._promptLength);
-        (_sampler, _text, _stops, _banned) = (other._sampler.Copy(), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
+        (_sampler, _text, _stops, _banned) = (other._sampler.Copy(options), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
         (_logits, _logSum, _end, Activity) = (other._logits, other._logSum, other._end, other.Activity);
     }
 
@@ -149,8 +149,9 @@ internal sealed class GenerationSequence
     /// <summary>Ends the text as the model does.</summary>
     public void End() => _end = GenerationEnd.EndOfText;
 
-    /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
-    public GenerationSequence Fork() => new(this);
+    /// <summary>Another text of the same prompt and the same tokens, which has drawn nothing yet.</summary>
+    /// <param name="options">How it goes on, with another seed; null: as this one does.</param>
+    public GenerationSequence Fork(GenerationOptions? options = null) => new(this, options ?? _options);
 
     private ReadOnlySpan<float> Logits => _logits.Span[.._tokenizer.VocabularySize];
 
