@@ -396,7 +396,7 @@ public sealed partial class RetroGenerator
     private IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAllAsync(int[][] prompts, GenerationOptions options, CancellationToken cancellationToken)
         => options.Beams > 1
             ? SearchAsync(prompts, options, cancellationToken)
-            : _reader is null && !Refreshes(options)
+            : prompts.Length * options.Samples > 1 && _reader is null && !Refreshes(options)
             ? GenerateAtOnce(prompts, options, cancellationToken)
             : GenerateInTurn(prompts, options, cancellationToken);
 
@@ -418,12 +418,8 @@ public sealed partial class RetroGenerator
     private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateAtOnce(
         int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        if (prompts.Length == 0)
-        {
-            yield break;
-        }
-
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
+
         // One text of each prompt is read, and the others go on from there.
         int samples = options.Samples;
         GenerationSequence[] texts =

@@ -54,6 +54,38 @@ public sealed class GenerationChoicesTests : WritingTests
         Assert.Contains(pieces, piece => piece.Alternatives[0].Token != piece.Token);
     }
 
+    /// <summary>A text is read for its scores as it is read while it is written, whether in one pass or token by token.</summary>
+    [Theory]
+    [InlineData(null, true)]
+    [InlineData(null, false)]
+    [InlineData(ChunkLength / 2, true)]
+    public async Task A_text_scores_what_its_tokens_had_when_they_came(int? stride, bool retrieval)
+    {
+        GenerationOptions options = new()
+        {
+            Temperature = 1, TopP = 1, MaximumNewTokens = 20, MinimumNewTokens = 20, Alternatives = 3, Seed = 2, RetrievalStride = stride,
+            Retrieval = retrieval,
+        };
+        GeneratedPiece[] pieces = [.. (await Collect(_generator, s_texts[0], options)).Where(piece => piece.Token is not null)];
+        int[] text = [.. s_tokenizer.Encode(s_texts[0]), .. pieces.Select(piece => piece.Token!.Value)];
+        IReadOnlyList<ScoredToken> scored = await _generator.ScoreAsync(text, options, TestContext.Current.CancellationToken);
+        Assert.Equal(text, scored.Select(token => token.Token));
+        Assert.Equal(s_tokenizer.Decode(text), string.Concat(scored.Select(token => token.Text)));
+        Assert.All(scored, token => Assert.True(token.LogProbability < 0 && token.Alternatives.Count == 3));
+        Assert.All(pieces.Zip(scored.Skip(text.Length - pieces.Length)), pair =>
+        {
+            Assert.Equal(pair.First.LogProbability!.Value, pair.Second.LogProbability!.Value, 1e-4);
+            Assert.Equal(pair.First.Alternatives.Select(other => other.Token), pair.Second.Alternatives.Select(other => other.Token));
+        });
+
+        // What a text begins with by itself nothing predicts, and what follows is the same as where it is put in front.
+        IReadOnlyList<ScoredToken> begun = await _generator.ScoreAsync(
+            (int[])[s_tokenizer.BeginOfText, .. text], options, TestContext.Current.CancellationToken);
+        Assert.Null(begun[0].LogProbability);
+        Assert.Equal(scored.Select(token => token.LogProbability), begun.Skip(1).Select(token => token.LogProbability));
+        Assert.Empty(await _generator.ScoreAsync(ReadOnlyMemory<int>.Empty, options, TestContext.Current.CancellationToken));
+    }
+
     [Fact]
     public async Task More_alternatives_than_there_are_tokens_are_all_of_them()
     {
