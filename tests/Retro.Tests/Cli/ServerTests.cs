@@ -99,6 +99,19 @@ public sealed class ServerTests
         Assert.Equal(expected[..embedder.Dimensions], numbers["data"]![0]!["embedding"]!.AsArray().Select(number => (float)number!));
     }
 
+    [Theory]
+    [InlineData(2048, HttpStatusCode.OK)]
+    [InlineData(2049, HttpStatusCode.BadRequest)]
+    public async Task As_many_texts_are_embedded_at_once_as_clients_are_used_to(int texts, HttpStatusCode status)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        string input = string.Join(',', Enumerable.Repeat("\"a\"", texts));
+        HttpResponseMessage answer = await served.Http.PostAsync(
+            "/v1/embeddings", Body($$"""{"model":"tiny-embedder","input":[{{input}}],"encoding_format":"base64"}"""), Cancel);
+        Assert.Equal(status, answer.StatusCode);
+        Assert.Equal(status == HttpStatusCode.OK ? (int?)texts : null, (await Json(answer))["data"]?.AsArray().Count);
+    }
+
     [Fact]
     public async Task What_was_read_stands_beside_the_answer_and_comes_with_the_stream()
     {
