@@ -30,7 +30,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
             SkipsLeadingSpace = true,
         };
         Writer.RequireFits(Tokens([])); // before anything is looked for
-        return new(settings, body.Flag("logprobs"), async cancellationToken =>
+        return new(settings, body.Flag("logprobs"), 1, async cancellationToken =>
         {
             IReadOnlyList<RetrievedNeighbor> passages = await Task.Run(
                 () => Writer.Find(question, settings, cancellationToken), cancellationToken).ConfigureAwait(false);

@@ -42,17 +42,17 @@ internal abstract class CompletionEndpoint(Writer writer)
         RequireWritable(body);
         int samples = (int)(body.Whole("n", 1, MostTexts) ?? 1);
         Order order = Read(context, body);
+        if (order.Prompts * samples > MostTexts)
+        {
+            throw new Fault(
+                400, $"{order.Prompts} prompts of {samples} texts each are more than {MostTexts} texts; ask for fewer at once.", "out_of_range", "n");
+        }
+
         GenerationOptions settings = order.Settings with { Samples = samples, Beams = samples > 1 ? 1 : order.Settings.Beams };
         bool streams = body.Flag("stream"), counts = body.Object("stream_options")?.Flag("include_usage") ?? false;
         CancellationToken aborted = context.RequestAborted;
         using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
         (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
-        if (prompts.Count * samples > MostTexts)
-        {
-            throw new Fault(
-                400, $"{prompts.Count} prompts of {samples} texts each are more than {MostTexts} texts; ask for fewer at once.", "out_of_range", "n");
-        }
-
         // What is wrong with a prompt is told before anything is sent.
         IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);
         string id = $"{IdPrefix}-{Guid.NewGuid():N}";
@@ -199,9 +199,13 @@ internal abstract class CompletionEndpoint(Writer writer)
     /// <summary>What a request asks for.</summary>
     /// <param name="Settings">How the texts are written.</param>
     /// <param name="Scores">Whether tokens come with their probabilities.</param>
+    /// <param name="Prompts">How many prompts there will be.</param>
     /// <param name="PrepareAsync">Makes the prompts in the request's turn, and says what was read for them.</param>
     protected sealed record Order(
-        GenerationOptions Settings, bool Scores, Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync);
+        GenerationOptions Settings,
+        bool Scores,
+        int Prompts,
+        Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync);
 
     /// <summary>What texts go on from.</summary>
     /// <param name="Tokens">Its ids.</param>

@@ -32,7 +32,7 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
             Writer.RequireFits(tokens);
         }
 
-        return new(settings, alternatives is not null, async cancellationToken =>
+        return new(settings, alternatives is not null, given.Count, async cancellationToken =>
         {
             List<Prompt> prompts = [];
             foreach ((string text, int[] tokens) in given)
