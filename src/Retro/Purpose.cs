@@ -72,6 +72,9 @@ internal enum Purpose : long
     /// <summary>Rejected chunks beside accepted ones.</summary>
     FeedbackRejected = 42,
 
+    /// <summary>Texts that are generated beside the first of a call.</summary>
+    GeneratedTexts = 51,
+
     /// <summary>Parts of a database that are verified.</summary>
     Verification = 0x76657266,
 }

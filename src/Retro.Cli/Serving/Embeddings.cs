@@ -8,7 +8,7 @@ namespace Retro.Cli.Serving;
 /// <summary>OpenAI's embeddings, by the embedder that makes the keys of dense neighbors.</summary>
 internal static class Embeddings
 {
-    private const int MostTexts = 256;
+    private const int MostTexts = 2048; // as many as OpenAI takes
 
     /// <summary>What the embedder is called.</summary>
     public static string NameFor(ServingOptions options) => $"{options.Name}-embedder";

@@ -61,6 +61,7 @@ internal sealed class Server : IAsyncDisposable
             ["running"] = _turns.Computing, ["waiting"] = _turns.Inside - _turns.Computing, ["served"] = _turns.Served,
         }));
         _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(writer, options.Template).AnswerAsync(context));
+        _app.MapPost("/v1/completions", (HttpContext context) => new Completions(writer).AnswerAsync(context));
         _app.MapPost("/v1/embeddings", (HttpContext context) => Embeddings.AnswerAsync(context, opened, options, _turns));
         _app.MapPost("/api/write", (HttpContext context) => writer.WriteAsync(context));
         _app.MapPost("/api/inspect", InspectAsync);

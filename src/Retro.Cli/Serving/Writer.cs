@@ -24,9 +24,13 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     public string AsCleaned(string text) => opened.AsCleaned(text);
 
     /// <summary>The settings of a request, by the names that OpenAI gave them; what may be seen is by who sent it, and nothing in its body.</summary>
-    public GenerationOptions Settings(HttpContext context, RequestBody body, params string[] stops)
+    /// <param name="context">The request.</param>
+    /// <param name="body">Its body.</param>
+    /// <param name="leastTokens">Tokens that may be asked for at least.</param>
+    /// <param name="stops">What ends a text beside what the request says.</param>
+    public GenerationOptions Settings(HttpContext context, RequestBody body, int leastTokens, params string[] stops)
     {
-        long most = body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
+        long most = body.Whole("max_completion_tokens", leastTokens, options.MostTokens) ?? body.Whole("max_tokens", leastTokens, options.MostTokens)
             ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens);
         double? temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature;
         double penalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty;
@@ -52,13 +56,25 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <summary>Waits for the turn.</summary>
     public Task<IDisposable> TakeTurnAsync(CancellationToken cancellationToken) => turns.TakeAsync(cancellationToken);
 
-    /// <summary>Goes on with a prompt.</summary>
-    /// <exception cref="Fault">It is too long.</exception>
-    public IAsyncEnumerable<GeneratedPiece> Write(int[] prompt, GenerationOptions settings, CancellationToken cancellationToken)
+    /// <summary>Goes on with prompts, each by as many texts as the settings say.</summary>
+    /// <exception cref="Fault">One is too long.</exception>
+    public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> Write(
+        IReadOnlyList<int[]> prompts, GenerationOptions settings, CancellationToken cancellationToken)
     {
-        RequireFits(prompt);
-        return generator.GenerateAsync(prompt.AsMemory(), settings, cancellationToken);
+        foreach (int[] prompt in prompts)
+        {
+            RequireFits(prompt);
+        }
+
+        return generator.GenerateAsync([.. prompts.Select(prompt => (ReadOnlyMemory<int>)prompt)], settings, cancellationToken);
     }
+
+    /// <summary>Tells how probable the tokens of a prompt are.</summary>
+    public Task<IReadOnlyList<ScoredToken>> ScoreAsync(int[] prompt, GenerationOptions settings, CancellationToken cancellationToken)
+        => generator.ScoreAsync(prompt, settings, cancellationToken);
+
+    /// <summary>Characters of a text, as clients in other languages count them: those beyond 16 bits are one, too.</summary>
+    public static int Characters(string text) => text.Length - text.Count(char.IsLowSurrogate);
 
     /// <summary>Refuses a prompt that is too long, with passages or yet without.</summary>
     /// <exception cref="Fault">It is.</exception>
@@ -76,10 +92,18 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     public int Count(int[] prompt) => generator.CountTokens(prompt);
 
     /// <summary>What was read, for programs.</summary>
-    public static JsonObject Source(RetrievedNeighbor neighbor, string how)
+    /// <param name="neighbor">What was read.</param>
+    /// <param name="how">Where.</param>
+    /// <param name="choice">The choice that it was read for; null: all.</param>
+    public static JsonObject Source(RetrievedNeighbor neighbor, string how, int? choice = null)
     {
         JsonObject json = ReadingOptions.Json(neighbor);
         json["read"] = how;
+        if (choice is not null)
+        {
+            json["index"] = choice;
+        }
+
         return json;
     }
 
@@ -94,21 +118,21 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             throw new Fault(400, "The question is empty; ask something.", "empty", "text");
         }
 
-        GenerationOptions settings = Settings(context, body, asks ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
+        GenerationOptions settings = Settings(context, body, leastTokens: 1, asks ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
         RequireFits(Tokenizer.Encode(asks ? Asking.Prompt([], text) : text)); // before anything is looked for
         using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
         IReadOnlyList<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
         string prompt = asks ? Asking.Prompt(passages, text) : text;
-        IAsyncEnumerable<GeneratedPiece> pieces = Write(Tokenizer.Encode(prompt), settings, aborted); // what is wrong with it is told before anything is sent
+        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = Write([Tokenizer.Encode(prompt)], settings, aborted); // faults are told before it begins
         foreach (RetrievedNeighbor passage in passages)
         {
             await events.SendAsync(new() { ["source"] = Source(passage, "in the prompt") }, aborted).ConfigureAwait(false);
         }
 
         int tokens = 0;
-        await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
+        await foreach ((_, GeneratedPiece piece) in pieces.ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
             foreach (RetrievedNeighbor neighbor in piece.Retrieved?.Neighbors ?? [])

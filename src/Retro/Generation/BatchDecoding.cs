@@ -13,20 +13,19 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
 {
     private readonly DecodingCache _cache = model.NewCache(rows, capacity);
     private readonly bool _gated = FinalizerGate.IsNeededFor(model);
-    private List<GenerationSequence> _rows = [];
     private float[] _logits = []; // of all texts, which read them until the next ones are taken
 
     /// <summary>Reads what is new of the texts, and gives each its logits.</summary>
     /// <param name="texts">Those that have not ended; at first all that will be read.</param>
     /// <param name="from">
-    /// For each the place, among those read before, of the text that it goes on from by one token; null: it is that text itself. Several may go on from one.
+    /// For each the place, among those read before, of the text that it goes on from by one token, which may be itself; several may go on from one. At first
+    /// there are none.
     /// </param>
-    public void Read(List<GenerationSequence> texts, IReadOnlyList<int>? from = null)
+    public void Read(List<GenerationSequence> texts, IReadOnlyList<int> from)
     {
         using DisposeScope scope = NewDisposeScope();
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated, lingers: true);
-        Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts, from ?? [.. texts.Select(text => _rows.IndexOf(text))]); // [B, V]
-        _rows = texts;
+        Tensor logits = _cache.Lengths[0] == 0 ? Begin(texts) : Go(texts, from); // [B, V]
         Memory<float> all = logits.Floats(ref _logits);
         int vocabulary = all.Length / texts.Count;
         for (int row = 0; row < texts.Count; row++)
@@ -48,7 +47,7 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
 
     private Tensor Go(List<GenerationSequence> texts, IReadOnlyList<int> from)
     {
-        if (!from.SequenceEqual(Enumerable.Range(0, _rows.Count)))
+        if (!from.SequenceEqual(Enumerable.Range(0, _cache.Rows)))
         {
             _cache.SelectRows(from);
         }

@@ -119,7 +119,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
                     Ended(Running[of].Text.NewTokens + 1, probability, () =>
                     {
                         GenerationSequence text = Running[of].Text.Fork();
-                        text.End();
+                        text.End(token);
                         return Running[of] with { Text = text, LogProbability = probability };
                     });
                 }

@@ -12,7 +12,8 @@ namespace Retro.Generation;
 public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNeighbors? Retrieved = null, GenerationEnd? End = null)
 {
     /// <summary>
-    /// Log-probability of the token, in nats, as the model has it: before temperature, penalty, bans and cuts. Null where there is no token.
+    /// Log-probability of the token, in nats, as the model has it: before temperature, penalty, bans and cuts; in the last piece of a text that the model
+    /// ended, that of its end. Null where there is neither.
     /// </summary>
     public double? LogProbability { get; init; }
 

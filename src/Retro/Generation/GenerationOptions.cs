@@ -65,7 +65,17 @@ public sealed record GenerationOptions
     /// <value>The default is 0.</value>
     public int Alternatives { get; init; }
 
-    /// <summary>Seeds the drawing of tokens: the same seed, weights, database, machine and number of threads give the same text.</summary>
+    /// <summary>
+    /// Texts that are generated for each prompt, which is read once for all of them where a model alone goes on with it; their tokens are drawn independently
+    /// of each other. A list of prompts takes several, and the texts come with their numbers.
+    /// </summary>
+    /// <value>The default is 1.</value>
+    public int Samples { get; init; } = 1;
+
+    /// <summary>
+    /// Seeds the drawing of tokens: the same seed, weights, database, machine and number of threads give the same text. Texts of one call draw with seeds that
+    /// follow from it and from their numbers, the first with itself.
+    /// </summary>
     /// <value>The default is 0.</value>
     public long Seed { get; init; }
 
@@ -120,6 +130,11 @@ public sealed record GenerationOptions
     /// <summary>The temperature that is drawn with.</summary>
     internal double DrawnTemperature => Temperature ?? (Beams > 1 ? 0 : 0.8);
 
+    /// <summary>How a text of several is generated: its draws are its own.</summary>
+    /// <param name="text">Its number, from 0.</param>
+    internal GenerationOptions OfText(int text)
+        => text == 0 ? this : this with { Seed = unchecked((long)SeededRandom.Beginning(Seed, Purpose.GeneratedTexts, text)) };
+
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
@@ -151,6 +166,12 @@ public sealed record GenerationOptions
         {
             faults.Add(
                 $"Beams is {Beams}; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most probable text.");
+        }
+
+        faults.Between(Samples, 1);
+        if (Beams > 1 && Samples > 1)
+        {
+            faults.Add($"Beams is {Beams}; expected Samples 1 beside it, since beams find one text.");
         }
 
         faults.NotNegative(LengthPenalty);

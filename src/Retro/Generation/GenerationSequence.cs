@@ -23,6 +23,7 @@ internal sealed class GenerationSequence
     private float[] _changed = []; // what the sampler may change
     private double? _logSum;
     private GenerationEnd? _end;
+    private (double LogProbability, TokenAlternative[] Alternatives)? _endJudged; // where the model ended the text
 
     /// <param name="tokenizer">The model's tokenizer.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>
@@ -46,12 +47,12 @@ internal sealed class GenerationSequence
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
 
-    private GenerationSequence(GenerationSequence other)
+    private GenerationSequence(GenerationSequence other, GenerationOptions options)
     {
-        (_tokenizer, _retriever, _options, _longest, _bannedTokens) = (other._tokenizer, other._retriever, other._options, other._longest, other._bannedTokens);
+        (_tokenizer, _retriever, _options, _longest, _bannedTokens) = (other._tokenizer, other._retriever, options, other._longest, other._bannedTokens);
         (_tokens, _promptLength) = ([.. other._tokens], other._promptLength);
-        (_sampler, _text, _stops, _banned) = (other._sampler.Copy(), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
-        (_logits, _logSum, _end, Activity) = (other._logits, other._logSum, other._end, other.Activity);
+        (_sampler, _text, _stops, _banned) = (other._sampler.Copy(options), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
+        (_logits, _logSum, _end, _endJudged, Activity) = (other._logits, other._logSum, other._end, other._endJudged, other.Activity);
     }
 
     /// <summary>The activity that this is part of, which is not the current one between two tokens; null: nobody listens.</summary>
@@ -119,43 +120,65 @@ internal sealed class GenerationSequence
                 return Go(token, cancellationToken);
             }
 
-            End();
+            End(token);
         }
 
         string rest = _stops.Add(_text.Flush());
-        return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end);
+        return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end)
+        {
+            LogProbability = _endJudged?.LogProbability,
+            Alternatives = _endJudged?.Alternatives ?? [],
+        };
     }
 
     /// <summary>The most probable tokens that may come, the end of the text among them, best first; of equal ones the lower id is better.</summary>
     /// <exception cref="RetroException">A logit is not a number.</exception>
     public List<(int Token, double LogProbability)> Likeliest(int count)
-        => double.IsNaN(LogSum)
-            ? throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.")
-            : Likeliest(count, token => !float.IsNegativeInfinity(_logits.Span[token]) && !IsRefused(token));
+    {
+        RequireNumbers();
+        return Likeliest(count, token => !float.IsNegativeInfinity(_logits.Span[token]) && !IsRefused(token));
+    }
 
     /// <summary>Goes on with a token.</summary>
     public GeneratedPiece Go(int token, CancellationToken cancellationToken)
     {
         Found = null;
-        double logProbability = Logits[token] - LogSum;
-        TokenAlternative[] alternatives =
-        [
-            .. Likeliest(_options.Alternatives, _ => true)
-                .Select(other => new TokenAlternative(other.Token, _tokenizer.DecodeWithin([other.Token]), other.LogProbability)),
-        ];
+        (double logProbability, TokenAlternative[] alternatives) = Judge(token);
         return Add(token, cancellationToken) with { LogProbability = logProbability, Alternatives = alternatives };
     }
 
-    /// <summary>Ends the text as the model does.</summary>
-    public void End() => _end = GenerationEnd.EndOfText;
+    /// <summary>How probable a token is by the logits that were taken, in nats, and the most probable ones in its place.</summary>
+    /// <exception cref="RetroException">A logit is not a number.</exception>
+    public (double LogProbability, TokenAlternative[] Alternatives) Judge(int token)
+    {
+        RequireNumbers();
+        return (
+            Logits[token] - LogSum,
+            [
+                .. Likeliest(_options.Alternatives, _ => true)
+                    .Select(other => new TokenAlternative(other.Token, _tokenizer.DecodeWithin([other.Token]), other.LogProbability)),
+            ]);
+    }
 
-    /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
-    public GenerationSequence Fork() => new(this);
+    /// <summary>Ends the text as the model does, by one of its ends.</summary>
+    public void End(int token) => (_end, _endJudged) = (GenerationEnd.EndOfText, Judge(token));
+
+    /// <summary>Another text of the same prompt and the same tokens, which has drawn nothing yet.</summary>
+    /// <param name="options">How it goes on, with another seed; null: as this one does.</param>
+    public GenerationSequence Fork(GenerationOptions? options = null) => new(this, options ?? _options);
 
     private ReadOnlySpan<float> Logits => _logits.Span[.._tokenizer.VocabularySize];
 
     /// <summary>What a logit's token is more probable than its logit says, in nats.</summary>
     private double LogSum => _logSum ??= LogSumOf(Logits);
+
+    private void RequireNumbers()
+    {
+        if (double.IsNaN(LogSum))
+        {
+            throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.");
+        }
+    }
 
     private bool IsTooShort => NewTokens < _options.MinimumNewTokens;
 

@@ -137,7 +137,7 @@ public sealed partial class RetroGenerator
     public IAsyncEnumerable<GeneratedPiece> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        options = Check(options);
+        options = CheckOne(options);
         int[] tokens = Begun(prompt, options);
         return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
@@ -154,27 +154,25 @@ public sealed partial class RetroGenerator
     public IAsyncEnumerable<GeneratedPiece> GenerateAsync(
         ReadOnlyMemory<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
-        options = Check(options);
-        foreach (int id in prompt.Span)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegative(id, nameof(prompt));
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _tokenizer.VocabularySize, nameof(prompt));
-        }
-
-        int[] tokens = Fitting(_tokenizer.Begun(prompt.Span), options);
+        options = CheckOne(options);
+        int[] tokens = Begun(prompt, options);
         return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
 
     /// <summary>
-    /// Continues several prompts. A model computes a token of each, and of each of their beams, at once, which costs little more than a token of one; where
-    /// another reader generates, or neighbors are found anew within a chunk, the texts are generated one after the other.
+    /// Continues several prompts, each by as many texts as are asked for (<see cref="GenerationOptions.Samples"/>). A model reads a prompt once, and computes a
+    /// token of all texts, and of each of their beams, at once, which costs little more than a token of one; where another reader generates, or neighbors are
+    /// found anew within a chunk, the texts are generated one after the other.
     /// </summary>
     /// <param name="prompts">The beginnings of the texts. None is part of what is generated.</param>
-    /// <param name="options">How to continue each, with the same seed.</param>
+    /// <param name="options">How to continue each; what is drawn for one is independent of what is drawn for another.</param>
     /// <param name="cancellationToken">Ends the work before the next token.</param>
-    /// <returns>The pieces of all texts, each with the number of its prompt, from 0; those of one prompt come in order.</returns>
+    /// <returns>
+    /// The pieces of all texts, each with the number of its text, from 0: with s samples, the texts of prompt p are p·s to p·s + s - 1. Those of one text come
+    /// in order.
+    /// </returns>
     /// <inheritdoc cref="GenerateAsync(string, GenerationOptions?, CancellationToken)"/>
-    public IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> GenerateAsync(
+    public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateAsync(
         IReadOnlyList<string> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompts);
@@ -184,12 +182,21 @@ public sealed partial class RetroGenerator
             throw new ArgumentException("A prompt is null; it may be empty.", nameof(prompts));
         }
 
-        int[][] tokens = [.. prompts.Select(prompt => Begun(prompt, options))];
-        return options.Beams > 1
-            ? SearchAsync(tokens, options, cancellationToken)
-            : _reader is null && !Refreshes(options)
-            ? GenerateAtOnce(tokens, options, cancellationToken)
-            : GenerateInTurn(tokens, options, cancellationToken);
+        return ContinueAllAsync([.. prompts.Select(prompt => Begun(prompt, options))], options, cancellationToken);
+    }
+
+    /// <summary>Continues several prompts that are encoded already, as several of text are continued.</summary>
+    /// <param name="prompts">The ids of each, read as those of one are.</param>
+    /// <param name="options">How to continue each; what is drawn for one is independent of what is drawn for another.</param>
+    /// <param name="cancellationToken">Ends the work before the next token.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
+    /// <inheritdoc cref="GenerateAsync(IReadOnlyList{string}, GenerationOptions?, CancellationToken)"/>
+    public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateAsync(
+        IReadOnlyList<ReadOnlyMemory<int>> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompts);
+        options = Check(options);
+        return ContinueAllAsync([.. prompts.Select(prompt => Begun(prompt, options))], options, cancellationToken);
     }
 
     /// <summary>The model's tokenizer.</summary>
@@ -214,6 +221,15 @@ public sealed partial class RetroGenerator
     /// <returns>At least 1.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The first is outside the vocabulary.</exception>
     public int CountTokens(ReadOnlyMemory<int> prompt) => _tokenizer.Begun(prompt.Span).Length;
+
+    private GenerationOptions CheckOne(GenerationOptions? given)
+    {
+        GenerationOptions options = Check(given);
+        OptionFaults faults = new(nameof(GenerationOptions));
+        faults.Require(options.Samples == 1, options.Samples, "1 for a single prompt; give a list of it, whose texts come with their numbers");
+        faults.Throw();
+        return options;
+    }
 
     private GenerationOptions Check(GenerationOptions? given)
     {
@@ -257,6 +273,17 @@ public sealed partial class RetroGenerator
     }
 
     private int[] Begun(string prompt, GenerationOptions options) => Fitting([_tokenizer.BeginOfText, .. Encode(prompt)], options);
+
+    private int[] Begun(ReadOnlyMemory<int> prompt, GenerationOptions options)
+    {
+        foreach (int id in prompt.Span)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(id, nameof(prompt));
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _tokenizer.VocabularySize, nameof(prompt));
+        }
+
+        return Fitting(_tokenizer.Begun(prompt.Span), options);
+    }
 
     private int[] Fitting(int[] prompt, GenerationOptions options)
     {
@@ -366,7 +393,14 @@ public sealed partial class RetroGenerator
         }
     }
 
-    private async IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> SearchAsync(
+    private IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAllAsync(int[][] prompts, GenerationOptions options, CancellationToken cancellationToken)
+        => options.Beams > 1
+            ? SearchAsync(prompts, options, cancellationToken)
+            : prompts.Length * options.Samples > 1 && _reader is null && !Refreshes(options)
+            ? GenerateAtOnce(prompts, options, cancellationToken)
+            : GenerateInTurn(prompts, options, cancellationToken);
+
+    private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> SearchAsync(
         int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
@@ -381,31 +415,38 @@ public sealed partial class RetroGenerator
         }
     }
 
-    private async IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> GenerateAtOnce(
+    private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateAtOnce(
         int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        if (prompts.Length == 0)
-        {
-            yield break;
-        }
-
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
-        GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_tokenizer, retriever, options, prompt, Longest(options)))];
+
+        // One text of each prompt is read, and the others go on from there.
+        int samples = options.Samples;
+        GenerationSequence[] texts =
+        [
+            .. prompts.Select((prompt, i) => new GenerationSequence(_tokenizer, retriever, options.OfText(i * samples), prompt, Longest(options))),
+        ];
+        bool isRead = false;
+        int[] rows = [.. Enumerable.Range(0, texts.Length)]; // where each text was read last in the batch
         using BatchDecoding decoding = new(_model, texts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
-        List<(int Prompt, GeneratedPiece Piece)> pieces = await Task.Run(
-            () => texts.SelectMany((text, i) => text.Begin(whole: true, cancellationToken).Select(piece => (i, piece))).ToList(),
+        List<(int Text, GeneratedPiece Piece)> pieces = await Task.Run(
+            () => texts.SelectMany((text, i) =>
+            {
+                IReadOnlyList<GeneratedPiece> found = text.Begin(whole: true, cancellationToken);
+                return Enumerable.Range(i * samples, samples).SelectMany(number => found.Select(piece => (number, piece)));
+            }).ToList(),
             cancellationToken).ConfigureAwait(false);
-        HashSet<int> running = [.. Enumerable.Range(0, texts.Length)];
+        HashSet<int> running = [.. Enumerable.Range(0, texts.Length * samples)];
         while (true)
         {
-            foreach ((int prompt, GeneratedPiece piece) in pieces)
+            foreach ((int text, GeneratedPiece piece) in pieces)
             {
                 if (piece.End is not null)
                 {
-                    running.Remove(prompt);
+                    running.Remove(text);
                 }
 
-                yield return (prompt, piece);
+                yield return (text, piece);
             }
 
             if (running.Count == 0)
@@ -425,20 +466,33 @@ public sealed partial class RetroGenerator
 
         void Decode()
         {
-            List<GenerationSequence> wanting = [.. texts.Where(text => text.WantsLogits)];
-            if (wanting.Count > 0)
+            int[] wanting = [.. Enumerable.Range(0, texts.Length).Where(i => texts[i].WantsLogits)];
+            if (wanting.Length > 0)
             {
-                decoding.Read(wanting);
+                decoding.Read([.. wanting.Select(i => texts[i])], [.. wanting.Select(i => rows[i])]);
+            }
+
+            for (int row = 0; row < wanting.Length; row++)
+            {
+                rows[wanting[row]] = row;
+            }
+
+            if (!isRead)
+            {
+                isRead = true;
+                texts = [.. texts.SelectMany((text, i) => Enumerable.Range(i * samples, samples).Select(number
+                    => number == i * samples ? text : text.Fork(options.OfText(number))))];
+                rows = [.. Enumerable.Range(0, texts.Length).Select(i => rows[i / samples])];
             }
         }
     }
 
-    private async IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> GenerateInTurn(
+    private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateInTurn(
         int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        for (int i = 0; i < prompts.Length; i++)
+        for (int i = 0; i < prompts.Length * options.Samples; i++)
         {
-            await foreach (GeneratedPiece piece in ContinueAsync(prompts[i], options, cancellationToken).ConfigureAwait(false))
+            await foreach (GeneratedPiece piece in ContinueAsync(prompts[i / options.Samples], options.OfText(i), cancellationToken).ConfigureAwait(false))
             {
                 yield return (i, piece);
             }

@@ -53,9 +53,9 @@ internal sealed class TokenSampler
     }
 
     /// <summary>Another that has seen the same, and draws as one that has drawn nothing.</summary>
-    public TokenSampler Copy()
+    public TokenSampler Copy(GenerationOptions options)
     {
-        TokenSampler copy = new(_options);
+        TokenSampler copy = new(options);
         copy._seen.UnionWith(_seen);
         return copy;
     }

@@ -51,6 +51,9 @@ internal sealed class ServedModel : IAsyncDisposable
 
     public Retro.Database.ChunkDatabase Database { get; }
 
+    /// <summary>What writes for it.</summary>
+    public RetroGenerator Generator => _opened.Generator();
+
     public string Url => _server.Url;
 
     public HttpClient Http { get; private set; } = null!;

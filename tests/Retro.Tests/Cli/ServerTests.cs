@@ -10,6 +10,7 @@ using OpenAI.Models;
 using Retro.Cli.Serving;
 using Retro.Generation;
 using Retro.Tests.Embedders;
+using Retro.Tests.Generation;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli;
@@ -96,6 +97,19 @@ public sealed class ServerTests
         JsonNode numbers = await Json(await served.Http.PostAsync(
             "/v1/embeddings", Body("""{"model":"tiny-embedder","input":["a river"],"encoding_format":"float"}"""), Cancel));
         Assert.Equal(expected[..embedder.Dimensions], numbers["data"]![0]!["embedding"]!.AsArray().Select(number => (float)number!));
+    }
+
+    [Theory]
+    [InlineData(2048, HttpStatusCode.OK)]
+    [InlineData(2049, HttpStatusCode.BadRequest)]
+    public async Task As_many_texts_are_embedded_at_once_as_clients_are_used_to(int texts, HttpStatusCode status)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        string input = string.Join(',', Enumerable.Repeat("\"a\"", texts));
+        HttpResponseMessage answer = await served.Http.PostAsync(
+            "/v1/embeddings", Body($$"""{"model":"tiny-embedder","input":[{{input}}],"encoding_format":"base64"}"""), Cancel);
+        Assert.Equal(status, answer.StatusCode);
+        Assert.Equal(status == HttpStatusCode.OK ? (int?)texts : null, (await Json(answer))["data"]?.AsArray().Count);
     }
 
     [Fact]
@@ -357,6 +371,125 @@ public sealed class ServerTests
         Assert.Equal((RetroTokenizer.EndOfTextToken, null), ((string)end["token"]!, end["bytes"]));
     }
 
+    [Fact]
+    public async Task A_question_has_as_many_answers_as_are_asked_for()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(tokens: 40);
+        const string Request =
+            """{"model":"tiny","messages":[{"role":"user","content":"How many stones has bridge 5?"}],"temperature":2,"seed":3,"min_tokens":20""";
+        JsonNode one = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + "}"), Cancel));
+        JsonNode whole = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + ",\"n\":3}"), Cancel));
+        JsonArray choices = whole["choices"]!.AsArray();
+        Assert.Equal([0, 1, 2], choices.Select(choice => (int)choice!["index"]!));
+        string[] answers = [.. choices.Select(choice => (string)choice!["message"]!["content"]!)];
+        Assert.Equal(3, answers.Distinct().Count());
+        Assert.Equal((string)one["choices"]![0]!["message"]!["content"]!, answers[0]);
+        Assert.Equal((int)one["usage"]!["prompt_tokens"]!, (int)whole["usage"]!["prompt_tokens"]!);
+        Assert.InRange((int)whole["usage"]!["completion_tokens"]!, 60, 120);
+        Assert.Equal([0, 1, 2], whole["sources"]!.AsArray().Select(source => (int?)source!["index"]).OfType<int>().Distinct().Order());
+
+        JsonNode[] events = Events(await (await served.Http.PostAsync(
+            "/v1/chat/completions", Body(Request + ",\"n\":3,\"stream\":true}"), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal(answers, Enumerable.Range(0, 3).Select(i => string.Concat(Of(i).Select(choice => (string?)choice["delta"]!["content"]))));
+        Assert.All(Enumerable.Range(0, 3), i => Assert.Single(Of(i), choice => choice["finish_reason"] is not null));
+        Assert.Equal(whole["sources"]!.AsArray().Count, events.Sum(one => one["sources"]?.AsArray().Count ?? 0));
+
+        IEnumerable<JsonNode> Of(int index) => events.Select(one => one["choices"]![0]!).Where(choice => (int)choice["index"]! == index);
+    }
+
+    [Fact]
+    public async Task Completions_go_on_with_texts_and_with_ids()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(tokens: 24);
+        const string Text = "The bridge number 5 has";
+        string page = string.Concat(Events(await (await served.Http.PostAsync(
+            "/api/write", Body($$"""{"text":"{{Text}}"}"""), Cancel)).Content.ReadAsStringAsync(Cancel)).Select(one => (string?)one["text"]));
+        int[] tokens = EmbeddingInputs.Tokenizer.Encode(Text);
+        foreach (string prompt in new[] { $"\"{Text}\"", $"[\"{Text}\"]", $"[{string.Join(',', tokens)}]", $"[[{string.Join(',', tokens)}]]" })
+        {
+            JsonNode one = await Complete($$"""{"model":"tiny","prompt":{{prompt}}""");
+            Assert.Equal("text_completion", (string)one["object"]!);
+            Assert.Equal((page, "length", null), Choice(one["choices"]!.AsArray().Single()!));
+            Assert.Equal((1 + tokens.Length, 24), ((int)one["usage"]!["prompt_tokens"]!, (int)one["usage"]!["completion_tokens"]!));
+            Assert.Contains(one["sources"]!.AsArray(), source => ((string)source!["location"]!).StartsWith("docs/", StringComparison.Ordinal));
+        }
+
+        // Two prompts of two texts each, the same in a stream, and a prompt in front of each.
+        string several = $$"""{"model":"tiny","prompt":["{{Text}}","A river"],"n":2,"temperature":2,"seed":3,"echo":true""";
+        JsonArray choices = (await Complete(several))["choices"]!.AsArray();
+        Assert.Equal([0, 1, 2, 3], choices.Select(choice => (int)choice!["index"]!));
+        string[] texts = [.. choices.Select(choice => (string)choice!["text"]!)];
+        Assert.Equal(4, texts.Distinct().Count());
+        Assert.All(texts, (text, i) => Assert.StartsWith(i < 2 ? Text : "A river", text, StringComparison.Ordinal));
+        JsonNode[] events = Events(await (await served.Http.PostAsync(
+            "/v1/completions", Body(several + ""","stream":true,"stream_options":{"include_usage":true}}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
+        JsonNode[] parts = [.. events[..^1].Select(one => one["choices"]![0]!)];
+        Assert.Equal(
+            texts, Enumerable.Range(0, 4).Select(i => string.Concat(parts.Where(part => (int)part["index"]! == i).Select(part => (string)part["text"]!))));
+        Assert.Equal(4, parts.Count(part => part["finish_reason"] is not null));
+        Assert.InRange((int)events[^1]["usage"]!["completion_tokens"]!, 4, 4 * 24);
+        Assert.Equal(
+            "The", Choice((await Complete($$"""{"model":"tiny","prompt":"The","max_tokens":0,"echo":true"""))["choices"]![0]!).Text);
+
+        async Task<JsonNode> Complete(string request) => await Json(await served.Http.PostAsync("/v1/completions", Body(request + "}"), Cancel));
+
+        static (string Text, string Reason, JsonNode? LogProbabilities) Choice(JsonNode choice)
+            => ((string)choice["text"]!, (string)choice["finish_reason"]!, choice["logprobs"]);
+    }
+
+    /// <summary>What lm-evaluation-harness asks (local-completions): how probable ids are, whether each is the likeliest, and one token after them.</summary>
+    [Fact]
+    public async Task Completions_say_how_probable_a_prompt_is()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        int[] context = EmbeddingInputs.Tokenizer.Encode("The bridge number 5 has 5 stones & ");
+        List<GeneratedPiece> pieces = await Pieces.Collect(
+            served.Generator.GenerateAsync(context.AsMemory(), new() { Temperature = 0, MaximumNewTokens = 20 }, Cancel));
+        GeneratedPiece[] came = [.. pieces.Where(piece => piece.Token is not null)];
+        Assert.NotEmpty(came);
+        int[] all = [.. context, .. came.Select(piece => piece.Token!.Value)];
+        string prompts = $"[[{string.Join(',', all)}],[{string.Join(',', context)}]]";
+        using HttpResponseMessage answer = await served.Http.PostAsync(
+            "/v1/completions",
+            Body($$"""{"model":"tiny","prompt":{{prompts}},"temperature":0,"max_tokens":1,"logprobs":1,"seed":1234,"echo":true}"""),
+            Cancel);
+        JsonArray choices = (await Json(answer))["choices"]!.AsArray();
+        JsonNode scored = choices[0]!["logprobs"]!;
+        Assert.Equal([all.Length + 1, context.Length + 1], choices.Select(choice => choice!["logprobs"]!["tokens"]!.AsArray().Count));
+        double[] numbers = [.. scored["token_logprobs"]!.AsArray().Select(number => (double)number!)];
+        Assert.All(numbers[context.Length..^1].Zip(came), pair => Assert.Equal(pair.Second.LogProbability!.Value, pair.First, 1e-4));
+        for (int i = context.Length; i < all.Length; i++)
+        {
+            JsonObject top = scored["top_logprobs"]![i]!.AsObject();
+            Assert.Equal(numbers[i], top.Max(one => (double)one.Value!)); // it was the likeliest
+        }
+
+        Assert.Contains(Enumerable.Range(0, context.Length), i => scored["top_logprobs"]![i]!.AsObject().Count == 2); // and the text's own often is not
+        string text = (string)choices[0]!["text"]!;
+        int[] offsets = [.. scored["text_offset"]!.AsArray().Select(offset => (int)offset!)];
+        Assert.All(offsets[..context.Length], (offset, i)
+            => Assert.StartsWith((string)scored["tokens"]![i]!, text[offset..], StringComparison.Ordinal));
+    }
+
+    /// <summary>Whoever scores a text leaves out the last token, which is the one after it: there is one even where the text ends.</summary>
+    [Fact]
+    public async Task The_end_of_a_text_is_told_among_its_tokens()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "AB");
+        const string Request = """{"model":"tiny","prompt":"AB","max_tokens":1,"logprobs":1,"echo":true""";
+        JsonNode choice = (await Json(await served.Http.PostAsync("/v1/completions", Body(Request + "}"), Cancel)))["choices"]![0]!;
+        Assert.Equal(("AB", "stop"), ((string)choice["text"]!, (string)choice["finish_reason"]!));
+        Assert.Equal(["A", "B", RetroTokenizer.EndOfTextToken], choice["logprobs"]!["tokens"]!.AsArray().Select(token => (string)token!));
+        Assert.Equal([0, 1, 2], choice["logprobs"]!["text_offset"]!.AsArray().Select(offset => (int)offset!));
+        Assert.Equal(RetroTokenizer.EndOfTextToken, choice["logprobs"]!["top_logprobs"]![2]!.AsObject().Single().Key);
+
+        JsonNode[] events = Events(await (await served.Http.PostAsync(
+            "/v1/completions", Body(Request + ",\"stream\":true}"), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal(
+            ["A", "B", RetroTokenizer.EndOfTextToken],
+            events.SelectMany(one => one["choices"]![0]!["logprobs"]?["tokens"]!.AsArray() ?? []).Select(token => (string)token!));
+    }
+
     [Theory]
     [InlineData(400, "The body is no JSON", "/v1/chat/completions", "{\"model\":")]
     [InlineData(400, "has to be a JSON object", "/v1/chat/completions", "[1]")]
@@ -377,7 +510,7 @@ public sealed class ServerTests
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":8.5}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1e300}""")]
     [InlineData(400, "top_p has to be a number from 0 to 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_p":1.1}""")]
-    [InlineData(400, "n is not supported but for 1; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2}""")]
+    [InlineData(400, "n has to be a whole number from 1 to 128", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":0}""")]
     [InlineData(400, "frequency_penalty is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"frequency_penalty":1.5}""")]
     [InlineData(400, "presence_penalty is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"presence_penalty":2}""")]
     [InlineData(400, "min_p is not supported but for 0; leave it out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"min_p":0.1}""")]
@@ -385,7 +518,7 @@ public sealed class ServerTests
     [InlineData(400, "top_logprobs needs logprobs", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_logprobs":2}""")]
     [InlineData(400, "tools is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tools":[{}]}""")]
     [InlineData(400, "response_format is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"}}""")]
-    [InlineData(400, "n is not supported but for 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":"2"}""")]
+    [InlineData(400, "n has to be a whole number from 1 to 128", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":"2"}""")]
     [InlineData(400, "best_of is not supported but for 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"best_of":2}""")]
     [InlineData(400, "ignore_eos is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"ignore_eos":true}""")]
     [InlineData(400, "min_tokens has to be a whole number from 0 to 5", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":5,"min_tokens":6}""")]
@@ -397,6 +530,14 @@ public sealed class ServerTests
     [InlineData(400, "parts of the type text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":[{"type":5,"text":"x"}]}]}""")]
     [InlineData(400, "parts of the type text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":[{"type":"text","text":5}]}]}""")]
     [InlineData(400, "the role ''", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":5,"content":"a"}]}""")]
+    [InlineData(404, "There is no model 'x'", "/v1/completions", """{"model":"x","prompt":"a"}""")]
+    [InlineData(400, "prompt has to be a text or ids", "/v1/completions", """{"model":"tiny"}""")]
+    [InlineData(400, "prompt has to be a text or ids", "/v1/completions", """{"model":"tiny","prompt":[1,"a"]}""")]
+    [InlineData(400, "prompt has to be a text or ids", "/v1/completions", """{"model":"tiny","prompt":[[1],[2.5]]}""")]
+    [InlineData(400, "prompt holds the id -1; the tokenizer has 0 to", "/v1/completions", """{"model":"tiny","prompt":[-1]}""")]
+    [InlineData(400, "logprobs has to be a whole number from 0 to 20", "/v1/completions", """{"model":"tiny","prompt":"a","logprobs":21}""")]
+    [InlineData(400, "suffix is not supported", "/v1/completions", """{"model":"tiny","prompt":"a","suffix":"b"}""")]
+    [InlineData(400, "2 prompts of 65 texts each are more than 128 texts", "/v1/completions", """{"model":"tiny","prompt":["a","b"],"n":65}""")]
     [InlineData(404, "ask for 'tiny-embedder'", "/v1/embeddings", """{"model":"tiny","input":"a"}""")]
     [InlineData(400, "input is missing", "/v1/embeddings", """{"model":"tiny-embedder"}""")]
     [InlineData(400, "none of them empty", "/v1/embeddings", """{"model":"tiny-embedder","input":[""]}""")]

@@ -52,9 +52,9 @@ public sealed class BeamSearchTests : WritingTests
         [
             .. Enumerable.Range(0, 2).Select(_ => new GenerationSequence(s_tokenizer, null, new(), [s_tokenizer.BeginOfText], int.MaxValue)),
         ];
-        decoding.Read([.. texts]);
+        decoding.Read([.. texts], [0, 1]);
         long before = GC.GetAllocatedBytesForCurrentThread();
-        decoding.Read([.. texts]);
+        decoding.Read([.. texts], [0, 1]);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Vocabulary);
 
         RetroGenerator generator = new(model, s_tokenizer);

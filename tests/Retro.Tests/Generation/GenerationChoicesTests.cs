@@ -54,6 +54,38 @@ public sealed class GenerationChoicesTests : WritingTests
         Assert.Contains(pieces, piece => piece.Alternatives[0].Token != piece.Token);
     }
 
+    /// <summary>A text is read for its scores as it is read while it is written, whether in one pass or token by token.</summary>
+    [Theory]
+    [InlineData(null, true)]
+    [InlineData(null, false)]
+    [InlineData(ChunkLength / 2, true)]
+    public async Task A_text_scores_what_its_tokens_had_when_they_came(int? stride, bool retrieval)
+    {
+        GenerationOptions options = new()
+        {
+            Temperature = 1, TopP = 1, MaximumNewTokens = 20, MinimumNewTokens = 20, Alternatives = 3, Seed = 2, RetrievalStride = stride,
+            Retrieval = retrieval,
+        };
+        GeneratedPiece[] pieces = [.. (await Collect(_generator, s_texts[0], options)).Where(piece => piece.Token is not null)];
+        int[] text = [.. s_tokenizer.Encode(s_texts[0]), .. pieces.Select(piece => piece.Token!.Value)];
+        IReadOnlyList<ScoredToken> scored = await _generator.ScoreAsync(text, options, TestContext.Current.CancellationToken);
+        Assert.Equal(text, scored.Select(token => token.Token));
+        Assert.Equal(s_tokenizer.Decode(text), string.Concat(scored.Select(token => token.Text)));
+        Assert.All(scored, token => Assert.True(token.LogProbability < 0 && token.Alternatives.Count == 3));
+        Assert.All(pieces.Zip(scored.Skip(text.Length - pieces.Length)), pair =>
+        {
+            Assert.Equal(pair.First.LogProbability!.Value, pair.Second.LogProbability!.Value, 1e-4);
+            Assert.Equal(pair.First.Alternatives.Select(other => other.Token), pair.Second.Alternatives.Select(other => other.Token));
+        });
+
+        // What a text begins with by itself nothing predicts, and what follows is the same as where it is put in front.
+        IReadOnlyList<ScoredToken> begun = await _generator.ScoreAsync(
+            (int[])[s_tokenizer.BeginOfText, .. text], options, TestContext.Current.CancellationToken);
+        Assert.Null(begun[0].LogProbability);
+        Assert.Equal(scored.Select(token => token.LogProbability), begun.Skip(1).Select(token => token.LogProbability));
+        Assert.Empty(await _generator.ScoreAsync(ReadOnlyMemory<int>.Empty, options, TestContext.Current.CancellationToken));
+    }
+
     [Fact]
     public async Task More_alternatives_than_there_are_tokens_are_all_of_them()
     {
@@ -294,7 +326,7 @@ public sealed class GenerationChoicesTests : WritingTests
 
         for (int i = 0; i < prompts.Length; i++)
         {
-            List<GeneratedPiece> alone = await Collect(_generator, prompts[i], options);
+            List<GeneratedPiece> alone = await Collect(_generator, prompts[i], options.OfText(i));
             Assert.Equal(alone.Select(piece => (piece.Token, piece.Text, piece.End)), came[i].Select(piece => (piece.Token, piece.Text, piece.End)));
             Assert.Equal(
                 alone.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk),
@@ -306,6 +338,58 @@ public sealed class GenerationChoicesTests : WritingTests
         {
             Assert.Fail($"There is no prompt, and {any} came.");
         }
+    }
+
+    /// <summary>What is drawn for one text says nothing of another, and the first is what it is by itself.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(ChunkLength / 2)] // one text after the other
+    public async Task Samples_of_a_prompt_are_drawn_independently_of_each_other(int? stride)
+    {
+        GenerationOptions options = new() { Temperature = 1, TopP = 1, MaximumNewTokens = ChunkLength + 3, Seed = 5, RetrievalStride = stride };
+        string[] alike = [s_texts[0], s_texts[0], s_texts[0], "tea", "tea", "tea"];
+        List<GeneratedPiece>[] expected = await All(_generator.GenerateAsync(alike, options, TestContext.Current.CancellationToken));
+        Assert.Equal(alike.Length, expected.Select(Text).Distinct().Count());
+        Assert.Equal(Text(await Collect(_generator, s_texts[0], options)), Text(expected[0]));
+
+        ReadOnlyMemory<int>[] prompts = [s_tokenizer.Encode(s_texts[0]), s_tokenizer.Encode("tea")];
+        List<GeneratedPiece>[] came = await All(_generator.GenerateAsync(prompts, options with { Samples = 3 }, TestContext.Current.CancellationToken));
+        Assert.All(expected.Zip(came), pair =>
+        {
+            Assert.Equal(pair.First.Select(piece => (piece.Token, piece.Text, piece.End)), pair.Second.Select(piece => (piece.Token, piece.Text, piece.End)));
+            Assert.Equal(Read(pair.First), Read(pair.Second));
+        });
+        Assert.NotEmpty(Read(came[2]));
+        Assert.Contains(
+            "Samples is 2; expected 1 for a single prompt",
+            Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", options with { Samples = 2 })).Message,
+            StringComparison.Ordinal);
+
+        static IEnumerable<long> Read(List<GeneratedPiece> pieces)
+            => pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk);
+
+        static async Task<List<GeneratedPiece>[]> All(IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces)
+        {
+            List<(int Text, GeneratedPiece Piece)> all = await Collect(pieces);
+            return [.. all.GroupBy(one => one.Text).OrderBy(text => text.Key).Select(text => text.Select(one => one.Piece).ToList())];
+        }
+    }
+
+    /// <summary>A prompt costs once what it costs, however many texts go on from it.</summary>
+    [Fact]
+    public async Task A_prompt_is_read_once_for_all_its_samples()
+    {
+        long rows = 0;
+        using RetroModel model = new(_model.Config, ScalarType.Float64, layers: new()
+        {
+            FeedForward = (config, dtype, device) => new RowCounting(config, dtype, device, read => rows += read),
+        });
+        GenerationOptions options = new() { Temperature = 1, MaximumNewTokens = 2, MinimumNewTokens = 2, Samples = 4, Retrieval = false };
+        string[] prompts = [s_texts[0], s_texts[1]];
+        Assert.Equal(
+            8 * 3, // two tokens each, and the end
+            (await Collect(new RetroGenerator(model, s_tokenizer).GenerateAsync(prompts, options, TestContext.Current.CancellationToken))).Count);
+        Assert.Equal((2 + 8) * model.Config.Layers, rows);
     }
 
     [Fact]
@@ -378,4 +462,15 @@ public sealed class GenerationChoicesTests : WritingTests
     }
 
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
+
+    /// <summary>Tells of how many rows each call is.</summary>
+    private sealed class RowCounting(RetroConfig config, ScalarType dtype, Device? device, Action<long> called)
+        : FeedForward(config, encoder: false, dtype, device)
+    {
+        public override Tensor forward(Tensor x)
+        {
+            called(x.shape[0]);
+            return base.forward(x);
+        }
+    }
 }

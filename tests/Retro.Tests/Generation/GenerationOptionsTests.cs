@@ -13,6 +13,7 @@ public class GenerationOptionsTests
                 -1, Temperature = double.NaN, TopK = -2, TopP = 1.5, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
             Labels = [null!],
             MinimumNewTokens = 5, BannedTokens = [-1], BannedStrings = [""], Alternatives = -1, Passages = [""], RetrievalStride = 0,
+            Samples = 0,
         }.Validate());
 
         Assert.Equal(
@@ -29,6 +30,7 @@ public class GenerationOptionsTests
                 "MinimumNewTokens is 5; expected 0 to MaximumNewTokens, -1.",
                 "BannedTokens is -1; expected ids, none of them negative.",
                 "BannedStrings is \"\"; expected no empty text, which every text holds.",
+                "Samples is 0; expected at least 1.",
                 "Alternatives is -1; expected at least 0.",
                 "Passages is a list with an empty text; expected texts; leave it empty to have neighbors found.",
                 "RetrievalStride is 0; expected at least 1, or not set, to ask after each chunk.",

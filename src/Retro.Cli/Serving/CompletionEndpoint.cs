@@ -1,0 +1,246 @@
+using System.Text;
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Http;
+using Retro.Generation;
+
+namespace Retro.Cli.Serving;
+
+/// <summary>
+/// What OpenAI's completions and chat completions have in common: texts that go on from prompts, each a choice of the answer, whole or as a stream; "sources"
+/// beside the choices says what was read.
+/// </summary>
+/// <param name="writer">Writes the texts.</param>
+internal abstract class CompletionEndpoint(Writer writer)
+{
+    private const int MostTexts = 128; // as many as OpenAI gives of a conversation
+
+    /// <summary>Writes the texts.</summary>
+    protected Writer Writer => writer;
+
+    /// <summary>What an answer's id begins with.</summary>
+    protected abstract string IdPrefix { get; }
+
+    /// <summary>What kind of object an answer is, whole.</summary>
+    protected abstract string Kind { get; }
+
+    /// <summary>What kind of object an event of a stream is.</summary>
+    protected virtual string EventKind => Kind;
+
+    /// <summary>Whether the end of a text is told among its tokens.</summary>
+    protected abstract bool TellsEnd { get; }
+
+    /// <summary>Answers a request.</summary>
+    public async Task AnswerAsync(HttpContext context)
+    {
+        RequestBody body = await RequestBody.ReadAsync(context, writer.Options.MostBytes).ConfigureAwait(false);
+        string model = body.Required("model");
+        if (model != writer.Options.Name)
+        {
+            throw new Fault(404, $"There is no model '{model}' here; ask for '{writer.Options.Name}'.", "model_not_found", "model");
+        }
+
+        RequireWritable(body);
+        int samples = (int)(body.Whole("n", 1, MostTexts) ?? 1);
+        Order order = Read(context, body);
+        if (order.Prompts * samples > MostTexts)
+        {
+            throw new Fault(
+                400, $"{order.Prompts} prompts of {samples} texts each are more than {MostTexts} texts; ask for fewer at once.", "out_of_range", "n");
+        }
+
+        GenerationOptions settings = order.Settings with { Samples = samples, Beams = samples > 1 ? 1 : order.Settings.Beams };
+        bool streams = body.Flag("stream"), counts = body.Object("stream_options")?.Flag("include_usage") ?? false;
+        CancellationToken aborted = context.RequestAborted;
+        using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
+        (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
+        // What is wrong with a prompt is told before anything is sent.
+        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);
+        string id = $"{IdPrefix}-{Guid.NewGuid():N}";
+        long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+        EventStream events = new(context);
+        Choice[] choices = [.. Enumerable.Range(0, prompts.Count * samples).Select(i => new Choice(i))];
+        foreach (Choice choice in choices)
+        {
+            Prompt prompt = prompts[choice.Index / samples];
+            choice.Add(prompt.Echo, prompt.Scores);
+            if (streams && Opening(prompt) is { } opening)
+            {
+                JsonObject first = Event(Json(choice, opening, prompt.Scores, null));
+                first["sources"] = new JsonArray([.. choice.Index == 0 ? sources : []]);
+                await events.SendAsync(first, aborted).ConfigureAwait(false);
+            }
+        }
+
+        int tokens = 0;
+        await foreach ((int text, GeneratedPiece piece) in pieces.ConfigureAwait(false))
+        {
+            Choice choice = choices[text];
+            TokenScore[] scores = order.Scores && (piece.Token is not null || (TellsEnd && piece.LogProbability is not null))
+                ? [new(piece.Token ?? writer.Tokenizer.EndOfText, piece.LogProbability, piece.Alternatives, choice.Length)]
+                : [];
+            choice.Add(piece.Text, scores);
+            choice.End = piece.End ?? choice.End;
+            tokens += piece.Token is null ? 0 : 1;
+
+            // What was read for a prompt is said once for all its texts.
+            string how = $"after part {piece.Retrieved?.Chunk + 1}";
+            List<JsonObject> read = piece.Token is null && text % samples > 0
+                ? []
+                : [.. (piece.Retrieved?.Neighbors ?? []).Select(neighbor => Writer.Source(neighbor, how, text))];
+            if (!streams)
+            {
+                sources.AddRange(read);
+                continue;
+            }
+
+            if (piece.Text.Length > 0 || scores.Length > 0 || read.Count > 0)
+            {
+                JsonObject part = Event(Json(choice, Part(piece.Text), scores, null));
+                if (read.Count > 0)
+                {
+                    part["sources"] = new JsonArray([.. read]);
+                }
+
+                await events.SendAsync(part, aborted).ConfigureAwait(false);
+            }
+
+            if (piece.End is not null)
+            {
+                await events.SendAsync(Event(Json(choice, Part(null), [], Reason(choice))), aborted).ConfigureAwait(false);
+            }
+        }
+
+        int prompted = prompts.Sum(prompt => writer.Count(prompt.Tokens));
+        JsonObject usage = new() { ["prompt_tokens"] = prompted, ["completion_tokens"] = tokens, ["total_tokens"] = prompted + tokens };
+        if (!streams)
+        {
+            JsonObject whole = Head(Kind);
+            whole["choices"] = new JsonArray([.. choices.Select(choice => Json(choice, Whole(choice.Text), choice.Scores, Reason(choice)))]);
+            whole["usage"] = usage;
+            whole["sources"] = new JsonArray([.. sources]);
+            await context.Response.WriteAsJsonAsync(whole, aborted).ConfigureAwait(false);
+            return;
+        }
+
+        if (counts)
+        {
+            JsonObject last = Head(EventKind);
+            last["choices"] = new JsonArray();
+            last["usage"] = usage;
+            await events.SendAsync(last, aborted).ConfigureAwait(false);
+        }
+
+        await events.EndAsync(aborted).ConfigureAwait(false);
+
+        JsonObject Head(string kind) => new() { ["id"] = id, ["object"] = kind, ["created"] = created, ["model"] = model };
+
+        JsonObject Event(JsonObject choice)
+        {
+            JsonObject one = Head(EventKind);
+            one["choices"] = new JsonArray(choice);
+            return one;
+        }
+
+        JsonObject Json(Choice choice, JsonObject content, IReadOnlyList<TokenScore> scores, string? reason)
+        {
+            content["index"] = choice.Index;
+            content["logprobs"] = order.Scores && (scores.Count > 0 || !streams) ? Probabilities(scores) : null;
+            content["finish_reason"] = reason;
+            return content;
+        }
+    }
+
+    /// <summary>Reads what is asked for; what is wrong with it is told before its turn.</summary>
+    protected abstract Order Read(HttpContext context, RequestBody body);
+
+    /// <summary>What a choice of a stream begins with; null: nothing.</summary>
+    protected abstract JsonObject? Opening(Prompt prompt);
+
+    /// <summary>The members of a choice of a stream.</summary>
+    /// <param name="text">What comes; null: nothing comes any more.</param>
+    protected abstract JsonObject Part(string? text);
+
+    /// <summary>The members of a whole choice.</summary>
+    protected abstract JsonObject Whole(string text);
+
+    /// <summary>How probable tokens were.</summary>
+    protected abstract JsonObject Probabilities(IReadOnlyList<TokenScore> scores);
+
+    /// <summary>Refuses what would be ignored otherwise, and change what comes.</summary>
+    /// <param name="body">The request.</param>
+    /// <param name="name">A member that asks for something else than text.</param>
+    protected static void RefuseUnlessEmpty(RequestBody body, string name)
+    {
+        if (body[name] is not (null or JsonArray { Count: 0 } or JsonObject { Count: 0 }) && RequestBody.TextOf(body[name]) != "")
+        {
+            throw new Fault(400, $"{name} is not supported: the model writes text, from the passages that it reads; leave it out.", "unsupported", name);
+        }
+    }
+
+    private static void RequireWritable(RequestBody body)
+    {
+        RefuseUnlessEmpty(body, "logit_bias");
+        foreach ((string name, double only) in new[] { ("best_of", 1.0), ("frequency_penalty", 0), ("presence_penalty", 0), ("min_p", 0) })
+        {
+            if (body[name] is { } said && !(said is JsonValue number && number.TryGetValue(out double value) && value == only))
+            {
+                throw new Fault(400, $"{name} is not supported but for {only:0}; leave it out.", "unsupported", name);
+            }
+        }
+
+        if (body.Flag("ignore_eos"))
+        {
+            throw new Fault(400, "ignore_eos is not supported; ask for min_tokens.", "unsupported", "ignore_eos");
+        }
+    }
+
+    private static string Reason(Choice choice) => choice.End is GenerationEnd.EndOfText or GenerationEnd.StopString ? "stop" : "length";
+
+    /// <summary>What a request asks for.</summary>
+    /// <param name="Settings">How the texts are written.</param>
+    /// <param name="Scores">Whether tokens come with their probabilities.</param>
+    /// <param name="Prompts">How many prompts there will be.</param>
+    /// <param name="PrepareAsync">Makes the prompts in the request's turn, and says what was read for them.</param>
+    protected sealed record Order(
+        GenerationOptions Settings,
+        bool Scores,
+        int Prompts,
+        Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync);
+
+    /// <summary>What texts go on from.</summary>
+    /// <param name="Tokens">Its ids.</param>
+    /// <param name="Echo">What a choice says of it before its own text.</param>
+    /// <param name="Scores">The tokens of that, with their probabilities.</param>
+    protected sealed record Prompt(int[] Tokens, string Echo, IReadOnlyList<TokenScore> Scores);
+
+    /// <summary>A token, and how probable it was.</summary>
+    /// <param name="Token">Its id.</param>
+    /// <param name="LogProbability">Its log-probability; null: nothing predicts it.</param>
+    /// <param name="Alternatives">The most probable tokens in its place.</param>
+    /// <param name="Offset">Characters of the choice before it.</param>
+    protected sealed record TokenScore(int Token, double? LogProbability, IReadOnlyList<TokenAlternative> Alternatives, int Offset);
+
+    /// <summary>A choice while it is written.</summary>
+    private sealed class Choice(int index)
+    {
+        private readonly StringBuilder _text = new();
+        private readonly List<TokenScore> _scores = [];
+
+        public int Index => index;
+
+        public string Text => _text.ToString();
+
+        public int Length { get; private set; }
+
+        public IReadOnlyList<TokenScore> Scores => _scores;
+
+        public GenerationEnd End { get; set; }
+
+        public void Add(string text, IReadOnlyList<TokenScore> scores)
+        {
+            _text.Append(text);
+            Length += Writer.Characters(text);
+            _scores.AddRange(scores);
+        }
+    }
+}
