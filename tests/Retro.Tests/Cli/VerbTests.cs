@@ -916,6 +916,37 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>Until what takes its place is whole, a database can be read.</summary>
+    [Fact]
+    public void A_plan_and_shares_of_another_database_leave_the_one_that_is_there()
+    {
+        _retro.Build();
+        Dictionary<string, string> before = TestDatabases.Contents(Path.Combine(_retro["work"], "tokenizer"));
+        string settings = File.ReadAllText(_retro["work/retro.json"]);
+        _retro.Done("build", "--out", "work", "--vocabulary", "290", "--plan", "--start-over");
+        Requires();
+        using (WriterLock.Take(_retro["work"], "hold it"))
+        {
+            _retro.Done("build", "--out", "work", "--share", "1/2", "--start-over");
+        }
+
+        _retro.Done("build", "--out", "work", "--share", "2/2", "--start-over");
+        Requires();
+        string joined = _retro.Done("build", "--out", "work", "--start-over");
+        Assert.DoesNotContain("train the tokenizer", joined, StringComparison.Ordinal);
+        Assert.Contains("290 tokens", joined, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_retro["work/tokenizer.new"]));
+        Assert.Contains("290", File.ReadAllText(_retro["work/retro.json"]), StringComparison.Ordinal);
+        _retro.Done("inspect", "--database", "work", "--text", "the river", "--k", "1");
+
+        void Requires()
+        {
+            Assert.Equal(before, TestDatabases.Contents(Path.Combine(_retro["work"], "tokenizer")));
+            Assert.Equal(settings, File.ReadAllText(_retro["work/retro.json"]));
+            _retro.Done("inspect", "--database", "work", "--text", "the river", "--k", "1");
+        }
+    }
+
     /// <summary>What many machines have found together is not found again by one.</summary>
     [Fact]
     public void What_neighbors_has_found_train_and_eval_read()
