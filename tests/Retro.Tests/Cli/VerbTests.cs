@@ -247,7 +247,11 @@ public sealed class VerbTests : IDisposable
         Assert.Contains(
             "3 documents", _retro.Done(["build", "--corpus", "stories.txt", "--separator", "<|endoftext|>", .. stories]), StringComparison.Ordinal);
         _retro.WriteFile("stories.txt", "One fox ran.\n<|endoftext|>\nTwo rivers part.\n<|endoftext|>\nThree bells ring.\n");
-        Assert.Contains("4 documents (3 before)", _retro.Done("update", "--database", "told", "--add", "stories.txt"), StringComparison.Ordinal);
+        string told = _retro.Done("update", "--database", "told", "--add", "stories.txt");
+        Assert.Contains("4 documents (3 before)", told, StringComparison.Ordinal);
+        Assert.Contains("still there, though no more where it came from: 1 document, such as stories.txt#", told, StringComparison.Ordinal);
+        Assert.Contains(
+            "3 documents (4 before)", _retro.Done("update", "--database", "told", "--add", "stories.txt", "--remove-gone"), StringComparison.Ordinal);
 
         // What is added is read as what is there was.
         _retro.WriteFile("parts/2.jsonl", """{"id": "1", "text": "The mountain has fallen into the valley."}""");
@@ -503,6 +507,40 @@ public sealed class VerbTests : IDisposable
             using ChunkDatabase database = Open();
             return [.. database.Documents.Select(document => document.ContentHash)];
         }
+    }
+
+    [Fact]
+    public void What_is_gone_or_held_out_is_removed_where_that_is_asked_for()
+    {
+        _retro.Build();
+        string held, gone;
+        using (ChunkDatabase database = Open(), heldOut = ChunkDatabase.Open(_retro["work/held-out"]))
+        {
+            (held, gone) = (heldOut.Documents[0].Id, database.Documents[0].Id);
+        }
+
+        string removed = _retro.Done("update", "--database", "work", "--remove", held, "--compact");
+        Assert.Contains("19 documents (19 before)", removed, StringComparison.Ordinal);
+        Assert.Contains($"{Path.Combine("work", "held-out")}: 1 document removed", removed, StringComparison.Ordinal);
+        using (ChunkDatabase heldOut = ChunkDatabase.Open(_retro["work/held-out"]))
+        {
+            Assert.Equal((4, 1), (heldOut.Documents.Count, heldOut.SegmentCount));
+        }
+
+        File.Delete(_retro[$"docs/{gone}"]);
+        File.Delete(_retro[$"docs/{held}"]);
+        _retro.WriteFile("news/ferry.md", "The ferry crosses where the old bridge was, every morning.\n");
+        _retro.Done("update", "--database", "work", "--add", "news");
+        string[] update = ["update", "--database", "work", "--add", "docs"];
+        Assert.Contains($"no more where it came from: 1 document, such as {gone} (--remove-gone)", _retro.Done(update), StringComparison.Ordinal);
+        Assert.Contains("19 documents (20 before)", _retro.Done([.. update, "--remove-gone"]), StringComparison.Ordinal);
+        using (ChunkDatabase database = Open())
+        {
+            Assert.DoesNotContain(gone, database.Documents.Select(document => document.Id));
+            Assert.Contains("../news/ferry.md", database.Documents.Select(document => document.Id));
+        }
+
+        Assert.Contains("--add needs the path", _retro.Run("update", "--database", "work", "--add", "").Errors, StringComparison.Ordinal);
     }
 
     /// <summary>What is added alone is named and cleaned as with what it is added to, and held-out text that alone is named changes nothing.</summary>
