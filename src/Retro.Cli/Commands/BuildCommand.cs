@@ -132,10 +132,11 @@ internal sealed class BuildCommand : Verb
         long seed = parsed.GetValue(_seed);
         Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, _reading.Of(parsed));
         RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
+        WorkShare? part = parsed.GetValue(_share);
         workspace.Create();
+        using WriterLock? writing = part is null ? workspace.Take("build the database") : null; // shares are made side by side
 
         // A tokenizer that was trained by the same command is not trained again. Shares are made of what such a command has left, and change none of it.
-        WorkShare? part = parsed.GetValue(_share);
         string? made = HasDatabase(workspace) && !parsed.GetValue(_plan) && IsSame(parsed, workspace, Planned(workspace)) ? workspace.NewTokenizer
             : IsSame(parsed, workspace, workspace.Section(Name)) && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver))
                 ? workspace.Tokenizer

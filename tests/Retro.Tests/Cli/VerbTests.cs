@@ -543,6 +543,24 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("--add needs the path", _retro.Run("update", "--database", "work", "--add", "").Errors, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Of_two_commands_that_write_into_a_folder_the_second_is_told()
+    {
+        _retro.Build();
+        string[] train = ["train", "--out", "work", "--steps", "1", "--source", "none", .. CliRun.Tiny];
+        using (WriterLock.Take(_retro["work"], "hold it"))
+        {
+            foreach (string[] second in new[] { ["build", "--out", "work", "--start-over"], train, ["embed-train", "--out", "work", "--steps", "1"] })
+            {
+                ChildProcess.Outcome run = _retro.Run(second);
+                Assert.Equal(1, run.ExitCode);
+                Assert.Contains("is being changed by", run.Errors, StringComparison.Ordinal);
+            }
+
+            Assert.False(Directory.Exists(_retro["work/model"]));
+        }
+    }
+
     /// <summary>What is added alone is named and cleaned as with what it is added to, and held-out text that alone is named changes nothing.</summary>
     [Fact]
     public void A_page_that_is_added_alone_takes_its_place()
