@@ -561,6 +561,22 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>Each is whole, and nothing can be read with both.</summary>
+    [Fact]
+    public void A_tokenizer_that_is_not_that_of_the_database_beside_it_is_told()
+    {
+        _retro.Build();
+        _retro.Done("build", "--corpus", "docs", "--out", "other", "--vocabulary", "290", "--chunk", "16", "--held-out-share", "0");
+        _retro.Done("verify", "work");
+        Directory.Delete(_retro["work/tokenizer"], recursive: true);
+        Directory.Move(_retro["other/tokenizer"], _retro["work/tokenizer"]);
+        ChildProcess.Outcome verified = _retro.Run("verify", "work");
+        Assert.Equal(1, verified.ExitCode);
+        Assert.Contains("was made with the tokenizer", verified.Errors, StringComparison.Ordinal);
+        string told = $"{Path.Combine("work", "tokenizer")} is not the tokenizer of {Path.Combine("work", "database")}";
+        Assert.Contains(told, _retro.Done("info", "work"), StringComparison.Ordinal);
+    }
+
     /// <summary>What is added alone is named and cleaned as with what it is added to, and held-out text that alone is named changes nothing.</summary>
     [Fact]
     public void A_page_that_is_added_alone_takes_its_place()
