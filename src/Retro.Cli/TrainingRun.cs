@@ -130,12 +130,16 @@ internal sealed class TrainingRun
         }
 
         _ = Together(parsed);
-        if (!resume && IsThere(workspace) && !parsed.GetValue(_startOver))
+        RequireFree(parsed, workspace);
+        return workspace;
+    }
+
+    private void RequireFree(ParseResult parsed, Workspace workspace)
+    {
+        if (!parsed.GetValue(_resume) && IsThere(workspace) && !parsed.GetValue(_startOver))
         {
             throw new RetroException($"{workspace.Model} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.");
         }
-
-        return workspace;
     }
 
     // What is left of a model may be the state of its training alone, from which it goes on.
@@ -143,12 +147,31 @@ internal sealed class TrainingRun
         => new[] { Checkpoint.ConfigName, Trainer.StateFile }.Any(name => File.Exists(Path.Combine(workspace.Model, name)));
 
     /// <summary>
-    /// Has what was typed kept: at once, or where the folder holds a model that is replaced or goes on, with its first checkpoint from now on, since until then
-    /// it may be refused.
+    /// Takes the right to write into the folder, and has what was typed kept: at once, or where the folder holds a model that is replaced or goes on, with its
+    /// first checkpoint from now on, since until then it may be refused.
     /// </summary>
+    /// <param name="parsed">The command line.</param>
     /// <param name="workspace">The folder.</param>
     /// <param name="keep">Keeps it.</param>
-    public void Keep(Workspace workspace, Action keep)
+    /// <returns>The right; dispose it when the model is written.</returns>
+    /// <exception cref="RetroException">Another command is writing there, or has left a model since.</exception>
+    public WriterLock Keep(ParseResult parsed, Workspace workspace, Action keep)
+    {
+        WriterLock writing = workspace.Take("train a model");
+        try
+        {
+            RequireFree(parsed, workspace);
+            Keep(workspace, keep);
+            return writing;
+        }
+        catch
+        {
+            writing.Dispose();
+            throw;
+        }
+    }
+
+    private void Keep(Workspace workspace, Action keep)
     {
         if (!IsThere(workspace))
         {

@@ -148,6 +148,15 @@ internal sealed class Workspace(string folder)
         }
     }
 
+    /// <summary>Makes the folder, and takes the right to write into it, so that of two commands the second is told. Dispose it.</summary>
+    /// <param name="what">What is to be done, for whom it keeps out.</param>
+    /// <exception cref="RetroException">Another command is writing there, the folder is a file, or it may not be written.</exception>
+    public WriterLock Take(string what)
+    {
+        Create();
+        return WriterLock.Take(Folder, what);
+    }
+
     /// <summary>JSON as the tool writes it.</summary>
     public static string Serialize(JsonObject json) => json.ToJsonString(s_json) + "\n";
 

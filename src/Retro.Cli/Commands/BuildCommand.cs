@@ -99,9 +99,9 @@ internal sealed class BuildCommand : Verb
         }
         finally
         {
-            if (Directory.Exists(workspace.NewTokenizer))
+            if (parsed.GetValue(_share) is null && Planned(workspace) is null)
             {
-                Directory.Delete(workspace.NewTokenizer, recursive: true);
+                DropNewTokenizer(workspace);
             }
         }
     }
@@ -135,11 +135,15 @@ internal sealed class BuildCommand : Verb
         long seed = parsed.GetValue(_seed);
         Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, _reading.Of(parsed));
         RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
+        WorkShare? part = parsed.GetValue(_share);
         workspace.Create();
+        using WriterLock? writing = part is null ? workspace.Take("build the database") : null; // shares are made side by side
 
         // A tokenizer that was trained by the same command is not trained again. Shares are made of what such a command has left, and change none of it.
-        WorkShare? part = parsed.GetValue(_share);
-        bool goesOn = IsSame(parsed, workspace) && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver));
+        string? made = HasDatabase(workspace) && !parsed.GetValue(_plan) && IsSame(parsed, workspace, Planned(workspace)) ? workspace.NewTokenizer
+            : IsSame(parsed, workspace, workspace.Section(Name)) && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver))
+                ? workspace.Tokenizer
+                : null;
 
         // A database that is whole cannot be read without its tokenizer: both stay, and what was typed for them, until the new one is whole.
         bool keepsOld = KeepsOld(parsed, workspace);
@@ -150,7 +154,7 @@ internal sealed class BuildCommand : Verb
                 Remember(parsed, workspace, _startOver, _plan, _share);
             }
         }
-        else if (named is null && !goesOn)
+        else if (named is null && made is null)
         {
             throw new UsageException(
                 $"There is no tokenizer in {workspace.Tokenizer} that this command has made, and all shares have to have one: make it first, with {_plan.Name} "
@@ -178,9 +182,14 @@ internal sealed class BuildCommand : Verb
             ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))
             : null;
         IEnumerable<Document> known = split is null ? documents : split.Training(documents);
+        if (keepsOld && made is null)
+        {
+            DropNewTokenizer(workspace); // of another command
+        }
+
         RetroTokenizer tokenizer = named
-            ?? (goesOn
-                ? RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken)
+            ?? (made is not null
+                ? RetroTokenizer.Load(made, cancellationToken: cancellationToken)
                 : Stages.Run("train the tokenizer", progress => BpeTrainer.Train(
                     known.Select(document => document.Text),
                     parsed.GetValue(_vocabulary),
@@ -217,13 +226,19 @@ internal sealed class BuildCommand : Verb
         }
 
         // A database that is whole takes no more room: it is opened, or refused.
-        if (parsed.GetValue(_startOver) || !File.Exists(Path.Combine(workspace.Database, DatabaseManifest.FileName)))
+        if (parsed.GetValue(_startOver) || !HasDatabase(workspace))
         {
             plan.Require(workspace.Database);
         }
 
         if (parsed.GetValue(_plan))
         {
+            if (keepsOld && parsed.GetValue(_startOver))
+            {
+                // For the shares and for who joins them; what is there goes on with its own until then.
+                new Workspace(workspace.NewTokenizer).Write(Name, Kept(parsed, workspace));
+            }
+
             WriteJson(parsed, new JsonObject
             {
                 ["documents"] = plan.Documents, ["bytes"] = plan.TextBytes, ["tokens"] = plan.Tokens, ["chunks"] = plan.Chunks,
@@ -239,6 +254,7 @@ internal sealed class BuildCommand : Verb
         {
             tokenizer.Save(workspace.Tokenizer);
             Remember(parsed, workspace, _startOver, _plan, _share);
+            DropNewTokenizer(workspace);
         }
 
         // What was held out of a database before may be in this one, and have the tokens of another tokenizer.
@@ -295,14 +311,33 @@ internal sealed class BuildCommand : Verb
         return Task.CompletedTask;
     }
 
-    private bool IsSame(ParseResult parsed, Workspace workspace)
-        => JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver, _plan, _share));
+    /// <summary>What was typed, of which a database that is there knows, and what of a plan of the one that is to take its place.</summary>
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+    {
+        JsonObject? planned = IsTyped(_share) || IsTyped(_startOver) ? Planned(workspace) : null;
+        return ArgumentsOf(parsed, workspace, planned ?? workspace.Section(Name), all: true);
+    }
 
-    // Shares need the tokenizer where they look for it: whoever makes it for them, and asks for the old database to be replaced, gives that up.
-    private bool KeepsOld(ParseResult parsed, Workspace workspace) => File.Exists(Path.Combine(workspace.Database, DatabaseManifest.FileName))
+    /// <summary>What was typed for the plan of a database that is to take the place of one that is there; null: there is no such plan.</summary>
+    private JsonObject? Planned(Workspace workspace) => new Workspace(workspace.NewTokenizer).Section(Name);
+
+    private JsonObject Kept(ParseResult parsed, Workspace workspace) => Typed(parsed, workspace, _startOver, _plan, _share);
+
+    private bool IsSame(ParseResult parsed, Workspace workspace, JsonObject? section) => JsonNode.DeepEquals(section, Kept(parsed, workspace));
+
+    private static bool HasDatabase(Workspace workspace) => File.Exists(Path.Combine(workspace.Database, DatabaseManifest.FileName));
+
+    private bool KeepsOld(ParseResult parsed, Workspace workspace) => HasDatabase(workspace)
         && parsed.GetValue(_share) is null
-        && !(parsed.GetValue(_plan) && parsed.GetValue(_startOver))
-        && (!IsSame(parsed, workspace) || parsed.GetValue(_startOver) || parsed.GetValue(_tokenizer) is not null);
+        && (!IsSame(parsed, workspace, workspace.Section(Name)) || parsed.GetValue(_startOver) || parsed.GetValue(_tokenizer) is not null);
+
+    private static void DropNewTokenizer(Workspace workspace)
+    {
+        if (Directory.Exists(workspace.NewTokenizer))
+        {
+            Directory.Delete(workspace.NewTokenizer, recursive: true);
+        }
+    }
 
     private static RetroTokenizer LoadTokenizer(string folder)
         => folder.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(folder)

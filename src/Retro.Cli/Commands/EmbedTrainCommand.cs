@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Retro.Database;
 using Retro.Embedders;
 using Retro.Retrievers;
 using Retro.Cli.Workflow;
@@ -36,13 +37,11 @@ internal sealed class EmbedTrainCommand : Verb
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         Workspace workspace = new(parsed.GetValue(_out)!);
-        if (Directory.Exists(workspace.Embedder) && !parsed.GetValue(_startOver))
-        {
-            throw new RetroException($"{workspace.Embedder} is there already; replace it ({_startOver.Name}), or name another folder.");
-        }
-
+        RequireFree();
         CommonOptions.Compute("cpu", parsed.GetValue(_threads));
         using Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, parsed.GetValue(_threads), null, cancellationToken);
+        using WriterLock writing = workspace.Take("train an embedder");
+        RequireFree(); // of another command, too, that has ended since
         Remember(parsed, workspace, _startOver);
         InverseClozeOptions options = new()
         {
@@ -60,6 +59,14 @@ internal sealed class EmbedTrainCommand : Verb
         Screen.Line($"{workspace.Embedder}: keys of {embedder.Dimensions} numbers");
         WriteJson(parsed, new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity });
         return Task.CompletedTask;
+
+        void RequireFree()
+        {
+            if (Directory.Exists(workspace.Embedder) && !parsed.GetValue(_startOver))
+            {
+                throw new RetroException($"{workspace.Embedder} is there already; replace it ({_startOver.Name}), or name another folder.");
+            }
+        }
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)

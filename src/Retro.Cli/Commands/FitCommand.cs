@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Answering;
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Readers;
@@ -145,7 +146,7 @@ internal sealed class FitCommand : Verb
         decoder.RequireTokenizer(sources.Tokenizer);
         bool reads = !copies && !answers; // what copies reads neighbors within a chunk, and passages of a question stand before it
         int window = _run.Window(parsed, sources, decoder.Origin.ContextLength, reads);
-        _run.Keep(workspace, () =>
+        using WriterLock writing = _run.Keep(parsed, workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("train", null); // the folder's model is of one verb

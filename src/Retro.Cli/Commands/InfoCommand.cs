@@ -38,6 +38,19 @@ internal sealed class InfoCommand : Verb
             Describe(part, all);
         }
 
+        if (RetroTokenizer.IsIn(workspace.Tokenizer))
+        {
+            RetroTokenizer tokenizer = RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken);
+            foreach (string part in new[] { workspace.Database, workspace.HeldOut }.Where(part => File.Exists(Path.Combine(part, DatabaseManifest.FileName))))
+            {
+                using ChunkDatabase database = ChunkDatabase.Open(part, cancellationToken: cancellationToken);
+                if (database.Manifest.TokenizerHash != tokenizer.Hash)
+                {
+                    Screen.Line($"{workspace.Tokenizer} is not the tokenizer of {part}, which cannot be read with it: put its own back, or build it anew.");
+                }
+            }
+        }
+
         if (Directory.Exists(workspace.Embedder))
         {
             using TextEmbedder embedder = TextEmbedder.Load(workspace.Embedder, cancellationToken: cancellationToken);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Retro.Cli.Quickstart;
+using Retro.Database;
 
 namespace Retro.Cli.Commands;
 
@@ -55,7 +56,7 @@ internal sealed class QuickstartCommand : Verb
             throw new RetroException($"There is no folder or file {corpus}; name one of text ({_corpus.Name}).");
         }
 
-        workspace.Create();
+        using WriterLock writing = workspace.Take("run the quickstart");
         if (!resume)
         {
             Remember(parsed, workspace, _resume);

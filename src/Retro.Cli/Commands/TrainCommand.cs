@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Training;
 using static TorchSharp.torch;
@@ -48,7 +49,7 @@ internal sealed class TrainCommand : Verb
         using Sources sources = _run.Open(parsed, cancellationToken);
         RetroConfig config = Config(parsed, sources);
         int window = _run.Window(parsed, sources, config.MaximumLength, config.HasRetrieval);
-        _run.Keep(workspace, () =>
+        using WriterLock writing = _run.Keep(parsed, workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("fit", null); // the folder's model is of one verb

@@ -25,8 +25,13 @@ internal sealed class UpdateCommand : Verb
 
     private readonly Option<string[]> _remove = new("--remove")
     {
-        Description = "Remove the document with this id; may be given several times.",
+        Description = "Remove the document with this id, from the held-out documents where it is one of those; may be given several times.",
         HelpName = "ID",
+    };
+
+    private readonly Option<bool> _removeGone = new("--remove-gone")
+    {
+        Description = "Remove what came from the files and folders of --add before and stands there no more: deleted files, lines and parts that were changed.",
     };
 
     private readonly Option<bool> _compact = new("--compact")
@@ -45,12 +50,21 @@ internal sealed class UpdateCommand : Verb
             "Adds documents to a database, replaces and removes some. Keys and indexes of what is new are made when neighbors are next asked for.",
             "retro update --database work --add news",
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
-        => AddOptions([_database, _add, _remove, _compact, _clean, _labels, .. _reading.Options, _tokenizer]);
+    {
+        _add.Validators.Add(result =>
+        {
+            if (result.Tokens.Any(token => token.Value.Length == 0))
+            {
+                result.AddError($"{_add.Name} needs the path of a file or folder, not an empty text.");
+            }
+        });
+        AddOptions([_database, _add, _remove, _removeGone, _compact, _clean, _labels, .. _reading.Options, _tokenizer]);
+    }
 
     protected override PathOption Home => _database;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
-        => said(_add) is null ? Because("nothing is added", [_clean, _labels, .. _reading.Options]) : [];
+        => said(_add) is null ? Because("nothing is added", [_removeGone, _clean, _labels, .. _reading.Options]) : [];
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -81,8 +95,9 @@ internal sealed class UpdateCommand : Verb
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
         UpdateCounts counts = new(0, 0, 0, 0, 0);
         bool anyText = false;
-        HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal);
+        HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal), read = new(StringComparer.Ordinal);
         string folder;
+        string[] gone = [], heldGone = [];
         int before, withdrawn = 0;
         using (Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken))
         {
@@ -102,6 +117,14 @@ internal sealed class UpdateCommand : Verb
 
                 // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
                 using ChunkDatabase? heldOut = sources.HeldOut();
+                heldGone = [.. remove.Where(id => sources.Database.FindDocument(id) is null && heldOut?.FindDocument(id) is not null)];
+                remove = [.. remove.Except(heldGone)];
+                if (parsed.GetValue(_removeGone))
+                {
+                    read.UnionWith(corpora.SelectMany(corpus => corpus.Documents()).Select(document => document.Id));
+                    gone = Gone();
+                }
+
                 Func<Document, bool> isHeld = heldOut is null ? _ => false : HeldOut.Finder(heldOut, sources.Tokenizer);
                 Dictionary<string, IReadOnlyList<string>> labelled = IsTyped(_labels)
                     ? []
@@ -117,7 +140,7 @@ internal sealed class UpdateCommand : Verb
                 {
                     (ChunkDatabase changed, counts) = Stages.Run(
                         "add and remove documents",
-                        progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken));
+                        progress => ChunkDatabaseUpdate.Apply(folder, documents, remove.Union(gone), sources.Tokenizer, progress, cancellationToken));
                     using (changed)
                     {
                         DatabaseCleaning.Save(changed, cleaning);
@@ -128,11 +151,40 @@ internal sealed class UpdateCommand : Verb
                     // All of it was read, and has text, but none that may be added: that is told below.
                 }
 
+                if (heldGone.Length > 0)
+                {
+                    Stages.Run("remove held-out documents", progress
+                        => ChunkDatabaseUpdate.Apply(heldOut!.Folder, [], heldGone, sources.Tokenizer, progress, cancellationToken).Database).Dispose();
+                }
+
                 withdrawn = sources.Database.Documents.Count(document => empty.Contains(document.Id));
+                gone = [.. Gone().Except(remove)];
+
+                // The names of what came from a path begin with the way to it, as the corpus that was built is called.
+                string[] Gone()
+                {
+                    if (corpora.Any(corpus => corpus.Skipped > 0 || corpus.LeftOut.ContainsKey("folders that cannot be listed")))
+                    {
+                        return parsed.GetValue(_removeGone)
+                            ? throw new RetroException(
+                                "What cannot be read cannot be told from what is gone, and nothing was removed: give this user the right to read it, "
+                                    + $"mend it, or leave out {_removeGone.Name}.")
+                            : [];
+                    }
+
+                    string[] ways = built is null ? [] : [.. add.Select(path => Path.GetRelativePath(FolderOf(reading.Root!), path).Replace('\\', '/'))];
+                    return
+                    [
+                        .. sources.Database.Documents
+                            .Where(document => !read.Contains(document.Id) && ways.Any(way => IsFrom(way, document.Location)))
+                            .Select(document => document.Id),
+                    ];
+                }
 
                 // Nobody sees more by an update who was not named in it.
                 Document KeepsLabels(Document document)
                 {
+                    read.Add(document.Id);
                     if (document.Text.Length == 0)
                     {
                         empty.Add(document.Id);
@@ -166,6 +218,12 @@ internal sealed class UpdateCommand : Verb
             Stages.Run("compact the database", progress => DatabaseCompaction.Compact(folder, progress, cancellationToken)).Dispose();
         }
 
+        if (compact && heldGone.Length > 0)
+        {
+            Stages.Run("compact the held-out documents", progress
+                => DatabaseCompaction.Compact(workspace.HeldOut, progress, cancellationToken)).Dispose();
+        }
+
         using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         string parts = $"{Amount.Of(now.ChunkCount, "chunk")}, {Amount.Of(now.SegmentCount, "segment")}";
         Screen.Line($"{folder}: {Amount.Of(now.Documents.Count, "document")} ({before:#,0} before), {parts}");
@@ -190,6 +248,16 @@ internal sealed class UpdateCommand : Verb
             Screen.Line($"removed, since empty now, taken out by the cleaning, or held out: {Amount.Of(withdrawn, "document")}");
         }
 
+        if (heldGone.Length > 0)
+        {
+            Screen.Line($"{workspace.HeldOut}: {Amount.Of(heldGone.Length, "document")} removed");
+        }
+
+        if (gone.Length > 0 && !parsed.GetValue(_removeGone))
+        {
+            Screen.Line($"still there, though no more where it came from: {Amount.Of(gone.Length, "document")}, such as {gone[0]} ({_removeGone.Name})");
+        }
+
         if (compact)
         {
             Screen.Note($"what was made of the database before keeps its text: passages of a fitted model, and models themselves");
@@ -207,10 +275,17 @@ internal sealed class UpdateCommand : Verb
         {
             ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["new"] = counts.New,
             ["replaced"] = counts.Replaced, ["unchanged"] = counts.Unchanged, ["repeated"] = counts.Repeated, ["removed"] = counts.Removed,
+            ["heldOutRemoved"] = heldGone.Length, ["gone"] = gone.Length,
             ["heldOut"] = leftOut.Count, ["withdrawn"] = withdrawn, ["unreadable"] = skipped,
         });
         return Task.CompletedTask;
     }
+
+    private static string FolderOf(string path) => File.Exists(path) ? Path.GetDirectoryName(path)! : path;
+
+    private static bool IsFrom(string way, string location) => way == "."
+        ? !location.StartsWith("../", StringComparison.Ordinal)
+        : location.StartsWith(way, StringComparison.Ordinal) && (location.Length == way.Length || location[way.Length] is '/' or ':');
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
     {

@@ -83,7 +83,17 @@ internal sealed class VerifyCommand : Verb
 
         if (Directory.Exists(workspace.Tokenizer))
         {
-            Check(workspace.Tokenizer, () => $"{RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken).VocabularySize:#,0} tokens");
+            Check(workspace.Tokenizer, () =>
+            {
+                RetroTokenizer tokenizer = RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken);
+                foreach (string part in new[] { workspace.Database, workspace.HeldOut }.Where(part => (bool?)all[part]?["whole"] == true))
+                {
+                    using ChunkDatabase database = ChunkDatabase.Open(part, cancellationToken: cancellationToken);
+                    database.RequireTokenizer(tokenizer);
+                }
+
+                return $"{tokenizer.VocabularySize:#,0} tokens";
+            });
         }
 
         if (Directory.Exists(workspace.Embedder))

@@ -70,7 +70,7 @@ public sealed class Corpus
             string full = System.IO.Path.GetFullPath(path);
             CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, options);
             return files.Files.Count > 0
-                ? new Corpus(path, RootOf(isFile ? System.IO.Path.GetDirectoryName(full)! : full, options), files, options)
+                ? new Corpus(path, FolderOf(options.Root ?? full), files, options)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
@@ -153,11 +153,8 @@ public sealed class Corpus
         }
     }
 
-    private static string RootOf(string folder, CorpusOptions options)
-        => options.Root is { } named && System.IO.Path.GetFullPath(named) is var root
-            && DocumentReader.RelativePath(root, folder) is var within && !System.IO.Path.IsPathRooted(within) && within.Split('/')[0] != ".."
-            ? root
-            : folder;
+    private static string FolderOf(string path)
+        => System.IO.Path.GetFullPath(path) is var full && File.Exists(full) ? System.IO.Path.GetDirectoryName(full)! : full;
 
     private static string Told(IReadOnlyDictionary<string, int> counts) => string.Join(", ", counts.Select(count => $"{count.Value} {count.Key}"));
 

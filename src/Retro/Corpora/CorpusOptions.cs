@@ -49,8 +49,9 @@ public sealed record CorpusOptions
 
     /// <summary>
     /// The line that parts the documents of a file of plain text (.txt, .text), such as "&lt;|endoftext|&gt;" or "---", white space around it aside; "" for
-    /// empty lines. They are called by the file and the line that they begin at ("stories.txt:17"), and a file may be of any length. Null (the default): a file
-    /// is a document, which a model that reads other documents than its own has nothing to find in where it is the only one.
+    /// empty lines. They are called by the file and a hash of their text ("stories.txt#93a44bbb96c75121"), as rows of JSON lines without an id are, so that one
+    /// keeps its id when others come before it; a file may be of any length. Null (the default): a file is a document, which a model that reads other
+    /// documents than its own has nothing to find in where it is the only one.
     /// </summary>
     public string? Separator { get; init; }
 
@@ -61,8 +62,9 @@ public sealed record CorpusOptions
     public bool IdsByFile { get; init; }
 
     /// <summary>
-    /// The folder that paths in ids and locations begin at, where the corpus lies within it: a page, or a folder, of the corpus that a database was built of is
-    /// then called as it is there. Null (the default), or where it lies elsewhere: the corpus's own folder, or that of its file.
+    /// The folder, or that of the file, that paths in ids and locations begin at: a page, or a folder, of the corpus that a database was built of is then
+    /// called as it is there, and one from elsewhere by the way to it ("../news/ferry.md"), so that it takes nobody's place. Null (the default): the corpus's
+    /// own folder, or that of its file.
     /// </summary>
     public string? Root { get; init; }
 

@@ -1,7 +1,8 @@
 namespace Retro.Corpora;
 
 /// <summary>A document of a corpus.</summary>
-/// <param name="Id">Names it within its corpus: a relative path, an id of the file, a type's full name with that of its assembly.</param>
+/// <param name="Id">Names it within its corpus: a relative path, an id of the file, that of a file with a hash of the text, a type's full name with that of
+/// its assembly.</param>
 /// <param name="Title">What people call it.</param>
 /// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end. Empty: what is there of the id is to be taken out
 /// (<see cref="CorpusOptions.KeepEmpty"/>, <see cref="Database.ChunkDatabaseUpdate"/>).</param>

@@ -17,8 +17,11 @@ public sealed class HeldOutSplit
     private readonly HashSet<string> _heldOut;
     private readonly HashSet<string> _removed;
 
-    private HeldOutSplit(HashSet<string> heldOut, List<SimilarDocument> removed, long documents)
+    private readonly UInt128 _compared;
+
+    private HeldOutSplit(HashSet<string> heldOut, List<SimilarDocument> removed, long documents, UInt128 compared)
     {
+        _compared = compared;
         _heldOut = heldOut;
         _removed = removed.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
         Removed = removed;
@@ -60,9 +63,9 @@ public sealed class HeldOutSplit
 
         NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
         bool[] isKept = Keep(heldOut, index, options, cancellationToken);
-        List<SimilarDocument> removed = FindSimilar(documents, heldOut, index, isKept, count, options, progress, cancellationToken);
+        (List<SimilarDocument> removed, UInt128 compared) = FindSimilar(documents, heldOut, index, isKept, count, options, progress, cancellationToken);
         HeldOutSplit split = new(
-            heldOut.Where((_, number) => isKept[number]).Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count);
+            heldOut.Where((_, number) => isKept[number]).Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count, compared);
         return split.TrainingCount > 0
             ? split
             : throw new CorpusException(
@@ -82,13 +85,42 @@ public sealed class HeldOutSplit
 
     /// <summary>The training part, in the order of the corpus.</summary>
     /// <param name="documents">The corpus that was split.</param>
-    /// <returns>Its documents that are neither held out nor removed; as often enumerable as the corpus.</returns>
-    public IEnumerable<Document> Training(IEnumerable<Document> documents) => documents.Where(document => !IsHeldOut(document.Id) && !IsRemoved(document.Id));
+    /// <returns>
+    /// Its documents that are neither held out nor removed; as often enumerable as the corpus. Behind the last a <see cref="CorpusException"/> is thrown where
+    /// they are others than those that were compared with the held-out ones, or come in another order: the corpus has changed since.
+    /// </returns>
+    public IEnumerable<Document> Training(IEnumerable<Document> documents)
+        => AsCompared(documents).Where(document => !IsHeldOut(document.Id) && !IsRemoved(document.Id));
 
     /// <summary>The held-out part, in the order of the corpus.</summary>
     /// <param name="documents">The corpus that was split.</param>
-    /// <returns>Its held-out documents; as often enumerable as the corpus.</returns>
-    public IEnumerable<Document> HeldOut(IEnumerable<Document> documents) => documents.Where(document => IsHeldOut(document.Id));
+    /// <returns>Its held-out documents; as often enumerable as the corpus, with the same fault where that has changed.</returns>
+    public IEnumerable<Document> HeldOut(IEnumerable<Document> documents) => AsCompared(documents).Where(document => IsHeldOut(document.Id));
+
+    // A document that came in between was compared with nothing. One number for all of them is small, however many there are.
+    private IEnumerable<Document> AsCompared(IEnumerable<Document> documents)
+    {
+        UInt128 seen = 0;
+        foreach (Document document in documents)
+        {
+            seen = With(seen, document);
+            yield return document;
+        }
+
+        if (seen != _compared)
+        {
+            throw new CorpusException(
+                "The corpus changed while it was read: its documents are not those that were compared with the held-out ones. Run it again when nothing "
+                    + "changes them.");
+        }
+    }
+
+    /// <summary>A number of all documents so far, in their order, with one more.</summary>
+    private static UInt128 With(UInt128 before, Document document)
+    {
+        const uint Odd = 0x9E3779B1;
+        return unchecked((((before * Odd) + TextHash.Of(document.Id)) * Odd) + TextHash.Of(document.Text));
+    }
 
     /// <summary>The chosen documents, by their hashes.</summary>
     private static (List<Document> HeldOut, long Count) Choose(
@@ -163,7 +195,7 @@ public sealed class HeldOutSplit
         return BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(input));
     }
 
-    private static List<SimilarDocument> FindSimilar(
+    private static (List<SimilarDocument> Similar, UInt128 Compared) FindSimilar(
         IEnumerable<Document> documents,
         List<Document> heldOut,
         NearDuplicateIndex index,
@@ -177,12 +209,14 @@ public sealed class HeldOutSplit
         HashSet<string> ids = kept.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
         Dictionary<string, string> texts = kept.ToDictionary(document => document.Text, document => document.Id, StringComparer.Ordinal);
         List<SimilarDocument> similar = [];
+        UInt128 compared = 0;
         long done = 0;
         foreach (Document[] block in Blocks.Of(documents, document => document.Text?.Length ?? 0))
         {
             SimilarDocument?[] found = new SimilarDocument?[block.Length];
             ParallelLoop.For(block.Length, Compare, cancellationToken: cancellationToken);
             similar.AddRange(found.OfType<SimilarDocument>());
+            compared = block.Aggregate(compared, With);
             done += block.Length;
             progress?.Report(new StageProgress("look for near-duplicates", done, count));
 
@@ -207,6 +241,6 @@ public sealed class HeldOutSplit
             }
         }
 
-        return similar;
+        return (similar, compared);
     }
 }

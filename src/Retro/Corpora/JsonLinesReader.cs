@@ -12,16 +12,17 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
     {
         string name = NameOf(file);
         bool utf8 = IsUtf8(file);
+        TextIds ids = new(name);
         foreach ((int number, byte[]? bytes) in Lines(file))
         {
-            if (Guarded(() => Parse(bytes, utf8, file, name, number)) is { } document && Checked(document) is { } kept)
+            if (Guarded(() => Parse(bytes, utf8, file, name, ids, number)) is { } document && Checked(document) is { } kept)
             {
                 yield return kept;
             }
         }
     }
 
-    private Document? Parse(byte[]? bytes, bool utf8, string file, string name, int number)
+    private Document? Parse(byte[]? bytes, bool utf8, string file, string name, TextIds ids, int number)
     {
         string json = Text(bytes, utf8, file, number);
         if (string.IsNullOrWhiteSpace(json))
@@ -32,8 +33,9 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         try
         {
             JsonRow row = JsonRow.Read(Encoding.UTF8.GetBytes(json));
-            string id = row.Id is null ? $"{name}:{number}" : Options.IdsByFile ? $"{name}:{row.Id}" : row.Id;
-            return new Document(id, row.Title ?? id, Cleaning.Clean(row.Text), $"{name}:{number}") { Labels = row.Labels };
+            string text = Cleaning.Clean(row.Text), location = $"{name}:{number}";
+            string id = row.Id is null ? ids.Next(text) : Options.IdsByFile ? $"{name}:{row.Id}" : row.Id;
+            return new Document(id, row.Title ?? (row.Id is null ? location : id), text, location) { Labels = row.Labels };
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {

@@ -9,6 +9,7 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
     {
         string separator = Options.Separator!.Trim(), name = NameOf(file);
         bool utf8 = IsUtf8(file);
+        TextIds ids = new(name);
         StringBuilder text = new();
         int first = 1; // where the document begins
         long bytes = 0;
@@ -57,11 +58,12 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
         // The document that ends here; where nothing stands between two separators, there is none.
         Document? Next()
         {
-            string id = $"{name}:{first}", whole = Cleaning.Clean(text.ToString());
+            string location = $"{name}:{first}", whole = Cleaning.Clean(text.ToString());
             CorpusException? broken = fault;
             text.Clear();
             (bytes, fault) = (0, null);
-            return broken is null && whole.Length == 0 ? null : Guarded(() => broken is null ? new Document(id, id, whole, id) : throw broken);
+            return broken is null && whole.Length == 0 ? null : Guarded(()
+                => broken is null ? new Document(ids.Next(whole), location, whole, location) : throw broken);
         }
     }
 

@@ -3,16 +3,17 @@ using System.Globalization;
 namespace Retro.Database;
 
 /// <summary>
-/// The right to change a database's folder, which one process, and one stage of it, has at a time. The operating system gives it back when the process ends,
-/// however it ends; the file writer.lock that it is tied to stays, and writer.txt beside it says who has it.
+/// The right to change a folder, such as a database's or one of databases and models, which one process, and one stage of it, has at a time: every change of
+/// a database takes it for the database's own folder. The operating system gives it back when the process ends, however it ends; the file writer.lock that it
+/// is tied to stays, and writer.txt beside it says who has it.
 /// </summary>
-internal sealed class WriterLock : IDisposable
+public sealed class WriterLock : IDisposable
 {
     /// <summary>The name of the file that is locked.</summary>
-    public const string FileName = "writer.lock";
+    internal const string FileName = "writer.lock";
 
     /// <summary>The name of the file that says who has the lock.</summary>
-    public const string HolderName = "writer.txt";
+    internal const string HolderName = "writer.txt";
 
     private readonly FileStream _file;
     private readonly string _holder;
@@ -28,11 +29,14 @@ internal sealed class WriterLock : IDisposable
     }
 
     /// <summary>Takes the right.</summary>
-    /// <param name="folder">The database's folder; made where it is missing.</param>
+    /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="what">What is to be done, for whom it keeps out.</param>
+    /// <returns>The right; dispose it.</returns>
     /// <exception cref="DatabaseException">Somebody else has it; the message says who, and since when. Or the folder cannot be written.</exception>
     public static WriterLock Take(string folder, string what)
     {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        ArgumentNullException.ThrowIfNull(what);
         WriterLock? taken = null;
         AtomicFile.Guard(Path.Combine(folder, FileName), DatabaseException.Of, () =>
         {
@@ -44,7 +48,7 @@ internal sealed class WriterLock : IDisposable
             catch (IOException exception) when (AtomicFile.IsHeld(exception))
             {
                 throw new DatabaseException(
-                    $"The database in '{folder}' is being changed by {Holder(folder)}; one at a time can: wait until it is done, or end it, and run again.",
+                    $"The folder '{folder}' is being changed by {Holder(folder)}; one at a time can: wait until it is done, or end it, and run again.",
                     exception);
             }
         });
@@ -52,7 +56,7 @@ internal sealed class WriterLock : IDisposable
     }
 
     /// <summary>Takes the right where nobody has it and the folder can be written; null otherwise.</summary>
-    public static WriterLock? TryTake(string folder, string what)
+    internal static WriterLock? TryTake(string folder, string what)
     {
         try
         {
@@ -64,6 +68,7 @@ internal sealed class WriterLock : IDisposable
         }
     }
 
+    /// <summary>Gives the right back.</summary>
     public void Dispose()
     {
         AtomicFile.TryDelete(_holder); // it is read only while the lock is held

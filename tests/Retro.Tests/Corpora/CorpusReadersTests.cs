@@ -282,7 +282,7 @@ public class CorpusReadersTests
         string[] texts = ["\u010A\u0A0A 😀", new string('x', 99_999), "last"];
         Assert.Equal(["plain letters", "plain", .. texts, .. texts, "as it was"], read.Select(document => document.Text));
         Assert.Equal("Letters", read[1].Title);
-        Assert.Equal("rows.jsonl:4", read[4].Id);
+        Assert.Equal("rows.jsonl:4", read[4].Location);
     }
 
     [Fact]
@@ -507,7 +507,7 @@ public class CorpusReadersTests
             "a.txt is longer than the 100 bytes", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path, options).Documents().ToList()).Message,
             StringComparison.Ordinal);
         Corpus lenient = Corpus.Open(folder.Path, options with { SkipBroken = true });
-        Assert.Equal(["b.md", "c.jsonl:2"], lenient.Documents().Select(document => document.Id));
+        Assert.Equal(["b.md", "c.jsonl:2"], lenient.Documents().Select(document => document.Location));
         Assert.Equal(2, lenient.Skipped);
     }
 

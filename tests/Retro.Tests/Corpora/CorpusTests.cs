@@ -87,7 +87,7 @@ public class CorpusTests
         CorpusOptions options = new() { Root = folder["all"], IdsByFile = true };
         string[] parts = [Path.Combine("all", "guide", "a.txt"), Path.Combine("all", "guide", "deep"), Path.Combine("all", "c.txt")];
         Assert.Equal(Documents("all"), parts.SelectMany(Documents).OrderBy(document => document.Id, StringComparer.Ordinal));
-        Assert.Equal(["d.txt"], Documents("all else").Select(document => document.Id));
+        Assert.Equal([("../all else/d.txt", "../all else/d.txt")], Documents("all else"));
         options = options with { Root = Path.Combine(folder["all"], "c.txt") };
         Assert.Equal(["c.txt"], Documents(parts[2]).Select(document => document.Id));
 
@@ -131,8 +131,27 @@ public class CorpusTests
         Document[] documents = corpus.Documents().ToArray();
 
         Assert.Equal(
-            [new("x", "T", "one\ntwo", "c.jsonl:1"), new("7", "7", "three", "c.jsonl:3"), new("c.jsonl:4", "c.jsonl:4", "four", "c.jsonl:4")], documents);
+            [new("x", "T", "one\ntwo", "c.jsonl:1"), new("7", "7", "three", "c.jsonl:3"), new(documents[2].Id, "c.jsonl:4", "four", "c.jsonl:4")], documents);
         Assert.Equal(1, corpus.Empty);
+    }
+
+    /// <summary>A line's number would be another's as soon as one is put before it.</summary>
+    [Theory]
+    [InlineData("rows.jsonl", "{\"text\": \"one\"}", "{\"text\": \"two\"}", "{\"text\": \"none\"}", "\n")]
+    [InlineData("rows.txt", "one", "two", "none", "\n---\n")]
+    public void A_document_without_an_id_keeps_the_one_that_it_is_given(string name, string one, string two, string none, string between)
+    {
+        using TemporaryFolder folder = new();
+        string[] before = Ids(one, two, one);
+        Assert.Equal([before[0], before[1], $"{before[0]}-2"], before);
+        Assert.Equal(before, Ids(none, one, two, one)[1..]);
+        Assert.Equal([before[1]], Ids(two));
+
+        string[] Ids(params string[] parts)
+        {
+            string file = folder.File(name, string.Join(between, parts));
+            return [.. Corpus.Open(file, new() { Separator = "---" }).Documents().Select(document => document.Id)];
+        }
     }
 
     [Fact]
@@ -194,7 +213,7 @@ public class CorpusTests
         string nest = string.Concat(Enumerable.Repeat("{\"a\":[", depth)) + string.Concat(Enumerable.Repeat("]}", depth));
         string file = folder.File("rows.jsonl", $"{{\"meta\": {nest}, \"text\": \"found\", \"id\": null}}");
         Document document = Assert.Single(Corpus.Open(file).Documents());
-        Assert.Equal(("rows.jsonl:1", "found"), (document.Id, document.Text));
+        Assert.Equal(("rows.jsonl:1", "found"), (document.Location, document.Text));
     }
 
     [Fact]
@@ -359,7 +378,7 @@ public class CorpusTests
 
         string message = Assert.Throws<CorpusException>(() => strict.Documents().ToList()).Message;
         Assert.Contains($"Line 2 of {file} is longer than the 60000 bytes", message, StringComparison.Ordinal);
-        Assert.Equal(["c.jsonl:1", "c.jsonl:3"], lenient.Documents().Select(document => document.Id));
+        Assert.Equal(["c.jsonl:1", "c.jsonl:3"], lenient.Documents().Select(document => document.Location));
         Assert.Equal(2, lenient.Skipped);
     }
 

@@ -85,6 +85,27 @@ public sealed class HeldOutSplitTests
         Assert.Contains(documents, document => split.IsHeldOut(document.Id) != seeded.IsHeldOut(document.Id));
     }
 
+    /// <summary>What has come since was compared with nothing that is held out.</summary>
+    [Fact]
+    public void A_corpus_that_changes_after_it_was_split_is_told()
+    {
+        List<Document> documents = Documents(300);
+        HeldOutSplit split = HeldOutSplit.Create(documents, new HeldOutOptions { Count = 10 });
+        Assert.Equal(300, split.Training(documents).Concat(split.HeldOut(documents)).Count());
+        List<Document>[] changed =
+        [
+            [.. documents, new("late", "", split.HeldOut(documents).First().Text + " late", "")],
+            documents[1..],
+            [documents[0] with { Text = "other" }, .. documents[1..]],
+        ];
+        foreach (List<Document> other in changed)
+        {
+            string told = Assert.Throws<CorpusException>(() => split.Training(other).Count()).Message;
+            Assert.Contains("changed while it was read", told, StringComparison.Ordinal);
+            Assert.Throws<CorpusException>(() => split.HeldOut(other).Count());
+        }
+    }
+
     [Fact]
     public void A_count_is_kept_and_a_greater_count_contains_the_smaller()
     {

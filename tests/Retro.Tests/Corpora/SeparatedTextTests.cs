@@ -18,8 +18,9 @@ public class SeparatedTextTests
         folder.File("page.md", "# A page\n\n---\n\nOf one document.");
         List<Document> documents = [.. Corpus.Open(folder.Path, new() { Separator = separator, KeepEmpty = true }).Documents()];
         Assert.Equal("page.md", documents[0].Id);
-        Assert.Equal(expected, string.Join('|', documents.Skip(1).Select(document => $"{document.Id}={document.Text}")));
-        Assert.All(documents.Skip(1), document => Assert.Equal((document.Id, document.Id), (document.Title, document.Location)));
+        Assert.Equal(expected, string.Join('|', documents.Skip(1).Select(document => $"{document.Location}={document.Text}")));
+        Assert.All(documents.Skip(1), document => Assert.Equal(document.Location, document.Title));
+        Assert.All(documents.Skip(1), document => Assert.Matches("^s[.]txt#[0-9a-f]{16}$", document.Id));
     }
 
     [Fact]
@@ -32,7 +33,7 @@ public class SeparatedTextTests
         Assert.Contains("Line 15 of", message, StringComparison.Ordinal);
         Assert.Contains("100 bytes", message, StringComparison.Ordinal);
         Corpus corpus = Corpus.Open(path, options with { SkipBroken = true });
-        Assert.Equal(Enumerable.Range(0, 40).Where(i => i != 7).Select(i => $"s.txt:{(2 * i) + 1}"), corpus.Documents().Select(document => document.Id));
+        Assert.Equal(Enumerable.Range(0, 40).Where(i => i != 7).Select(i => $"s.txt:{(2 * i) + 1}"), corpus.Documents().Select(document => document.Location));
         Assert.Equal(1, corpus.Skipped);
 
         // Many lines that are each short enough, and none that parts them.
