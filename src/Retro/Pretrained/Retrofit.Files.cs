@@ -14,11 +14,13 @@ public sealed partial class Retrofit
     public const string FileName = Checkpoint.Additions;
 
     private const string MetadataKey = "retrofit";
+    private const string ChangedKey = "decoder_parameters";
     private const int FormatVersion = 1;
 
     /// <summary>
-    /// Saves the additions alone, with what of the decoder is trained: a small file, <see cref="FileName"/>, that is loaded onto the same decoder. Names are
-    /// those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights. The whole model is saved by
+    /// Saves the additions alone, with what of the decoder is trained or was changed: a small file, <see cref="FileName"/>, that is loaded onto the same
+    /// decoder. Names are those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights. Whether a parameter
+    /// is frozen while it is saved has no effect. The whole model is saved by
     /// <see cref="Checkpoint.Save"/>, and the decoder back in its own format by <see cref="PretrainedOrigin.Write"/>.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -31,7 +33,7 @@ public sealed partial class Retrofit
 
         // What is not as it was in the decoder's files.
         KeyValuePair<string, Tensor>[] saved = [.. Model.Undisposed.named_parameters()
-            .Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name))
+            .Where(pair => !_frozen.TryGetValue(pair.name, out string? before) || HashOf(pair.parameter) != before)
             .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
         JsonObject description = new()
         {
@@ -39,6 +41,7 @@ public sealed partial class Retrofit
             ["base_family"] = Origin.Family,
             ["base_hash"] = Origin.Hash,
             ["unfreeze"] = Unfreeze.ToString(),
+            [ChangedKey] = new JsonArray([.. saved.Select(pair => pair.Key).Where(_base.Contains).Select(name => JsonValue.Create(name))]),
             ["config"] = RetroConfigJson.Write(Model.Config),
         };
         if (Model.TokenizerHash is { } tokenizer)
@@ -76,7 +79,7 @@ public sealed partial class Retrofit
         }
 
         using Safetensors file = Safetensors.Open(path);
-        (string hash, RetrofitUnfreeze unfreeze, RetroConfig config, string? tokenizer) = Describe(file);
+        (string hash, RetrofitUnfreeze unfreeze, string[]? changed, RetroConfig config, string? tokenizer) = Describe(file);
         if (hash != decoder.Origin.Hash)
         {
             throw new CheckpointException(
@@ -85,7 +88,7 @@ public sealed partial class Retrofit
         }
 
         RequireDecoder(path, config, decoder);
-        RequireShapes(file, config, decoder, unfreeze);
+        RequireShapes(file, config, decoder, parameter => changed?.Contains(parameter.Name) ?? IsTrained(parameter, unfreeze));
         Retrofit retrofit = Make(decoder, config, unfreeze);
         try
         {
@@ -168,9 +171,9 @@ public sealed partial class Retrofit
     }
 
     // Before anything is allocated: a damaged or hostile file may say any size.
-    private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, RetrofitUnfreeze unfreeze)
+    private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, Func<ParameterShape, bool> isStored)
     {
-        HashSet<string> frozen = [.. decoder.Model.Config.Parameters().Where(parameter => !IsTrained(parameter, unfreeze)).Select(parameter => parameter.Name)];
+        HashSet<string> frozen = [.. decoder.Model.Config.Parameters().Where(parameter => !isStored(parameter)).Select(parameter => parameter.Name)];
         Dictionary<string, IReadOnlyList<long>> wanted = config.Parameters()
             .Where(parameter => !frozen.Contains(parameter.Name))
             .ToDictionary(parameter => parameter.Name, parameter => parameter.Shape);
@@ -209,7 +212,7 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    private static (string Hash, RetrofitUnfreeze Unfreeze, RetroConfig Config, string? Tokenizer) Describe(Safetensors file)
+    private static (string Hash, RetrofitUnfreeze Unfreeze, string[]? Changed, RetroConfig Config, string? Tokenizer) Describe(Safetensors file)
     {
         if (file.Metadata?.TryGetValue(MetadataKey, out string? text) != true)
         {
@@ -234,6 +237,7 @@ public sealed partial class Retrofit
             return (
                 Said("base_hash").GetValue<string>(),
                 Enum.Parse<RetrofitUnfreeze>(unfreeze),
+                root[ChangedKey]?.AsArray().GetValues<string>().ToArray(), // earlier files hold what is trained
                 RetroConfigJson.Read(Said("config").GetValue<string>()),
                 root[WeightFolder.TokenizerKey]?.GetValue<string>());
 

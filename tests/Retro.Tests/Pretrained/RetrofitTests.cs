@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -149,6 +150,73 @@ public sealed class RetrofitTests
         decoder.Origin.Write(retrofit.Model, back);
         using PretrainedDecoder written = PretrainedDecoder.Load(back);
         Assert.Equal(unfreeze == RetrofitUnfreeze.Nothing, written.Origin.Hash == decoder.Origin.Hash);
+    }
+
+    /// <summary>Whoever frees a layer, trains it and freezes everything for inference has trained it all the same.</summary>
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing, false)]
+    [InlineData(RetrofitUnfreeze.Nothing, true)]
+    [InlineData(RetrofitUnfreeze.Norms, false)]
+    [InlineData(RetrofitUnfreeze.All, false)]
+    public void What_was_changed_of_the_decoder_is_saved_whether_it_is_frozen_by_then_or_not(RetrofitUnfreeze unfreeze, bool isFree)
+    {
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small, unfreeze);
+        string[] changed =
+            [.. decoder.Model.named_parameters().Select(pair => pair.name).Where(name => name.StartsWith("decoder.2.", StringComparison.Ordinal))];
+        Assert.NotEmpty(changed);
+        using (no_grad())
+        {
+            foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
+            {
+                parameter.requires_grad = isFree && changed.Contains(name);
+                parameter.add_(changed.Contains(name) ? 0.1 : 0);
+            }
+        }
+
+        retrofit.Save(folder.Path);
+        using (Retrofit again = Retrofit.Load(folder.Path, decoder))
+        {
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+            Assert.Equal(unfreeze, again.Unfreeze);
+            again.Save(folder.Path); // what was loaded is no more the decoder's than it was
+        }
+
+        using Retrofit twice = Retrofit.Load(folder.Path, decoder);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(twice.Model));
+        using Safetensors file = Safetensors.Open(folder[Retrofit.FileName]);
+        IEnumerable<string> saved = file.Entries.Select(entry => entry.Name).Except(retrofit.Added);
+        if (unfreeze == RetrofitUnfreeze.Nothing)
+        {
+            Assert.Equal(changed.Order(), saved.Order()); // and nothing besides
+        }
+    }
+
+    /// <summary>Files of before do not say which parameters of the decoder they hold.</summary>
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing)]
+    [InlineData(RetrofitUnfreeze.Norms)]
+    public void Additions_that_do_not_name_what_of_the_decoder_they_hold_are_read(RetrofitUnfreeze unfreeze)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small, unfreeze);
+        retrofit.Save(folder.Path);
+        string path = folder[Retrofit.FileName];
+        Dictionary<string, Tensor> tensors;
+        JsonObject description;
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            tensors = file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name));
+            description = JsonNode.Parse(file.Metadata!["retrofit"])!.AsObject();
+        }
+
+        Assert.True(description.Remove("decoder_parameters"));
+        Safetensors.Write(path, tensors, new Dictionary<string, string> { ["retrofit"] = description.ToJsonString() });
+        using Retrofit again = Retrofit.Load(folder.Path, decoder);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
     }
 
     [Fact]
