@@ -218,6 +218,7 @@ internal sealed class FitCommand : Verb
                 ShiftedKeys = true,
             },
             CommonOptions.Unfrozen(parsed, _unfreeze));
+        decoder.Dispose(); // its weights are the fitted model's by now, and need not lie in memory twice
         RetroModel model = retrofit.Model;
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");

@@ -89,7 +89,7 @@ public sealed partial class Retrofit
 
         RequireDecoder(path, config, decoder);
         RequireShapes(file, config, decoder, parameter => changed?.Contains(parameter.Name) ?? IsTrained(parameter, unfreeze));
-        Retrofit retrofit = Make(decoder, config, unfreeze);
+        Retrofit retrofit = MakeEmpty(decoder, config, unfreeze);
         try
         {
             retrofit.Read(file, new("load weights", file.Entries.Count, progress, cancellationToken));
@@ -141,7 +141,7 @@ public sealed partial class Retrofit
                     + $"{string.Join(", ", foreign)} differ. Load it onto the decoder it was fitted onto, or by itself, as any checkpoint.");
         }
 
-        Retrofit retrofit = Make(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);
+        Retrofit retrofit = MakeEmpty(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);
         try
         {
             foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
@@ -168,6 +168,13 @@ public sealed partial class Retrofit
             retrofit.Dispose();
             throw;
         }
+    }
+
+    // Every parameter that was added is about to be read.
+    private static Retrofit MakeEmpty(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
+    {
+        using IDisposable skipped = Initialization.Skip();
+        return Make(decoder, config, unfreeze);
     }
 
     // Before anything is allocated: a damaged or hostile file may say any size.

@@ -68,7 +68,9 @@ public sealed partial class Retrofit : IDisposable
 
         retrieval ??= RetrievalConfig.For(decoder.Model.Config);
         RetroConfig config = decoder.Model.Config with { Retrieval = retrieval with { ZeroOutput = !retrieval.Gate } };
-        return Make(decoder, config.Validate(), unfreeze);
+        config.Validate();
+        using IDisposable skipped = Initialization.SkipDecoder();
+        return Make(decoder, config, unfreeze);
     }
 
     /// <summary>Frees the model.</summary>
@@ -80,6 +82,7 @@ public sealed partial class Retrofit : IDisposable
     private static bool IsTrained(ParameterShape parameter, RetrofitUnfreeze unfreeze)
         => unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && parameter.Kind == ParameterKind.Norm);
 
+    // The decoder's parameters are copied; those that were added are as they were made.
     private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
     {
         RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device) { TokenizerHash = decoder.Model.TokenizerHash };

@@ -219,6 +219,53 @@ public sealed class RetrofitTests
         Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
     }
 
+    /// <summary>Drawing a decoder that is about to be copied takes longer than copying it.</summary>
+    [Fact]
+    public void Nothing_is_drawn_but_what_is_added()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        Dictionary<string, byte[]>[] drawn = new Dictionary<string, byte[]>[2];
+        double[] next = new double[2];
+        for (int i = 0; i < drawn.Length; i++)
+        {
+            using (RetroModel model = new(RetroConfig.Tiny with { VocabularySize = 40 + (i * 10), Retrieval = null }))
+            {
+                Checkpoint.Save(folder[$"{i}"], model);
+            }
+
+            using PretrainedDecoder decoder = PretrainedDecoder.Load(folder[$"{i}"]);
+            RetrievalConfig shared = s_small with { Encoder = s_small.Encoder with { ShareEmbedding = true } };
+            manual_seed(4);
+            using Retrofit retrofit = Retrofit.From(decoder, shared);
+            drawn[i] = Bytes(retrofit.Model).Where(pair => retrofit.Added.Contains(pair.Key)).ToDictionary();
+            retrofit.Save(folder["additions"]);
+            manual_seed(5);
+            Retrofit.Load(folder["additions"], decoder).Dispose();
+            next[i] = rand(1).ToDouble();
+        }
+
+        // A vocabulary of another size has another count of numbers.
+        Assert.Equal(drawn[0], drawn[1]);
+        Assert.Equal(next[0], next[1]);
+    }
+
+    [Fact]
+    public void A_decoder_may_go_once_retrieval_is_added()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        Tensor original = Logits(decoder.Model, tokens);
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        decoder.Dispose();
+        Train(retrofit, tokens, neighbors, valid, 2);
+        Assert.True(Same(original, Logits(retrofit.Model, tokens)));
+        RequireBase(retrofit, Folder("gpt2-no-prefix"));
+        retrofit.Save(folder.Path);
+    }
+
     [Fact]
     public void Additions_are_refused_by_another_decoder()
     {
