@@ -33,34 +33,23 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         _kept = kept;
     }
 
+    /// <summary>What a folder says of itself, and whether its weights have the names and shapes for it.</summary>
+    public static PretrainedDescription Describe(string folder)
+    {
+        (DecoderFamily family, RetroConfig config, int? contextLength) = Configure(folder, ReadKept(folder));
+        using WeightFolder files = WeightFolder.Open(folder);
+        (List<StoredTensor> tensors, _) = Fit(family, config, files);
+        return new(family.ModelType, config, contextLength, Distinct(tensors.Select(tensor => files.Dtype(tensor.Name))));
+    }
+
     /// <summary>Reads a folder.</summary>
     public static (RetroModel Model, PretrainedOrigin Origin) Load(
         string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        string configPath = System.IO.Path.Combine(folder, "config.json");
-        if (!File.Exists(configPath))
-        {
-            throw new CheckpointException(
-                $"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
-        }
-
         List<(string Name, byte[] Content)> kept = ReadKept(folder);
-        using StrictJson said = StrictJson.Parse(configPath, kept.Single(file => file.Name == "config.json").Content);
-        DecoderFamily family = DecoderFamily.Of(said);
-        RetroConfig config = family.Configure(said);
-        int? contextLength = family.ContextLength(said);
-        said.Require("is_encoder_decoder", false);
-        said.RequireAllRead();
-        config = Validate(config, configPath);
+        (DecoderFamily family, RetroConfig config, int? contextLength) = Configure(folder, kept);
         using WeightFolder files = WeightFolder.Open(folder);
-        if (config.Layers > files.Names.Count)
-        {
-            throw new CheckpointException(
-                $"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
-        }
-
-        List<StoredTensor> tensors = Name(family, config, files);
-        string[] ignored = Check(family, config, tensors, files, configPath);
+        (List<StoredTensor> tensors, string[] ignored) = Fit(family, config, files);
         string hash = files.Hash(progress, cancellationToken);
         RetroModel model = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
         model.TokenizerHash = files.TokenizerHash;
@@ -125,8 +114,41 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         }
     }
 
+    private static (DecoderFamily Family, RetroConfig Config, int? ContextLength) Configure(string folder, List<(string Name, byte[] Content)> kept)
+    {
+        string configPath = System.IO.Path.Combine(folder, Checkpoint.ConfigName);
+        using StrictJson said = StrictJson.Parse(configPath, kept.Single(file => file.Name == Checkpoint.ConfigName).Content);
+        DecoderFamily family = DecoderFamily.Of(said);
+        RetroConfig config = family.Configure(said);
+        int? contextLength = family.ContextLength(said);
+        said.Require("is_encoder_decoder", false);
+        said.RequireAllRead();
+        return (family, Validate(config, configPath), contextLength);
+    }
+
+    /// <summary>The tensors by their full names, and the stored buffers, which are left out.</summary>
+    private static (List<StoredTensor> Tensors, string[] Ignored) Fit(DecoderFamily family, RetroConfig config, WeightFolder files)
+    {
+        string configPath = System.IO.Path.Combine(files.Place, Checkpoint.ConfigName);
+        if (config.Layers > files.Names.Count)
+        {
+            throw new CheckpointException(
+                $"The weights in {files.Place} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} "
+                    + "tensors.");
+        }
+
+        List<StoredTensor> tensors = Name(family, config, files);
+        return (tensors, Check(family, config, tensors, files, configPath));
+    }
+
     private static List<(string Name, byte[] Content)> ReadKept(string folder)
     {
+        if (!File.Exists(System.IO.Path.Combine(folder, Checkpoint.ConfigName)))
+        {
+            throw new CheckpointException(
+                $"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
+        }
+
         return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, Read(System.IO.Path.Combine(folder, name))))];
 
         static byte[] Read(string path)

@@ -10,11 +10,20 @@ internal sealed class Llama2COrigin : PretrainedOrigin
 {
     private const int Piece = 1 << 27; // values: spans count bytes in 32 bits
 
+    private const string FamilyName = "llama2.c";
+
     private readonly int[] _header;
 
     private Llama2COrigin(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)
-        : base(path, "llama2.c", hash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
+        : base(path, FamilyName, hash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
         => _header = header;
+
+    /// <summary>What a file's header says.</summary>
+    public static PretrainedDescription Describe(string path)
+    {
+        using Llama2CFile file = Llama2CFile.Open(path);
+        return new(FamilyName, file.Configure(), file.Header[6], ["F32"]);
+    }
 
     /// <summary>Reads a file.</summary>
     public static (RetroModel Model, PretrainedOrigin Origin) Load(

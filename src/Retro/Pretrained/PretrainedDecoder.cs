@@ -41,17 +41,21 @@ public sealed class PretrainedDecoder : IDisposable
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        TorchLibrary.Require();
-        StagedFiles.Finish(
-            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, CheckpointException.Of);
-        (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path) ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
-            : !File.Exists(path)
-                ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
-            : path.EndsWith(".safetensors", StringComparison.Ordinal)
-                ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")
+        Prepare(path);
+        (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path)
+            ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
             : Llama2COrigin.Load(path, dtype, device, progress, cancellationToken);
         return new(model, origin);
+    }
+
+    /// <summary>Says what a decoder is from its configuration and the names and shapes of its weights; no weight is read.</summary>
+    /// <param name="path">A Hugging Face folder, a llama2.c file, or the folder of a <see cref="Checkpoint"/> without retrieval.</param>
+    /// <returns>What <see cref="Load"/> would load.</returns>
+    /// <exception cref="CheckpointException">It could not be loaded, and why.</exception>
+    public static PretrainedDescription Describe(string path)
+    {
+        Prepare(path);
+        return Directory.Exists(path) ? HuggingFaceOrigin.Describe(path) : Llama2COrigin.Describe(path);
     }
 
     /// <summary>
@@ -70,6 +74,24 @@ public sealed class PretrainedDecoder : IDisposable
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
+
+    // A folder, or a file that may be one of llama2.c's.
+    private static void Prepare(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        TorchLibrary.Require();
+        StagedFiles.Finish(
+            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, CheckpointException.Of);
+        if (!Path.Exists(path))
+        {
+            throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.");
+        }
+
+        if (path.EndsWith(".safetensors", StringComparison.Ordinal))
+        {
+            throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.");
+        }
+    }
 
     /// <summary>Makes a model and fills it.</summary>
     internal static RetroModel Fill(

@@ -47,7 +47,7 @@ public abstract class PretrainedOrigin
     public int? ContextLength { get; }
 
     /// <summary>Types of the stored values, such as "BF16".</summary>
-    public IReadOnlyList<string> StoredTypes => [.. Dtypes.Values.Distinct().Order(StringComparer.Ordinal)];
+    public IReadOnlyList<string> StoredTypes => Distinct(Dtypes.Values);
 
     private protected IReadOnlyList<StoredTensor> Tensors { get; }
 
@@ -85,6 +85,8 @@ public abstract class PretrainedOrigin
         staged.Commit();
         counter.End();
     }
+
+    private protected static IReadOnlyList<string> Distinct(IEnumerable<string> dtypes) => [.. dtypes.Distinct().Order(StringComparer.Ordinal)];
 
     /// <summary>The folder that <see cref="Write"/> writes into.</summary>
     private protected abstract string FolderOf(string path);
