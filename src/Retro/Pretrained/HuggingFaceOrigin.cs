@@ -146,7 +146,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         if (!File.Exists(System.IO.Path.Combine(folder, Checkpoint.ConfigName)))
         {
             throw new CheckpointException(
-                $"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
+                $"{folder} has no config.json. "
+                    + (Instead(folder) ?? "Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself."));
         }
 
         return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, Read(System.IO.Path.Combine(folder, name))))];
@@ -162,6 +163,29 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
                 throw new CheckpointException($"The file {path} cannot be read: {exception.Message}", exception);
             }
         }
+    }
+
+    // What else than a model a folder of Hugging Face's may be.
+    private static string? Instead(string folder)
+    {
+        string reference = System.IO.Path.Combine(folder, "refs", "main"), snapshots = System.IO.Path.Combine(folder, "snapshots");
+        if (File.Exists(System.IO.Path.Combine(folder, "adapter_config.json")))
+        {
+            return "It holds an adapter (PEFT), which is a part of a model; merge it in Python, model.merge_and_unload().save_pretrained(folder), and name "
+                + "that folder.";
+        }
+
+        if (!Directory.Exists(snapshots))
+        {
+            return null;
+        }
+
+        string named = new FileInfo(reference) is { Exists: true, Length: < 256 } ? File.ReadAllText(reference).Trim() : "";
+        string[] there = [.. Directory.EnumerateDirectories(snapshots).Order(StringComparer.Ordinal)];
+        string? snapshot = there.FirstOrDefault(path => System.IO.Path.GetFileName(path) == named) ?? there.FirstOrDefault();
+        return snapshot is null
+            ? "It is a folder of the hub's cache without a snapshot; download the model again."
+            : $"It is a folder of the hub's cache; name the snapshot in it: {snapshot}.";
     }
 
     private static RetroConfig Validate(RetroConfig config, string path)

@@ -6,6 +6,9 @@ namespace Retro.Pretrained;
 /// <summary>Llama: RMSNorm, rotary positions (default, linear or llama3 scaling), SwiGLU, grouped queries, optional biases.</summary>
 internal class LlamaFamily : DecoderFamily
 {
+    /// <summary>What layer_types says of a layer.</summary>
+    protected const string FullAttention = "full_attention", SlidingAttention = "sliding_attention";
+
     public override string ModelType => "llama";
 
     public override string Architecture => "LlamaForCausalLM";
@@ -17,6 +20,7 @@ internal class LlamaFamily : DecoderFamily
     public override RetroConfig Configure(StrictJson config)
     {
         RetroConfig common = Common(config, defaultKeyValueHeads: null);
+        RequireWindow(config, common.Layers, null);
         bool attention = config.Boolean("attention_bias") ?? false;
         return common with { QueryKeyValueBias = attention, AttentionOutputBias = attention, FeedForwardBias = config.Boolean("mlp_bias") ?? false };
     }
@@ -55,6 +59,37 @@ internal class LlamaFamily : DecoderFamily
     }
 
     public override bool IsBuffer(string name) => name == "rotary_emb.inv_freq" || IsInLayer(name, "layers", "self_attn.rotary_emb.inv_freq");
+
+    /// <summary>The one kind of attention that layer_types names for all layers; null: it says nothing.</summary>
+    protected static string? LayerType(StrictJson config, int layers)
+    {
+        if (config.Texts("layer_types") is not { } types)
+        {
+            return null;
+        }
+
+        if (types.Length != layers)
+        {
+            throw config.Fault($"\"layer_types\" names {types.Length} layers, but \"num_hidden_layers\" is {layers}");
+        }
+
+        return types.Distinct().Count() == 1 && types[0] is FullAttention or SlidingAttention ? types[0]
+            : throw config.Unsupported(
+                "layer_types",
+                $"[{string.Join(", ", types.Distinct())}]",
+                $"one kind for all layers, \"{FullAttention}\" or \"{SlidingAttention}\"");
+    }
+
+    /// <summary>Refuses what says otherwise than the family whether there is a window; it may be said as it is.</summary>
+    protected static void RequireWindow(StrictJson config, int layers, int? window)
+    {
+        config.Require("use_sliding_window", window is not null);
+        string type = window is null ? FullAttention : SlidingAttention;
+        if (LayerType(config, layers) is { } said && said != type)
+        {
+            throw config.Unsupported("layer_types", $"\"{said}\"", $"\"{type}\" for \"model_type\" \"{config.Text("model_type")}\"");
+        }
+    }
 
     /// <summary>What Llama, Mistral and Qwen2 say alike.</summary>
     protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads)

@@ -27,20 +27,9 @@ internal sealed class Qwen2Family : LlamaFamily
         int? window = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow;
         int full = config.Integer("max_window_layers") ?? UnsaidFullLayers;
         bool used = (config.Boolean("use_sliding_window") ?? false) && window is not null;
-        if (config.Texts("layer_types") is { } types)
+        if (LayerType(config, layers) is { } type)
         {
-            if (types.Length != layers)
-            {
-                throw config.Fault($"\"layer_types\" names {types.Length} layers, but \"num_hidden_layers\" is {layers}");
-            }
-
-            if (types.Distinct().Count() > 1 || types[0] is not ("full_attention" or "sliding_attention"))
-            {
-                throw config.Unsupported(
-                    "layer_types", $"[{string.Join(", ", types.Distinct())}]", "one kind for all layers, \"full_attention\" or \"sliding_attention\"");
-            }
-
-            return used && types[0] == "sliding_attention" ? window : null;
+            return used && type == SlidingAttention ? window : null;
         }
 
         return !used || full >= layers ? null
