@@ -27,7 +27,7 @@ internal sealed class FitCommand : Verb
 
     private readonly PathOption _base = new("--base", "FOLDER")
     {
-        Description = "The decoder: what train --source none wrote, a Hugging Face folder (Llama, Mistral, Qwen2, GPT-2, GPT-NeoX), or a llama2.c file.",
+        Description = "The decoder: what train --source none wrote, a Hugging Face folder (Llama, Mistral, Qwen2, Qwen3, GPT-2, GPT-NeoX), or a llama2.c file.",
         Required = true,
     };
 

@@ -34,6 +34,12 @@ internal class LlamaFamily : DecoderFamily
         {
             string from = $"layers.{layer}", to = $"decoder.{layer + 1}";
             yield return StoredTensor.Same($"{from}.input_layernorm.weight", $"{to}.attn.norm.weight", width);
+            if (config.QueryKeyNorm)
+            {
+                yield return StoredTensor.Same($"{from}.self_attn.q_norm.weight", $"{to}.attn.q_norm.weight", config.HeadSize);
+                yield return StoredTensor.Same($"{from}.self_attn.k_norm.weight", $"{to}.attn.k_norm.weight", config.HeadSize);
+            }
+
             yield return StoredTensor.Same($"{from}.post_attention_layernorm.weight", $"{to}.ffw.norm.weight", width);
             (string From, string To, long Output, long Input, bool Bias)[] projections =
             [
@@ -91,8 +97,8 @@ internal class LlamaFamily : DecoderFamily
         }
     }
 
-    /// <summary>What Llama, Mistral and Qwen2 say alike.</summary>
-    protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads)
+    /// <summary>What Llama, Mistral, Qwen2 and Qwen3 say alike.</summary>
+    protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads, int? defaultHeadSize = null)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
         _ = ActivationNames.Read(config, "hidden_act", "silu", ActivationKind.Silu); // SwiGLU's
@@ -109,7 +115,7 @@ internal class LlamaFamily : DecoderFamily
             Layers = config.Size("num_hidden_layers"),
             Heads = heads,
             KeyValueHeads = keyValueHeads ?? heads,
-            HeadSize = config.Integer("head_dim") ?? HeadSize(config, "hidden_size", width, "num_attention_heads", heads),
+            HeadSize = config.Integer("head_dim") ?? defaultHeadSize ?? HeadSize(config, "hidden_size", width, "num_attention_heads", heads),
             FeedForwardSize = config.Size("intermediate_size"),
             Norm = NormKind.RmsNorm,
             NormEpsilon = config.Number("rms_norm_eps") ?? 1e-6,

@@ -4,10 +4,10 @@ using Retro.Modeling;
 namespace Retro.Pretrained;
 
 /// <summary>Qwen2: Llama's layers with biases on queries, keys and values.</summary>
-internal sealed class Qwen2Family : LlamaFamily
+internal class Qwen2Family : LlamaFamily
 {
     // What transformers takes where the file does not say the key.
-    private const int UnsaidKeyValueHeads = 32;
+    protected const int UnsaidKeyValueHeads = 32;
     private const int UnsaidWindow = 4096;
     private const int UnsaidFullLayers = 28;
 
@@ -21,8 +21,8 @@ internal sealed class Qwen2Family : LlamaFamily
         return common with { QueryKeyValueBias = true, SlidingWindow = Window(config, common.Layers) };
     }
 
-    // The first max_window_layers layers see everything, or layer_types says it of each layer; ours have one window for all.
-    private static int? Window(StrictJson config, int layers)
+    /// <summary>The first max_window_layers layers see everything, or layer_types says it of each layer; ours have one window for all.</summary>
+    protected static int? Window(StrictJson config, int layers)
     {
         int? window = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow;
         int full = config.Integer("max_window_layers") ?? UnsaidFullLayers;
