@@ -21,13 +21,14 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         string path,
         string family,
         string hash,
+        string parametersHash,
         int? contextLength,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, string> dtypes,
         IReadOnlyDictionary<string, StoredBuffer> buffers,
         IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> files,
         IReadOnlyList<(string Name, byte[] Content)> kept)
-        : base(path, family, hash, contextLength, tensors, dtypes, buffers)
+        : base(path, family, hash, parametersHash, contextLength, tensors, dtypes, buffers)
     {
         _files = files;
         _kept = kept;
@@ -51,7 +52,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         using WeightFolder files = WeightFolder.Open(folder);
         (List<StoredTensor> tensors, string[] ignored) = Fit(family, config, files);
         string hash = files.Hash(progress, cancellationToken);
-        RetroModel model = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
+        (RetroModel model, string parametersHash) = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
         model.TokenizerHash = files.TokenizerHash;
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in ignored)
@@ -70,6 +71,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             folder,
             family.ModelType,
             hash,
+            parametersHash,
             contextLength,
             tensors,
             tensors.ToDictionary(tensor => tensor.Name, tensor => files.Dtype(tensor.Name)),

@@ -14,8 +14,14 @@ internal sealed class Llama2COrigin : PretrainedOrigin
 
     private readonly int[] _header;
 
-    private Llama2COrigin(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)
-        : base(path, FamilyName, hash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
+    private Llama2COrigin(
+        string path,
+        string hash,
+        string parametersHash,
+        int[] header,
+        IReadOnlyList<StoredTensor> tensors,
+        IReadOnlyDictionary<string, StoredBuffer> buffers)
+        : base(path, FamilyName, hash, parametersHash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
         => _header = header;
 
     /// <summary>What a file's header says.</summary>
@@ -33,7 +39,7 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         RetroConfig config = file.Configure();
         List<StoredTensor> tensors = [.. Llama2CFile.Tensors(config, file.Header)];
         string hash = file.Hash(progress, cancellationToken);
-        RetroModel model = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
+        (RetroModel model, string parametersHash) = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in file.Names.Where(Llama2CFile.IsFrequencies))
         {
@@ -41,7 +47,7 @@ internal sealed class Llama2COrigin : PretrainedOrigin
             buffers.Add(name, StoredBuffer.Of(buffer));
         }
 
-        return (model, new Llama2COrigin(path, hash, file.Header, tensors, buffers));
+        return (model, new Llama2COrigin(path, hash, parametersHash, file.Header, tensors, buffers));
     }
 
     private protected override string FolderOf(string path) => System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;

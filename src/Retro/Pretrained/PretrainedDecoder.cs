@@ -94,7 +94,8 @@ public sealed class PretrainedDecoder : IDisposable
     }
 
     /// <summary>Makes a model and fills it.</summary>
-    internal static RetroModel Fill(
+    /// <returns>The model, and what <see cref="PretrainedOrigin.ParametersHash"/> is.</returns>
+    internal static (RetroModel Model, string Hash) Fill(
         RetroConfig config,
         IReadOnlyList<StoredTensor> tensors,
         StoredWeights files,
@@ -112,6 +113,7 @@ public sealed class PretrainedDecoder : IDisposable
         try
         {
             Dictionary<string, Parameter> left = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+            SortedDictionary<string, string> hashes = new(StringComparer.Ordinal);
             using IDisposable noGrad = no_grad();
             StageCounter counter = new("load weights", tensors.Count, progress, cancellationToken);
             for (int i = 0; i < tensors.Count; i++)
@@ -130,6 +132,8 @@ public sealed class PretrainedDecoder : IDisposable
                     }
 
                     parameter.copy_(parts[part]);
+                    string kind = $"{files.Dtype(tensors[i].Name)} [{string.Join(", ", parts[part].shape)}]";
+                    hashes.Add(tensors[i].Targets[part], TensorHash.Of([(kind, parts[part])]));
                 }
             }
 
@@ -140,7 +144,7 @@ public sealed class PretrainedDecoder : IDisposable
 
             counter.End();
             model.eval();
-            return model;
+            return (model, IdentityHash.Of(IdentityHash.KeyEnd, [.. hashes.Select(pair => $"{pair.Key} {pair.Value}")]));
         }
         catch
         {

@@ -15,6 +15,7 @@ public abstract class PretrainedOrigin
         string path,
         string family,
         string hash,
+        string parametersHash,
         int? contextLength,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, string> dtypes,
@@ -23,6 +24,7 @@ public abstract class PretrainedOrigin
         Path = path;
         Family = family;
         Hash = hash;
+        ParametersHash = parametersHash;
         ContextLength = contextLength;
         Tensors = tensors;
         Dtypes = dtypes;
@@ -39,6 +41,12 @@ public abstract class PretrainedOrigin
     /// SHA-256 in lower-case hexadecimal over names, types, shapes and bytes of every stored tensor: the same weights in other shards have the same.
     /// </summary>
     public string Hash { get; }
+
+    /// <summary>
+    /// SHA-256 over names of ours, stored types, shapes and values of the parameters: the same weights under other names, or with other buffers beside them,
+    /// have the same.
+    /// </summary>
+    internal string ParametersHash { get; }
 
     /// <summary>
     /// Tokens that the original was trained to read at once, as its configuration says; null where it says nothing. Rotary models take longer sequences, and do

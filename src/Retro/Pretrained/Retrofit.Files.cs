@@ -15,6 +15,7 @@ public sealed partial class Retrofit
 
     private const string MetadataKey = "retrofit";
     private const string ChangedKey = "decoder_parameters";
+    private const string ParametersKey = "base_parameters_hash";
     private const int FormatVersion = 1;
 
     /// <summary>
@@ -40,6 +41,7 @@ public sealed partial class Retrofit
             ["format_version"] = FormatVersion,
             ["base_family"] = Origin.Family,
             ["base_hash"] = Origin.Hash,
+            [ParametersKey] = Origin.ParametersHash,
             ["unfreeze"] = Unfreeze.ToString(),
             [ChangedKey] = new JsonArray([.. saved.Select(pair => pair.Key).Where(_base.Contains).Select(name => JsonValue.Create(name))]),
             ["config"] = RetroConfigJson.Write(Model.Config),
@@ -79,21 +81,21 @@ public sealed partial class Retrofit
         }
 
         using Safetensors file = Safetensors.Open(path);
-        (string hash, RetrofitUnfreeze unfreeze, string[]? changed, RetroConfig config, string? tokenizer) = Describe(file);
-        if (hash != decoder.Origin.Hash)
+        Description said = Describe(file);
+        if (said.Hash != decoder.Origin.Hash && said.ParametersHash != decoder.Origin.ParametersHash)
         {
             throw new CheckpointException(
-                $"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it "
+                $"{path} was fitted onto a decoder whose weights have the hash {said.Hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it "
                     + "onto the decoder it was fitted onto.");
         }
 
-        RequireDecoder(path, config, decoder);
-        RequireShapes(file, config, decoder, parameter => changed?.Contains(parameter.Name) ?? IsTrained(parameter, unfreeze));
-        Retrofit retrofit = MakeEmpty(decoder, config, unfreeze);
+        RequireDecoder(path, said.Config, decoder);
+        RequireShapes(file, said.Config, decoder, parameter => said.Changed?.Contains(parameter.Name) ?? IsTrained(parameter, said.Unfreeze));
+        Retrofit retrofit = MakeEmpty(decoder, said.Config, said.Unfreeze);
         try
         {
             retrofit.Read(file, new("load weights", file.Entries.Count, progress, cancellationToken));
-            retrofit.Model.TokenizerHash ??= tokenizer;
+            retrofit.Model.TokenizerHash ??= said.Tokenizer;
             return retrofit;
         }
         catch
@@ -219,7 +221,11 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    private static (string Hash, RetrofitUnfreeze Unfreeze, string[]? Changed, RetroConfig Config, string? Tokenizer) Describe(Safetensors file)
+    // What a file says of itself; earlier ones have no hash of the parameters, and do not name those of the decoder's that they hold.
+    private sealed record Description(
+        string Hash, string? ParametersHash, RetrofitUnfreeze Unfreeze, string[]? Changed, RetroConfig Config, string? Tokenizer);
+
+    private static Description Describe(Safetensors file)
     {
         if (file.Metadata?.TryGetValue(MetadataKey, out string? text) != true)
         {
@@ -241,10 +247,11 @@ public sealed partial class Retrofit
                 throw new JsonException($"\"unfreeze\" is \"{unfreeze}\"; supported is one of {string.Join(", ", Enum.GetNames<RetrofitUnfreeze>())}");
             }
 
-            return (
+            return new(
                 Said("base_hash").GetValue<string>(),
+                root[ParametersKey]?.GetValue<string>(),
                 Enum.Parse<RetrofitUnfreeze>(unfreeze),
-                root[ChangedKey]?.AsArray().GetValues<string>().ToArray(), // earlier files hold what is trained
+                root[ChangedKey]?.AsArray().GetValues<string>().ToArray(),
                 RetroConfigJson.Read(Said("config").GetValue<string>()),
                 root[WeightFolder.TokenizerKey]?.GetValue<string>());
 

@@ -193,7 +193,41 @@ public sealed class RetrofitTests
         }
     }
 
-    /// <summary>Files of before do not say which parameters of the decoder they hold.</summary>
+    /// <summary>transformers saves the same weights under other names, and no buffers any more; names of ours are no others either.</summary>
+    [Fact]
+    public void Additions_fit_their_decoder_under_whatever_names_it_is_stored()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new(), renamed = PretrainedDecoderTests.Copy("gpt2-no-prefix"), other = PretrainedDecoderTests.Copy("gpt2-no-prefix");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        retrofit.Save(folder.Path);
+        PretrainedDecoderTests.Rewrite(renamed.Path, tensors =>
+        {
+            foreach ((string name, Tensor stored) in tensors.ToArray())
+            {
+                tensors.Remove(name);
+                if (!name.EndsWith(".attn.bias", StringComparison.Ordinal) && !name.EndsWith(".attn.masked_bias", StringComparison.Ordinal))
+                {
+                    tensors.Add($"transformer.{name}", stored);
+                }
+            }
+        });
+        Checkpoint.Save(folder["ours"], decoder.Model);
+        foreach (string path in new[] { renamed.Path, folder["ours"] })
+        {
+            using PretrainedDecoder same = PretrainedDecoder.Load(path);
+            Assert.NotEqual(decoder.Origin.Hash, same.Origin.Hash);
+            using Retrofit again = Retrofit.Load(folder.Path, same);
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+        }
+
+        PretrainedDecoderTests.Rewrite(other.Path, tensors => tensors["ln_f.weight"].add_(1));
+        using PretrainedDecoder changed = PretrainedDecoder.Load(other.Path);
+        Assert.Contains(changed.Origin.Hash, Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, changed)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Files of before do not say which parameters of the decoder they hold, nor what those have for a hash.</summary>
     [Theory]
     [InlineData(RetrofitUnfreeze.Nothing)]
     [InlineData(RetrofitUnfreeze.Norms)]
@@ -213,7 +247,7 @@ public sealed class RetrofitTests
             description = JsonNode.Parse(file.Metadata!["retrofit"])!.AsObject();
         }
 
-        Assert.True(description.Remove("decoder_parameters"));
+        Assert.True(description.Remove("decoder_parameters") && description.Remove("base_parameters_hash"));
         Safetensors.Write(path, tensors, new Dictionary<string, string> { ["retrofit"] = description.ToJsonString() });
         using Retrofit again = Retrofit.Load(folder.Path, decoder);
         Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
