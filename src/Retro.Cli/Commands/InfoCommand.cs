@@ -179,6 +179,11 @@ internal sealed class InfoCommand : Verb
     {
         using TextEmbedder embedder = TextEmbedder.Load(folder, cancellationToken: cancellationToken);
         Screen.Line($"embedder {folder}: keys of {embedder.Dimensions} numbers");
+        if (Sources.PromptsOf(embedder) is { } prompts)
+        {
+            Screen.Note($"  {prompts}");
+        }
+
         all[$"embedder {folder}"] = new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity };
     }
 

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Tests.Database;
 using static TorchSharp.torch;
 
@@ -1001,6 +1002,14 @@ public sealed class VerbTests : IDisposable
         Assert.Equal("llama", (string)_retro.Json("info.json")[$"decoder {decoder}"]!["family"]!);
         Assert.NotNull(_retro.Json("info.json")[$"tokenizer {decoder}"]);
         Assert.Contains($"embedder {embedder}: keys of ", _retro.Done("info", embedder), StringComparison.Ordinal);
+        string asymmetric = _retro["asymmetric"];
+        using (TextEmbedder plain = TextEmbedder.Load(embedder))
+        {
+            plain.Save(asymmetric);
+        }
+
+        File.WriteAllText(Path.Combine(asymmetric, "config_sentence_transformers.json"), "{\"prompts\": {\"query\": \"query: \"}}");
+        Assert.Contains("made for texts behind \"query: \"", _retro.Done("info", asymmetric), StringComparison.Ordinal);
 
         _retro.Done(
             "eval", "--model", decoder, "--database", "work", "--window", "32", "--report", "report.html", "--json", "eval.json", "--quiet");

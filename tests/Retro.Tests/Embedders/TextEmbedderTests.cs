@@ -249,6 +249,8 @@ public sealed class TextEmbedderTests : IDisposable
         using TextEmbedder loaded = TextEmbedder.Load(Folder);
 
         Assert.Equal(_embedder.Identity, loaded.Identity);
+        Assert.Equal(new Dictionary<string, string> { ["query"] = "q: " }, loaded.Prompts); // as they are said, and put before nothing
+        Assert.Empty(_embedder.Prompts);
     }
 
     [Fact]
