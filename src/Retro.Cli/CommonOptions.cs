@@ -96,7 +96,7 @@ internal static class CommonOptions
     /// <summary>The model.</summary>
     public static PathOption Model() => new("--model", "FOLDER")
     {
-        Description = $"The folder that {Tool.Name} train or fit wrote, or the model in it.",
+        Description = $"The folder that {Tool.Name} train or fit wrote, or the model in it; or the Hugging Face folder of a decoder, as it is.",
         Required = true,
     };
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -23,7 +24,7 @@ internal static class ModelFolder
     /// <summary>Options of the verbs that make models which hold for those that use them, too.</summary>
     private static readonly string[] s_taken = ["database", "tokenizer", "embedder", "source"];
 
-    /// <summary>Loads a model, with what its training took as far as that is known.</summary>
+    /// <summary>Loads a model of the tool's, with what its training took as far as that is known, or a pretrained decoder as it is.</summary>
     /// <param name="path">The folder that was named.</param>
     /// <param name="dtype">Type to compute in; null: <see cref="BestType"/>.</param>
     /// <param name="device">Where; null: on the processor.</param>
@@ -36,7 +37,10 @@ internal static class ModelFolder
         Workspace workspace = Workspace.OfModel(path);
         RequireTokenizer(workspace.Model, tokenizer);
         CheckpointLoadOptions options = new() { Dtype = dtype ?? BestType(workspace.Model, device), Device = device };
-        RetroModel model = Stages.Run($"load {workspace.Model}", progress => Checkpoint.Load(workspace.Model, options, progress, cancellationToken));
+        bool isOurs = IsOurs(path);
+        RetroModel model = Stages.Run($"load {workspace.Model}", progress => isOurs
+            ? Checkpoint.Load(workspace.Model, options, progress, cancellationToken)
+            : Pretrained(workspace.Model, options, tokenizer, progress, cancellationToken));
         model.eval();
         (long steps, TimeSpan time) = Training(workspace);
         return new(model, steps, time, []);
@@ -151,6 +155,22 @@ internal static class ModelFolder
         }
 
         return databases;
+    }
+
+    private static RetroModel Pretrained(
+        string folder, CheckpointLoadOptions options, RetroTokenizer tokenizer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        PretrainedDecoder decoder = PretrainedDecoder.Load(folder, options.Dtype!.Value, options.Device, progress, cancellationToken);
+        try
+        {
+            decoder.RequireTokenizer(tokenizer);
+            return decoder.Model; // the caller's from here on
+        }
+        catch
+        {
+            decoder.Dispose();
+            throw;
+        }
     }
 
     // Worth a column of a table: a model can be used without the state of its training, and beside a damaged one.

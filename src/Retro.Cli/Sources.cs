@@ -162,13 +162,27 @@ internal sealed class Sources : IDisposable
     {
         lock (_lock)
         {
-            return _embedder ??= HasEmbedder
-                ? Stages.Run("load the embedder", progress => TextEmbedder.Load(EmbedderFolder, _device, progress, _cancellationToken))
-                : throw new RetroException(
-                    $"There is no embedder in {EmbedderFolder}; name a BERT or sentence-transformers folder (--embedder), or train one: "
-                        + $"{Tool.Name} embed-train --database {Shell.Quote(Workspace.Folder)} --out {Shell.Quote(Workspace.Folder)}");
+            if (_embedder is null)
+            {
+                _embedder = HasEmbedder
+                    ? Stages.Run("load the embedder", progress => TextEmbedder.Load(EmbedderFolder, _device, progress, _cancellationToken))
+                    : throw new RetroException(
+                        $"There is no embedder in {EmbedderFolder}; name a BERT or sentence-transformers folder (--embedder), or train one: "
+                            + $"{Tool.Name} embed-train --database {Shell.Quote(Workspace.Folder)} --out {Shell.Quote(Workspace.Folder)}");
+                if (PromptsOf(_embedder) is { } prompts)
+                {
+                    Screen.Note($"{prompts}");
+                }
+            }
+
+            return _embedder;
         }
     }
+
+    /// <summary>Says which prompts an embedder is used without; null: it was made for none.</summary>
+    public static string? PromptsOf(TextEmbedder embedder) => embedder.Prompts.Count == 0 ? null
+        : $"The embedder was made for texts behind {string.Join(" or ", embedder.Prompts.Values.Select(prompt => $"\"{prompt}\""))}; chunks and questions "
+            + "are embedded without, as texts of one kind.";
 
     /// <summary>The sources that can rank without anything being built: those that were opened, and what else has its index.</summary>
     public IReadOnlyList<INeighborSource> Ready()

@@ -30,7 +30,8 @@ internal sealed class EvalCommand : Verb
 
     private readonly Option<string[]> _models = new("--model")
     {
-        Description = $"The folder that {Tool.Name} train or fit wrote; several, such as a RETRO and a decoder alone, are measured side by side.",
+        Description = $"The folder that {Tool.Name} train or fit wrote, or the Hugging Face folder of a decoder; several, such as a RETRO and a decoder alone, "
+            + "are measured side by side.",
         HelpName = "FOLDER",
         Required = true,
         AllowMultipleArgumentsPerToken = true,

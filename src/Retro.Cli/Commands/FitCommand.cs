@@ -28,7 +28,7 @@ internal sealed class FitCommand : Verb
 
     private readonly PathOption _base = new("--base", "FOLDER")
     {
-        Description = "The decoder: what train --source none wrote, a Hugging Face folder (Llama, Mistral, Qwen2, GPT-2, GPT-NeoX), or a llama2.c file.",
+        Description = "The decoder: what train --source none wrote, a Hugging Face folder (Llama, Mistral, Qwen2, Qwen3, GPT-2, GPT-NeoX), or a llama2.c file.",
         Required = true,
     };
 
@@ -219,6 +219,7 @@ internal sealed class FitCommand : Verb
                 ShiftedKeys = true,
             },
             CommonOptions.Unfrozen(parsed, _unfreeze));
+        decoder.Dispose(); // its weights are the fitted model's by now, and need not lie in memory twice
         RetroModel model = retrofit.Model;
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");

@@ -4,6 +4,7 @@ using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -13,7 +14,10 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro info`: what a folder holds.</summary>
 internal sealed class InfoCommand : Verb
 {
-    private readonly Argument<string> _folder = new("folder") { Description = "A folder that the tool has written, or a database, a model or a tokenizer." };
+    private readonly Argument<string> _folder = new("folder")
+    {
+        Description = "A folder that the tool has written, or a database, a model, an embedder or a tokenizer.",
+    };
 
     public InfoCommand()
         : base("info", "Says what a folder holds: tokenizer, databases and what was made of them, models, and what retro.json remembers.",
@@ -53,9 +57,7 @@ internal sealed class InfoCommand : Verb
 
         if (Directory.Exists(workspace.Embedder))
         {
-            using TextEmbedder embedder = TextEmbedder.Load(workspace.Embedder, cancellationToken: cancellationToken);
-            Screen.Line($"embedder {workspace.Embedder}: keys of {embedder.Dimensions} numbers");
-            all[$"embedder {workspace.Embedder}"] = new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity };
+            DescribeEmbedder(workspace.Embedder, all, cancellationToken);
         }
 
         if (File.Exists(workspace.SettingsPath))
@@ -72,7 +74,7 @@ internal sealed class InfoCommand : Verb
 
         if (all.Count == 0)
         {
-            throw new RetroException($"{folder} holds nothing that {Tool.Name} has made: no tokenizer, database or model.");
+            throw new RetroException($"{folder} holds nothing that {Tool.Name} reads: no tokenizer, database or model.");
         }
 
         WriteJson(parsed, all);
@@ -136,7 +138,71 @@ internal sealed class InfoCommand : Verb
             };
             Screen.Note($"  {(File.Exists(Path.Combine(folder, Trainer.StateFile)) ? "its training can go on (--resume)" : "it has no state of a training")}");
         }
-        else if (RetroTokenizer.IsIn(folder))
+        else
+        {
+            if (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)))
+            {
+                DescribePretrained(folder, all);
+            }
+
+            DescribeTokenizer(folder, all);
+        }
+    }
+
+    // A model of others', or the reason why it is none that is read here.
+    private static void DescribePretrained(string folder, JsonObject all)
+    {
+        try
+        {
+            PretrainedDescription decoder = PretrainedDecoder.Describe(folder);
+            RetroConfig config = decoder.Config;
+            long total = config.CountParameters().Total;
+            string types = string.Join(", ", decoder.StoredTypes);
+            Screen.Line($"decoder {folder}: {decoder.Family} of {total:#,0} parameters, {config.Layers} layers of width {config.Width},");
+            string context = decoder.ContextLength is { } length ? $"; trained to read {length:#,0} tokens at once" : "";
+            Screen.Line($"  {config.VocabularySize:#,0} tokens; stored as {types}{context}");
+            all[$"decoder {folder}"] = new JsonObject
+            {
+                ["family"] = decoder.Family,
+                ["parameters"] = total,
+                ["layers"] = config.Layers,
+                ["width"] = config.Width,
+                ["vocabulary"] = config.VocabularySize,
+                ["contextLength"] = decoder.ContextLength,
+                ["storedTypes"] = new JsonArray([.. decoder.StoredTypes.Select(type => JsonValue.Create(type))]),
+            };
+        }
+        catch (CheckpointException asDecoder)
+        {
+            try
+            {
+                DescribeEmbedder(folder, all, default);
+            }
+            catch (RetroException asEmbedder)
+            {
+                Screen.Line($"model {folder}, which is not read here.");
+                Screen.Line($"  As a decoder: {asDecoder.Message}");
+                Screen.Line($"  As an embedder: {asEmbedder.Message}");
+                all[$"model {folder}"] = new JsonObject { ["asDecoder"] = asDecoder.Message, ["asEmbedder"] = asEmbedder.Message };
+            }
+        }
+    }
+
+    private static void DescribeEmbedder(string folder, JsonObject all, CancellationToken cancellationToken)
+    {
+        using TextEmbedder embedder = TextEmbedder.Load(folder, cancellationToken: cancellationToken);
+        Screen.Line($"embedder {folder}: keys of {embedder.Dimensions} numbers");
+        if (Sources.PromptsOf(embedder) is { } prompts)
+        {
+            Screen.Note($"  {prompts}");
+        }
+
+        all[$"embedder {folder}"] = new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity };
+    }
+
+    private static void DescribeTokenizer(string folder, JsonObject all)
+    {
+        if (RetroTokenizer.IsIn(folder))
         {
             RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
             Screen.Line($"tokenizer {folder}: {tokenizer.Kind}, {tokenizer.VocabularySize:#,0} tokens");

@@ -72,9 +72,14 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         bool resume = false)
     {
         ScalarType dtype = options.Dtype ?? ModelFolder.BestType(decoder, device);
-        using PretrainedDecoder trained = PretrainedDecoder.Load(decoder, dtype, device, cancellationToken: cancellationToken);
-        manual_seed(options.Seed);
-        return Train(stage, Retrofit.From(trained, retrieval).Model, windows, options, resume, cancellationToken);
+        RetroModel model;
+        using (PretrainedDecoder trained = PretrainedDecoder.Load(decoder, dtype, device, cancellationToken: cancellationToken))
+        {
+            manual_seed(options.Seed);
+            model = Retrofit.From(trained, retrieval).Model;
+        }
+
+        return Train(stage, model, windows, options, resume, cancellationToken);
     }
 
     private static TrainedModel Train(

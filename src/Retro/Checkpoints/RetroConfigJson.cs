@@ -94,8 +94,8 @@ internal static class RetroConfigJson
         if (kind != ModelType)
         {
             throw new CheckpointException(
-                $"Expected a configuration with \"model_type\": \"{ModelType}\", got {(kind is null ? "none" : $"\"{kind}\"")}. Models of other kinds are "
-                    + "imported, not loaded.");
+                $"Expected a configuration with \"model_type\": \"{ModelType}\", got {(kind is null ? "none" : $"\"{kind}\"")}. A decoder of another kind is "
+                    + "read by PretrainedDecoder.Load, and Checkpoint.Save makes one of these of its model.");
         }
 
         int version = root["format_version"]?.GetValue<int>() ?? throw new CheckpointException("The configuration lacks the key format_version.");

@@ -29,6 +29,8 @@ internal sealed class StrictJson : IDisposable
         "typical_p", "unk_token_id", "unsloth_fixed", "unsloth_version", "use_bfloat16", "use_cache", "use_return_dict",
     };
 
+    private const string Quantization = "quantization_config";
+
     private readonly string _path;
     private readonly string _place;
     private readonly JsonElement _root;
@@ -192,6 +194,13 @@ internal sealed class StrictJson : IDisposable
         string[] unknown = [.. _root.EnumerateObject()
             .Where(property => !_read.Contains(property.Name) && !alsoHarmless.Contains(property.Name, StringComparer.Ordinal) && !IsHarmless(property))
             .Select(property => $"\"{_place}{property.Name}\" ({Shorten(property.Value.GetRawText())})")];
+        if (unknown.Length > 0 && Keys.Contains(Quantization) && !_read.Contains(Quantization))
+        {
+            throw Fault(
+                $"\"{Quantization}\" says that the weights are quantized, which is not read here; take the model that they were made of, or save it "
+                    + "dequantized in Python: model.dequantize().save_pretrained(folder)");
+        }
+
         if (unknown.Length > 0)
         {
             throw new CheckpointException(

@@ -39,7 +39,7 @@ public sealed partial class TextEmbedder
                 encoder.to(device);
             }
 
-            TextEmbedder embedder = new(encoder, tokenizer, read.LowerCase);
+            TextEmbedder embedder = new(encoder, tokenizer, read.LowerCase) { Prompts = read.Prompts };
             return read.Identity is null || read.Identity == embedder.Identity ? embedder
                 : throw new CheckpointException(
                     $"{folder} holds parts of different embedders, or a file was changed: its config.json names the identity {read.Identity}, its weights "

@@ -66,6 +66,12 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <summary>Whether texts are lower-cased before the tokenizer sees them.</summary>
     public bool LowerCase { get; }
 
+    /// <summary>
+    /// What the folder that it was loaded from means to stand before texts, by its name, such as "query: " by "query"; empty prompts left out. Nothing is put
+    /// before a text here: <see cref="Identity"/> is that of texts as they are, and whoever wants the vector of a prompt and a text embeds both as one.
+    /// </summary>
+    public IReadOnlyDictionary<string, string> Prompts { get; private init; } = new Dictionary<string, string>();
+
     /// <inheritdoc/>
     public int Dimensions => Encoder.Config.Width;
 

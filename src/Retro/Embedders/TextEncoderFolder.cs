@@ -9,7 +9,9 @@ namespace Retro.Embedders;
 /// <param name="LowerCase">Whether texts are lower-cased before the tokenizer.</param>
 /// <param name="WeightFolder">Where weights and tokenizer lie.</param>
 /// <param name="Identity">The identity that the folder was saved with; null where Retro did not write it.</param>
-internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCase, string WeightFolder, string? Identity)
+/// <param name="Prompts">What is meant to stand before texts, by its name.</param>
+internal sealed record TextEncoderFolder(
+    TextEncoderConfig Config, bool LowerCase, string WeightFolder, string? Identity, IReadOnlyDictionary<string, string> Prompts)
 {
     /// <summary>The key of config.json under which Retro keeps an embedder's identity; others ignore it.</summary>
     public const string IdentityKey = "retro_identity";
@@ -69,7 +71,7 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
 
             string? identity = config.Text(IdentityKey);
             config.RequireAllRead(s_withoutEffect);
-            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, identity);
+            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, identity, modules.Prompts);
         }
         catch (RetroOptionsException exception)
         {
@@ -100,7 +102,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         config.Require("add_cross_attention", false);
     }
 
-    private sealed record Modules(string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize);
+    private sealed record Modules(
+        string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize, IReadOnlyDictionary<string, string> Prompts);
 
     // A plain BERT folder, without modules.json, is taken as sentence-transformers and RETRO take it: the mean over all tokens.
     private static Modules ReadModules(string folder)
@@ -108,7 +111,7 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         string path = Path.Combine(folder, "modules.json");
         if (!File.Exists(path))
         {
-            return new Modules(folder, TextPooling.Mean, null, false);
+            return new Modules(folder, TextPooling.Mean, null, false, new Dictionary<string, string>());
         }
 
         using StrictJson file = StrictJson.Open(path, JsonValueKind.Array);
@@ -132,16 +135,25 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 $"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not");
         }
 
+        Dictionary<string, string> prompts = new(StringComparer.Ordinal);
         using (StrictJson? settings = StrictJson.OpenIfThere(Path.Combine(folder, "config_sentence_transformers.json")))
         {
             if (settings?.Text("default_prompt_name") is { } prompt && settings.Part("prompts")?.Text(prompt) != "")
             {
                 throw settings.Unsupported("default_prompt_name", $"\"{prompt}\"", "none, or that of an empty prompt: texts are embedded as they are");
             }
+
+            if (settings?.Part("prompts") is { } part)
+            {
+                foreach (string name in part.Keys.Where(name => part.Text(name) is { Length: > 0 }))
+                {
+                    prompts.Add(name, part.Text(name)!);
+                }
+            }
         }
 
         (TextPooling pooling, int? dimensions) = ReadPooling(Path.Combine(modules[1].Path, "config.json"));
-        return new Modules(modules[0].Path, pooling, dimensions, modules.Count == 3);
+        return new Modules(modules[0].Path, pooling, dimensions, modules.Count == 3, prompts);
     }
 
     private static (TextPooling Pooling, int? Dimensions) ReadPooling(string path)

@@ -15,8 +15,18 @@ namespace Retro.Modeling;
 /// <param name="ShiftedKeys">Whether keys also see the token before.</param>
 /// <param name="OutputScale">Deviation of a fresh output projection, as a share of 1/sqrt(fan-in).</param>
 /// <param name="Rank">Width between the two factors of each projection; null for full matrices.</param>
+/// <param name="NormHeads">Whether every head's queries and keys are normalized.</param>
 internal sealed record AttentionShape(
-    int Width, int KeyWidth, int Heads, int KeyHeads, int HeadSize, bool IsRelative, bool ShiftedKeys, double OutputScale, int? Rank = null);
+    int Width,
+    int KeyWidth,
+    int Heads,
+    int KeyHeads,
+    int HeadSize,
+    bool IsRelative,
+    bool ShiftedKeys,
+    double OutputScale,
+    int? Rank = null,
+    bool NormHeads = false);
 
 /// <summary>
 /// What every attention branch is made of: a norm, projections of queries, keys, values and output, and the position term of Transformer-XL.
@@ -33,6 +43,7 @@ internal sealed class AttentionParts
     private readonly nn.Module<Tensor, Tensor>? _shifted;
     private readonly nn.Module<Tensor, Tensor> _v;
     private readonly nn.Module<Tensor, Tensor> _o;
+    private readonly Normalization? _queryNorm, _keyNorm;
     private readonly LinearLayer? _r;
     private readonly bool _biases;
 
@@ -51,6 +62,12 @@ internal sealed class AttentionParts
 
         owner.register_module("v", _v = Projection.Create(shape.KeyWidth, keyInner, shape.Rank, config.QueryKeyValueBias, dtype, device));
         owner.register_module("o", _o = Projection.Create(inner, shape.Width, shape.Rank, config.AttentionOutputBias, dtype, device, shape.OutputScale));
+        if (shape.NormHeads)
+        {
+            owner.register_module("q_norm", _queryNorm = new(NormKind.RmsNorm, shape.HeadSize, config.NormEpsilon, dtype, device));
+            owner.register_module("k_norm", _keyNorm = new(NormKind.RmsNorm, shape.HeadSize, config.NormEpsilon, dtype, device));
+        }
+
         if (shape.IsRelative)
         {
             owner.register_module("r", _r = new LinearLayer(shape.Width, inner, false, dtype, device));
@@ -77,15 +94,25 @@ internal sealed class AttentionParts
     /// <param name="x">[N, 1, D], one query each.</param>
     /// <param name="ofKeys">Whether keys and values are made of them, too.</param>
     public FewRows? Few(Tensor x, bool ofKeys) => x.dim() == 3 && x.size(1) == 1
+        && _queryNorm?.IsPlain(x.dtype, _shape.HeadSize) != false && _keyNorm?.IsPlain(x.dtype, _shape.HeadSize) != false
         ? FewRows.Of(x, _norm, _q, ofKeys ? _k : null, ofKeys ? _v : null, _o)
         : null;
 
     /// <summary>Queries [N, H·S] of few rows, normalized.</summary>
     public Memory<float> Queries(Tensor x, FewRows few) => few.Product(few.Normalized(x, _norm), (LinearLayer)_q);
 
-    /// <summary>Queries [N, H·S], keys and values [N, G·S] of few rows, normalized.</summary>
+    /// <summary>Queries [N, H·S], keys and values [N, G·S] of few rows, normalized, and the heads of queries and keys where they are.</summary>
     public Memory<float>[] States(Tensor x, FewRows few)
-        => few.Products(few.Normalized(x, _norm), ((LinearLayer)_q).Weights, ((LinearLayer)_k).Weights, ((LinearLayer)_v).Weights);
+    {
+        Memory<float>[] states = few.Products(few.Normalized(x, _norm), ((LinearLayer)_q).Weights, ((LinearLayer)_k).Weights, ((LinearLayer)_v).Weights);
+        if (_queryNorm is not null)
+        {
+            few.Normalize(states[0], _queryNorm);
+            few.Normalize(states[1], _keyNorm!);
+        }
+
+        return states;
+    }
 
     /// <summary>
     /// The position term of few rows' queries, [H, N, L]; empty where positions are not Transformer-XL's. The queries become what attends to the keys'
@@ -130,6 +157,12 @@ internal sealed class AttentionParts
 
     /// <summary>[N, A, D] to queries [N, A, H·S]; from packed tokens [1, V, D], those of all.</summary>
     public Tensor ProjectQueries(Tensor x, PackedTokens? packed = null) => Unpacked(_q.call(x), packed);
+
+    /// <summary>Normalizes the heads of queries [H, N, A, S], where they are.</summary>
+    public Tensor NormQueries(Tensor q) => _queryNorm?.call(q) ?? q;
+
+    /// <summary>Normalizes the heads of keys [G, N, L, S], where they are.</summary>
+    public Tensor NormKeys(Tensor k) => _keyNorm?.call(k) ?? k;
 
     /// <summary>[N, L, D'] to keys [G, N, L, S]; from packed tokens [1, V, D'], those of all.</summary>
     public Tensor Keys(Tensor x, PackedTokens? packed = null) => Split(Unpacked(_k.call(x), packed), _shape.KeyHeads);

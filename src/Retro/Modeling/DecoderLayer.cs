@@ -42,6 +42,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         RequireBoth(SelfAttention.forward, SelfAttention.Attend);
         if (config.CrossAttends(number))
         {
+            using IDisposable? drawn = Initialization.Retrieval();
             register_module("cca", CrossAttention = Make(layers.CrossAttention, s_retros.CrossAttention, nameof(CrossAttention)));
             RequireBoth(CrossAttention.forward, CrossAttention.Step);
             RequireBoth(CrossAttention.Step, CrossAttention.forward);

@@ -78,13 +78,18 @@ internal abstract class FewRows : IDisposable
     public Memory<float> Normalized(Tensor x, Normalization norm)
     {
         Memory<float> rows = Read(x);
-        ReadOnlySpan<float> weight = Read(norm.Weight).Span, bias = norm.Bias is { } added ? Read(added).Span : [];
-        for (int row = 0; row < Count; row++)
-        {
-            norm.Apply(rows.Span.Slice(row * weight.Length, weight.Length), weight, bias);
-        }
-
+        Normalize(rows, norm);
         return rows;
+    }
+
+    /// <summary>Normalizes numbers in their place, in pieces as long as the norm's weight: rows, or the heads of rows.</summary>
+    public void Normalize(Memory<float> numbers, Normalization norm)
+    {
+        ReadOnlySpan<float> weight = Read(norm.Weight).Span, bias = norm.Bias is { } added ? Read(added).Span : [];
+        for (int start = 0; start < numbers.Length; start += weight.Length)
+        {
+            norm.Apply(numbers.Span.Slice(start, weight.Length), weight, bias);
+        }
     }
 
     /// <summary>x Wᵀ + b.</summary>

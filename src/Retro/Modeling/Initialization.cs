@@ -14,14 +14,23 @@ internal static class Initialization
     [ThreadStatic]
     private static int s_skips;
 
+    [ThreadStatic]
+    private static bool s_drawsRetrieval;
+
     /// <summary>
     /// Until it is disposed of, what this thread makes holds whatever its memory held: for models whose every weight is about to be read from elsewhere.
     /// Drawing takes longer than reading.
     /// </summary>
-    public static IDisposable Skip() => new Skipping(s_skips + 1);
+    public static IDisposable Skip() => new Skipping(s_skips + 1, drawsRetrieval: false);
+
+    /// <summary>The same, but that <see cref="Retrieval"/> is drawn: for what is added to a decoder that is about to be read.</summary>
+    public static IDisposable SkipDecoder() => new Skipping(s_skips + 1, drawsRetrieval: true);
+
+    /// <summary>Around the making of what a model retrieves with; null: nothing is to be disposed of.</summary>
+    public static IDisposable? Retrieval() => s_drawsRetrieval ? Draw() : null;
 
     /// <summary>Until it is disposed of, what this thread makes is drawn, within <see cref="Skip"/> too: for what may not be read from anywhere.</summary>
-    public static IDisposable Draw() => new Skipping(0);
+    public static IDisposable Draw() => new Skipping(0, drawsRetrieval: false);
 
     /// <summary>A parameter of one value.</summary>
     public static Parameter Constant(double value, long[] shape, ScalarType dtype, Device? device)
@@ -88,10 +97,10 @@ internal static class Initialization
 
     private sealed class Skipping : IDisposable
     {
-        private readonly int _before = s_skips;
+        private readonly (int Skips, bool DrawsRetrieval) _before = (s_skips, s_drawsRetrieval);
 
-        public Skipping(int skips) => s_skips = skips;
+        public Skipping(int skips, bool drawsRetrieval) => (s_skips, s_drawsRetrieval) = (skips, drawsRetrieval);
 
-        public void Dispose() => s_skips = _before;
+        public void Dispose() => (s_skips, s_drawsRetrieval) = _before;
     }
 }

@@ -18,7 +18,16 @@ public sealed partial record RetroConfig
         {
             string prefix = $"decoder.{layer}";
             AddAttention(
-                list, $"{prefix}.attn", Width, Width, Heads, SelfAttentionKeyValueHeads, HeadSize, Positions == PositionKind.TransformerXl, shiftedKeys: false);
+                list,
+                $"{prefix}.attn",
+                Width,
+                Width,
+                Heads,
+                SelfAttentionKeyValueHeads,
+                HeadSize,
+                Positions == PositionKind.TransformerXl,
+                shiftedKeys: false,
+                normHeads: QueryKeyNorm);
             if (Retrieval is { } retrieval && CrossAttends(layer))
             {
                 AddAttention(
@@ -124,7 +133,8 @@ public sealed partial record RetroConfig
         int headSize,
         bool relative,
         bool shiftedKeys,
-        int? rank = null)
+        int? rank = null,
+        bool normHeads = false)
     {
         int inner = heads * headSize, keyValueInner = keyValueHeads * headSize;
         AddNorm(list, $"{name}.norm", width);
@@ -137,6 +147,12 @@ public sealed partial record RetroConfig
 
         AddLinear(list, $"{name}.v", keyWidth, keyValueInner, QueryKeyValueBias, rank);
         AddLinear(list, $"{name}.o", inner, width, AttentionOutputBias, rank);
+        if (normHeads)
+        {
+            list.Add(new($"{name}.q_norm.weight", [headSize], ParameterKind.Norm));
+            list.Add(new($"{name}.k_norm.weight", [headSize], ParameterKind.Norm));
+        }
+
         if (relative)
         {
             AddLinear(list, $"{name}.r", width, inner, bias: false);

@@ -73,6 +73,12 @@ public sealed partial record RetroConfig
     /// <summary>Whether query, key and value projections have biases. Default false.</summary>
     public bool QueryKeyValueBias { get; init; }
 
+    /// <summary>
+    /// Whether decoder self-attention normalizes every head's queries and keys before they are rotated (RMSNorm over S, with one weight for all heads), as in
+    /// Qwen3. Default false. Encoder and chunked cross-attention do not.
+    /// </summary>
+    public bool QueryKeyNorm { get; init; }
+
     /// <summary>Whether output projections of attention have biases. Default false.</summary>
     public bool AttentionOutputBias { get; init; }
 

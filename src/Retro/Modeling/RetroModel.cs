@@ -55,6 +55,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         register_module("decoder", new Stack("decoder", _layers, _norm));
         if (config.HasRetrieval)
         {
+            using IDisposable? drawn = Initialization.Retrieval();
             register_module("encoder", Encoder = new(config, config.Retrieval!.Encoder.ShareEmbedding ? _embedding : null, dtype, device));
         }
 

@@ -40,7 +40,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
                 config.HeadSize,
                 config.Positions == PositionKind.TransformerXl,
                 false,
-                config.InitialOutputScale);
+                config.InitialOutputScale,
+                NormHeads: config.QueryKeyNorm);
         _parts = new(this, config, shape, dtype, device);
     }
 
@@ -83,8 +84,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
 
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = parts.Norm(x);
-        Tensor q = parts.Split(parts.ProjectQueries(normed, plan.Packed), parts.Heads);
-        Tensor k = parts.Keys(normed, plan.Packed), v = parts.Values(normed, plan.Packed);
+        Tensor q = parts.NormQueries(parts.Split(parts.ProjectQueries(normed, plan.Packed), parts.Heads));
+        Tensor k = parts.NormKeys(parts.Keys(normed, plan.Packed)), v = parts.Values(normed, plan.Packed);
         if (plan.QueryRotation is not null)
         {
             q = plan.QueryRotation.Rotate(q);

@@ -10,7 +10,7 @@ internal abstract class DecoderFamily
 {
     /// <summary>Every family there is.</summary>
     public static IReadOnlyList<DecoderFamily> All { get; } = [
-        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Gpt2Family(), new GptNeoXFamily(), new RetroFamily()
+        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Qwen3Family(), new Gpt2Family(), new GptNeoXFamily(), new RetroFamily()
     ];
 
     /// <summary>What <c>model_type</c> says.</summary>

@@ -21,48 +21,38 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         string path,
         string family,
         string hash,
+        string parametersHash,
         int? contextLength,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, string> dtypes,
         IReadOnlyDictionary<string, StoredBuffer> buffers,
         IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> files,
         IReadOnlyList<(string Name, byte[] Content)> kept)
-        : base(path, family, hash, contextLength, tensors, dtypes, buffers)
+        : base(path, family, hash, parametersHash, contextLength, tensors, dtypes, buffers)
     {
         _files = files;
         _kept = kept;
+    }
+
+    /// <summary>What a folder says of itself, and whether its weights have the names and shapes for it.</summary>
+    public static PretrainedDescription Describe(string folder)
+    {
+        (DecoderFamily family, RetroConfig config, int? contextLength) = Configure(folder, ReadKept(folder));
+        using WeightFolder files = WeightFolder.Open(folder);
+        (List<StoredTensor> tensors, _) = Fit(family, config, files);
+        return new(family.ModelType, config, contextLength, Distinct(tensors.Select(tensor => files.Dtype(tensor.Name))));
     }
 
     /// <summary>Reads a folder.</summary>
     public static (RetroModel Model, PretrainedOrigin Origin) Load(
         string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        string configPath = System.IO.Path.Combine(folder, "config.json");
-        if (!File.Exists(configPath))
-        {
-            throw new CheckpointException(
-                $"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
-        }
-
         List<(string Name, byte[] Content)> kept = ReadKept(folder);
-        using StrictJson said = StrictJson.Parse(configPath, kept.Single(file => file.Name == "config.json").Content);
-        DecoderFamily family = DecoderFamily.Of(said);
-        RetroConfig config = family.Configure(said);
-        int? contextLength = family.ContextLength(said);
-        said.Require("is_encoder_decoder", false);
-        said.RequireAllRead();
-        config = Validate(config, configPath);
+        (DecoderFamily family, RetroConfig config, int? contextLength) = Configure(folder, kept);
         using WeightFolder files = WeightFolder.Open(folder);
-        if (config.Layers > files.Names.Count)
-        {
-            throw new CheckpointException(
-                $"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
-        }
-
-        List<StoredTensor> tensors = Name(family, config, files);
-        string[] ignored = Check(family, config, tensors, files, configPath);
+        (List<StoredTensor> tensors, string[] ignored) = Fit(family, config, files);
         string hash = files.Hash(progress, cancellationToken);
-        RetroModel model = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
+        (RetroModel model, string parametersHash) = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
         model.TokenizerHash = files.TokenizerHash;
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in ignored)
@@ -81,6 +71,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             folder,
             family.ModelType,
             hash,
+            parametersHash,
             contextLength,
             tensors,
             tensors.ToDictionary(tensor => tensor.Name, tensor => files.Dtype(tensor.Name)),
@@ -125,8 +116,42 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         }
     }
 
+    private static (DecoderFamily Family, RetroConfig Config, int? ContextLength) Configure(string folder, List<(string Name, byte[] Content)> kept)
+    {
+        string configPath = System.IO.Path.Combine(folder, Checkpoint.ConfigName);
+        using StrictJson said = StrictJson.Parse(configPath, kept.Single(file => file.Name == Checkpoint.ConfigName).Content);
+        DecoderFamily family = DecoderFamily.Of(said);
+        RetroConfig config = family.Configure(said);
+        int? contextLength = family.ContextLength(said);
+        said.Require("is_encoder_decoder", false);
+        said.RequireAllRead();
+        return (family, Validate(config, configPath), contextLength);
+    }
+
+    /// <summary>The tensors by their full names, and the stored buffers, which are left out.</summary>
+    private static (List<StoredTensor> Tensors, string[] Ignored) Fit(DecoderFamily family, RetroConfig config, WeightFolder files)
+    {
+        string configPath = System.IO.Path.Combine(files.Place, Checkpoint.ConfigName);
+        if (config.Layers > files.Names.Count)
+        {
+            throw new CheckpointException(
+                $"The weights in {files.Place} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} "
+                    + "tensors.");
+        }
+
+        List<StoredTensor> tensors = Name(family, config, files);
+        return (tensors, Check(family, config, tensors, files, configPath));
+    }
+
     private static List<(string Name, byte[] Content)> ReadKept(string folder)
     {
+        if (!File.Exists(System.IO.Path.Combine(folder, Checkpoint.ConfigName)))
+        {
+            throw new CheckpointException(
+                $"{folder} has no config.json. "
+                    + (Instead(folder) ?? "Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself."));
+        }
+
         return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, Read(System.IO.Path.Combine(folder, name))))];
 
         static byte[] Read(string path)
@@ -140,6 +165,29 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
                 throw new CheckpointException($"The file {path} cannot be read: {exception.Message}", exception);
             }
         }
+    }
+
+    // What else than a model a folder of Hugging Face's may be.
+    private static string? Instead(string folder)
+    {
+        string reference = System.IO.Path.Combine(folder, "refs", "main"), snapshots = System.IO.Path.Combine(folder, "snapshots");
+        if (File.Exists(System.IO.Path.Combine(folder, "adapter_config.json")))
+        {
+            return "It holds an adapter (PEFT), which is a part of a model; merge it in Python, model.merge_and_unload().save_pretrained(folder), and name "
+                + "that folder.";
+        }
+
+        if (!Directory.Exists(snapshots))
+        {
+            return null;
+        }
+
+        string named = new FileInfo(reference) is { Exists: true, Length: < 256 } ? File.ReadAllText(reference).Trim() : "";
+        string[] there = [.. Directory.EnumerateDirectories(snapshots).Order(StringComparer.Ordinal)];
+        string? snapshot = there.FirstOrDefault(path => System.IO.Path.GetFileName(path) == named) ?? there.FirstOrDefault();
+        return snapshot is null
+            ? "It is a folder of the hub's cache without a snapshot; download the model again."
+            : $"It is a folder of the hub's cache; name the snapshot in it: {snapshot}.";
     }
 
     private static RetroConfig Validate(RetroConfig config, string path)

@@ -202,6 +202,13 @@ internal sealed class Llama2CFile : StoredWeights
             throw StoredWeights.Pickle(path);
         }
 
+        if (start.AsSpan().StartsWith("GGUF"u8))
+        {
+            throw new CheckpointException(
+                $"{path} is a GGUF file, which is not read here; get the same model as a Hugging Face folder (config.json, model.safetensors and the "
+                    + "tokenizer's files), and name that.");
+        }
+
         if (BinaryPrimitives.ReadUInt32LittleEndian(start) == VersionedMagic)
         {
             throw new CheckpointException(
@@ -213,6 +220,12 @@ internal sealed class Llama2CFile : StoredWeights
         bool plausible = header.Where((_, i) => i != 5).All(number => number is > 0 and < 1 << 24) && Math.Abs((long)header[5]) is > 0 and < 1 << 24
             && header[0] % header[3] == 0 && header[3] % header[4] == 0 && header[0] / header[3] % 2 == 0;
         Int128 expected = plausible ? HeaderBytes + (ExpectedValues(header) * FloatBytes) : 0;
+        if (!plausible && start[0] == '{')
+        {
+            throw new CheckpointException(
+                $"{path} is JSON, of which a model has several files; name the folder that holds it, {Path.GetDirectoryName(Path.GetFullPath(path))}.");
+        }
+
         return !plausible
             ? throw new CheckpointException(
                 $"{path} is no llama2.c model: its header says [{string.Join(", ", header)}] for width, inner width, layers, heads, key/value heads, "

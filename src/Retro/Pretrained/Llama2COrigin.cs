@@ -10,11 +10,26 @@ internal sealed class Llama2COrigin : PretrainedOrigin
 {
     private const int Piece = 1 << 27; // values: spans count bytes in 32 bits
 
+    private const string FamilyName = "llama2.c";
+
     private readonly int[] _header;
 
-    private Llama2COrigin(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)
-        : base(path, "llama2.c", hash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
+    private Llama2COrigin(
+        string path,
+        string hash,
+        string parametersHash,
+        int[] header,
+        IReadOnlyList<StoredTensor> tensors,
+        IReadOnlyDictionary<string, StoredBuffer> buffers)
+        : base(path, FamilyName, hash, parametersHash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
         => _header = header;
+
+    /// <summary>What a file's header says.</summary>
+    public static PretrainedDescription Describe(string path)
+    {
+        using Llama2CFile file = Llama2CFile.Open(path);
+        return new(FamilyName, file.Configure(), file.Header[6], ["F32"]);
+    }
 
     /// <summary>Reads a file.</summary>
     public static (RetroModel Model, PretrainedOrigin Origin) Load(
@@ -24,7 +39,7 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         RetroConfig config = file.Configure();
         List<StoredTensor> tensors = [.. Llama2CFile.Tensors(config, file.Header)];
         string hash = file.Hash(progress, cancellationToken);
-        RetroModel model = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
+        (RetroModel model, string parametersHash) = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in file.Names.Where(Llama2CFile.IsFrequencies))
         {
@@ -32,7 +47,7 @@ internal sealed class Llama2COrigin : PretrainedOrigin
             buffers.Add(name, StoredBuffer.Of(buffer));
         }
 
-        return (model, new Llama2COrigin(path, hash, file.Header, tensors, buffers));
+        return (model, new Llama2COrigin(path, hash, parametersHash, file.Header, tensors, buffers));
     }
 
     private protected override string FolderOf(string path) => System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;

@@ -6,6 +6,9 @@ namespace Retro.Pretrained;
 /// <summary>Llama: RMSNorm, rotary positions (default, linear or llama3 scaling), SwiGLU, grouped queries, optional biases.</summary>
 internal class LlamaFamily : DecoderFamily
 {
+    /// <summary>What layer_types says of a layer.</summary>
+    protected const string FullAttention = "full_attention", SlidingAttention = "sliding_attention";
+
     public override string ModelType => "llama";
 
     public override string Architecture => "LlamaForCausalLM";
@@ -17,6 +20,7 @@ internal class LlamaFamily : DecoderFamily
     public override RetroConfig Configure(StrictJson config)
     {
         RetroConfig common = Common(config, defaultKeyValueHeads: null);
+        RequireWindow(config, common.Layers, null);
         bool attention = config.Boolean("attention_bias") ?? false;
         return common with { QueryKeyValueBias = attention, AttentionOutputBias = attention, FeedForwardBias = config.Boolean("mlp_bias") ?? false };
     }
@@ -30,6 +34,12 @@ internal class LlamaFamily : DecoderFamily
         {
             string from = $"layers.{layer}", to = $"decoder.{layer + 1}";
             yield return StoredTensor.Same($"{from}.input_layernorm.weight", $"{to}.attn.norm.weight", width);
+            if (config.QueryKeyNorm)
+            {
+                yield return StoredTensor.Same($"{from}.self_attn.q_norm.weight", $"{to}.attn.q_norm.weight", config.HeadSize);
+                yield return StoredTensor.Same($"{from}.self_attn.k_norm.weight", $"{to}.attn.k_norm.weight", config.HeadSize);
+            }
+
             yield return StoredTensor.Same($"{from}.post_attention_layernorm.weight", $"{to}.ffw.norm.weight", width);
             (string From, string To, long Output, long Input, bool Bias)[] projections =
             [
@@ -56,8 +66,39 @@ internal class LlamaFamily : DecoderFamily
 
     public override bool IsBuffer(string name) => name == "rotary_emb.inv_freq" || IsInLayer(name, "layers", "self_attn.rotary_emb.inv_freq");
 
-    /// <summary>What Llama, Mistral and Qwen2 say alike.</summary>
-    protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads)
+    /// <summary>The one kind of attention that layer_types names for all layers; null: it says nothing.</summary>
+    protected static string? LayerType(StrictJson config, int layers)
+    {
+        if (config.Texts("layer_types") is not { } types)
+        {
+            return null;
+        }
+
+        if (types.Length != layers)
+        {
+            throw config.Fault($"\"layer_types\" names {types.Length} layers, but \"num_hidden_layers\" is {layers}");
+        }
+
+        return types.Distinct().Count() == 1 && types[0] is FullAttention or SlidingAttention ? types[0]
+            : throw config.Unsupported(
+                "layer_types",
+                $"[{string.Join(", ", types.Distinct())}]",
+                $"one kind for all layers, \"{FullAttention}\" or \"{SlidingAttention}\"");
+    }
+
+    /// <summary>Refuses what says otherwise than the family whether there is a window; it may be said as it is.</summary>
+    protected static void RequireWindow(StrictJson config, int layers, int? window)
+    {
+        config.Require("use_sliding_window", window is not null);
+        string type = window is null ? FullAttention : SlidingAttention;
+        if (LayerType(config, layers) is { } said && said != type)
+        {
+            throw config.Unsupported("layer_types", $"\"{said}\"", $"\"{type}\" for \"model_type\" \"{config.Text("model_type")}\"");
+        }
+    }
+
+    /// <summary>What Llama, Mistral, Qwen2 and Qwen3 say alike.</summary>
+    protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads, int? defaultHeadSize = null)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
         _ = ActivationNames.Read(config, "hidden_act", "silu", ActivationKind.Silu); // SwiGLU's
@@ -74,7 +115,7 @@ internal class LlamaFamily : DecoderFamily
             Layers = config.Size("num_hidden_layers"),
             Heads = heads,
             KeyValueHeads = keyValueHeads ?? heads,
-            HeadSize = config.Integer("head_dim") ?? HeadSize(config, "hidden_size", width, "num_attention_heads", heads),
+            HeadSize = config.Integer("head_dim") ?? defaultHeadSize ?? HeadSize(config, "hidden_size", width, "num_attention_heads", heads),
             FeedForwardSize = config.Size("intermediate_size"),
             Norm = NormKind.RmsNorm,
             NormEpsilon = config.Number("rms_norm_eps") ?? 1e-6,

@@ -15,5 +15,12 @@ internal sealed class MistralFamily : LlamaFamily
     public override string Architecture => "MistralForCausalLM";
 
     public override RetroConfig Configure(StrictJson config)
-        => Common(config, UnsaidKeyValueHeads) with { SlidingWindow = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow };
+    {
+        RetroConfig common = Common(config, UnsaidKeyValueHeads);
+        int? window = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow;
+        RequireWindow(config, common.Layers, window);
+        config.Require("attention_bias", false);
+        config.Require("mlp_bias", false);
+        return common with { SlidingWindow = window };
+    }
 }

@@ -11,6 +11,7 @@ internal static class PaddedVocabulary
 
     // Rows for tokens that were added in training, or that the original never used: 2 of 32,002 in fine-tuned Llamas, 35 of 250,037 in multilingual BERTs.
     private const int AddedShare = 1000;
+    private const int MostAdded = 16;
 
     /// <summary>
     /// Refuses a tokenizer whose ids are not the rows of an embedding, but for padding to a multiple of 8 that is small or a small share, and any of a
@@ -27,7 +28,18 @@ internal static class PaddedVocabulary
         if (padding != 0 && !(padding > 0 && (isPadded || padding <= rows / AddedShare)))
         {
             throw new CheckpointException(
-                $"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {whose} has {rows} rows; use the tokenizer that came with the model.");
+                $"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {whose} has {rows} rows; {Remedy(tokenizer, rows)}.");
         }
+    }
+
+    // A few special tokens that fine-tuning has added, such as one for padding, and that have no rows: the tokenizer is the model's all the same.
+    private static string Remedy(RetroTokenizer tokenizer, int rows)
+    {
+        const string Usual = "use the tokenizer that came with the model";
+        int[] beyond = [.. Enumerable.Range(rows, Math.Clamp(tokenizer.VocabularySize - rows, 0, MostAdded + 1))];
+        return beyond.Length is 0 or > MostAdded || !beyond.All(tokenizer.IsSpecial) ? Usual
+            : $"without a row are {string.Join(", ", beyond.Select(id => $"\"{tokenizer.NameOf(id)}\" ({id})"))}. Where they came with the model, take them "
+                + "out of the tokenizer's files (\"added_tokens\" of tokenizer.json), or give them rows in Python: "
+                + $"model.resize_token_embeddings({tokenizer.VocabularySize}); else {Usual}";
     }
 }

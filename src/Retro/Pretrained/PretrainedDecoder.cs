@@ -9,7 +9,7 @@ namespace Retro.Pretrained;
 
 /// <summary>
 /// A decoder that others have trained, as a retrieval-free <see cref="RetroModel"/>. Read are Hugging Face folders (config.json of transformers 4 or 5, weights
-/// as safetensors, in one file or in shards, of F32, F16 or BF16) of Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX models, llama2.c files of version 0, and
+/// as safetensors, in one file or in shards, of F32, F16 or BF16) of Llama, Mistral, Qwen2, Qwen3, GPT-2 and GPT-NeoX models, llama2.c files of version 0, and
 /// checkpoints of decoders that were trained here. What would change the result and is not supported is refused by name.
 /// </summary>
 public sealed class PretrainedDecoder : IDisposable
@@ -41,17 +41,21 @@ public sealed class PretrainedDecoder : IDisposable
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        TorchLibrary.Require();
-        StagedFiles.Finish(
-            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, CheckpointException.Of);
-        (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path) ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
-            : !File.Exists(path)
-                ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
-            : path.EndsWith(".safetensors", StringComparison.Ordinal)
-                ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")
+        Prepare(path);
+        (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path)
+            ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
             : Llama2COrigin.Load(path, dtype, device, progress, cancellationToken);
         return new(model, origin);
+    }
+
+    /// <summary>Says what a decoder is from its configuration and the names and shapes of its weights; no weight is read.</summary>
+    /// <param name="path">A Hugging Face folder, a llama2.c file, or the folder of a <see cref="Checkpoint"/> without retrieval.</param>
+    /// <returns>What <see cref="Load"/> would load.</returns>
+    /// <exception cref="CheckpointException">It could not be loaded, and why.</exception>
+    public static PretrainedDescription Describe(string path)
+    {
+        Prepare(path);
+        return Directory.Exists(path) ? HuggingFaceOrigin.Describe(path) : Llama2COrigin.Describe(path);
     }
 
     /// <summary>
@@ -71,8 +75,27 @@ public sealed class PretrainedDecoder : IDisposable
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
+    // A folder, or a file that may be one of llama2.c's.
+    private static void Prepare(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        TorchLibrary.Require();
+        StagedFiles.Finish(
+            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, CheckpointException.Of);
+        if (!Path.Exists(path))
+        {
+            throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.");
+        }
+
+        if (path.EndsWith(".safetensors", StringComparison.Ordinal))
+        {
+            throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.");
+        }
+    }
+
     /// <summary>Makes a model and fills it.</summary>
-    internal static RetroModel Fill(
+    /// <returns>The model, and what <see cref="PretrainedOrigin.ParametersHash"/> is.</returns>
+    internal static (RetroModel Model, string Hash) Fill(
         RetroConfig config,
         IReadOnlyList<StoredTensor> tensors,
         StoredWeights files,
@@ -90,6 +113,7 @@ public sealed class PretrainedDecoder : IDisposable
         try
         {
             Dictionary<string, Parameter> left = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+            SortedDictionary<string, string> hashes = new(StringComparer.Ordinal);
             using IDisposable noGrad = no_grad();
             StageCounter counter = new("load weights", tensors.Count, progress, cancellationToken);
             for (int i = 0; i < tensors.Count; i++)
@@ -108,6 +132,8 @@ public sealed class PretrainedDecoder : IDisposable
                     }
 
                     parameter.copy_(parts[part]);
+                    string kind = $"{files.Dtype(tensors[i].Name)} [{string.Join(", ", parts[part].shape)}]";
+                    hashes.Add(tensors[i].Targets[part], TensorHash.Of([(kind, parts[part])]));
                 }
             }
 
@@ -118,7 +144,7 @@ public sealed class PretrainedDecoder : IDisposable
 
             counter.End();
             model.eval();
-            return model;
+            return (model, IdentityHash.Of(IdentityHash.KeyEnd, [.. hashes.Select(pair => $"{pair.Key} {pair.Value}")]));
         }
         catch
         {

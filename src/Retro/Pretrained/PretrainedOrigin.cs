@@ -15,6 +15,7 @@ public abstract class PretrainedOrigin
         string path,
         string family,
         string hash,
+        string parametersHash,
         int? contextLength,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, string> dtypes,
@@ -23,6 +24,7 @@ public abstract class PretrainedOrigin
         Path = path;
         Family = family;
         Hash = hash;
+        ParametersHash = parametersHash;
         ContextLength = contextLength;
         Tensors = tensors;
         Dtypes = dtypes;
@@ -41,13 +43,19 @@ public abstract class PretrainedOrigin
     public string Hash { get; }
 
     /// <summary>
+    /// SHA-256 over names of ours, stored types, shapes and values of the parameters: the same weights under other names, or with other buffers beside them,
+    /// have the same.
+    /// </summary>
+    internal string ParametersHash { get; }
+
+    /// <summary>
     /// Tokens that the original was trained to read at once, as its configuration says; null where it says nothing. Rotary models take longer sequences, and do
     /// worse on them.
     /// </summary>
     public int? ContextLength { get; }
 
     /// <summary>Types of the stored values, such as "BF16".</summary>
-    public IReadOnlyList<string> StoredTypes => [.. Dtypes.Values.Distinct().Order(StringComparer.Ordinal)];
+    public IReadOnlyList<string> StoredTypes => Distinct(Dtypes.Values);
 
     private protected IReadOnlyList<StoredTensor> Tensors { get; }
 
@@ -85,6 +93,8 @@ public abstract class PretrainedOrigin
         staged.Commit();
         counter.End();
     }
+
+    private protected static IReadOnlyList<string> Distinct(IEnumerable<string> dtypes) => [.. dtypes.Distinct().Order(StringComparer.Ordinal)];
 
     /// <summary>The folder that <see cref="Write"/> writes into.</summary>
     private protected abstract string FolderOf(string path);

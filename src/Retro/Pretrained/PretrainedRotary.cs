@@ -61,6 +61,11 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
             throw part.Unsupported("attention_factor", attention.ToString(CultureInfo.InvariantCulture), "1");
         }
 
+        if (type == "default" && part.Number("factor") is { } factor and not 1)
+        {
+            throw part.Unsupported("factor", factor.ToString(CultureInfo.InvariantCulture), "1 with \"default\"");
+        }
+
         // Read by llama3 alone; the others may say it without effect.
         int? original = part.Integer("original_max_position_embeddings");
         return type switch

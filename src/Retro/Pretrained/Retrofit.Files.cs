@@ -14,11 +14,14 @@ public sealed partial class Retrofit
     public const string FileName = Checkpoint.Additions;
 
     private const string MetadataKey = "retrofit";
+    private const string ChangedKey = "decoder_parameters";
+    private const string ParametersKey = "base_parameters_hash";
     private const int FormatVersion = 1;
 
     /// <summary>
-    /// Saves the additions alone, with what of the decoder is trained: a small file, <see cref="FileName"/>, that is loaded onto the same decoder. Names are
-    /// those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights. The whole model is saved by
+    /// Saves the additions alone, with what of the decoder is trained or was changed: a small file, <see cref="FileName"/>, that is loaded onto the same
+    /// decoder. Names are those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights. Whether a parameter
+    /// is frozen while it is saved has no effect. The whole model is saved by
     /// <see cref="Checkpoint.Save"/>, and the decoder back in its own format by <see cref="PretrainedOrigin.Write"/>.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -31,14 +34,16 @@ public sealed partial class Retrofit
 
         // What is not as it was in the decoder's files.
         KeyValuePair<string, Tensor>[] saved = [.. Model.Undisposed.named_parameters()
-            .Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name))
+            .Where(pair => !_frozen.TryGetValue(pair.name, out string? before) || HashOf(pair.parameter) != before)
             .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
         JsonObject description = new()
         {
             ["format_version"] = FormatVersion,
             ["base_family"] = Origin.Family,
             ["base_hash"] = Origin.Hash,
+            [ParametersKey] = Origin.ParametersHash,
             ["unfreeze"] = Unfreeze.ToString(),
+            [ChangedKey] = new JsonArray([.. saved.Select(pair => pair.Key).Where(_base.Contains).Select(name => JsonValue.Create(name))]),
             ["config"] = RetroConfigJson.Write(Model.Config),
         };
         if (Model.TokenizerHash is { } tokenizer)
@@ -76,21 +81,21 @@ public sealed partial class Retrofit
         }
 
         using Safetensors file = Safetensors.Open(path);
-        (string hash, RetrofitUnfreeze unfreeze, RetroConfig config, string? tokenizer) = Describe(file);
-        if (hash != decoder.Origin.Hash)
+        Description said = Describe(file);
+        if (said.Hash != decoder.Origin.Hash && said.ParametersHash != decoder.Origin.ParametersHash)
         {
             throw new CheckpointException(
-                $"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it "
+                $"{path} was fitted onto a decoder whose weights have the hash {said.Hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it "
                     + "onto the decoder it was fitted onto.");
         }
 
-        RequireDecoder(path, config, decoder);
-        RequireShapes(file, config, decoder, unfreeze);
-        Retrofit retrofit = Make(decoder, config, unfreeze);
+        RequireDecoder(path, said.Config, decoder);
+        RequireShapes(file, said.Config, decoder, parameter => said.Changed?.Contains(parameter.Name) ?? IsTrained(parameter, said.Unfreeze));
+        Retrofit retrofit = MakeEmpty(decoder, said.Config, said.Unfreeze);
         try
         {
             retrofit.Read(file, new("load weights", file.Entries.Count, progress, cancellationToken));
-            retrofit.Model.TokenizerHash ??= tokenizer;
+            retrofit.Model.TokenizerHash ??= said.Tokenizer;
             return retrofit;
         }
         catch
@@ -138,7 +143,7 @@ public sealed partial class Retrofit
                     + $"{string.Join(", ", foreign)} differ. Load it onto the decoder it was fitted onto, or by itself, as any checkpoint.");
         }
 
-        Retrofit retrofit = Make(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);
+        Retrofit retrofit = MakeEmpty(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);
         try
         {
             foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
@@ -167,10 +172,17 @@ public sealed partial class Retrofit
         }
     }
 
-    // Before anything is allocated: a damaged or hostile file may say any size.
-    private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, RetrofitUnfreeze unfreeze)
+    // Every parameter that was added is about to be read.
+    private static Retrofit MakeEmpty(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
     {
-        HashSet<string> frozen = [.. decoder.Model.Config.Parameters().Where(parameter => !IsTrained(parameter, unfreeze)).Select(parameter => parameter.Name)];
+        using IDisposable skipped = Initialization.Skip();
+        return Make(decoder, config, unfreeze);
+    }
+
+    // Before anything is allocated: a damaged or hostile file may say any size.
+    private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, Func<ParameterShape, bool> isStored)
+    {
+        HashSet<string> frozen = [.. decoder.Model.Config.Parameters().Where(parameter => !isStored(parameter)).Select(parameter => parameter.Name)];
         Dictionary<string, IReadOnlyList<long>> wanted = config.Parameters()
             .Where(parameter => !frozen.Contains(parameter.Name))
             .ToDictionary(parameter => parameter.Name, parameter => parameter.Shape);
@@ -209,7 +221,11 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    private static (string Hash, RetrofitUnfreeze Unfreeze, RetroConfig Config, string? Tokenizer) Describe(Safetensors file)
+    // What a file says of itself; earlier ones have no hash of the parameters, and do not name those of the decoder's that they hold.
+    private sealed record Description(
+        string Hash, string? ParametersHash, RetrofitUnfreeze Unfreeze, string[]? Changed, RetroConfig Config, string? Tokenizer);
+
+    private static Description Describe(Safetensors file)
     {
         if (file.Metadata?.TryGetValue(MetadataKey, out string? text) != true)
         {
@@ -231,9 +247,11 @@ public sealed partial class Retrofit
                 throw new JsonException($"\"unfreeze\" is \"{unfreeze}\"; supported is one of {string.Join(", ", Enum.GetNames<RetrofitUnfreeze>())}");
             }
 
-            return (
+            return new(
                 Said("base_hash").GetValue<string>(),
+                root[ParametersKey]?.GetValue<string>(),
                 Enum.Parse<RetrofitUnfreeze>(unfreeze),
+                root[ChangedKey]?.AsArray().GetValues<string>().ToArray(),
                 RetroConfigJson.Read(Said("config").GetValue<string>()),
                 root[WeightFolder.TokenizerKey]?.GetValue<string>());
 

@@ -14,6 +14,9 @@ public sealed partial class Retrofit : IDisposable
 {
     private readonly HashSet<string> _base;
 
+    // Hashes of the decoder's parameters that are not trained: whoever frees one, and freezes it again, has changed it all the same.
+    private readonly Dictionary<string, string> _frozen = new(StringComparer.Ordinal);
+
     private Retrofit(RetroModel model, PretrainedOrigin origin, RetroConfig decoder, RetrofitUnfreeze unfreeze)
     {
         Model = model;
@@ -25,6 +28,10 @@ public sealed partial class Retrofit : IDisposable
         foreach ((string name, Parameter parameter) in model.named_parameters())
         {
             parameter.requires_grad = !_base.Contains(name) || trained.Contains(name);
+            if (!parameter.requires_grad)
+            {
+                _frozen.Add(name, HashOf(parameter));
+            }
         }
     }
 
@@ -61,16 +68,21 @@ public sealed partial class Retrofit : IDisposable
 
         retrieval ??= RetrievalConfig.For(decoder.Model.Config);
         RetroConfig config = decoder.Model.Config with { Retrieval = retrieval with { ZeroOutput = !retrieval.Gate } };
-        return Make(decoder, config.Validate(), unfreeze);
+        config.Validate();
+        using IDisposable skipped = Initialization.SkipDecoder();
+        return Make(decoder, config, unfreeze);
     }
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
+    private static string HashOf(Parameter parameter) => TensorHash.Of([("", parameter)]);
+
     // Whether a parameter of the decoder is trained.
     private static bool IsTrained(ParameterShape parameter, RetrofitUnfreeze unfreeze)
         => unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && parameter.Kind == ParameterKind.Norm);
 
+    // The decoder's parameters are copied; those that were added are as they were made.
     private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
     {
         RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device) { TokenizerHash = decoder.Model.TokenizerHash };

@@ -85,8 +85,8 @@ internal sealed class DecoupledWeights : nn.Module
         AttentionParts parts = _attention[index].Parts!;
         Tensor keys = parts.Keys(states), values = parts.Values(states);
         return Adapted(index, "k", states) is { } ofKeys && Adapted(index, "v", states) is { } ofValues
-            ? (keys.Plus(parts.Split(ofKeys, parts.KeyHeads)), values.Plus(parts.Split(ofValues, parts.KeyHeads)))
-            : (keys, values);
+            ? (parts.NormKeys(keys.Plus(parts.Split(ofKeys, parts.KeyHeads))), values.Plus(parts.Split(ofValues, parts.KeyHeads)))
+            : (parts.NormKeys(keys), values);
     }
 
     /// <summary>What a layer's attention to passages adds, without positions: it is the same in whatever order they stand.</summary>
@@ -105,7 +105,7 @@ internal sealed class DecoupledWeights : nn.Module
             queries = queries.Plus(added);
         }
 
-        Tensor output = parts.Output(parts.Attend(parts.Split(queries, parts.Heads), keys, values, plan, null, null));
+        Tensor output = parts.Output(parts.Attend(parts.NormQueries(parts.Split(queries, parts.Heads)), keys, values, plan, null, null));
         Tensor down = _byName[$"{index + 1}.down"], up = _byName[$"{index + 1}.up"];
         return output.to_type(down.dtype).matmul(down).matmul(up).Times(Scale).to_type(output.dtype);
     }

@@ -10,7 +10,12 @@ internal static class WeightsHash
 {
     /// <summary>Of configuration, type, weights and what branches of one's own keep beside them: whether a model computes the same, to the bit.</summary>
     public static string Exact(RetroModel model, CancellationToken cancellationToken = default)
-        => Of(model, $"{InvariantText.Of(model.Config)} {model.Dtype}", null, cancellationToken);
+    {
+        // The names of the weights tell it, too, and what was made of a model before there was the setting is of that model still.
+        RetroConfig config = model.Config;
+        string said = InvariantText.Of(config).Replace($"{nameof(config.QueryKeyNorm)} = {config.QueryKeyNorm}, ", "", StringComparison.Ordinal);
+        return Of(model, $"{said} {model.Dtype}", null, cancellationToken);
+    }
 
     /// <summary>
     /// Of weights and what is kept beside them, as far as bfloat16 tells them apart: whether a model is the same, in whatever type it is loaded to compute in.

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Tests.Database;
 using static TorchSharp.torch;
 
@@ -1115,6 +1116,38 @@ public sealed class VerbTests : IDisposable
         Assert.True(File.Exists(Path.Combine(_retro["work"], "model", "retrofit.safetensors")));
         _retro.Done("eval", "--model", "work", "--window", "32", "--json", "eval.json", "--quiet");
         Assert.Equal("RETRO off", (string)_retro.Json("eval.json")["readers"]![0]!["reader"]!);
+    }
+
+    [Fact]
+    public void A_pretrained_decoder_is_described_measured_and_asked_as_it_is()
+    {
+        _retro.WriteCorpus();
+        string decoder = Fixtures.Pretrained("llama-rope-linear"), embedder = Fixtures.Pretrained("bert");
+        _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--held-out-share", "0.2", "--quiet");
+        Assert.Contains($"decoder {decoder}: llama of ", _retro.Done("info", decoder, "--json", "info.json"), StringComparison.Ordinal);
+        Assert.Equal("llama", (string)_retro.Json("info.json")[$"decoder {decoder}"]!["family"]!);
+        Assert.NotNull(_retro.Json("info.json")[$"tokenizer {decoder}"]);
+        Assert.Contains($"embedder {embedder}: keys of ", _retro.Done("info", embedder), StringComparison.Ordinal);
+        string asymmetric = _retro["asymmetric"];
+        using (TextEmbedder plain = TextEmbedder.Load(embedder))
+        {
+            plain.Save(asymmetric);
+        }
+
+        File.WriteAllText(Path.Combine(asymmetric, "config_sentence_transformers.json"), "{\"prompts\": {\"query\": \"query: \"}}");
+        Assert.Contains("made for texts behind \"query: \"", _retro.Done("info", asymmetric), StringComparison.Ordinal);
+
+        _retro.Done(
+            "eval", "--model", decoder, "--database", "work", "--window", "32", "--report", "report.html", "--json", "eval.json", "--quiet");
+        Assert.Equal("closed book", (string)_retro.Json("eval.json")["readers"]![0]!["reader"]!);
+        _retro.Done("generate", "--model", decoder, "--tokens", "4", "The river");
+        _retro.Done("ask", "--model", decoder, "--database", "work", "--source", "bm25", "--tokens", "4", "--json", "answer.json", "Which river has stones?");
+
+        Assert.NotEmpty(_retro.Json("answer.json")["passages"]!.AsArray());
+
+        Directory.CreateDirectory(_retro["other"]);
+        File.WriteAllText(Path.Combine(_retro["other"], "config.json"), "{\"model_type\": \"bloom\"}");
+        Assert.Contains("\"bloom\"; supported is \"llama\"", _retro.Done("info", "other"), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -167,7 +167,7 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("position_embedding_type", "\"relative_key\"", "\"position_embedding_type\" is \"relative_key\"; supported is \"absolute\"")]
     [InlineData("is_decoder", "true", "\"is_decoder\" is true; supported is false")]
     [InlineData("add_cross_attention", "true", "\"add_cross_attention\" is true")]
-    [InlineData("quantization_config", "{\"bits\": 4}", "\"quantization_config\" ({\"bits\":4}), which is not known here")]
+    [InlineData("quantization_config", "{\"bits\": 4}", "\"quantization_config\" says that the weights are quantized, which is not read here")]
     [InlineData("directionality", "\"uni\"", "\"directionality\" is \"uni\"; supported is \"bidi\"")]
     [InlineData("attention_temperature", "2", "\"attention_temperature\" (2), which is not known here and could change the result")]
     [InlineData("pruned_heads", "{\"0\": [1]}", "\"pruned_heads\"")]
@@ -249,6 +249,8 @@ public sealed class TextEmbedderTests : IDisposable
         using TextEmbedder loaded = TextEmbedder.Load(Folder);
 
         Assert.Equal(_embedder.Identity, loaded.Identity);
+        Assert.Equal(new Dictionary<string, string> { ["query"] = "q: " }, loaded.Prompts); // as they are said, and put before nothing
+        Assert.Empty(_embedder.Prompts);
     }
 
     [Fact]

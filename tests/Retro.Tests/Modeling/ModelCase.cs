@@ -80,6 +80,7 @@ internal static class ModelCase
             RotaryScaling = new() { Kind = RotaryScalingKind.Llama3, Factor = 8, OriginalLength = 16 },
             Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { Width = 12, ShareEmbedding = true } },
         },
+        ["normalized heads"] = s_base with { HeadSize = 6, Heads = 4, KeyValueHeads = 2, QueryKeyNorm = true, RotaryBase = 100 },
         ["no positions in retrieval"] = s_base with
         {
             Positions = PositionKind.None,

@@ -32,4 +32,22 @@ public class PaddedVocabularyTests
 
         Assert.Equal(accepted ? null : typeof(CheckpointException), fault?.GetType());
     }
+
+    /// <summary>Fine-tuning adds a token for padding, often without a row for it: "use the tokenizer that came with the model" is no help then.</summary>
+    [Theory]
+    [InlineData(4, "without a row are \"<pad>\" (4). Where")]
+    [InlineData(2, "rows; use the tokenizer that came with the model")]
+    public void A_special_token_without_a_row_is_named(int rows, string says)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 3, \"content\": \"</s>\", \"special\": true}, {\"id\": 4, \"content\": \"<pad>\", \"special\": true}], "
+                + "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2}, \"merges\": []}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => PaddedVocabulary.Require(tokenizer, rows, "the model"));
+
+        Assert.Contains(says, fault.Message, StringComparison.Ordinal);
+    }
 }

@@ -145,7 +145,13 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"linear\"}", "factor")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0}", "original_max_position_embeddings")]
     [InlineData("mistral-sliding-window", "rope_parameters", "{\"rope_type\": \"default\", \"rope_theta\": 5000.0}", "rotary base")]
-    [InlineData("mistral-sliding-window", "quantization_config", "{\"bits\": 4}", "quantization_config")]
+    [InlineData("mistral-sliding-window", "quantization_config", "{\"bits\": 4}", "model.dequantize()")]
+    [InlineData("mistral-sliding-window", "use_sliding_window", "false", "use_sliding_window")]
+    [InlineData("mistral-sliding-window", "layer_types", "[\"full_attention\", \"full_attention\"]", "\"full_attention\"; supported is \"sliding_attention\"")]
+    [InlineData("mistral-sliding-window", "attention_bias", "true", "attention_bias")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"default\", \"factor\": 2.0}", "factor")]
+    [InlineData("llama-rope-linear", "use_sliding_window", "true", "use_sliding_window")]
+    [InlineData("llama-rope-linear", "layer_types", "[\"sliding_attention\", \"sliding_attention\"]", "layer_types")]
     [InlineData("mistral-sliding-window", "use_new_trick", "true", "use_new_trick")]
     [InlineData("mistral-sliding-window", "hidden_size", "40", "the configuration says")]
     [InlineData("mistral-sliding-window", "num_hidden_layers", "3", "missing")]
@@ -219,6 +225,51 @@ public sealed class PretrainedDecoderTests
         using PretrainedDecoder plain = PretrainedDecoder.Load(Folder("llama-rope-linear"));
         Assert.Equal(plain.Model.Config, noted.Model.Config);
         Assert.Equal(plain.Origin.ContextLength, noted.Origin.ContextLength);
+    }
+
+    /// <summary>Later versions of transformers write into any file what a model of the family has anyway.</summary>
+    [Theory]
+    [InlineData("mistral-sliding-window", "{\"attention_bias\": false, \"mlp_bias\": false, \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}")]
+    [InlineData("mistral-sliding-window", "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 1}, \"use_sliding_window\": true}")]
+    [InlineData("llama-rope-linear", "{\"use_sliding_window\": false, \"layer_types\": [\"full_attention\", \"full_attention\"]}")]
+    public void A_default_that_is_said_changes_nothing(string name, string said)
+    {
+        using TemporaryFolder folder = Copy(name);
+        JsonObject config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!.AsObject();
+        foreach ((string key, JsonNode? value) in JsonNode.Parse(said)!.AsObject())
+        {
+            config[key] = value?.DeepClone();
+        }
+
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path), plain = PretrainedDecoder.Load(Folder(name));
+        Assert.Equal(plain.Model.Config, decoder.Model.Config);
+    }
+
+    /// <summary>What people name who have a model: each fault says what to name.</summary>
+    [Fact]
+    public void What_is_no_model_by_itself_says_what_to_name_or_to_do()
+    {
+        using TemporaryFolder folder = Copy("llama-rope-linear");
+        string gguf = folder.File("model.gguf", [.. "GGUF"u8, 3, 0, 0, 0, .. new byte[64]]);
+        Refused(gguf, "is a GGUF file");
+        Refused(folder["config.json"], folder.Path);
+        Refused(folder["tokenizer.json"], "name the folder that holds it");
+
+        folder.File("adapter/adapter_config.json", "{}"u8.ToArray());
+        Refused(folder["adapter"], "merge_and_unload");
+
+        folder.File("cache/refs/main", "second\n"u8.ToArray());
+        Directory.CreateDirectory(folder["cache/snapshots/first"]);
+        string snapshot = folder["cache/snapshots/second"];
+        Directory.CreateDirectory(snapshot);
+        Refused(folder["cache"], snapshot);
+
+        static void Refused(string path, string says)
+        {
+            Assert.Contains(says, Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
+            Assert.Contains(says, Assert.Throws<CheckpointException>(() => PretrainedDecoder.Describe(path)).Message, StringComparison.Ordinal);
+        }
     }
 
     /// <summary>As the hub's cache lays a model out: https://github.com/huggingface/huggingface_hub/issues/1388.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -149,6 +150,154 @@ public sealed class RetrofitTests
         decoder.Origin.Write(retrofit.Model, back);
         using PretrainedDecoder written = PretrainedDecoder.Load(back);
         Assert.Equal(unfreeze == RetrofitUnfreeze.Nothing, written.Origin.Hash == decoder.Origin.Hash);
+    }
+
+    /// <summary>Whoever frees a layer, trains it and freezes everything for inference has trained it all the same.</summary>
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing, false)]
+    [InlineData(RetrofitUnfreeze.Nothing, true)]
+    [InlineData(RetrofitUnfreeze.Norms, false)]
+    [InlineData(RetrofitUnfreeze.All, false)]
+    public void What_was_changed_of_the_decoder_is_saved_whether_it_is_frozen_by_then_or_not(RetrofitUnfreeze unfreeze, bool isFree)
+    {
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small, unfreeze);
+        string[] changed =
+            [.. decoder.Model.named_parameters().Select(pair => pair.name).Where(name => name.StartsWith("decoder.2.", StringComparison.Ordinal))];
+        Assert.NotEmpty(changed);
+        using (no_grad())
+        {
+            foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
+            {
+                parameter.requires_grad = isFree && changed.Contains(name);
+                parameter.add_(changed.Contains(name) ? 0.1 : 0);
+            }
+        }
+
+        retrofit.Save(folder.Path);
+        using (Retrofit again = Retrofit.Load(folder.Path, decoder))
+        {
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+            Assert.Equal(unfreeze, again.Unfreeze);
+            again.Save(folder.Path); // what was loaded is no more the decoder's than it was
+        }
+
+        using Retrofit twice = Retrofit.Load(folder.Path, decoder);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(twice.Model));
+        using Safetensors file = Safetensors.Open(folder[Retrofit.FileName]);
+        IEnumerable<string> saved = file.Entries.Select(entry => entry.Name).Except(retrofit.Added);
+        if (unfreeze == RetrofitUnfreeze.Nothing)
+        {
+            Assert.Equal(changed.Order(), saved.Order()); // and nothing besides
+        }
+    }
+
+    /// <summary>transformers saves the same weights under other names, and no buffers any more; names of ours are no others either.</summary>
+    [Fact]
+    public void Additions_fit_their_decoder_under_whatever_names_it_is_stored()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new(), renamed = PretrainedDecoderTests.Copy("gpt2-no-prefix"), other = PretrainedDecoderTests.Copy("gpt2-no-prefix");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        retrofit.Save(folder.Path);
+        PretrainedDecoderTests.Rewrite(renamed.Path, tensors =>
+        {
+            foreach ((string name, Tensor stored) in tensors.ToArray())
+            {
+                tensors.Remove(name);
+                if (!name.EndsWith(".attn.bias", StringComparison.Ordinal) && !name.EndsWith(".attn.masked_bias", StringComparison.Ordinal))
+                {
+                    tensors.Add($"transformer.{name}", stored);
+                }
+            }
+        });
+        Checkpoint.Save(folder["ours"], decoder.Model);
+        foreach (string path in new[] { renamed.Path, folder["ours"] })
+        {
+            using PretrainedDecoder same = PretrainedDecoder.Load(path);
+            Assert.NotEqual(decoder.Origin.Hash, same.Origin.Hash);
+            using Retrofit again = Retrofit.Load(folder.Path, same);
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+        }
+
+        PretrainedDecoderTests.Rewrite(other.Path, tensors => tensors["ln_f.weight"].add_(1));
+        using PretrainedDecoder changed = PretrainedDecoder.Load(other.Path);
+        Assert.Contains(changed.Origin.Hash, Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, changed)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Files of before do not say which parameters of the decoder they hold, nor what those have for a hash.</summary>
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing)]
+    [InlineData(RetrofitUnfreeze.Norms)]
+    public void Additions_that_do_not_name_what_of_the_decoder_they_hold_are_read(RetrofitUnfreeze unfreeze)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small, unfreeze);
+        retrofit.Save(folder.Path);
+        string path = folder[Retrofit.FileName];
+        Dictionary<string, Tensor> tensors;
+        JsonObject description;
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            tensors = file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name));
+            description = JsonNode.Parse(file.Metadata!["retrofit"])!.AsObject();
+        }
+
+        Assert.True(description.Remove("decoder_parameters") && description.Remove("base_parameters_hash"));
+        Safetensors.Write(path, tensors, new Dictionary<string, string> { ["retrofit"] = description.ToJsonString() });
+        using Retrofit again = Retrofit.Load(folder.Path, decoder);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+    }
+
+    /// <summary>Drawing a decoder that is about to be copied takes longer than copying it.</summary>
+    [Fact]
+    public void Nothing_is_drawn_but_what_is_added()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        Dictionary<string, byte[]>[] drawn = new Dictionary<string, byte[]>[2];
+        double[] next = new double[2];
+        for (int i = 0; i < drawn.Length; i++)
+        {
+            using (RetroModel model = new(RetroConfig.Tiny with { VocabularySize = 40 + (i * 10), Retrieval = null }))
+            {
+                Checkpoint.Save(folder[$"{i}"], model);
+            }
+
+            using PretrainedDecoder decoder = PretrainedDecoder.Load(folder[$"{i}"]);
+            RetrievalConfig shared = s_small with { Encoder = s_small.Encoder with { ShareEmbedding = true } };
+            manual_seed(4);
+            using Retrofit retrofit = Retrofit.From(decoder, shared);
+            drawn[i] = Bytes(retrofit.Model).Where(pair => retrofit.Added.Contains(pair.Key)).ToDictionary();
+            retrofit.Save(folder["additions"]);
+            manual_seed(5);
+            Retrofit.Load(folder["additions"], decoder).Dispose();
+            next[i] = rand(1).ToDouble();
+        }
+
+        // A vocabulary of another size has another count of numbers.
+        Assert.Equal(drawn[0], drawn[1]);
+        Assert.Equal(next[0], next[1]);
+    }
+
+    [Fact]
+    public void A_decoder_may_go_once_retrieval_is_added()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        Tensor original = Logits(decoder.Model, tokens);
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        decoder.Dispose();
+        Train(retrofit, tokens, neighbors, valid, 2);
+        Assert.True(Same(original, Logits(retrofit.Model, tokens)));
+        RequireBase(retrofit, Folder("gpt2-no-prefix"));
+        retrofit.Save(folder.Path);
     }
 
     [Fact]
