@@ -133,7 +133,7 @@ public sealed class PretrainedDecoder : IDisposable
 
                     parameter.copy_(parts[part]);
                     string kind = $"{files.Dtype(tensors[i].Name)} [{string.Join(", ", parts[part].shape)}]";
-                    hashes.Add(tensors[i].Targets[part], TensorHash.Of([(kind, parts[part])]));
+                    hashes.Add(tensors[i].Targets[part], TensorHash.Of([(kind, parts[part])], cancellationToken: cancellationToken));
                 }
             }
 
