@@ -195,7 +195,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "There is no decoder at nowhere;", "fit --base nowhere --database nowhere --out model")]
     [InlineData(1, "There is no folder nowhere.", "info nowhere")]
     [InlineData(1, "--json nowhere/results.json: name a file, in a folder that is there.", "info docs --json nowhere/results.json")]
-    [InlineData(1, "empty holds nothing that retro has made", "info empty")]
+    [InlineData(1, "empty holds nothing that retro reads", "info empty")]
     [InlineData(1, "empty holds no database and no model;", "verify empty")]
     [InlineData(1, "broken/retro.json cannot be read", "build --corpus docs --out broken")]
     [InlineData(1, "There is no folder or file nowhere", "experiment update --corpus nowhere")]
