@@ -42,11 +42,11 @@ internal static class AnswerEvaluation
         foreach ((string path, TrainedModel model) in models)
         {
             string of = models.Length > 1 ? $" of {path}" : "";
-            if (ModelFolder.Copying(path, model) is { } copying)
+            if (ModelFolder.Copying(path, model, sources) is { } copying)
             {
                 using (copying)
                 {
-                    await Row($"copying{of}", copying).ConfigureAwait(false);
+                    await Row($"{ModelFolder.NameOfCopying(copying.Database is not null)}{of}", copying).ConfigureAwait(false);
                 }
             }
 

@@ -89,12 +89,28 @@ internal static class ModelFolder
     /// <summary>Loads what copies on top of a model.</summary>
     /// <param name="path">The folder that was named.</param>
     /// <param name="trained">The model.</param>
+    /// <param name="sources">The database that is read from.</param>
     /// <returns>The reader, which is the caller's; null: there is none.</returns>
-    public static CopyReader? Copying(string path, TrainedModel trained)
+    public static CopyReader? Copying(string path, TrainedModel trained, Sources sources)
     {
         string file = Path.Combine(Workspace.OfModel(path).Model, CopyingFile);
-        return File.Exists(file) ? CopyReader.Load(file, trained.Model) : null;
+        return !File.Exists(file) ? null : CopyReader.Load(file, trained.Model, CopyReader.Describe(file).FromAnywhere ? sources.Runs() : null);
     }
+
+    /// <summary>Whether something copies on top of a model.</summary>
+    /// <param name="path">The folder that was named.</param>
+    public static bool Copies(string path) => File.Exists(Path.Combine(Workspace.OfModel(path).Model, CopyingFile));
+
+    /// <summary>What a reader that copies is called: in tables, and among words.</summary>
+    /// <param name="fromAnywhere">Whether it looks anywhere in the database, too.</param>
+    public static string NameOfCopying(bool fromAnywhere) => fromAnywhere ? "copying from anywhere" : "copying";
+
+    /// <summary>What a reader that copies reads.</summary>
+    /// <param name="options">Its settings.</param>
+    /// <param name="fromAnywhere">Whether it looks anywhere in the database, too.</param>
+    public static string ReadByCopying(CopyReaderOptions options, bool fromAnywhere)
+        => $"a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens"
+            + (fromAnywhere ? ", and from anywhere in the database" : "");
 
     /// <summary>What a model's retro.json says for a verb that uses the model: the database it was trained on, and how it retrieved.</summary>
     /// <param name="path">The folder that was named.</param>
@@ -134,7 +150,7 @@ internal static class ModelFolder
     /// <param name="path">The folder that was named.</param>
     /// <param name="trained">The model.</param>
     public static string? Source(string path, TrainedModel trained)
-        => !trained.Model.Config.HasRetrieval && !File.Exists(Path.Combine(Workspace.OfModel(path).Model, CopyingFile)) ? null
+        => !trained.Model.Config.HasRetrieval && !Copies(path) ? null
             : Made(path).Section["source"]?.ToString() ?? "bm25";
 
     /// <summary>The folders of the databases that a model was trained on, and the decoder below it, as far as they are there.</summary>

@@ -160,22 +160,22 @@ internal sealed class ReadingOptions
             RetroTokenizer tokenizer = sources?.Tokenizer
                 ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
             trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
-            CopyReader? copying = ModelFolder.Copying(path, trained);
-            RequireReads(parsed, trained.Model.Config.HasRetrieval || copying is not null, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
-            if (!needsDatabase && !trained.Model.Config.HasRetrieval && copying is null && (parsed.GetValue(Source) ?? "none") != "none")
+            bool canRead = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path);
+            RequireReads(parsed, canRead, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
+            if (!needsDatabase && !canRead && (parsed.GetValue(Source) ?? "none") != "none")
             {
                 Screen.Note($"It reads nothing, whatever {Source.Name} says: the model is a decoder alone.");
             }
 
-            if (reads && sources is null && (trained.Model.Config.HasRetrieval || copying is not null))
+            if (reads && sources is null && canRead)
             {
                 Screen.Note($"It reads nothing: which database it reads from is in no retro.json; {_database.Name} names one.");
             }
 
-            INeighborSource? source = sources is null || (!trained.Model.Config.HasRetrieval && copying is null && !needsDatabase)
+            INeighborSource? source = sources is null || (!canRead && !needsDatabase)
                 ? null
                 : sources.Open(parsed.GetValue(Source) ?? "bm25", Seed(parsed));
-            return new(trained, copying, tokenizer, sources, source);
+            return new(trained, sources is null ? null : ModelFolder.Copying(path, trained, sources), tokenizer, sources, source);
         }
         catch
         {

@@ -13,6 +13,9 @@ internal sealed class Sources : IDisposable
     /// <summary>The database's file of dense keys.</summary>
     private const string KeyFile = "keys.bin";
 
+    /// <summary>Tokens of a database whose runs are sorted unasked, at most: three gigabytes while that is done.</summary>
+    public const long MostSorted = 100_000_000;
+
     /// <summary>Why an embedder does nothing beside another source than <see cref="NeedsKeys"/> says.</summary>
     public const string NoKeys = "the source needs no keys";
 
@@ -24,6 +27,7 @@ internal sealed class Sources : IDisposable
     private TextEmbedder? _embedder;
     private KeywordNeighborSource? _keyword;
     private DenseNeighborSource? _dense;
+    private TokenIndex? _runs;
 
     /// <summary>Opens the database.</summary>
     /// <param name="database">The folder that was named.</param>
@@ -146,6 +150,18 @@ internal sealed class Sources : IDisposable
         }
 
         return (all, none);
+    }
+
+    /// <summary>Whether a database is small enough for its runs to be sorted unasked.</summary>
+    public static bool CanSort(ChunkDatabase database) => database.Manifest.TokenCount <= MostSorted;
+
+    /// <summary>Where runs of tokens stand in the database, which is sorted once.</summary>
+    public TokenIndex Runs()
+    {
+        lock (_lock)
+        {
+            return _runs ??= Stages.Run("sort runs of tokens", progress => TokenIndex.Build(Database, progress, _cancellationToken));
+        }
     }
 
     /// <summary>Whether a source, by its name, finds by keys.</summary>

@@ -431,7 +431,7 @@ internal sealed class TrainingRun
         string made = Shell.Quote(workspace.Folder), read = Shell.Quote(sources.Workspace.Folder);
         string next = data is QuestionSampler ? $"eval --task {CommonOptions.Answering} --model {made}"
             : model.Config.HasRetrieval ? $"eval --model {made}"
-            : $"fit --base {made} --reader copying --database {read} --out copied";
+            : $"fit --base {made} --reader copying{(Sources.CanSort(sources.Database) ? " --anywhere" : "")} --database {read} --out copied";
         Screen.Note($"Next: {Tool.Name} {next}");
         return result;
     }
@@ -442,10 +442,11 @@ internal sealed class TrainingRun
     /// <param name="decoder">The decoder, which stays as it is.</param>
     /// <param name="sources">The database.</param>
     /// <param name="window">Tokens of a window.</param>
+    /// <param name="fromAnywhere">Whether it copies from anywhere in the database, besides.</param>
     /// <param name="cancellationToken">Ends it after a step; nothing is left then.</param>
     /// <returns>What is worth telling.</returns>
     public JsonObject FitCopying(
-        ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
+        ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, bool fromAnywhere, CancellationToken cancellationToken)
     {
         CopyReaderOptions defaults = new();
         INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
@@ -461,7 +462,9 @@ internal sealed class TrainingRun
         };
         List<StageProgress> steps = [];
         Stopwatch clock = Stopwatch.StartNew();
-        using CopyReader reader = Stages.Run("train copying", progress =>
+        string name = ModelFolder.NameOfCopying(fromAnywhere);
+        TokenIndex? runs = fromAnywhere ? sources.Runs() : null;
+        using CopyReader reader = Stages.Run($"train {name}", progress =>
         {
             SynchronousProgress<StageProgress> told = new(step =>
             {
@@ -472,16 +475,16 @@ internal sealed class TrainingRun
 
                 progress.Report(step);
             });
-            return CopyReader.Fit(decoder, sources.Database, source, options, progress: told, cancellationToken: cancellationToken);
+            return CopyReader.Fit(decoder, sources.Database, source, options, runs, progress: told, cancellationToken: cancellationToken);
         });
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
         Saved(parsed, workspace, sources, Trainer.StateFile, Trainer.DescriptionFile, RunReport.StepsFile);
         using ChunkDatabase? heldOut = sources.HeldOut();
-        RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
+        RunReport report = new($"{Tool.Name}: train {name}, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);
-        report.Losses("copying", steps, took);
+        report.Losses(name, steps, took);
         if (heldOut is not null && new HeldOutSample(heldOut, reader, source, window, cancellationToken) is { IsEmpty: false } sample)
         {
             report.Sample(Stages.Run("look at held-out text", _ => sample.Watch(new DecoderReader(decoder), reader)));
@@ -492,7 +495,7 @@ internal sealed class TrainingRun
         report.Write(page);
         int lastSteps = Math.Max(1, steps.Count / 10);
         double? last = MeanLoss(steps.TakeLast(lastSteps).Select(step => step.Loss!.Value));
-        Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens;");
+        Screen.Line($"{workspace.Model}: the decoder, and {ModelFolder.ReadByCopying(options, fromAnywhere)};");
         Screen.Line($"  {Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)};");
         Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} nats a token over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");

@@ -64,10 +64,12 @@ internal sealed class AskCommand : Verb
         StringBuilder answer = new();
         List<int> tokens = [];
         List<RetrievedNeighbors> read = [];
+        CopiedTokens copied = new();
         await foreach (GeneratedPiece piece in opened.Generator().GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
         {
             answer.Append(piece.Text);
             await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
+            copied.Add(piece);
             if (piece.Token is { } token)
             {
                 tokens.Add(token);
@@ -98,6 +100,7 @@ internal sealed class AskCommand : Verb
 
         double? all = scores.ReadsWhileWriting ? scores.On(null) - off : null;
         Print(passages, tokens.Count, all, parsed.GetValue(_most));
+        copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject
         {
             ["question"] = question,
@@ -111,6 +114,7 @@ internal sealed class AskCommand : Verb
                 json["onMinusOffBits"] = passage.Bits;
                 return json;
             })]),
+            ["copied"] = copied.Json(),
         });
     }
 

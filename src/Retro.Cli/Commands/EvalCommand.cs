@@ -15,16 +15,13 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro eval`: what reading is worth, on text that no model has seen.</summary>
 internal sealed class EvalCommand : Verb
 {
-    private const string ClosedBook = "closed book", Retrieving = "RETRO", Copying = "copying";
+    private const string ClosedBook = "closed book", Retrieving = "RETRO";
 
     /// <summary>Neighbors of the pointer rule, at most, and so of every table.</summary>
     private const int RuleNeighbors = 8;
 
     /// <summary>Held-out documents that the report shows token by token, and tokens of each at most.</summary>
     private const int MostInspected = 4, InspectedTokens = 512;
-
-    /// <summary>Tokens of a database whose runs are sorted, at most: three gigabytes while that is done.</summary>
-    private const long MostSorted = 100_000_000;
 
     private const string LeakageTitle = "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors";
 
@@ -235,7 +232,7 @@ internal sealed class EvalCommand : Verb
             => tables.TryGetValue(from.Name, out NeighborTable? there) ? there : tables[from.Name] = FindHeldOut(from, $"find held-out neighbors, {from.Name}");
 
         // The rule with as many and as fresh neighbors as copying has learned to read: what its learning has to beat.
-        using CopyReader? copies = models.Select(one => ModelFolder.Copying(one.Path, one.Trained)).FirstOrDefault(one => one is not null);
+        using CopyReader? copies = models.Select(one => ModelFolder.Copying(one.Path, one.Trained, sources)).FirstOrDefault(one => one is not null);
         int kept = Math.Max(Sources.TableNeighbors(read), copies?.Neighbors ?? 0);
         INeighborSource source = SourceOf(models.Select(one => ModelFolder.Source(one.Path, one.Trained)).FirstOrDefault(one => one is not null));
         using NeighborTable neighbors = Stages.Run(
@@ -251,9 +248,9 @@ internal sealed class EvalCommand : Verb
 
         // The same rule without a retriever, the stronger one as a rule: training has to beat it, too.
         (TokenIndex, double[])? runs = null;
-        if (database.Manifest.TokenCount <= MostSorted)
+        if (Sources.CanSort(database))
         {
-            TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
+            TokenIndex index = sources.Runs();
             runs = (index, Stages.Run(
                 "count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken)));
         }
@@ -270,7 +267,7 @@ internal sealed class EvalCommand : Verb
             INeighborSource own = SourceOf(trainedWith);
             if (!reads)
             {
-                using CopyReader? copying = ModelFolder.Copying(path, trained);
+                using CopyReader? copying = ModelFolder.Copying(path, trained, sources);
 
                 // What copying was trained on top of is often among the models, under another name.
                 Measured? same = copying is null ? null : measured.FirstOrDefault(one => one.Trained.HasSameWeights(trained));
@@ -288,7 +285,7 @@ internal sealed class EvalCommand : Verb
                     baseline ??= closed;
                 }
 
-                string shown = copying is null ? closed : Named(Copying, path);
+                string shown = copying is null ? closed : Named(ModelFolder.NameOfCopying(copying.Database is not null), path);
                 if (copying is not null)
                 {
                     comparison.Copying(shown, copying, trained, own, [], options, cancellationToken, trainedWith);
@@ -389,7 +386,7 @@ internal sealed class EvalCommand : Verb
         BitsPerByteResult? Result(string name) => entries.FirstOrDefault(entry => entry.Reader == name)?.Results[0];
         foreach ((string path, string on, string off, TrainedModel trained, INeighborSource source) in measured)
         {
-            using CopyReader? copying = ModelFolder.Copying(path, trained);
+            using CopyReader? copying = ModelFolder.Copying(path, trained, sources);
             IReader? reader = copying is not null ? copying : trained.Model.Config.HasRetrieval ? new RetroReader(trained.Model) : null;
             if (reader is null || source.Database is null || Result(on) is not { TokenBits: { } onBits } || Result(off) is not { TokenBits: { } offBits })
             {
@@ -421,7 +418,8 @@ internal sealed class EvalCommand : Verb
         .. hasRuns ? [] : new[]
         {
             string.Create(
-                CultureInfo.InvariantCulture, $"Of a database of more than {MostSorted:#,0} tokens the longest run is not measured: sorting takes memory."),
+                CultureInfo.InvariantCulture,
+                $"Of a database of more than {Sources.MostSorted:#,0} tokens the longest run is not measured: sorting takes memory."),
         },
         "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
     ];

@@ -72,6 +72,7 @@ internal sealed class GenerateCommand : Verb
         RetroGenerator generator = opened.Generator(parsed.GetValue(_best));
         StringBuilder text = new();
         List<(int Tokens, RetrievedNeighbors Retrieved)> read = [];
+        CopiedTokens copied = new();
         int tokens = 0;
         GenerationEnd? end = null;
         await foreach (GeneratedPiece piece in generator.GenerateAsync(opened.AsCleaned(prompt), options, cancellationToken).ConfigureAwait(false))
@@ -80,6 +81,7 @@ internal sealed class GenerateCommand : Verb
             await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
             end = piece.End ?? end;
             tokens += piece.Token is null ? 0 : 1;
+            copied.Add(piece);
             if (piece.Retrieved is not null)
             {
                 read.Add((tokens, piece.Retrieved));
@@ -88,6 +90,7 @@ internal sealed class GenerateCommand : Verb
 
         await Console.Out.WriteLineAsync().ConfigureAwait(false);
         Print(read, parsed.GetValue(_most));
+        copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject
         {
             ["prompt"] = prompt,
@@ -99,6 +102,7 @@ internal sealed class GenerateCommand : Verb
                 ["afterTokens"] = one.Tokens,
                 ["neighbors"] = new JsonArray([.. one.Retrieved.Neighbors.Select(ReadingOptions.Json)]),
             })]),
+            ["copied"] = copied.Json(),
         });
     }
 

@@ -121,9 +121,8 @@ internal sealed class InfoCommand : Verb
             string copying = Path.Combine(folder, ModelFolder.CopyingFile);
             if (File.Exists(copying))
             {
-                using RetroModel model = Checkpoint.Load(folder);
-                using CopyReader reader = CopyReader.Load(copying, model);
-                reads = $"a decoder, and a reader that copies from {reader.Neighbors} neighbors, found anew every {reader.Options.Stride} tokens";
+                (CopyReaderOptions options, bool fromAnywhere) = CopyReader.Describe(copying);
+                reads = $"a decoder, and {ModelFolder.ReadByCopying(options, fromAnywhere)}";
             }
 
             Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {reads}");

@@ -74,9 +74,14 @@ internal sealed class VerifyCommand : Verb
                     using RetroModel model = Stages.Run(
                         $"verify {part}", progress => Checkpoint.Load(part, options, progress, cancellationToken));
                     string copying = Path.Combine(part, ModelFolder.CopyingFile), state = Path.Combine(part, Trainer.StateFile);
-                    using CopyReader? reader = File.Exists(copying) ? CopyReader.Load(copying, model) : null;
+                    bool copies = File.Exists(copying);
+                    if (copies)
+                    {
+                        CopyReader.Verify(copying, model);
+                    }
+
                     using Safetensors? training = File.Exists(state) ? Safetensors.Open(state) : null;
-                    return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite{(reader is null ? "" : "; so is what copies on top")}";
+                    return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite{(copies ? "; so is what copies on top" : "")}";
                 });
             }
         }

@@ -83,10 +83,9 @@ internal abstract class CompletionEndpoint(Writer writer)
             tokens += piece.Token is null ? 0 : 1;
 
             // What was read for a prompt is said once for all its texts.
-            string how = $"after part {piece.Retrieved?.Chunk + 1}";
             List<JsonObject> read = piece.Token is null && text % samples > 0
                 ? []
-                : [.. (piece.Retrieved?.Neighbors ?? []).Select(neighbor => Writer.Source(neighbor, how, text))];
+                : [.. piece.Sources(choice.Told).Select(neighbor => Writer.Source(neighbor, Writer.HowRead(piece, neighbor), text))];
             if (!streams)
             {
                 sources.AddRange(read);
@@ -235,6 +234,9 @@ internal abstract class CompletionEndpoint(Writer writer)
         public IReadOnlyList<TokenScore> Scores => _scores;
 
         public GenerationEnd End { get; set; }
+
+        /// <summary>The chunks that were told as sources.</summary>
+        public HashSet<long> Told { get; } = [];
 
         public void Add(string text, IReadOnlyList<TokenScore> scores)
         {

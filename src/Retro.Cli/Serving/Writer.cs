@@ -107,6 +107,10 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         return json;
     }
 
+    /// <summary>How a source of a piece was read: it was retrieved after a part of the text, or a token was copied from it.</summary>
+    public static string HowRead(GeneratedPiece piece, RetrievedNeighbor source)
+        => piece.Retrieved is { } retrieved && retrieved.Neighbors.Contains(source) ? $"after part {retrieved.Chunk + 1}" : "copied from";
+
     /// <summary>The page's own way to write: events with text, with what was read, and at last with the whole text.</summary>
     public async Task WriteAsync(HttpContext context)
     {
@@ -132,12 +136,13 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         }
 
         int tokens = 0;
+        HashSet<long> told = [];
         await foreach ((_, GeneratedPiece piece) in pieces.ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
-            foreach (RetrievedNeighbor neighbor in piece.Retrieved?.Neighbors ?? [])
+            foreach (RetrievedNeighbor neighbor in piece.Sources(told))
             {
-                await events.SendAsync(new() { ["source"] = Source(neighbor, $"after part {piece.Retrieved!.Chunk + 1}") }, aborted).ConfigureAwait(false);
+                await events.SendAsync(new() { ["source"] = Source(neighbor, HowRead(piece, neighbor)) }, aborted).ConfigureAwait(false);
             }
 
             if (piece.Text.Length > 0)

@@ -11,27 +11,57 @@ namespace Retro.Generation;
 /// </summary>
 /// <param name="reader">The reader.</param>
 /// <param name="capacity">Tokens to reserve memory for.</param>
-/// <param name="excluded">Numbers of the documents that nothing is read of; null: nothing is read at all.</param>
-internal sealed class CopyDecoding(CopyReader reader, int capacity, IReadOnlySet<int>? excluded) : IDecoding
+/// <param name="retriever">Finds neighbors, and describes what is copied; null: nothing is read at all.</param>
+/// <param name="excluded">Numbers of the documents that nothing is read of.</param>
+internal sealed class CopyDecoding(CopyReader reader, int capacity, StretchRetriever? retriever, IReadOnlySet<int> excluded) : IDecoding
 {
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private PointerMatch? _match;
+    private IReadOnlyList<RetrievedNeighbor?> _neighbors = [];
+    private CopyCandidates? _candidates;
+    private float[] _copied = [];
 
-    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
     {
         long[] last = text.Skip(text.Count - CopyCandidates.ComparedTokens).Select(token => (long)token).ToArray();
-        if (found is not null)
+        if (found?.Tokens is { } tokens)
         {
-            int start = found.Offset(0, found.Chunks - 1, 0);
-            _match = new(found.Neighbors, found.Length);
-            _match.Begin(found.Tokens.AsSpan(start), found.Valid.AsSpan(start), last);
+            int start = tokens.Offset(0, tokens.Chunks - 1, 0);
+            _match = new(tokens.Neighbors, tokens.Length);
+            _match.Begin(tokens.Tokens.AsSpan(start), tokens.Valid.AsSpan(start), last);
+            _neighbors = found.Last;
         }
         else
         {
             _match?.Append(last[^1]);
         }
 
-        return reader.Logits(States(text, found), reader.Candidates(last, _match, excluded));
+        _candidates = reader.Candidates(last, _match, retriever is null ? null : excluded);
+        (Tensor logits, Tensor copied) = reader.Logits(States(text, found?.Tokens), _candidates);
+        using (copied)
+        {
+            copied.Floats(ref _copied);
+        }
+
+        return logits;
+    }
+
+    public RetrievedNeighbor? CopiedFrom(int token, double logProbability)
+    {
+        double all = 0;
+        int best = -1;
+        for (int i = 0; i < (_candidates?.Width ?? 0); i++)
+        {
+            if (_candidates!.Exists[i] && _candidates.Tokens[i] == token)
+            {
+                all += _copied[i];
+                best = best < 0 || _copied[i] > _copied[best] ? i : best;
+            }
+        }
+
+        return all <= Math.Exp(logProbability) / 2 ? null
+            : _candidates!.Places[best] is >= 0 and int place ? retriever!.Describe(reader.Index!.ChunkOf(place))
+            : _neighbors[(int)_candidates.Ranks[best]];
     }
 
     public void Dispose() => _cache.Dispose();

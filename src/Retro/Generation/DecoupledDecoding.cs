@@ -1,6 +1,5 @@
 using Retro.Modeling;
 using Retro.Readers;
-using Retro.Search;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -15,12 +14,12 @@ internal sealed class DecoupledDecoding(DecoupledReader reader, int capacity, in
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private DecoupledReading? _last;
 
-    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         RetroModel model = reader.Model;
-        DecoupledReading? all = found is null ? null : reader.Reading(found, stride);
+        DecoupledReading? all = found is null ? null : reader.Reading(found.Tokens, stride);
         if (found is not null)
         {
             // The tokens to come ask the last chunk's passages alone.

@@ -1,3 +1,5 @@
+using Retro.Search;
+
 namespace Retro.Generation;
 
 /// <summary>A step of a generated text. The texts of all pieces, one after the other, are the text.</summary>
@@ -17,8 +19,24 @@ public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNei
     /// </summary>
     public double? LogProbability { get; init; }
 
+    /// <summary>
+    /// Where the token was copied from, where a reader that copies gave it more of its probability than the model did: the chunk, among the neighbors or, where
+    /// the reader looks there, anywhere in the database, that counted most; or the given passage. Null where the model, or whoever reads otherwise, chose it.
+    /// </summary>
+    public RetrievedNeighbor? CopiedFrom { get; init; }
+
     /// <summary>The most probable tokens in its place, the most probable first (<see cref="GenerationOptions.Alternatives"/>).</summary>
     public IReadOnlyList<TokenAlternative> Alternatives { get; init; } = [];
+
+    /// <summary>What was read in this step: what was retrieved, and the chunk that the token was copied from, where no step before has told it.</summary>
+    /// <param name="told">The numbers of the chunks that were told before, to which those of this step are added.</param>
+    public IReadOnlyList<RetrievedNeighbor> Sources(ISet<long> told)
+    {
+        ArgumentNullException.ThrowIfNull(told);
+        IReadOnlyList<RetrievedNeighbor> retrieved = Retrieved?.Neighbors ?? [];
+        told.UnionWith(retrieved.Select(neighbor => neighbor.Chunk));
+        return CopiedFrom is { } copied && told.Add(copied.Chunk) ? [.. retrieved, copied] : retrieved;
+    }
 
     /// <summary>The text: pieces that are printed one after the other print it whole.</summary>
     public override string ToString() => Text;

@@ -5,7 +5,9 @@ namespace Retro.Generation;
 
 /// <summary>A text that was generated, whole.</summary>
 /// <param name="Text">The text, without its prompt.</param>
-/// <param name="Neighbors">What was read for prompt and text, in the order in which it was first read, each once.</param>
+/// <param name="Neighbors">
+/// What was read for prompt and text, in the order in which it was first read, each once (<see cref="GeneratedPiece.Sources(ISet{long})"/>).
+/// </param>
 /// <param name="End">Why the text ended.</param>
 public sealed record GeneratedText(string Text, IReadOnlyList<RetrievedNeighbor> Neighbors, GenerationEnd End)
 {
@@ -22,11 +24,12 @@ public sealed record GeneratedText(string Text, IReadOnlyList<RetrievedNeighbor>
     {
         StringBuilder text = new();
         List<RetrievedNeighbor> read = [];
+        HashSet<long> told = [];
         GenerationEnd end = default;
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
             text.Append(piece.Text);
-            read.AddRange(piece.Retrieved?.Neighbors ?? []);
+            read.AddRange(piece.Sources(told));
             end = piece.End ?? end;
         }
 

@@ -12,5 +12,11 @@ internal interface IDecoding : IDisposable
     /// <returns>
     /// V numbers, the logits of the next token: on the scale of the model's own, as the repetition penalty takes them, also where they are those of a mixture.
     /// </returns>
-    Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found);
+    Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found);
+
+    /// <summary>Where the next token is copied from: what counts most, where more of its probability is copied than the model's own.</summary>
+    /// <param name="token">The token.</param>
+    /// <param name="logProbability">Its log-probability in nats, of all.</param>
+    /// <returns>The chunk, or the passage that was given; null: it is the model's own.</returns>
+    RetrievedNeighbor? CopiedFrom(int token, double logProbability) => null;
 }

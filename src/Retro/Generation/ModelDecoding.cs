@@ -1,5 +1,4 @@
 using Retro.Modeling;
-using Retro.Search;
 using static TorchSharp.torch;
 
 namespace Retro.Generation;
@@ -11,9 +10,9 @@ internal sealed class ModelDecoding(RetroModel model, int capacity) : IDecoding
 {
     private readonly DecodingCache _cache = model.NewCache(1, capacity);
 
-    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
     {
-        (Tensor? neighbors, Tensor? valid) = found?.ToTensors(model.Device) ?? default;
+        (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(model.Device) ?? default;
         return _cache.Lengths[0] == 0
             ? model.Prefill(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device), null, neighbors, valid)
             : model.Step(_cache, tensor([(long)text[^1]], device: model.Device), neighbors?.squeeze(1), valid?.squeeze(1));

@@ -15,7 +15,7 @@ internal sealed class NearestNeighborDecoding(NearestNeighborReader reader, int 
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private readonly ChunkSet? _among = reader.Store.Without(excluded);
 
-    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
     {
         using DisposeScope scope = NewDisposeScope();
         RetroModel model = reader.Model;

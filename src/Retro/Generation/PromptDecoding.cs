@@ -18,7 +18,7 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
     private double[] _logWeights = [];
     private RetrievedTokens? _all;
 
-    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
     {
         RetroModel model = reader.Model;
         if (_cache is not null && found is null)
@@ -26,7 +26,7 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
             return Mix(model.Step(_cache, tensor(Enumerable.Repeat((long)text[^1], _cache.Rows).ToArray(), device: model.Device)));
         }
 
-        IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = found is null ? [] : reader.Prefixes(found, 0, found.Chunks - 1);
+        IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = found is null ? [] : reader.Prefixes(found.Tokens, 0, found.Tokens.Chunks - 1);
         prefixes = prefixes.Count > 0 ? prefixes : [([], 0)];
         long[] tokens = [.. text.Select(token => (long)token)];
         int windowEnd = (((text.Count / stride) + 1) * stride) - 1, shift = 0, first = 0;
@@ -45,7 +45,7 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
         _logWeights = [.. prefixes.Select(one => one.LogWeight)];
         _cache?.Dispose();
         _cache = model.NewCache(rows.Count, length + stride);
-        (Tensor? neighbors, Tensor? valid) = CrossAttended(found, length / stride, shift, first)?.ToTensors(model.Device) ?? default;
+        (Tensor? neighbors, Tensor? valid) = CrossAttended(found?.Tokens, length / stride, shift, first)?.ToTensors(model.Device) ?? default;
         return Mix(model.Prefill(
             _cache,
             tensor(rows.SelectMany(row => row.Concat(Enumerable.Repeat(0L, length - row.Length))).ToArray(), [rows.Count, length], device: model.Device),

@@ -17,14 +17,14 @@ internal sealed class RefreshedDecoding(RetroModel model, int begin, int capacit
     private readonly List<(RetrievedTokens From, int Stretch)> _found = []; // by the number of the stretch
     private DecodingCache? _cache;
 
-    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
     {
         if (_cache is not null && found is null)
         {
             return model.Step(_cache, tensor([(long)text[^1]], device: model.Device));
         }
 
-        _found.AddRange(Enumerable.Range(0, found?.Chunks ?? 0).Select(stretch => (found!, stretch)));
+        _found.AddRange(Enumerable.Range(0, found?.Tokens.Chunks ?? 0).Select(stretch => (found!.Tokens, stretch)));
         int chunk = model.Config.Retrieval!.ChunkLength, last = _found.Count * stride, missing = (chunk - (last % chunk)) % chunk;
         RetrievedTokens? read = null;
         int chunks = (missing + last) / chunk;

@@ -164,15 +164,17 @@ public sealed class RetroChatClient : IChatClient
     {
         string id = Guid.NewGuid().ToString("N");
         int tokens = 0;
+        HashSet<long> told = [];
         await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt.AsMemory(), options, cancellationToken).ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
-            if (piece.Text.Length > 0 || piece.Retrieved is { Neighbors.Count: > 0 } || piece.End is not null)
+            IReadOnlyList<RetrievedNeighbor> read = piece.Sources(told);
+            if (piece.Text.Length > 0 || read.Count > 0 || piece.End is not null)
             {
                 ChatResponseUpdate update = new(ChatRole.Assistant, piece.Text) { ResponseId = id, MessageId = id, ModelId = modelId };
-                if (piece.Retrieved is { Neighbors.Count: > 0 } read)
+                if (read.Count > 0)
                 {
-                    update.AdditionalProperties = new() { [SourcesKey] = read.Neighbors };
+                    update.AdditionalProperties = new() { [SourcesKey] = read };
                 }
 
                 if (piece.End is { } end)

@@ -360,7 +360,8 @@ public sealed partial class RetroGenerator
                 () =>
                 {
                     Decode(stage);
-                    return sequence.Next(cancellationToken);
+                    GeneratedPiece piece = sequence.Next(cancellationToken);
+                    return piece.Token is { } token ? piece with { CopiedFrom = decoding.CopiedFrom(token, piece.LogProbability!.Value) } : piece;
                 },
                 cancellationToken).ConfigureAwait(false);
             stage = "step";
@@ -380,7 +381,7 @@ public sealed partial class RetroGenerator
         {
             using DisposeScope scope = NewDisposeScope();
             using FinalizerGate.Hold gate = FinalizerGate.Close(gated, lingers: true);
-            return decoding.Read(sequence.Tokens, sequence.Found?.Tokens).Floats(ref logits);
+            return decoding.Read(sequence.Tokens, sequence.Found).Floats(ref logits);
         }
     }
 
@@ -514,7 +515,7 @@ public sealed partial class RetroGenerator
     /// <param name="options">How often neighbors are asked for.</param>
     private IDecoding Decoding(int capacity, StretchRetriever? retriever, HashSet<int>? unread, GenerationOptions options) => _reader switch
     {
-        CopyReader copying => new CopyDecoding(copying, capacity, retriever is null ? null : unread),
+        CopyReader copying => new CopyDecoding(copying, capacity, retriever, unread ?? []),
         PromptReader prompting when retriever is not null => new PromptDecoding(prompting, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
         NearestNeighborReader nearest when unread is not null => new NearestNeighborDecoding(nearest, capacity, unread),

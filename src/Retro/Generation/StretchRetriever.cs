@@ -30,7 +30,8 @@ internal sealed class StretchRetriever(
     /// <summary>What was found for C stretches.</summary>
     /// <param name="Tokens">One row of C stretches.</param>
     /// <param name="PerStretch">One entry per stretch.</param>
-    internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedNeighbors> PerStretch);
+    /// <param name="Last">[K]: what is read of the last stretch's, each in its place among the tokens; null: nothing is.</param>
+    internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedNeighbors> PerStretch, IReadOnlyList<RetrievedNeighbor?> Last);
 
     /// <summary>Finds the neighbors of stretches that follow each other.</summary>
     /// <param name="tokens">The text so far.</param>
@@ -55,13 +56,16 @@ internal sealed class StretchRetriever(
             retrieved.Take(0, c, database!, found.AsSpan(c * neighbors, neighbors), scores.AsSpan(c * neighbors, neighbors));
         }
 
-        RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
-            first + c,
-            tokenizer.DecodePart(queries[c], begins: places[c].Start.Value == 0, ends: false),
-            Read(retrieved, c).Select(one => (At: (c * neighbors) + one.Neighbor, one.Tokens)).Where(one => found[one.At] >= 0)
-                .Select(one => Describe(found[one.At], scores[one.At], one.Tokens)).ToArray())).ToArray();
-        return new Found(retrieved, perStretch);
+        return Described(retrieved, queries, first, places, (c, neighbor, read) =>
+        {
+            int at = (c * neighbors) + neighbor;
+            return found[at] < 0 ? null : Describe(found[at], scores[at], read);
+        });
     }
+
+    /// <summary>A chunk of the database, whole.</summary>
+    /// <param name="chunk">Its number.</param>
+    public RetrievedNeighbor Describe(long chunk) => Describe(chunk, float.NaN, Range.All);
 
     private Found Give(int[][] queries, int first, Range[] places)
     {
@@ -74,18 +78,27 @@ internal sealed class StretchRetriever(
             retrieved.Take(0, c, passages);
         }
 
-        return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(
-            first + c,
-            tokenizer.DecodePart(query, begins: places[c].Start.Value == 0, ends: false),
-            [.. Read(retrieved, c).Where(one => one.Neighbor < _given.Length).Select(one => new RetrievedNeighbor(
-                -1,
-                "",
-                "",
-                "",
-                one.Neighbor,
-                Text(_given[one.Neighbor], one.Tokens),
-                "",
-                float.NaN))]))]);
+        return Described(retrieved, queries, first, places, (_, neighbor, read) => neighbor >= _given.Length ? null
+            : new RetrievedNeighbor(-1, "", "", "", neighbor, Text(_given[neighbor], read), "", float.NaN));
+    }
+
+    private Found Described(RetrievedTokens retrieved, int[][] queries, int first, Range[] places, Func<int, int, Range, RetrievedNeighbor?> describe)
+    {
+        RetrievedNeighbor?[] last = [];
+        RetrievedNeighbors[] perStretch = new RetrievedNeighbors[queries.Length];
+        for (int c = 0; c < perStretch.Length; c++)
+        {
+            last = new RetrievedNeighbor?[plan.Neighbors];
+            foreach ((int neighbor, Range read) in Read(retrieved, c))
+            {
+                last[neighbor] = describe(c, neighbor, read);
+            }
+
+            string query = tokenizer.DecodePart(queries[c], begins: places[c].Start.Value == 0, ends: false);
+            perStretch[c] = new(first + c, query, [.. last.OfType<RetrievedNeighbor>()]);
+        }
+
+        return new(retrieved, perStretch, last);
     }
 
     /// <summary>The neighbors of a stretch of which something is read, and the range of their tokens that is: the others are no sources.</summary>

@@ -29,6 +29,7 @@ internal sealed class CopyCandidates
         Width = width;
         int size = places * width;
         (Tokens, Runs, Equal, Ranks, Exists) = (new long[size], new long[size], new long[size], new long[size], new bool[size]);
+        Places = new int[size];
         Before = content ? new int[size * ContentTokens] : [];
     }
 
@@ -46,6 +47,9 @@ internal sealed class CopyCandidates
 
     /// <summary>Which of the neighbors it stands in, the best 0.</summary>
     public long[] Ranks { get; }
+
+    /// <summary>The position of each in the index that it was found in; -1: it stands in a neighbor.</summary>
+    public int[] Places { get; }
 
     /// <summary>Which are candidates at all.</summary>
     public bool[] Exists { get; }
@@ -127,7 +131,7 @@ internal sealed class CopyCandidates
                 int at = (place * width) + i;
                 Candidate one = found[place]![i];
                 (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at]) = (one.Token, one.Run, one.Equal);
-                (candidates.Ranks[at], candidates.Exists[at]) = (one.Rank, true);
+                (candidates.Ranks[at], candidates.Exists[at], candidates.Places[at]) = (one.Rank, true, one.Place);
                 for (int back = 0; content && back < ContentTokens; back++)
                 {
                     candidates.Before[(at * ContentTokens) + back] = one.Before[back];
@@ -211,13 +215,13 @@ internal sealed class CopyCandidates
                     }
                 }
 
-                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank, before));
+                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank, before, position));
             }
         }
     }
 
     /// <summary>A token that may be copied.</summary>
-    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank, TokensBefore Before);
+    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank, TokensBefore Before, int Place = -1);
 
     /// <summary>The tokens before a candidate, the nearest first; -1 where there is none, and zeros where none were asked for.</summary>
     [InlineArray(ContentTokens)]

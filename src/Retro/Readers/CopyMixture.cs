@@ -97,15 +97,20 @@ internal sealed class CopyMixture : nn.Module
     /// <param name="candidates">Of all places.</param>
     /// <param name="start">The first of these P places among the candidates'.</param>
     /// <param name="embeddings">[V, D], of the model's tokens; read where content counts.</param>
-    /// <returns>[P, V]: log-probabilities, minus infinity nowhere that the language model's are not.</returns>
-    public Tensor LogDistribution(Tensor logits, Tensor states, CopyCandidates candidates, int start, Tensor? embeddings = null)
+    /// <returns>
+    /// [P, V]: log-probabilities, minus infinity nowhere that the language model's are not; and [P, N]: the probability that each candidate gives its token.
+    /// </returns>
+    public (Tensor LogP, Tensor Copied) LogDistribution(
+        Tensor logits, Tensor states, CopyCandidates candidates, int start, Tensor? embeddings = null)
     {
         using DisposeScope scope = NewDisposeScope();
         (Tensor logP, Tensor tokens, Tensor exists, Tensor shares, Tensor gate) = Mix(logits, states, candidates, start, embeddings);
-        Tensor copied = zeros_like(logP).scatter_add(1, tokens, shares.mul(exists)); // [P, V]
-        Tensor kept = logP.Plus(nn.functional.logsigmoid(gate.neg()).unsqueeze(1));
-        Tensor with = kept.logaddexp(copied.log().Plus(nn.functional.logsigmoid(gate).unsqueeze(1)));
-        return where(exists.any(1, keepdim: true), with, logP).MoveToOuterDisposeScope();
+        Tensor given = shares.mul(exists), copied = zeros_like(logP).scatter_add(1, tokens, given); // [P, N], [P, V]
+        Tensor kept = logP.Plus(nn.functional.logsigmoid(gate.neg()).unsqueeze(1)), gated = nn.functional.logsigmoid(gate).unsqueeze(1);
+        Tensor with = kept.logaddexp(copied.log().Plus(gated));
+        return (
+            where(exists.any(1, keepdim: true), with, logP).MoveToOuterDisposeScope(),
+            given.mul(gated.exp()).MoveToOuterDisposeScope());
     }
 
     private (Tensor LogP, Tensor Tokens, Tensor Exists, Tensor Shares, Tensor Gate) Mix(

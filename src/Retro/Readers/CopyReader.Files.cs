@@ -26,44 +26,29 @@ public sealed partial class CopyReader
             ("cross_attended", Options.CrossAttended),
             ("anywhere", _index is null ? 0 : 1));
 
+    /// <summary>Tells what a file holds, of which a header is read.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The settings that count when it is read with, and whether it was trained with an index of runs, which <see cref="Load"/> then takes.</returns>
+    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or has settings that cannot be.</exception>
+    public static (CopyReaderOptions Options, bool FromAnywhere) Describe(string path)
+    {
+        using ReaderFile file = ReaderFile.Open(path, Kind);
+        return (OptionsOf(file), FromAnywhere(file));
+    }
+
     /// <summary>Loads a reader for the model that it was trained for.</summary>
     /// <param name="path">The file.</param>
     /// <param name="model">The model; it stays the caller's.</param>
-    /// <param name="index">The index of runs where the reader was trained with one; another database's will do.</param>
+    /// <param name="index">
+    /// The index of runs where the reader was trained with one (<see cref="Describe"/>); another database's will do. Null where it was not.
+    /// </param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
     /// <returns>The reader; dispose it.</returns>
     /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of another model.</exception>
     public static CopyReader Load(string path, RetroModel model, TokenIndex? index = null, string? name = null)
     {
-        ArgumentNullException.ThrowIfNull(model);
         using ReaderFile file = ReaderFile.Open(path, Kind);
-        int width = file.Setting("width"), length = file.Setting("retrieved_length");
-        if (width != model.Config.Width)
-        {
-            throw new CheckpointException(
-                $"{path} was trained for a model of width {width}, and this one's is {model.Config.Width}; load it with the model it was trained for.");
-        }
-
-        CopyReaderOptions options;
-        try
-        {
-            options = new CopyReaderOptions
-            {
-                Neighbors = file.Setting("neighbors"),
-                Stride = file.Setting("stride"),
-                QueryLength = file.Setting("query_length"),
-                RetrievedLength = length,
-                ContentWidth = file.Setting("content_width"),
-                CrossAttended = file.Setting("cross_attended"),
-            }.Validate();
-            RequireFit(options, model, length);
-        }
-        catch (RetroOptionsException fault)
-        {
-            throw new CheckpointException($"{path} has settings that cannot be, or not with this model: {fault.Message}", fault);
-        }
-
-        if ((file.Setting("anywhere") == 1) != index is not null)
+        if (FromAnywhere(file) != index is not null)
         {
             throw new CheckpointException(
                 index is null
@@ -71,13 +56,38 @@ public sealed partial class CopyReader
                     : $"{path} was trained to copy from neighbors alone; load it without an index.");
         }
 
+        return Of(file, model, index, name);
+    }
+
+    /// <summary>Refuses a file that <see cref="Load"/> would refuse, whatever index it was given.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="model">The model.</param>
+    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of another model.</exception>
+    public static void Verify(string path, RetroModel model)
+    {
+        using ReaderFile file = ReaderFile.Open(path, Kind);
+        using CopyReader reader = Of(file, model, null, null);
+    }
+
+    private static CopyReader Of(ReaderFile file, RetroModel model, TokenIndex? index, string? name)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        string path = file.Tensors.FilePath;
+        int width = file.Setting("width"), length = file.Setting("retrieved_length");
+        if (width != model.Config.Width)
+        {
+            throw new CheckpointException(
+                $"{path} was trained for a model of width {width}, and this one's is {model.Config.Width}; load it with the model it was trained for.");
+        }
+
+        CopyReaderOptions options = OptionsOf(file, fitting => RequireFit(fitting, model, length));
         file.RequireModel(model);
         if (index is not null)
         {
             model.RequireTokenizer(index.Database.Manifest.TokenizerHash);
         }
 
-        CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);
+        CopyMixture mixture = new(width, Ranks(options, FromAnywhere(file)), device: model.Device, content: options.ContentWidth);
         CopyReader reader = new(model, mixture, options, length, index, name);
         try
         {
@@ -88,6 +98,30 @@ public sealed partial class CopyReader
         {
             reader.Dispose();
             throw;
+        }
+    }
+
+    private static bool FromAnywhere(ReaderFile file) => file.Setting("anywhere") == 1;
+
+    private static CopyReaderOptions OptionsOf(ReaderFile file, Action<CopyReaderOptions>? require = null)
+    {
+        try
+        {
+            CopyReaderOptions options = new CopyReaderOptions
+            {
+                Neighbors = file.Setting("neighbors"),
+                Stride = file.Setting("stride"),
+                QueryLength = file.Setting("query_length"),
+                RetrievedLength = file.Setting("retrieved_length"),
+                ContentWidth = file.Setting("content_width"),
+                CrossAttended = file.Setting("cross_attended"),
+            }.Validate();
+            require?.Invoke(options);
+            return options;
+        }
+        catch (RetroOptionsException fault)
+        {
+            throw new CheckpointException($"{file.Tensors.FilePath} has settings that cannot be, or not with this model: {fault.Message}", fault);
         }
     }
 }

@@ -109,7 +109,7 @@ public sealed partial class CopyReader : IReader, IDisposable
             database.RequireSameTokenizer(index.Database);
         }
 
-        CopyMixture mixture = new(model.Config.Width, Ranks(options, index), options.Seed, model.Device, options.ContentWidth);
+        CopyMixture mixture = new(model.Config.Width, Ranks(options, index is not null), options.Seed, model.Device, options.ContentWidth);
         CopyReader fresh = new(model, mixture, options, length, index, name);
         return ReaderTraining.Trained(fresh, reader => reader.Train(database, source, progress, cancellationToken));
     }
@@ -173,13 +173,16 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <summary>What may follow at some places. No gradients are recorded.</summary>
     /// <param name="states">[P, D], the model's last states, normed.</param>
     /// <param name="candidates">Of the P places.</param>
-    /// <returns>[P, V]: logits on the scale of the model's own, which they are where nothing is copied.</returns>
-    internal Tensor Logits(Tensor states, CopyCandidates candidates)
+    /// <returns>
+    /// [P, V]: logits on the scale of the model's own, which they are where nothing is copied; and [P, N]: the probability that each candidate gives its token.
+    /// </returns>
+    internal (Tensor Logits, Tensor Copied) Logits(Tensor states, CopyCandidates candidates)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        Tensor logits = _model.Head(states), mixed = _mixture.LogDistribution(logits, states, candidates, 0, _model.Embeddings.First());
-        return mixed.Plus(logits.to_type(mixed.dtype).logsumexp(1, keepdim: true)).MoveToOuterDisposeScope();
+        Tensor logits = _model.Head(states);
+        (Tensor mixed, Tensor copied) = _mixture.LogDistribution(logits, states, candidates, 0, _model.Embeddings.First());
+        return (mixed.Plus(logits.to_type(mixed.dtype).logsumexp(1, keepdim: true)).MoveToOuterDisposeScope(), copied.MoveToOuterDisposeScope());
     }
 
     /// <summary>What the model's own cross-attention reads of what was found for a text's stretches, the first of which begins a chunk.</summary>
@@ -266,7 +269,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     }
 
     /// <summary>A rank for each neighbor, and one for what stands anywhere.</summary>
-    private static int Ranks(CopyReaderOptions options, TokenIndex? index) => options.Neighbors + (index is null ? 0 : 1);
+    private static int Ranks(CopyReaderOptions options, bool fromAnywhere) => options.Neighbors + (fromAnywhere ? 1 : 0);
 
     private Tensor States(ReadingBatch batch, long[] places)
     {

@@ -134,6 +134,15 @@ public sealed class TokenIndex
     /// <param name="position">The position.</param>
     public int DocumentOf(int position) => Ascending.LastAtMost(_starts, position);
 
+    /// <summary>The chunk that a position lies in; for what stands behind a document, its last one.</summary>
+    /// <param name="position">The position.</param>
+    public long ChunkOf(int position)
+    {
+        int document = DocumentOf(position);
+        (long first, long count) = Database.ChunksOf(document);
+        return first + Math.Min((position - _starts[document]) / Database.ChunkLength, count - 1);
+    }
+
     /// <summary>The first place whose tokens come after a run, or are not before it.</summary>
     private int Bound(ReadOnlySpan<int> run, int after)
     {

@@ -893,10 +893,15 @@ public sealed class VerbTests : IDisposable
         _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
         _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
         RequireReport("copied", "Training: copying", "2 steps in", "Training loss", "per token with retrieval off, ", " with retrieval on", "config.json");
+        string everywhere = _retro.Done(
+            "fit", "--base", "decoder", "--reader", "copying", "--anywhere", "--database", "work", "--out", "everywhere", "--steps", "2", "--window", "64");
+        Assert.Contains("every 16 tokens, and from anywhere in the database", everywhere, StringComparison.Ordinal);
+        Assert.Contains("and from anywhere in the database", _retro.Done("info", "everywhere"), StringComparison.Ordinal);
+        Assert.Contains("so is what copies on top", _retro.Done("verify", "everywhere"), StringComparison.Ordinal);
         string fitted = _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
         Assert.Matches("neighbors by bm25: [0-9,]+ chunks, with none [0-9]", fitted);
 
-        _retro.Done("eval", "--model", "fitted", "copied", "--window", "64", "--json", "eval.json", "--token-records", "tokens.jsonl");
+        _retro.Done("eval", "--model", "fitted", "copied", "everywhere", "--window", "64", "--json", "eval.json", "--token-records", "tokens.jsonl");
         Assert.Contains("\"copying\":", File.ReadLines(_retro["tokens.jsonl"]).First(), StringComparison.Ordinal);
         RequireReport(
             "fitted", "Held-out bits per byte", "Against closed book", "By overlap with the neighbors", "What copying read", "bm25: rank 1", "Training: RETRO");
@@ -904,7 +909,7 @@ public sealed class VerbTests : IDisposable
         [
             "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",
             "closed book + longest run in the database", "closed book + pointer rule, k = 16, every 16 tokens",
-            "copying, random", "copying", "RETRO off", "RETRO random", "RETRO",
+            "copying, random", "copying", "copying from anywhere, random", "copying from anywhere", "RETRO off", "RETRO random", "RETRO",
         ];
         JsonArray rows = _retro.Json("eval.json")["readers"]!.AsArray();
         Assert.Equal(readers, rows.Select(row => (string)row!["reader"]!));
@@ -913,7 +918,7 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(compared, rows[^1]!["against"]!.AsArray().Select(against => (string)against!["to"]!));
 
         // What was fitted is the decoder to the bit where it reads nothing.
-        Assert.Equal((double)rows[0]!["bitsPerByte"]!, (double)rows[7]!["bitsPerByte"]!);
+        Assert.Equal((double)rows[0]!["bitsPerByte"]!, (double)rows[9]!["bitsPerByte"]!);
 
         string text = _retro.Done("generate", "--model", "work", "--tokens", "20", "--json", "text.json", "The river number 2 has 7 stones and 0 steps.");
         JsonObject written = _retro.Json("text.json");
@@ -926,6 +931,11 @@ public sealed class VerbTests : IDisposable
         Assert.DoesNotContain("read, each", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
 
         const string Begun = "The river number 2 has 7 stones";
+        string copied = _retro.Done("generate", "--model", "everywhere", "--temperature", "0", "--tokens", "20", "--json", "text.json", Begun);
+        JsonArray from = _retro.Json("text.json")["copied"]!.AsArray();
+        Assert.Equal(from.Count > 0, copied.Contains("of 20 tokens; from each passage so many:", StringComparison.Ordinal));
+        Assert.InRange(from.Sum(passage => (int)passage!["tokens"]!), 0, 20);
+        _retro.Done("ask", "--model", "everywhere", "--tokens", "4", "How many stones has bridge 5?");
         _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
         Assert.Equal("The river has 9 stones.", (string)_retro.Json("text.json")["read"]![0]!["neighbors"]![0]!["text"]!);
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--best-in-prompt", "--ban", "e", "--json", "text.json", Begun);

@@ -221,6 +221,48 @@ public sealed class CopyGenerationTests : IDisposable
             => [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.DocumentId)];
     }
 
+    /// <summary>By neighbors that hold the twin, or, with others, by the index that finds it.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_a_token_is_copied_from_is_told_with_the_chunk_where_it_stands(bool anywhere)
+    {
+        INeighborSource source = anywhere ? new GivenNeighborSource(_database, _ => [0]) : _source;
+        using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, _database, source, s_settings, TokenIndex.Build(_database)) : null;
+        RetroGenerator generator = new(indexed ?? _reader, s_tokenizer, source);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 40 };
+        int told = 0;
+        foreach (Document document in _heldOut)
+        {
+            string twin = $"b{document.Id[1..]}", text = document.Text[..60];
+            List<GeneratedPiece> pieces = await Collect(generator, text, options);
+            foreach (GeneratedPiece piece in pieces)
+            {
+                if (piece.CopiedFrom is { } from)
+                {
+                    Assert.NotNull(piece.Token);
+                    bool isThere = $"{from.Text}{from.Continuation}".Contains($"{text[^3..]}{piece.Text}", StringComparison.Ordinal);
+                    Assert.Equal(from.Text, _database.Text(from.Chunk, s_tokenizer));
+                    told += from.DocumentId == twin && isThere ? 1 : 0;
+                }
+
+                text += piece.Text;
+            }
+
+            GeneratedText whole = await generator.GenerateTextAsync(document.Text[..60], options, TestContext.Current.CancellationToken);
+            Assert.Equal(
+                pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Concat(pieces.Select(piece => piece.CopiedFrom).OfType<RetrievedNeighbor>())
+                    .Select(neighbor => neighbor.Chunk).Distinct().Order(),
+                whole.Neighbors.Select(neighbor => neighbor.Chunk).Order());
+            Assert.All(
+                await Collect(generator, document.Text[..60], options with { Retrieval = false, MaximumNewTokens = 8 }),
+                piece => Assert.Null(piece.CopiedFrom));
+        }
+
+        // A token is a character here; of those at a chunk's border the three before stand in the chunk before.
+        Assert.InRange(told, (HeldOut - 2) * 30, HeldOut * 40);
+    }
+
     [Fact]
     public async Task Generating_leaves_no_tensor_behind_even_when_it_is_left_early()
     {
@@ -327,7 +369,7 @@ public sealed class CopyGenerationTests : IDisposable
         }
 
         Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last), neighbors, valid);
-        Tensor logits = reader.Logits(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
+        (Tensor logits, _) = reader.Logits(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
         Tensor all = nn.functional.log_softmax(logits, 1);
         Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();

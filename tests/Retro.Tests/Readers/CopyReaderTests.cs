@@ -54,7 +54,7 @@ public sealed class CopyReaderTests : IDisposable
             long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
             CopyCandidates candidates = CopyCandidates.Find(batch, K, places, content: content > 0);
             Tensor logits = randn(places.Length, V), states = randn(places.Length, 3);
-            double[] whole = mixture.LogDistribution(logits, states, candidates, 0, embeddings).to(ScalarType.Float64).data<double>().ToArray();
+            double[] whole = mixture.LogDistribution(logits, states, candidates, 0, embeddings).LogP.to(ScalarType.Float64).data<double>().ToArray();
             double[,] weights = Table(logits), h = Table(states), e = Table(embeddings);
             double[][] targets = [.. Enumerable.Range(0, V).Select(target
                 => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64), embeddings)
@@ -291,6 +291,15 @@ public sealed class CopyReaderTests : IDisposable
         string path = Path.Combine(_folder.Path, "anywhere.safetensors");
         reader.Save(path);
         Assert.Contains("give the index", Assert.Throws<CheckpointException>(() => CopyReader.Load(path, model)).Message, StringComparison.Ordinal);
+        (CopyReaderOptions told, bool fromAnywhere) = CopyReader.Describe(path);
+        Assert.Equal((1, 8, 16, true), (told.Neighbors, told.Stride, told.QueryLength, fromAnywhere));
+        CopyReader.Verify(path, model);
+        using (RetroModel other = new(s_config))
+        {
+            string said = Assert.Throws<CheckpointException>(() => CopyReader.Verify(path, other)).Message;
+            Assert.Contains("load it with the model", said, StringComparison.Ordinal);
+        }
+
         using CopyReader loaded = CopyReader.Load(path, model, index);
         Assert.Equal(on, BitsPerByte.Measure(loaded, heldOut, random).Value);
     }
