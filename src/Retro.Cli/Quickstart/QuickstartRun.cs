@@ -48,7 +48,9 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     /// <summary>Tokens of a held-out document that start a continuation: its first chunk and a little more, so that something is retrieved at once.</summary>
     private const int PromptTokens = 80;
 
-    private const string ClosedBook = "closed book", Copying = "copying", Retrieving = "RETRO";
+    private const string ClosedBook = "closed book", Retrieving = "RETRO";
+
+    private static readonly string s_copying = ModelFolder.NameOfCopying(fromAnywhere: true);
 
     private readonly Stopwatch _clock = Stopwatch.StartNew();
 
@@ -92,17 +94,16 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             "embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
         using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
         HybridNeighborSource hybrid = new(keyword, dense);
-        CopyReaderOptions copyOptions = new() { Seed = options.Seed };
-        using NeighborTable neighbors = Stages.Run(
-            "find neighbors",
-            progress => NeighborTable.Build(database, keyword, copyOptions.Neighbors, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Run("find neighbors", progress => NeighborTable.Build(
+            database, keyword, Sources.TableNeighbors(RuleNeighbors), progress: progress, cancellationToken: cancellationToken));
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(keyword),
             byDense = FindHeldOut(dense), byHybrid = FindHeldOut(hybrid);
-        PointerRule[] rules = [.. new[] { RuleNeighbors, copyOptions.Neighbors }.Select(k => Stages.Run(
-            $"count the pointer rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
 
-        // The same rule with as many and as fresh neighbors as copying learns to read: what its learning has to beat.
-        PointerRule asking = new(copyOptions.Neighbors, copyOptions.Stride, rules[^1].RetrievedLength, rules[^1].Precisions);
+        // What learning has to beat: the rule that reads the same neighbors as the RETRO, and the one that looks anywhere, as copying does.
+        PointerRule rule = Stages.Run($"count the pointer rule, k = {RuleNeighbors}", progress =>
+            PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, progress, cancellationToken));
+        TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
+        double[] runs = Stages.Run("count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken));
 
         // --- training: the closed book, and on top of it copying and reading ---
         (RetroConfig alone, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
@@ -128,12 +129,12 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         documents.Save(closedBookFolder);
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();
-        copyOptions = copyOptions with { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps) };
+        CopyReaderOptions copyOptions = new() { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps), Seed = options.Seed };
         string copyingFile = Path.Combine(folder, "copying.safetensors");
         bool isCopying = options.Resume && File.Exists(copyingFile);
-        using CopyReader copying = isCopying ? CopyReader.Load(copyingFile, decoder) : Stages.Run(
-            $"train {Copying}",
-            progress => CopyReader.Fit(decoder, database, keyword, copyOptions, progress: progress, cancellationToken: cancellationToken));
+        using CopyReader copying = isCopying ? CopyReader.Load(copyingFile, decoder, index) : Stages.Run(
+            $"train {s_copying}",
+            progress => CopyReader.Fit(decoder, database, keyword, copyOptions, index, progress: progress, cancellationToken: cancellationToken));
         TimeSpan forCopying = Kept(Path.Combine(folder, "copying.time"), () => copyingClock.Elapsed);
         if (!isCopying)
         {
@@ -159,22 +160,19 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TrainedModel closedBookAndRetro = retro with { Steps = closedBook.Steps, Time = closedBook.Time + retro.Time };
 
         // --- measurement ---
-        Comparison comparison = new(heldOut, database, byKeyword, random, rules[..1], options.Seed);
+        Comparison comparison = new(heldOut, database, byKeyword, random, [rule], options.Seed, (index, runs));
         BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
         comparison.ClosedBook(ClosedBook, closedBook, measure, cancellationToken);
-        string freshRule = $"{ClosedBook} + pointer rule, k = {asking.Neighbors}, every {asking.ChunkLength} tokens";
-        PointerReader freshReader = new(new DecoderReader(decoder, ClosedBook), asking, freshRule);
-        comparison.Asking(freshReader, closedBook, keyword, measure, cancellationToken);
-        comparison.Copying(Copying, copying, closedBookAndCopying, keyword, [dense, hybrid], measure, cancellationToken);
+        comparison.Copying(s_copying, copying, closedBookAndCopying, keyword, [dense, hybrid], measure, cancellationToken);
         comparison.Retro(Retrieving, closedBookAndRetro, keyword.Name, [byDense, byHybrid], measure, cancellationToken);
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-        string rule = comparison.RuleOn(ClosedBook, RuleNeighbors);
+        string[] against = [ClosedBook, comparison.RuleOn(ClosedBook, RuleNeighbors), comparison.RunsOn(ClosedBook)];
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, byKeyword, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         LeakageTable leakage = LeakageTable.Of(
-            curve, [.. new[] { ClosedBook, rule, freshRule, Copying, Retrieving }.Select(name => entries.Single(entry => entry.Reader == name))]);
+            curve, [.. against.Concat([s_copying, Retrieving]).Select(name => entries.Single(entry => entry.Reader == name))]);
 
         // --- text with sources ---
         RetroGenerator generator = new(model, tokenizer, hybrid);
@@ -184,7 +182,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             continuations.Add(await Continuation.GenerateAsync(generator, prompt, options.Seed, cancellationToken).ConfigureAwait(false));
         }
 
-        EvaluationTable table = EvaluationTable.Of(entries, [ClosedBook, rule, freshRule]);
+        EvaluationTable table = EvaluationTable.Of(entries, against);
         (string, List<TrainingProgress>)[] trainings = [(ClosedBook, closedBook.Reports), (Retrieving, retro.Reports)];
         Report report = new(options, corpus, config, database, table, leakage, cut, copyOptions, trainings, continuations, _clock.Elapsed);
         report.Print();

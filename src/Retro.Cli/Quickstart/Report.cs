@@ -17,7 +17,7 @@ namespace Retro.Cli.Quickstart;
 /// <param name="corpus">The text.</param>
 /// <param name="config">The RETRO.</param>
 /// <param name="database">What is retrieved from.</param>
-/// <param name="table">Everything that was measured, against the closed book, the pointer rule, and the rule with the neighbors that copying reads.</param>
+/// <param name="table">Everything that was measured, against the closed book, the pointer rule, and the longest run anywhere in the database.</param>
 /// <param name="leakage">The main readers by how much the held-out text has in common with its neighbors.</param>
 /// <param name="cut">Held-out documents of which only the beginning was measured.</param>
 /// <param name="copying">How the copying reader retrieves and was trained.</param>
@@ -37,7 +37,7 @@ internal sealed class Report(
     IReadOnlyList<Continuation> continuations,
     TimeSpan elapsed)
 {
-    private readonly ResultRows _rows = new(table, leakage, ["closed book", "the rule, k = 8", "the rule, fresh"]);
+    private readonly ResultRows _rows = new(table, leakage, ["closed book", "pointer rule, k = 8", "longest run"]);
 
     /// <summary>What the rows of the table are, and where the documents come from that they were measured on.</summary>
     private string Notes
@@ -48,9 +48,9 @@ internal sealed class Report(
             return string.Create(CultureInfo.InvariantCulture, $"""
                 The documents are neither in the training set nor in the database{shortened}.
                 "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the
-                neighbors of the chunk before, without a trained weight; with {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens
-                ("fresh"), it reads what copying reads. "Copying" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps
-                to copy from such neighbors; its minutes are those of both. "RETRO" is the decoder, unchanged, with chunked cross-attention fitted onto
+                neighbors of the chunk before, without a trained weight; "longest run" is the same anywhere in the database, without neighbors. "Copying
+                from anywhere" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps to copy from such runs, and from
+                {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens; its minutes are those of both. "RETRO" is the decoder, unchanged, with chunked cross-attention fitted onto
                 its last layer, which reads {config.Retrieval!.Neighbors} neighbors of the chunk before; its minutes are those of both too, and
                 off it is the closed book.
                 Copying and RETRO were trained with neighbors by {Source}; they are measured with those of other sources too.
