@@ -84,7 +84,7 @@ internal static partial class AtomicFile
         }
     }
 
-    /// <summary>Opens a file for new content beside its place. A link that stands there goes: what it leads to is not ours to write.</summary>
+    /// <summary>Opens a file for new content beside its place. A link of either kind that stands there goes: what it leads to is not ours to write.</summary>
     /// <param name="path">The file that the content is for.</param>
     /// <param name="share">What others may do meanwhile.</param>
     public static FileStream CreateBeside(string path, FileShare share)
@@ -92,6 +92,23 @@ internal static partial class AtomicFile
         string beside = path + TemporarySuffix;
         RemoveLink(beside);
         return new FileStream(beside, FileMode.Create, FileAccess.ReadWrite, share, 1 << 16);
+    }
+
+    /// <summary>Gives the bytes of a whole file a second name, beside the place of another: nothing is written, and either name may go.</summary>
+    /// <param name="from">The file that is there.</param>
+    /// <param name="path">The file that the name is for.</param>
+    /// <returns>Whether it has been done; not where the file system, or the owner of the file, does not let it be. On Linux alone, where
+    /// <see cref="CreateBeside"/> can tell a second name from a file of its own.</returns>
+    public static bool TryLinkBeside(string from, string path)
+    {
+        string beside = path + TemporarySuffix;
+        if (!OperatingSystem.IsLinux())
+        {
+            return false;
+        }
+
+        TryDelete(beside);
+        return Link(from, beside) == 0;
     }
 
     /// <summary>
@@ -156,7 +173,7 @@ internal static partial class AtomicFile
 
     private static void RemoveLink(string path)
     {
-        if (FileIdentity.IsLink(path))
+        if (FileIdentity.IsLink(path) || FileIdentity.HasOtherNames(path))
         {
             File.Delete(path);
         }
@@ -164,6 +181,9 @@ internal static partial class AtomicFile
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int OpenFile(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "link", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Link(string from, string to);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int Flush(int handle);

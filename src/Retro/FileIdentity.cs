@@ -6,7 +6,7 @@ namespace Retro;
 internal static partial class FileIdentity
 {
     private const int CurrentFolder = -100; // AT_FDCWD
-    private const uint TypeAndInode = 0x101; // STATX_TYPE | STATX_INO
+    private const uint Asked = 0x105; // STATX_TYPE | STATX_NLINK | STATX_INO
 
     /// <summary>
     /// Whether a path leads to a file of bytes; a pipe, a socket and a device do not, and opening them can wait without end. Where the system does not tell,
@@ -57,6 +57,10 @@ internal static partial class FileIdentity
         return null;
     }
 
+    /// <summary>Whether a file's bytes have other names too, by hard links: what is written into it changes those. Known on Linux alone.</summary>
+    /// <param name="path">The path; nothing need be there.</param>
+    public static bool HasOtherNames(string path) => Ask(path) is { Links: > 1 } found && (found.Mode & 0xF000) == 0x8000;
+
     /// <summary>Makes sure that opening a path cannot wait without end.</summary>
     /// <param name="path">The path; where nothing is there, opening it says so.</param>
     /// <exception cref="IOException">It leads to a pipe, a socket or a device.</exception>
@@ -83,7 +87,7 @@ internal static partial class FileIdentity
 
         try
         {
-            return Statx(CurrentFolder, path, 0, TypeAndInode, out Found found) == 0 ? found : null;
+            return Statx(CurrentFolder, path, 0, Asked, out Found found) == 0 ? found : null;
         }
         catch (EntryPointNotFoundException)
         {
@@ -98,6 +102,9 @@ internal static partial class FileIdentity
     [StructLayout(LayoutKind.Explicit, Size = 256)]
     private struct Found
     {
+        [FieldOffset(16)]
+        public uint Links;
+
         [FieldOffset(28)]
         public ushort Mode;
 

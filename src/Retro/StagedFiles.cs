@@ -97,6 +97,22 @@ internal sealed class StagedFiles : IDisposable
     /// <inheritdoc cref="Write"/>
     public void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 
+    /// <summary>Has a file be one that another folder holds, by a hard link: no byte of it is written again, and either may be deleted.</summary>
+    /// <param name="path">The file's place; its folder is created where it is missing.</param>
+    /// <param name="from">The file with the content, whole and on the disk, which nobody writes into.</param>
+    /// <returns>Whether it is; where the file system has no such links, <see cref="Write"/> it.</returns>
+    public bool Link(string path, string from)
+    {
+        AtomicFile.Guard(path, _fault, () => AtomicFile.CreateFolder(FolderOf(path)));
+        if (!AtomicFile.TryLinkBeside(from, path))
+        {
+            return false;
+        }
+
+        _written.Add(path);
+        return true;
+    }
+
     /// <summary>Has a file taken away when all have taken their names: one that would be read in their place, or that nobody reads any more.</summary>
     /// <param name="path">The file; where it is one of those written, it stays.</param>
     public void Remove(string path) => _removed.Add(path);

@@ -8,8 +8,8 @@ using static TorchSharp.torch;
 namespace Retro.Checkpoints;
 
 /// <summary>
-/// A model as a folder: <c>config.json</c> and <c>model.safetensors</c>, in several files with an index above a size. Python's safetensors reads it; names are
-/// those of <see cref="RetroConfig.Parameters"/>.
+/// A model as a folder: <c>config.json</c> and <c>model.safetensors</c>, or several files with an index above a size and where a part of the model is frozen.
+/// Python's safetensors reads it; names are those of <see cref="RetroConfig.Parameters"/>.
 /// </summary>
 public static class Checkpoint
 {
@@ -26,6 +26,7 @@ public static class Checkpoint
     /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves
     /// the old checkpoint or the new one, never a mixture, and the disk holds both until then.
     /// Weights of an earlier save in the folder are replaced, and what <see cref="Pretrained.Retrofit.Save"/> wrote there goes: it would be of other weights.
+    /// Parameters that are frozen (requires_grad false) beside others lie in files of their own, and a file that the folder holds with the same bytes stays.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="model">The model.</param>
@@ -47,8 +48,20 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
+        SaveAfter(null, folder, model, options, progress, cancellationToken);
+    }
+
+    /// <summary>Saves a model of which an earlier checkpoint, in another folder, may hold the frozen part.</summary>
+    internal static void SaveAfter(
+        string? earlier,
+        string folder,
+        RetroModel model,
+        CheckpointSaveOptions options,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
         using StagedFiles staged = Begin(folder);
-        StageCounter counter = Stage(staged, folder, model, options, progress, cancellationToken);
+        StageCounter counter = Stage(staged, folder, model, earlier, options, progress, cancellationToken);
         staged.Commit();
         counter.End();
     }
@@ -62,31 +75,52 @@ public static class Checkpoint
         return new(folder, CheckpointException.Of);
     }
 
-    /// <summary>Writes a model's files beside their places.</summary>
+    /// <summary>
+    /// Writes a model's files beside their places. Those of frozen parameters, which a training would write with every checkpoint, stay where they are there,
+    /// and have a second name where an earlier checkpoint holds them.
+    /// </summary>
+    /// <param name="staged">Takes the files.</param>
+    /// <param name="folder">The folder.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="earlier">The folder of an earlier checkpoint; null: there is none.</param>
+    /// <param name="options">How.</param>
+    /// <param name="progress">Whom to tell.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>What tells that all are saved, once they have their names.</returns>
     internal static StageCounter Stage(
         StagedFiles staged,
         string folder,
         RetroModel model,
+        string? earlier,
         CheckpointSaveOptions options,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        List<KeyValuePair<string, Tensor>> tensors = [.. Stored(model.Undisposed)];
-        List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
+        ILookup<bool, KeyValuePair<string, Tensor>> tensors = Stored(model.Undisposed).ToLookup(pair => pair.Value is Parameter { requires_grad: false });
+        List<List<KeyValuePair<string, Tensor>>> frozen = Divide(tensors[true], options.MaximumFileBytes);
+        List<List<KeyValuePair<string, Tensor>>> shards = [.. frozen, .. Divide(tensors[false], options.MaximumFileBytes)];
         string[] names = shards.Count == 1
             ? [WeightFolder.SingleName]
             : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
-        StageCounter counter = Safetensors.Saving(tensors.Count, progress, cancellationToken);
+        StageCounter counter = Safetensors.Saving(shards.Sum(shard => shard.Count), progress, cancellationToken);
         Dictionary<string, string> metadata = new() { ["format"] = "pt" };
         if (model.TokenizerHash is { } tokenizer)
         {
             metadata[WeightFolder.TokenizerKey] = tokenizer;
         }
 
+        HashSet<string> kept = new(StringComparer.Ordinal);
         for (int i = 0; i < names.Length; i++)
         {
-            Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], metadata, counter);
+            string path = Path.Combine(folder, names[i]);
+            if (i < frozen.Count && IsThere(path, shards[i]))
+            {
+                shards[i].ForEach(_ => counter.Next());
+            }
+            else
+            {
+                Safetensors.Stage(staged, path, shards[i], metadata, counter);
+            }
         }
 
         string index = Path.Combine(folder, WeightFolder.IndexName);
@@ -98,18 +132,32 @@ public static class Checkpoint
                 shard.ForEach(tensor => map[tensor.Key] = name);
             }
 
-            JsonObject root = new() { ["metadata"] = new JsonObject { ["total_size"] = tensors.Sum(pair => Bytes(pair.Value)) }, ["weight_map"] = map };
+            JsonObject sizes = new() { ["total_size"] = shards.Sum(shard => shard.Sum(pair => Bytes(pair.Value))) };
+            JsonObject root = new() { ["metadata"] = sizes, ["weight_map"] = map };
             staged.WriteText(index, root.ToJsonString(new() { WriteIndented = true }) + "\n");
         }
 
         staged.WriteText(Path.Combine(folder, ConfigName), RetroConfigJson.Write(model.Config));
-        foreach (string path in WeightFolder.FilesOf(folder).Append(Path.Combine(folder, Additions)))
+        foreach (string path in WeightFolder.FilesOf(folder).Append(Path.Combine(folder, Additions)).Where(path => !kept.Contains(path)))
         {
             staged.Remove(path);
         }
 
         cancellationToken.ThrowIfCancellationRequested();
         return counter;
+
+        bool IsThere(string path, List<KeyValuePair<string, Tensor>> shard)
+        {
+            if (Safetensors.IsWritten(path, shard, metadata, cancellationToken))
+            {
+                return kept.Add(path);
+            }
+
+            return earlier is not null
+                && Path.Combine(earlier, Path.GetFileName(path)) is var other
+                && Safetensors.IsWritten(other, shard, metadata, cancellationToken)
+                && staged.Link(path, other);
+        }
     }
 
     /// <summary>Makes sure that a folder can take a checkpoint, before the work is done that it is to keep.</summary>
@@ -194,14 +242,14 @@ public static class Checkpoint
         }
     }
 
-    private static List<List<KeyValuePair<string, Tensor>>> Divide(List<KeyValuePair<string, Tensor>> tensors, long most)
+    private static List<List<KeyValuePair<string, Tensor>>> Divide(IEnumerable<KeyValuePair<string, Tensor>> tensors, long most)
     {
-        List<List<KeyValuePair<string, Tensor>>> shards = [[]];
+        List<List<KeyValuePair<string, Tensor>>> shards = [];
         long size = 0;
         foreach (KeyValuePair<string, Tensor> tensor in tensors)
         {
             long bytes = Bytes(tensor.Value);
-            if (size > 0 && size + bytes > most)
+            if (shards.Count == 0 || (size > 0 && size + bytes > most))
             {
                 shards.Add([]);
                 size = 0;

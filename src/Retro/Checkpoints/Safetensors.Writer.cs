@@ -49,6 +49,73 @@ public sealed partial class Safetensors
         IReadOnlyDictionary<string, string>? metadata,
         StageCounter counter)
     {
+        List<(string Name, string Dtype, Tensor Tensor)> list = InOrder(path, tensors);
+        staged.Write(path, stream =>
+        {
+            stream.Write(Header(list, metadata));
+            foreach ((_, _, Tensor tensor) in list)
+            {
+                counter.Next();
+                EachPiece(tensor, bytes =>
+                {
+                    stream.Write(bytes);
+                    return true;
+                });
+            }
+        });
+    }
+
+    /// <summary>Whether a file is already what <see cref="Stage"/> would write, to the byte. It is read up to the first difference.</summary>
+    internal static bool IsWritten(
+        string path,
+        IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors,
+        IReadOnlyDictionary<string, string>? metadata,
+        CancellationToken cancellationToken)
+    {
+        if (!FileIdentity.IsFile(path))
+        {
+            return false;
+        }
+
+        List<(string Name, string Dtype, Tensor Tensor)> list = InOrder(path, tensors);
+        byte[] header = Header(list, metadata);
+        try
+        {
+            using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+            if (stream.Length != header.Length + list.Sum(item => item.Tensor.numel() * item.Tensor.element_size()))
+            {
+                return false;
+            }
+
+            byte[] buffer = new byte[1 << 20];
+            return IsNext(header) && list.TrueForAll(item =>
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                return EachPiece(item.Tensor, IsNext);
+            });
+
+            bool IsNext(ReadOnlySpan<byte> bytes)
+            {
+                for (; bytes.Length > 0; bytes = bytes[Math.Min(buffer.Length, bytes.Length)..])
+                {
+                    Span<byte> read = buffer.AsSpan(0, Math.Min(buffer.Length, bytes.Length));
+                    if (stream.ReadAtLeast(read, read.Length, throwOnEndOfStream: false) < read.Length || !bytes.StartsWith(read))
+                    {
+                        return false;
+                    }
+                }
+
+                return true;
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false; // what cannot be read is written anew
+        }
+    }
+
+    private static List<(string Name, string Dtype, Tensor Tensor)> InOrder(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors)
+    {
         List<(string Name, string Dtype, Tensor Tensor)> list = [];
         HashSet<string> names = new(StringComparer.Ordinal) { "__metadata__" };
         foreach ((string name, Tensor tensor) in tensors)
@@ -64,16 +131,7 @@ public sealed partial class Safetensors
             list.Add((name, dtype, tensor));
         }
 
-        list = [.. list.OrderBy(item => SafetensorsTypes.Place(item.Dtype)).ThenBy(item => item.Name, StringComparer.Ordinal)];
-        staged.Write(path, stream =>
-        {
-            stream.Write(Header(list, metadata));
-            foreach ((_, _, Tensor tensor) in list)
-            {
-                counter.Next();
-                WriteValues(stream, tensor);
-            }
-        });
+        return [.. list.OrderBy(item => SafetensorsTypes.Place(item.Dtype)).ThenBy(item => item.Name, StringComparer.Ordinal)];
     }
 
     private static byte[] Header(List<(string Name, string Dtype, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)
@@ -127,11 +185,13 @@ public sealed partial class Safetensors
         return header;
     }
 
-    private static void WriteValues(Stream stream, Tensor tensor)
+    /// <summary>Gives the bytes of a tensor, as they lie in a file, piece by piece for as long as they are wanted.</summary>
+    /// <returns>Whether all were.</returns>
+    private static bool EachPiece(Tensor tensor, WantsNext isWanted)
     {
         if (tensor.numel() == 0)
         {
-            return;
+            return true;
         }
 
         using DisposeScope scope = NewDisposeScope();
@@ -141,7 +201,14 @@ public sealed partial class Safetensors
         for (long done = 0; done < flat.numel(); done += step)
         {
             using Tensor piece = flat.narrow(0, done, Math.Min(step, flat.numel() - done));
-            stream.Write(piece.bytes);
+            if (!isWanted(piece.bytes))
+            {
+                return false;
+            }
         }
+
+        return true;
     }
+
+    private delegate bool WantsNext(ReadOnlySpan<byte> piece);
 }

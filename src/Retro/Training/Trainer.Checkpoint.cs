@@ -28,12 +28,16 @@ public sealed partial class Trainer
     private const string BufferPrefix = "buffer/";
 
     private string? _frozen;
+    private string? _earlier; // the folder of the last checkpoint, which holds what is frozen
 
     /// <summary>
-    /// Writes a checkpoint: the model (config.json, model.safetensors; with the average of its weights where there is one) and the state of the training
+    /// Writes a checkpoint: the model (as <see cref="Checkpoint.Save"/> does; with the average of its weights where there is one) and the state of the training
     /// (training.safetensors; training.json says it for the reader).
     /// </summary>
     /// <remarks>
+    /// What is frozen is written once: it lies in files of its own, which a later checkpoint in the same folder leaves as they are, and one in another folder
+    /// has under a second name (a hard link, where the file system has such). Either folder may be copied, moved or deleted by itself; whoever changes a file
+    /// in place changes both.
     /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included. All files take their names as one when the last is whole: a
     /// process killed at any moment, or a disk that is full, leaves the old checkpoint or the new one, never a mixture, and the disk holds both until then. Of
     /// several processes all save together, the first writes, and any number of processes can go on from it.
@@ -113,11 +117,12 @@ public sealed partial class Trainer
         ofState.End();
         using (Averaged())
         {
-            ofModel = Checkpoint.Stage(staged, folder, Model, new(), progress, cancellationToken);
+            ofModel = Checkpoint.Stage(staged, folder, Model, _earlier, new(), progress, cancellationToken);
         }
 
         staged.WriteText(Path.Combine(folder, DescriptionFile), description);
         staged.Commit();
+        _earlier = folder;
         ofModel.End();
     }
 
@@ -283,6 +288,7 @@ public sealed partial class Trainer
         _unseen = state.Unseen;
         _reads = state.Reads;
         _learns = state.Learns;
+        _earlier = folder;
         _compared = _isAhead = _isNew = false; // what the processes have loaded may differ
     }
 

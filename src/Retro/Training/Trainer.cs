@@ -552,7 +552,9 @@ public sealed partial class Trainer : IDisposable
             // Where it cannot be written, the measure is not on record, and is taken again.
             if (IsFirst && Options.CheckpointFolder is { } folder)
             {
-                Checkpoint.Save(Path.Combine(folder, BestFolder), Model);
+                string best = Path.Combine(folder, BestFolder);
+                Checkpoint.SaveAfter(_earlier, best, Model, new());
+                _earlier ??= best;
             }
 
             (BestMeasure, _measuresSinceBest) = (measure, 0);

@@ -1,0 +1,148 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Tests.Modeling;
+using Retro.Training;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+/// <summary>What is frozen is written once, and every checkpoint is whole by itself all the same.</summary>
+public sealed class FrozenCheckpointTests : IDisposable
+{
+    private const string Frozen = "model-00001-of-00002.safetensors", Trained = "model-00002-of-00002.safetensors";
+
+    private static readonly TrainingOptions s_options = TrainingOptions.SmallModel with { Steps = 6, WarmupSteps = 2 };
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly RetroModel _model = Model();
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void A_checkpoint_leaves_the_frozen_weights_that_are_there()
+    {
+        using Trainer trainer = new(_model, s_options);
+        string folder = _folder["made"];
+        trainer.Save(folder);
+        Assert.Equal(
+            ["config.json", Frozen, Trained, "model.safetensors.index.json", Trainer.DescriptionFile, Trainer.StateFile],
+            Directory.GetFiles(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        string frozen = FileIdentity.Of(Path.Combine(folder, Frozen)), trained = FileIdentity.Of(Path.Combine(folder, Trained));
+        Change(trained: true);
+        List<StageProgress> reports = [];
+        trainer.Save(folder, new Reports<StageProgress>(reports.Add));
+        Assert.All(reports, report => Assert.InRange(report.Done, 0, report.Total));
+        Assert.Equal(_model.named_parameters().Count(), reports[^1].Total);
+        Assert.Equal(frozen, FileIdentity.Of(Path.Combine(folder, Frozen)));
+        Assert.NotEqual(trained, FileIdentity.Of(Path.Combine(folder, Trained)));
+        RequireSaved(folder);
+
+        // Whoever changes what is frozen finds it saved, too, and so does whoever finds a damaged file.
+        Change(trained: false);
+        trainer.Save(folder);
+        RequireSaved(folder);
+        byte[] bytes = File.ReadAllBytes(Path.Combine(folder, Frozen));
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(Path.Combine(folder, Frozen), bytes);
+        trainer.Save(folder);
+        RequireSaved(folder);
+    }
+
+    [Fact]
+    public void Checkpoints_in_several_folders_share_the_frozen_weights_and_none_needs_another()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Hard links are made on Linux alone.");
+        CopyingData data = new(SmallModel.Config, 2, 3, seed: 2);
+        string made = _folder["made"], next = _folder["next"], best = Path.Combine(made, Trainer.BestFolder);
+        using (Trainer first = new(_model, s_options with { CheckpointFolder = made, MeasureEvery = 2 }) { Measure = _ => 1 })
+        {
+            first.Run(data);
+        }
+
+        // One that goes on elsewhere shares them with the checkpoint that it goes on from.
+        using Trainer trainer = new(_model, s_options with { Steps = 8 });
+        trainer.Load(made);
+        trainer.Save(next);
+        Assert.Single(new[] { made, best, next }.Select(folder => FileIdentity.Of(Path.Combine(folder, Frozen))).Distinct());
+        Dictionary<string, byte[]> before = Directory.GetFiles(next).ToDictionary(path => path, File.ReadAllBytes);
+        Change(trained: false);
+        trainer.Save(made);
+        RequireSaved(made);
+        Assert.All(before, pair => Assert.Equal(pair.Value, File.ReadAllBytes(pair.Key)));
+        Directory.Delete(made, recursive: true);
+        Assert.All(before, pair => Assert.Equal(pair.Value, File.ReadAllBytes(pair.Key)));
+        Checkpoint.Load(next).Dispose();
+    }
+
+    [Fact]
+    public void Where_there_are_no_links_the_frozen_weights_are_written()
+    {
+        using MountedDisk disk = new("4m");
+        using Trainer trainer = new(_model, s_options);
+        trainer.Save(_folder["made"]);
+        trainer.Save(disk["next"]);
+        RequireSaved(disk["next"]);
+    }
+
+    /// <summary>A process killed before its files have their names leaves second names of whole files, which are no place to write to.</summary>
+    [Fact]
+    public void A_link_that_a_killed_process_left_is_not_written_into()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Hard links are made on Linux alone.");
+        using Trainer trainer = new(_model, s_options);
+        string made = _folder["made"], next = _folder["next"], file = Path.Combine(made, Frozen);
+        trainer.Save(made);
+        byte[] whole = File.ReadAllBytes(file);
+        Directory.CreateDirectory(next);
+        Assert.True(AtomicFile.TryLinkBeside(file, Path.Combine(next, Frozen)));
+        Change(trained: false);
+        trainer.Save(next);
+        Assert.Equal(whole, File.ReadAllBytes(file));
+        RequireSaved(next);
+    }
+
+    [Fact]
+    public void A_saving_that_is_killed_between_two_names_is_read_as_the_new_checkpoint()
+    {
+        using Trainer trainer = new(_model, s_options);
+        trainer.Save(_folder["made"]);
+        Change(trained: true);
+        StoppedSave.Check(_folder["made"], folder => trainer.Save(folder), RequireSaved);
+    }
+
+    /// <summary>The last layer is trained, as what is fitted onto a frozen decoder is.</summary>
+    private static RetroModel Model()
+    {
+        manual_seed(3);
+        RetroModel model = new(SmallModel.Config);
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = name.StartsWith("decoder.2.", StringComparison.Ordinal);
+        }
+
+        return model;
+    }
+
+    private void Change(bool trained)
+    {
+        using IDisposable noGradients = no_grad();
+        foreach (Parameter parameter in _model.parameters().Where(parameter => parameter.requires_grad == trained))
+        {
+            parameter.add_(1);
+        }
+    }
+
+    private void RequireSaved(string folder)
+    {
+        using RetroModel saved = Checkpoint.Load(folder);
+        Assert.All(
+            _model.named_parameters().Zip(saved.named_parameters()),
+            pair => Assert.True(ModelCase.BitEqual(pair.First.parameter, pair.Second.parameter), pair.First.name));
+    }
+}
