@@ -222,7 +222,7 @@ internal static class RetrieverBenchmark
         {
             Checkpoint.Save(folder, decoder);
             using PretrainedDecoder trained = PretrainedDecoder.Load(folder);
-            RetroModel retro = Retrofit.From(trained, retrieval).Model;
+            RetroModel retro = Retrofit.From(trained, retrieval, take: true).Model;
             WindowSamplerOptions windows = new()
             {
                 Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, RetrievalDropout = 0,

@@ -224,8 +224,8 @@ internal sealed class FitCommand : Verb
                 CrossAttentionRank = parsed.GetValue(_rank),
                 ShiftedKeys = true,
             },
-            CommonOptions.Unfrozen(parsed, _unfreeze));
-        decoder.Dispose(); // its weights are the fitted model's by now, and need not lie in memory twice
+            CommonOptions.Unfrozen(parsed, _unfreeze),
+            take: true);
         RetroModel model = retrofit.Model;
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");

@@ -122,7 +122,7 @@ internal sealed class AnswerRun(CompareOptions options)
             TorchSharp.torch.manual_seed(1);
             // As in the paper's question answering (section 4.3), all weights are trained, of the RETRO as of the others.
             RetroModel model = reads
-                ? Retrofit.From(begun, retrieval, RetrofitUnfreeze.All).Model
+                ? Retrofit.From(begun, retrieval, RetrofitUnfreeze.All, take: true).Model
                 : Checkpoint.Load(closedBook, new() { Dtype = options.Dtype, Device = options.Device }, cancellationToken: cancellationToken);
             Stopwatch clock = Stopwatch.StartNew();
             using Trainer trainer = new(model, recipe.Training(options.FittingSteps) with { Accumulation = ExamplesPerStep });

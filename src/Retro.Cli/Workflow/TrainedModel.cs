@@ -76,7 +76,7 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         using (PretrainedDecoder trained = PretrainedDecoder.Load(decoder, dtype, device, cancellationToken: cancellationToken))
         {
             manual_seed(options.Seed);
-            model = Retrofit.From(trained, retrieval).Model;
+            model = Retrofit.From(trained, retrieval, take: true).Model;
         }
 
         return Train(stage, model, windows, options, resume, cancellationToken);

@@ -64,12 +64,29 @@ public sealed partial class Retrofit
     /// <see cref="Checkpoint.Save"/> hold it. Of a whole model the decoder's weights have to be the decoder's, but for norms that were trained.
     /// </summary>
     /// <param name="folder">The folder with <see cref="FileName"/>, or with config.json and weights.</param>
-    /// <param name="decoder">The decoder; its weights are copied.</param>
+    /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, but where it is taken.</param>
+    /// <param name="take">Whether the decoder's weights become the model's, as <see cref="From"/> takes them.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The file is missing or damaged, or belongs to another decoder.</exception>
     public static Retrofit Load(
-        string folder, PretrainedDecoder decoder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        string folder,
+        PretrainedDecoder decoder,
+        bool take = false,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        Retrofit retrofit = LoadOnto(decoder, folder, take, progress, cancellationToken);
+        if (take)
+        {
+            decoder.Dispose();
+        }
+
+        return retrofit;
+    }
+
+    private static Retrofit LoadOnto(
+        PretrainedDecoder decoder, string folder, bool take, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(decoder);
@@ -77,7 +94,7 @@ public sealed partial class Retrofit
         string path = Path.Combine(folder, FileName);
         if (!File.Exists(path) && File.Exists(Path.Combine(folder, Checkpoint.ConfigName)))
         {
-            return LoadModel(folder, decoder, progress, cancellationToken);
+            return LoadModel(decoder, folder, take, progress, cancellationToken);
         }
 
         using Safetensors file = Safetensors.Open(path);
@@ -91,7 +108,7 @@ public sealed partial class Retrofit
 
         RequireDecoder(path, said.Config, decoder);
         RequireShapes(file, said.Config, decoder, parameter => said.Changed?.Contains(parameter.Name) ?? IsTrained(parameter, said.Unfreeze));
-        Retrofit retrofit = MakeEmpty(decoder, said.Config, said.Unfreeze);
+        Retrofit retrofit = MakeEmpty(decoder, said.Config, said.Unfreeze, name => take && !file.Contains(name));
         try
         {
             retrofit.Read(file, new("load weights", file.Entries.Count, progress, cancellationToken));
@@ -106,7 +123,7 @@ public sealed partial class Retrofit
     }
 
     private static Retrofit LoadModel(
-        string folder, PretrainedDecoder decoder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        PretrainedDecoder decoder, string folder, bool take, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         RetroConfig config = Checkpoint.LoadConfig(folder);
         if (!config.HasRetrieval)
@@ -143,7 +160,8 @@ public sealed partial class Retrofit
                     + $"{string.Join(", ", foreign)} differ. Load it onto the decoder it was fitted onto, or by itself, as any checkpoint.");
         }
 
-        Retrofit retrofit = MakeEmpty(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);
+        Retrofit retrofit = MakeEmpty(
+            decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing, name => take && !trained.Contains(name));
         try
         {
             foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
@@ -172,11 +190,11 @@ public sealed partial class Retrofit
         }
     }
 
-    // Every parameter that was added is about to be read.
-    private static Retrofit MakeEmpty(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
+    // Every parameter that was added is about to be read. What the file has of the decoder is not shared: where it cannot be read, the decoder is as it was.
+    private static Retrofit MakeEmpty(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze, Func<string, bool> isShared)
     {
         using IDisposable skipped = Initialization.Skip();
-        return Make(decoder, config, unfreeze);
+        return Make(decoder, config, unfreeze, isShared);
     }
 
     // Before anything is allocated: a damaged or hostile file may say any size.

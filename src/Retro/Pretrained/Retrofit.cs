@@ -48,12 +48,15 @@ public sealed partial class Retrofit : IDisposable
     internal IReadOnlyList<string> Added => [.. Model.named_parameters().Select(pair => pair.name).Where(name => !_base.Contains(name))];
 
     /// <summary>Adds retrieval to a decoder. The additions are drawn from TorchSharp's generator (manual_seed decides them).</summary>
-    /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>
+    /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, but where it is taken.</param>
     /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first: its outputs are zero, or
     /// behind a <see cref="RetrievalConfig.Gate"/>.</param>
     /// <param name="unfreeze">What of the decoder is trained too.</param>
+    /// <param name="take">Whether the decoder's weights become the model's instead of being copied, so that they lie in memory once. The decoder is disposed
+    /// then; where this throws, it stays as it was.</param>
     /// <exception cref="RetroOptionsException">The additions do not fit the decoder, or the decoder retrieves already; every fault is listed.</exception>
-    public static Retrofit From(PretrainedDecoder decoder, RetrievalConfig? retrieval = null, RetrofitUnfreeze unfreeze = RetrofitUnfreeze.Nothing)
+    public static Retrofit From(
+        PretrainedDecoder decoder, RetrievalConfig? retrieval = null, RetrofitUnfreeze unfreeze = RetrofitUnfreeze.Nothing, bool take = false)
     {
         ArgumentNullException.ThrowIfNull(decoder);
         if (decoder.Model.Config.HasRetrieval)
@@ -70,7 +73,13 @@ public sealed partial class Retrofit : IDisposable
         RetroConfig config = decoder.Model.Config with { Retrieval = retrieval with { ZeroOutput = !retrieval.Gate } };
         config.Validate();
         using IDisposable skipped = Initialization.SkipDecoder();
-        return Make(decoder, config, unfreeze);
+        Retrofit retrofit = Make(decoder, config, unfreeze, _ => take);
+        if (take)
+        {
+            decoder.Dispose();
+        }
+
+        return retrofit;
     }
 
     /// <summary>Frees the model.</summary>
@@ -82,8 +91,9 @@ public sealed partial class Retrofit : IDisposable
     private static bool IsTrained(ParameterShape parameter, RetrofitUnfreeze unfreeze)
         => unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && parameter.Kind == ParameterKind.Norm);
 
-    // The decoder's parameters are copied; those that were added are as they were made.
-    private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
+    // The decoder's parameters are copied, or are the same memory where they are shared, so that a decoder that is given away is never there twice; those that
+    // were added are as they were made.
+    private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze, Func<string, bool> isShared)
     {
         RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device) { TokenizerHash = decoder.Model.TokenizerHash };
         try
@@ -91,9 +101,9 @@ public sealed partial class Retrofit : IDisposable
             Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
             using (no_grad())
             {
-                foreach ((string name, Parameter parameter) in decoder.Model.named_parameters())
+                foreach ((string name, Parameter parameter) in decoder.Model.Undisposed.named_parameters())
                 {
-                    parameters[name].copy_(parameter);
+                    _ = isShared(name) ? parameters[name].set_(parameter) : parameters[name].copy_(parameter);
                 }
             }
 

@@ -300,6 +300,83 @@ public sealed class RetrofitTests
         retrofit.Save(folder.Path);
     }
 
+    /// <summary>Where it was copied, it would lie in memory twice for a while.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_decoder_that_is_taken_becomes_the_model(bool isTaken)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using IDisposable noGradients = no_grad();
+        RetrievalConfig shared = s_small with { Encoder = s_small.Encoder with { ShareEmbedding = true } };
+        using (PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix")))
+        using (Retrofit retrofit = Retrofit.From(decoder, shared, RetrofitUnfreeze.Norms))
+        {
+            retrofit.Model.get_parameter("decoder.norm.weight")!.add_(1); // saved with the additions
+            retrofit.Save(folder["additions"]);
+            Checkpoint.Save(folder["whole"], retrofit.Model);
+        }
+
+        foreach (Func<PretrainedDecoder, Retrofit> make in (Func<PretrainedDecoder, Retrofit>[])[
+            decoder => Retrofit.From(decoder, shared, take: isTaken),
+            decoder => Retrofit.Load(folder["additions"], decoder, take: isTaken),
+            decoder => Retrofit.Load(folder["whole"], decoder, take: isTaken)
+        ])
+        {
+            using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+            Tensor embedding = decoder.Model.get_parameter("embedding.weight")!.detach(), before = embedding.clone();
+            using Retrofit retrofit = make(decoder);
+            Parameter own = retrofit.Model.get_parameter("embedding.weight")!;
+            Assert.True(Same(before, own));
+            embedding.add_(1);
+            Assert.Equal(!isTaken, Same(before, own));
+            if (isTaken)
+            {
+                Assert.Throws<ObjectDisposedException>(() => Retrofit.From(decoder, shared));
+            }
+            else
+            {
+                Retrofit.From(decoder, shared).Dispose();
+            }
+        }
+    }
+
+    [Fact]
+    public void A_decoder_that_could_not_be_taken_is_as_it_was()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using (Retrofit retrofit = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All))
+        using (no_grad())
+        {
+            foreach (Parameter parameter in retrofit.Model.parameters())
+            {
+                parameter.add_(1);
+            }
+
+            retrofit.Save(folder.Path);
+        }
+
+        Dictionary<string, byte[]> before = Bytes(decoder.Model);
+        using CancellationTokenSource ended = new();
+        Assert.Throws<OperationCanceledException>(() => Retrofit.Load(
+            folder.Path,
+            decoder,
+            take: true,
+            new Reports<StageProgress>(report =>
+            {
+                if (report.Done == report.Total - 2)
+                {
+                    ended.Cancel();
+                }
+            }),
+            ended.Token));
+        Assert.Throws<RetroOptionsException>(() => Retrofit.From(decoder, s_small with { ChunkLength = 0 }, take: true));
+        Assert.Equal(before, Bytes(decoder.Model));
+    }
+
     [Fact]
     public void Additions_are_refused_by_another_decoder()
     {
@@ -450,7 +527,7 @@ public sealed class RetrofitTests
         }
 
         List<StageProgress> reports = [];
-        using (Retrofit again = Retrofit.Load(folder.Path, decoder, new Reports<StageProgress>(reports.Add)))
+        using (Retrofit again = Retrofit.Load(folder.Path, decoder, progress: new Reports<StageProgress>(reports.Add)))
         {
             Assert.All(reports, report => Assert.InRange(report.Done, 0, report.Total));
             Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
