@@ -195,10 +195,15 @@ internal sealed class Sources : IDisposable
         }
     }
 
-    /// <summary>Says which prompts an embedder is used without; null: it was made for none.</summary>
-    public static string? PromptsOf(TextEmbedder embedder) => embedder.Prompts.Count == 0 ? null
-        : $"The embedder was made for texts behind {string.Join(" or ", embedder.Prompts.Values.Select(prompt => $"\"{prompt}\""))}; chunks and questions "
-            + "are embedded without, as texts of one kind.";
+    /// <summary>Says which prompt an embedder is used with, and which without; null: it was made for none.</summary>
+    public static string? PromptsOf(TextEmbedder embedder)
+    {
+        string[] others = [.. embedder.Prompts.Values.Where(prompt => prompt != embedder.Prompt).Select(prompt => $"\"{prompt}\"")];
+        string without = others.Length == 0 ? "" : $", and without {string.Join(" and ", others)}";
+        return embedder.Prompt.Length > 0 ? $"Chunks and what is looked up are embedded alike, behind \"{embedder.Prompt}\"{without}."
+            : others.Length > 0 ? $"Chunks and what is looked up are embedded alike{without}, for which the embedder was made too."
+            : null;
+    }
 
     /// <summary>The sources that can rank without anything being built: those that were opened, and what else has its index.</summary>
     public IReadOnlyList<INeighborSource> Ready()

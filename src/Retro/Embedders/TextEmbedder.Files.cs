@@ -13,7 +13,10 @@ public sealed partial class TextEmbedder
     /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face BERT or sentence-transformers folder.</summary>
     /// <param name="folder">
     /// The folder: config.json, model.safetensors (or shards with an index) and the tokenizer's files; modules.json and what belongs to it decide pooling,
-    /// normalization and maximum length. Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT.
+    /// normalization and maximum length. Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT. Of the prompts that
+    /// config_sentence_transformers.json names, <see cref="Prompt"/> is its "default_prompt_name", the one for texts of which nothing else is said. Without
+    /// one, it is that of queries where documents have a prompt, too (E5 and the like, whose card says so for texts that are compared with their like), that
+    /// of documents where they alone have one, and empty where queries alone do: a chunk is a document, which such a model reads bare.
     /// </param>
     /// <param name="device">Where the weights are to lie; the CPU by default. They are float32, whatever is stored.</param>
     /// <param name="progress">Stages "load tokenizer" and "load weights", in tensors; null: nobody is told.</param>
@@ -39,7 +42,7 @@ public sealed partial class TextEmbedder
                 encoder.to(device);
             }
 
-            TextEmbedder embedder = new(encoder, tokenizer, read.LowerCase) { Prompts = read.Prompts };
+            TextEmbedder embedder = new(encoder, tokenizer, read.LowerCase, read.Prompt) { Prompts = read.Prompts };
             return read.Identity is null || read.Identity == embedder.Identity ? embedder
                 : throw new CheckpointException(
                     $"{folder} holds parts of different embedders, or a file was changed: its config.json names the identity {read.Identity}, its weights "
@@ -54,7 +57,7 @@ public sealed partial class TextEmbedder
 
     /// <summary>
     /// Saves the embedder as a sentence-transformers folder: config.json, model.safetensors, modules.json, 1_Pooling/config.json, sentence_bert_config.json,
-    /// and the tokenizer's files.
+    /// config_sentence_transformers.json where there are prompts, and the tokenizer's files.
     /// </summary>
     /// <remarks>
     /// Other programs open it where the tokenizer is a BERT's <c>vocab.txt</c> or a <c>tokenizer.json</c>. One that <see cref="BpeTrainer"/> trained they do
@@ -77,6 +80,15 @@ public sealed partial class TextEmbedder
         using StagedFiles staged = new(folder, CheckpointException.Of);
         _tokenizer.Stage(staged, folder);
         Safetensors.Stage(staged, Path.Combine(folder, WeightFolder.SingleName), weights, new Dictionary<string, string> { ["format"] = "pt" }, counter);
+        staged.Remove(Path.Combine(folder, TextEncoderFolder.PromptsName)); // an earlier one's, where there are none now
+        if (Prompt.Length > 0 || Prompts.Count > 0)
+        {
+            Dictionary<string, string> prompts = new(Prompts);
+            string kind = Prompts.FirstOrDefault(pair => pair.Value == Prompt).Key ?? "text";
+            prompts[kind] = Prompt;
+            WriteJson(TextEncoderFolder.PromptsName, new { prompts, default_prompt_name = kind });
+        }
+
         WriteJson("sentence_bert_config.json", new { max_seq_length = config.MaximumLength, do_lower_case = LowerCase });
         WriteJson("1_Pooling/config.json", new
         {

@@ -4,7 +4,6 @@ using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Microsoft.ML.Tokenizers;
 using Retro.Modeling;
-using Retro.Pretrained;
 using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -18,6 +17,8 @@ namespace Retro.Embedders;
 /// A text is framed as [CLS] text [SEP] (a byte-level vocabulary has &lt;|endoftext|&gt; for both) and cut to the encoder's maximum length. Texts of equal
 /// length are computed together, without any padding, each batch on one core. Matrix products choose their algorithm by shape and threads, so the last bits of
 /// a vector depend on the texts that it came with: alone and among thousands it is the same within 1e-5 of its length. Safe for concurrent use.
+/// <para>Some models were trained on texts behind a <see cref="Prompt"/>, which is put before each. It is one for all: in RETRO a chunk is looked up as it is
+/// found, by one key, so that there is no text of another kind.</para>
 /// </remarks>
 public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<string, Embedding<float>>
 {
@@ -35,17 +36,27 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <param name="encoder">The encoder; the embedder owns it from here on.</param>
     /// <param name="tokenizer">The tokenizer whose ids the encoder was trained on.</param>
     /// <param name="lowerCase">Whether texts are lower-cased before the tokenizer sees them.</param>
+    /// <param name="prompt">What is put before every text, such as "query: "; empty: nothing.</param>
     /// <exception cref="CheckpointException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each
-    /// side.</exception>
-    public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false)
+    /// side; or the prompt leaves no room for a text.</exception>
+    public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false, string prompt = "")
     {
         ArgumentNullException.ThrowIfNull(encoder);
         ArgumentNullException.ThrowIfNull(tokenizer);
+        ArgumentNullException.ThrowIfNull(prompt);
         PaddedVocabulary.Require(tokenizer, encoder.Config.VocabularySize, "the encoder");
         Encoder = encoder;
         LowerCase = lowerCase;
+        Prompt = prompt;
         _tokenizer = tokenizer;
         _frame = new TextFrame(tokenizer);
+        if (prompt.Length > 0 && Bare(prompt).Length >= encoder.Config.MaximumLength)
+        {
+            throw new CheckpointException(
+                $"The prompt \"{prompt}\" alone has as many tokens as a text may have, {encoder.Config.MaximumLength}, so that all texts would be one; take a "
+                    + "shorter one.");
+        }
+
         encoder.eval();
         Parameter[] parameters = encoder.parameters().ToArray();
         foreach (Parameter parameter in parameters)
@@ -66,9 +77,12 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <summary>Whether texts are lower-cased before the tokenizer sees them.</summary>
     public bool LowerCase { get; }
 
+    /// <summary>What is put before every text; empty: nothing. How <see cref="Load"/> chooses it is said there.</summary>
+    public string Prompt { get; }
+
     /// <summary>
-    /// What the folder that it was loaded from means to stand before texts, by its name, such as "query: " by "query"; empty prompts left out. Nothing is put
-    /// before a text here: <see cref="Identity"/> is that of texts as they are, and whoever wants the vector of a prompt and a text embeds both as one.
+    /// What the folder that it was loaded from means to stand before texts of a kind, by the kind, such as "query: " by "query"; empty prompts left out. Of
+    /// these <see cref="Prompt"/> is put before texts, and no other.
     /// </summary>
     public IReadOnlyDictionary<string, string> Prompts { get; private init; } = new Dictionary<string, string>();
 
@@ -76,7 +90,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     public int Dimensions => Encoder.Config.Width;
 
     /// <summary>
-    /// Hash of everything a vector depends on: sizes, weights, tokenizer, frame, maximum length, pooling and normalization. SHA-256 in lower-case hex.
+    /// Hash of everything a vector depends on: sizes, weights, tokenizer, frame, prompt, maximum length, pooling and normalization. SHA-256 in lower-case hex.
     /// </summary>
     public string Identity => _identity.Value;
 
@@ -105,14 +119,23 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         }
     }
 
-    /// <summary>The ids that the encoder gets for a text: framed, and cut to the maximum length.</summary>
+    /// <summary>The ids that the encoder gets for a text: behind the prompt, framed, and cut to the maximum length.</summary>
     /// <param name="text">The text.</param>
     /// <returns>At least one id, at most <see cref="TextEncoderConfig.MaximumLength"/>.</returns>
+    /// <exception cref="RetroException">The text has a special token that the encoder has no row for.</exception>
     public int[] Tokens(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
+        return Bare(Prompt + text);
+    }
+
+    /// <summary>The same without the prompt, for what follows a text that has it.</summary>
+    internal int[] Bare(string text)
+    {
         int[] ids = _frame.Encode(LowerCase ? LowerCasing.Of(text) : text);
-        return [_frame.Begin, .. ids.AsSpan(0, Math.Min(ids.Length, Encoder.Config.MaximumLength - 2)), _frame.End];
+        ReadOnlySpan<int> kept = ids.AsSpan(0, Math.Min(ids.Length, Encoder.Config.MaximumLength - 2));
+        PaddedVocabulary.RequireRows(_tokenizer, kept, Encoder.Config.VocabularySize);
+        return [_frame.Begin, .. kept, _frame.End];
     }
 
     /// <summary>The id that fills up a row of texts of different lengths; a mask tells it from the text.</summary>
@@ -143,7 +166,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         string head = JsonSerializer.Serialize(
             new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.Hash, _frame.Begin, _frame.End, LowerCase });
-        hash.AppendData(Encoding.UTF8.GetBytes(head));
+        hash.AppendData(Encoding.UTF8.GetBytes(Prompt.Length == 0 ? head : $"{head}\nprompt {JsonSerializer.Serialize(Prompt)}"));
         foreach ((string name, Parameter parameter) in Encoder.named_parameters().OrderBy(pair => pair.name, StringComparer.Ordinal))
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"\n{name} {parameter.dtype} [{string.Join(',', parameter.shape)}]\n"));

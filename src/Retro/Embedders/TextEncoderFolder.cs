@@ -9,14 +9,21 @@ namespace Retro.Embedders;
 /// <param name="LowerCase">Whether texts are lower-cased before the tokenizer.</param>
 /// <param name="WeightFolder">Where weights and tokenizer lie.</param>
 /// <param name="Identity">The identity that the folder was saved with; null where Retro did not write it.</param>
-/// <param name="Prompts">What is meant to stand before texts, by its name.</param>
+/// <param name="Prompts">What is meant to stand before texts, by the texts' kind.</param>
+/// <param name="Prompt">The one of them for texts that are found and looked up alike; empty: none.</param>
 internal sealed record TextEncoderFolder(
-    TextEncoderConfig Config, bool LowerCase, string WeightFolder, string? Identity, IReadOnlyDictionary<string, string> Prompts)
+    TextEncoderConfig Config, bool LowerCase, string WeightFolder, string? Identity, IReadOnlyDictionary<string, string> Prompts, string Prompt)
 {
+    /// <summary>The file of the prompts.</summary>
+    public const string PromptsName = "config_sentence_transformers.json";
+
     /// <summary>The key of config.json under which Retro keeps an embedder's identity; others ignore it.</summary>
     public const string IdentityKey = "retro_identity";
 
     private const string Architecture = "bert";
+
+    // As sentence-transformers looks for the prompt of documents.
+    private static readonly string[] s_documentKinds = ["document", "passage", "corpus"];
 
     // Of the pooler, which embeddings do without, and of heads.
     private static readonly string[] s_withoutEffect =
@@ -71,7 +78,7 @@ internal sealed record TextEncoderFolder(
 
             string? identity = config.Text(IdentityKey);
             config.RequireAllRead(s_withoutEffect);
-            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, identity, modules.Prompts);
+            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, identity, modules.Prompts, modules.Prompt);
         }
         catch (RetroOptionsException exception)
         {
@@ -103,7 +110,7 @@ internal sealed record TextEncoderFolder(
     }
 
     private sealed record Modules(
-        string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize, IReadOnlyDictionary<string, string> Prompts);
+        string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize, IReadOnlyDictionary<string, string> Prompts, string Prompt);
 
     // A plain BERT folder, without modules.json, is taken as sentence-transformers and RETRO take it: the mean over all tokens.
     private static Modules ReadModules(string folder)
@@ -111,7 +118,7 @@ internal sealed record TextEncoderFolder(
         string path = Path.Combine(folder, "modules.json");
         if (!File.Exists(path))
         {
-            return new Modules(folder, TextPooling.Mean, null, false, new Dictionary<string, string>());
+            return new Modules(folder, TextPooling.Mean, null, false, new Dictionary<string, string>(), "");
         }
 
         using StrictJson file = StrictJson.Open(path, JsonValueKind.Array);
@@ -135,30 +142,43 @@ internal sealed record TextEncoderFolder(
                 $"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not");
         }
 
-        Dictionary<string, string> prompts = new(StringComparer.Ordinal);
-        using (StrictJson? settings = StrictJson.OpenIfThere(Path.Combine(folder, "config_sentence_transformers.json")))
-        {
-            if (settings?.Text("default_prompt_name") is { } prompt && settings.Part("prompts")?.Text(prompt) != "")
-            {
-                throw settings.Unsupported("default_prompt_name", $"\"{prompt}\"", "none, or that of an empty prompt: texts are embedded as they are");
-            }
+        (Dictionary<string, string> prompts, string prompt) = ReadPrompts(Path.Combine(folder, PromptsName));
+        (TextPooling pooling, int? dimensions) = ReadPooling(Path.Combine(modules[1].Path, "config.json"), prompt);
+        return new Modules(modules[0].Path, pooling, dimensions, modules.Count == 3, prompts, prompt);
+    }
 
-            if (settings?.Part("prompts") is { } part)
+    // A query's prompt alone is for short questions; where documents have one too, every text the model knows has one.
+    private static (Dictionary<string, string> Prompts, string Prompt) ReadPrompts(string path)
+    {
+        Dictionary<string, string> prompts = new(StringComparer.Ordinal);
+        using StrictJson? file = StrictJson.OpenIfThere(path);
+        StrictJson? part = file?.Part("prompts");
+        foreach (string kind in (IEnumerable<string>?)part?.Keys ?? [])
+        {
+            if (part!.Text(kind) is { Length: > 0 } text)
             {
-                foreach (string name in part.Keys.Where(name => part.Text(name) is { Length: > 0 }))
-                {
-                    prompts.Add(name, part.Text(name)!);
-                }
+                prompts.Add(kind, text);
             }
         }
 
-        (TextPooling pooling, int? dimensions) = ReadPooling(Path.Combine(modules[1].Path, "config.json"));
-        return new Modules(modules[0].Path, pooling, dimensions, modules.Count == 3, prompts);
+        if (file?.Text("default_prompt_name") is { } usual)
+        {
+            return (prompts, part?.Text(usual)
+                ?? throw file.Fault($"\"default_prompt_name\" is \"{usual}\", and \"prompts\" has none of that name; write it there, or null"));
+        }
+
+        string? document = s_documentKinds.Select(kind => prompts.GetValueOrDefault(kind)).FirstOrDefault(text => text is not null);
+        return (prompts, document is null ? "" : prompts.GetValueOrDefault("query", document));
     }
 
-    private static (TextPooling Pooling, int? Dimensions) ReadPooling(string path)
+    private static (TextPooling Pooling, int? Dimensions) ReadPooling(string path, string prompt)
     {
         using StrictJson file = StrictJson.Open(path);
+        if (prompt.Length > 0)
+        {
+            file.Require("include_prompt", true);
+        }
+
         Dictionary<string, TextPooling> known = new()
         {
             ["pooling_mode_mean_tokens"] = TextPooling.Mean,

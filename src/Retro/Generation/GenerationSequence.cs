@@ -95,17 +95,10 @@ internal sealed class GenerationSequence
             _changed = _changed.Length == said.Length ? _changed : new float[said.Length];
             Span<float> logits = _changed;
             said.CopyTo(logits);
-            foreach (int banned in _bannedTokens)
-            {
-                logits[banned] = float.NegativeInfinity;
-            }
-
+            Ban(_bannedTokens, logits);
             if (IsTooShort)
             {
-                foreach (int end in _tokenizer.EndTokens)
-                {
-                    logits[end] = float.NegativeInfinity;
-                }
+                Ban(_tokenizer.EndTokens, logits);
             }
 
             bool isOpen = _banned.IsOpen;
@@ -167,7 +160,8 @@ internal sealed class GenerationSequence
     /// <param name="options">How it goes on, with another seed; null: as this one does.</param>
     public GenerationSequence Fork(GenerationOptions? options = null) => new(this, options ?? _options);
 
-    private ReadOnlySpan<float> Logits => _logits.Span[.._tokenizer.VocabularySize];
+    // Rows beyond the tokenizer's ids pad the embedding; special tokens may have none.
+    private ReadOnlySpan<float> Logits => _logits.Span[..Math.Min(_tokenizer.VocabularySize, _logits.Length)];
 
     /// <summary>What a logit's token is more probable than its logit says, in nats.</summary>
     private double LogSum => _logSum ??= LogSumOf(Logits);
@@ -177,6 +171,18 @@ internal sealed class GenerationSequence
         if (double.IsNaN(LogSum))
         {
             throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.");
+        }
+    }
+
+    // A special token without a row comes in no case.
+    private static void Ban(IEnumerable<int> tokens, Span<float> logits)
+    {
+        foreach (int token in tokens)
+        {
+            if (token < logits.Length)
+            {
+                logits[token] = float.NegativeInfinity;
+            }
         }
     }
 

@@ -39,7 +39,7 @@ public sealed partial class RetroGenerator
     /// </param>
     /// <exception cref="ArgumentException">The source has no database, as a <see cref="NoNeighborSource"/> has none.</exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer or chunk length.</exception>
-    /// <exception cref="RetroException">The tokenizer has more tokens than the model, or is not the one that it was trained with.</exception>
+    /// <exception cref="RetroException">The tokenizer has more tokens than the model, but for special ones, or is not that of its training.</exception>
     public RetroGenerator(RetroModel model, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -72,7 +72,7 @@ public sealed partial class RetroGenerator
     /// The reader is of another kind, a source is missing, too much or has no database, or the reader's index is of another one.
     /// </exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
-    /// <exception cref="RetroException">The tokenizer has more tokens than the model, or is not the one that it was trained with.</exception>
+    /// <exception cref="RetroException">The tokenizer has more tokens than the model, but for special ones, or is not that of its training.</exception>
     public RetroGenerator(IReader reader, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
@@ -287,6 +287,7 @@ public sealed partial class RetroGenerator
 
     private int[] Fitting(int[] prompt, GenerationOptions options)
     {
+        PaddedVocabulary.RequireRows(_tokenizer, prompt, _model.Config.VocabularySize);
         int longest = Longest(options);
         return prompt.Length <= longest
             ? prompt
@@ -526,7 +527,7 @@ public sealed partial class RetroGenerator
     private static void CheckTokenizer(RetroTokenizer tokenizer, RetroModel model)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        if (tokenizer.VocabularySize > model.Config.VocabularySize)
+        if (!PaddedVocabulary.HasRows(tokenizer, model.Config.VocabularySize))
         {
             throw new RetroException(
                 $"The tokenizer has {tokenizer.VocabularySize} tokens, the model {model.Config.VocabularySize}; " +

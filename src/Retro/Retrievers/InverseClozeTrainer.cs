@@ -3,7 +3,6 @@ using Retro.Corpora;
 using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Optimization;
-using Retro.Pretrained;
 using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -28,7 +28,7 @@ internal sealed class RetrieverTower : IDisposable
     public TextEmbedder Export() => As(Encoder.Clone());
 
     /// <summary>An encoder of the same sizes as an embedder, which takes it over.</summary>
-    public TextEmbedder As(TextEncoder encoder) => new(encoder, _embedder.Tokenizer, _embedder.LowerCase);
+    public TextEmbedder As(TextEncoder encoder) => new(encoder, _embedder.Tokenizer, _embedder.LowerCase, _embedder.Prompt);
 
     /// <summary>The vectors of texts, [n, D], with gradients.</summary>
     public Tensor Vectors(IReadOnlyList<int[]> framed)
@@ -47,7 +47,7 @@ internal sealed class RetrieverTower : IDisposable
     /// </summary>
     public int[] ReadWithTarget(ChunkDatabase database, long chunk)
     {
-        int[] context = _embedder.Tokens(Text(database, chunk)), target = _embedder.Tokens(Text(database, chunk + 1));
+        int[] context = _embedder.Tokens(Text(database, chunk)), target = _embedder.Bare(Text(database, chunk + 1));
         int room = Encoder.Config.MaximumLength;
         int kept = Math.Clamp(room - target.Length - 1, 0, context.Length - 2); // of the context's tokens, without its frame
         return kept == 0 ? target : [context[0], .. context[^(kept + 1)..], .. target[1..]];

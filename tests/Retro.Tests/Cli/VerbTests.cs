@@ -1145,7 +1145,7 @@ public sealed class VerbTests : IDisposable
         }
 
         File.WriteAllText(Path.Combine(asymmetric, "config_sentence_transformers.json"), "{\"prompts\": {\"query\": \"query: \"}}");
-        Assert.Contains("made for texts behind \"query: \"", _retro.Done("info", asymmetric), StringComparison.Ordinal);
+        Assert.Contains("embedded alike, and without \"query: \"", _retro.Done("info", asymmetric), StringComparison.Ordinal);
 
         _retro.Done(
             "eval", "--model", decoder, "--database", "work", "--window", "32", "--report", "report.html", "--json", "eval.json", "--quiet");

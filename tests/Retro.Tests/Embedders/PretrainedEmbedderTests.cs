@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Retro.Embedders;
 using Retro.Tests.Pretrained;
 
@@ -93,6 +94,30 @@ public class PretrainedEmbedderTests
         CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(target.Path));
 
         Assert.Contains("The tokenizer has 881 ids, but the embedding of the encoder has 880 rows", exception.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>As fine-tuning adds them, without a row: no text that leaves them out is another for it.</summary>
+    [Fact]
+    public void A_special_token_without_a_row_is_refused_where_a_text_has_it()
+    {
+        string folder = Path.Combine(Fixtures.Own, "pretrained", "bert");
+        using TemporaryFolder target = PretrainedDecoderTests.Copy("bert");
+        Directory.CreateDirectory(target["1_Pooling"]);
+        File.Copy(Path.Combine(folder, "1_Pooling", "config.json"), target["1_Pooling/config.json"], overwrite: true);
+        JsonNode tokenizer = JsonNode.Parse(File.ReadAllText(target["tokenizer.json"]))!;
+        tokenizer["added_tokens"]!.AsArray().Add(new JsonObject
+        {
+            ["id"] = 900, ["content"] = "[NEW]", ["special"] = true, ["single_word"] = false, ["lstrip"] = false, ["rstrip"] = false, ["normalized"] = false,
+        });
+        File.WriteAllText(target["tokenizer.json"], tokenizer.ToJsonString());
+        string[] texts = JsonSerializer.Deserialize<string[]>(File.ReadAllText(Path.Combine(folder, Texts)))!;
+
+        using TextEmbedder plain = TextEmbedder.Load(folder);
+        using TextEmbedder added = TextEmbedder.Load(target.Path);
+
+        Assert.All(texts, text => Assert.Equal(plain.Tokens(text), added.Tokens(text)));
+        RetroException fault = Assert.Throws<RetroException>(() => Embed(added, "a river", "a [NEW] river"));
+        Assert.Contains("special token \"[NEW]\" (900)", fault.Message, StringComparison.Ordinal);
     }
 
     private static float[][] Embed(TextEmbedder embedder, params string[] texts)

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Microsoft.Extensions.AI;
 using Retro.Embedders;
+using Retro.Retrievers;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -203,8 +204,8 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("modules.json", """[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Dense", "path": "2_Dense"}]""", "the modules (\"type\") are Transformer, Pooling, Dense; supported are")]
     [InlineData("1_Pooling/config.json", """{"pooling_mode_lasttoken": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_lasttoken; supported is one of pooling_mode_mean_tokens")]
     [InlineData("1_Pooling/config.json", """{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_mean_tokens and pooling_mode_cls_token")]
-    [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query"}""", "\"default_prompt_name\" is \"query\"; supported is none")]
-    [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query", "prompts": {"query": "q: ", "document": ""}}""", "\"default_prompt_name\" is \"query\"")]
+    [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query"}""", "\"default_prompt_name\" is \"query\", and \"prompts\" has none of that name")]
+    [InlineData("config_sentence_transformers.json", """{"prompts": {"query": "q: ", "passage": "p: "}}""", "parts of different embedders")]
     [InlineData("config.json", "{", "is not valid JSON")]
     [InlineData("model.safetensors", "", "is not a valid safetensors file")]
     [InlineData("config.json", null, "config.json is missing")]
@@ -251,6 +252,72 @@ public sealed class TextEmbedderTests : IDisposable
         Assert.Equal(_embedder.Identity, loaded.Identity);
         Assert.Equal(new Dictionary<string, string> { ["query"] = "q: " }, loaded.Prompts); // as they are said, and put before nothing
         Assert.Empty(_embedder.Prompts);
+    }
+
+    /// <summary>A chunk is looked up as it is found, by one key: one prompt stands before all.</summary>
+    [Theory]
+    [InlineData("""{"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": null}""", "query: ")] // E5's card, for like among like
+    [InlineData("""{"prompts": {"query": "query: ", "document": "passage: "}, "default_prompt_name": "document"}""", "passage: ")]
+    [InlineData("""{"prompts": {"query": "Represent this: ", "document": ""}}""", "")] // documents are bare
+    [InlineData("""{"prompts": {"query": "Represent this: "}}""", "")]
+    [InlineData("""{"prompts": {"passage": "p: "}}""", "p: ")]
+    [InlineData("""{"prompts": {"query": "q: ", "document": "d: ", "sts": ""}, "default_prompt_name": "sts"}""", "")]
+    [InlineData("{}", "")]
+    public void The_prompt_of_a_folder_stands_before_every_text(string settings, string prompt)
+    {
+        _embedder.Save(Folder);
+        JsonNode config = JsonNode.Parse(File.ReadAllText(Path.Combine(Folder, "config.json")))!;
+        config.AsObject().Remove("retro_identity"); // as others save
+        File.WriteAllText(Path.Combine(Folder, "config.json"), config.ToJsonString());
+        File.WriteAllText(Path.Combine(Folder, "config_sentence_transformers.json"), settings);
+        using TextEmbedder loaded = TextEmbedder.Load(Folder);
+        Assert.Equal(prompt, loaded.Prompt);
+        string[] texts = ["The lighthouse stands on the cape.", string.Join(' ', Enumerable.Range(0, 200))];
+        Assert.All(texts, text => Assert.Equal(_embedder.Tokens(prompt + text), loaded.Tokens(text)));
+        float[] expected = new float[2 * 32], came = new float[2 * 32];
+        _embedder.Embed([.. texts.Select(text => prompt + text)], expected, TestContext.Current.CancellationToken);
+        loaded.Embed(texts, came, TestContext.Current.CancellationToken);
+        Assert.Equal(expected, came);
+
+        // Keys behind another prompt are another function's.
+        Assert.Equal(prompt.Length == 0, _embedder.Identity == loaded.Identity);
+        Assert.Equal(
+            prompt.Length == 0,
+            new ChunkKeyer(EmbeddingInputs.Tokenizer, _embedder).Identity == new ChunkKeyer(EmbeddingInputs.Tokenizer, loaded).Identity);
+        string saved = Path.Combine(Folder, "saved");
+        loaded.Save(saved);
+        using TextEmbedder again = TextEmbedder.Load(saved);
+        Assert.Equal((prompt, loaded.Identity), (again.Prompt, again.Identity));
+        using RetrieverTower tower = new(loaded, EmbeddingInputs.Tokenizer);
+        using TextEmbedder exported = tower.Export();
+        Assert.Equal(loaded.Identity, exported.Identity);
+
+        _embedder.Save(saved); // nothing of the prompts is left
+        using TextEmbedder bare = TextEmbedder.Load(saved);
+        Assert.Equal(_embedder.Identity, bare.Identity);
+        Assert.Empty(bare.Prompts);
+    }
+
+    [Fact]
+    public void A_prompt_that_leaves_no_room_for_a_text_or_is_not_pooled_is_refused()
+    {
+        using TextEncoder encoder = new(EmbeddingInputs.Tiny, seed: 3);
+        string prompt = string.Join(' ', Enumerable.Range(0, 200));
+        Assert.Contains(
+            "alone has as many tokens as a text may have, 40",
+            Assert.Throws<CheckpointException>(() => new TextEmbedder(encoder, EmbeddingInputs.Tokenizer, prompt: prompt)).Message,
+            StringComparison.Ordinal);
+        using (TextEmbedder behind = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 3), EmbeddingInputs.Tokenizer, prompt: "q: "))
+        {
+            behind.Save(Folder);
+        }
+
+        string pooling = Path.Combine(Folder, "1_Pooling", "config.json");
+        JsonNode settings = JsonNode.Parse(File.ReadAllText(pooling))!;
+        settings["include_prompt"] = false;
+        File.WriteAllText(pooling, settings.ToJsonString());
+        Assert.Contains(
+            "\"include_prompt\" is false", Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -561,6 +561,24 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { TopP = 2 }));
     }
 
+    /// <summary>Llama 2 was published so: the model never meets its token for padding, and is never asked for it.</summary>
+    [Fact]
+    public async Task A_special_token_without_a_row_is_no_hindrance_and_refused_in_a_prompt()
+    {
+        _folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 3, \"content\": \"</s>\", \"special\": true}, {\"id\": 4, \"content\": \"<pad>\", \"special\": true}], "
+                + "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2}, \"merges\": []}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(_folder.Path);
+        using RetroModel model = new((s_config with { VocabularySize = 4, Retrieval = null }).Validate());
+        RetroGenerator generator = new(model, tokenizer);
+        GenerationOptions options = new() { MaximumNewTokens = 9, MinimumNewTokens = 9, Alternatives = 4, BannedTokens = [4] };
+        Assert.Equal(9, (await Collect(generator, "abc", options)).Count(piece => piece.Token is not null));
+        RetroException fault = await Assert.ThrowsAsync<RetroException>(
+            async () => await Collect(generator.GenerateAsync((int[])[0, 4], options, TestContext.Current.CancellationToken)));
+        Assert.Contains("special token \"<pad>\" (4)", fault.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -1,8 +1,6 @@
-using Retro.Checkpoints;
-using Retro.Pretrained;
 using Retro.Tokenizers;
 
-namespace Retro.Tests.Pretrained;
+namespace Retro.Tests.Tokenizers;
 
 public class PaddedVocabularyTests
 {
@@ -33,11 +31,15 @@ public class PaddedVocabularyTests
         Assert.Equal(accepted ? null : typeof(CheckpointException), fault?.GetType());
     }
 
-    /// <summary>Fine-tuning adds a token for padding, often without a row for it: "use the tokenizer that came with the model" is no help then.</summary>
+    /// <summary>
+    /// Fine-tuning adds a token for padding, often without a row for it: no text becomes it. "Use the tokenizer that came with the model" is no help where one
+    /// that stands around every text has none.
+    /// </summary>
     [Theory]
-    [InlineData(4, "without a row are \"<pad>\" (4). Where")]
+    [InlineData(4, null)]
+    [InlineData(3, "without a row are \"</s>\" (3), \"<pad>\" (4). Where")]
     [InlineData(2, "rows; use the tokenizer that came with the model")]
-    public void A_special_token_without_a_row_is_named(int rows, string says)
+    public void A_special_token_without_a_row_is_accepted_but_around_a_text(int rows, string? says)
     {
         using TemporaryFolder folder = new();
         folder.File(
@@ -46,8 +48,15 @@ public class PaddedVocabularyTests
                 + "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2}, \"merges\": []}}");
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
 
-        CheckpointException fault = Assert.Throws<CheckpointException>(() => PaddedVocabulary.Require(tokenizer, rows, "the model"));
+        Exception? fault = Record.Exception(() => PaddedVocabulary.Require(tokenizer, rows, "the model"));
 
-        Assert.Contains(says, fault.Message, StringComparison.Ordinal);
+        Assert.Equal(says is null, fault is null);
+        Assert.Contains(says ?? "", fault is CheckpointException refused ? refused.Message : "", StringComparison.Ordinal);
+        Assert.Equal(fault is null, PaddedVocabulary.HasRows(tokenizer, rows));
+        PaddedVocabulary.RequireRows(tokenizer, [0, rows - 1], rows);
+        Assert.Contains(
+            "special token \"<pad>\" (4)",
+            Assert.Throws<RetroException>(() => PaddedVocabulary.RequireRows(tokenizer, [0, 4, 0], rows)).Message,
+            StringComparison.Ordinal);
     }
 }

@@ -1,6 +1,4 @@
-using Retro.Tokenizers;
-
-namespace Retro.Pretrained;
+namespace Retro.Tokenizers;
 
 /// <summary>Whether an embedding's rows can be those of a tokenizer: many models pad theirs to a multiple of what the hardware likes.</summary>
 internal static class PaddedVocabulary
@@ -15,7 +13,7 @@ internal static class PaddedVocabulary
 
     /// <summary>
     /// Refuses a tokenizer whose ids are not the rows of an embedding, but for padding to a multiple of 8 that is small or a small share, and any of a
-    /// thousandth.
+    /// thousandth; and for special tokens without a row (<see cref="HasRows"/>).
     /// </summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="rows">Rows of the embedding.</param>
@@ -25,14 +23,45 @@ internal static class PaddedVocabulary
     {
         int padding = rows - tokenizer.VocabularySize;
         bool isPadded = rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare);
-        if (padding != 0 && !(padding > 0 && (isPadded || padding <= rows / AddedShare)))
+        if (!HasRows(tokenizer, rows) || (padding > 0 && !isPadded && padding > rows / AddedShare))
         {
             throw new CheckpointException(
                 $"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {whose} has {rows} rows; {Remedy(tokenizer, rows)}.");
         }
     }
 
-    // A few special tokens that fine-tuning has added, such as one for padding, and that have no rows: the tokenizer is the model's all the same.
+    /// <summary>
+    /// Whether every id has a row that texts become: a few special tokens may have none that do not stand around each text. Llama 2 was published with one for
+    /// padding (github.com/meta-llama/llama/issues/446), and whoever never pads by it never meets it.
+    /// </summary>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="rows">Rows of the embedding.</param>
+    public static bool HasRows(RetroTokenizer tokenizer, int rows)
+    {
+        int beyond = tokenizer.VocabularySize - rows;
+        (int[] before, int[] after) = tokenizer.Template;
+        return beyond <= 0
+            || (beyond <= MostAdded
+                && Enumerable.Range(rows, beyond).All(tokenizer.IsSpecial)
+                && before.Concat(after).Append(tokenizer.BeginOfText).Append(tokenizer.EndOfText).All(id => id < rows));
+    }
+
+    /// <summary>Refuses a text with a token that has no row.</summary>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="ids">What the text became.</param>
+    /// <param name="rows">Rows of the embedding.</param>
+    /// <exception cref="RetroException">It has one, which is named.</exception>
+    public static void RequireRows(RetroTokenizer tokenizer, ReadOnlySpan<int> ids, int rows)
+    {
+        if (ids.IndexOfAnyExceptInRange(0, rows - 1) is var at and >= 0)
+        {
+            throw new RetroException(
+                $"A text has the special token \"{tokenizer.NameOf(ids[at])}\" ({ids[at]}), for which the model has no row, as it was never trained on it; "
+                    + "write it otherwise, or leave it out.");
+        }
+    }
+
+    // Where a special token stands around each text, or something else than special tokens has no row, they are the tokenizer's fault or it is another's.
     private static string Remedy(RetroTokenizer tokenizer, int rows)
     {
         const string Usual = "use the tokenizer that came with the model";
