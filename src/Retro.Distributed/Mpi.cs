@@ -9,6 +9,9 @@ internal static unsafe partial class Mpi
     /// <summary>One thread at a time calls, whichever it is (MPI 3.1, section 12.4).</summary>
     public const int ThreadSerialized = 2;
 
+    /// <summary>Those that share memory, which are those of a machine (MPI 3.1, section 6.4.2).</summary>
+    public const int TypeShared = 0;
+
     private const string File = "libmpi.so.40";
 
     private const string Advice = "Install OpenMPI 4 or 5 (on Debian and Ubuntu: apt-get install openmpi-bin, or eng/setup.sh --distributed in a checkout of "
@@ -19,6 +22,9 @@ internal static unsafe partial class Mpi
 
     /// <summary>All processes.</summary>
     public static nint World { get; private set; }
+
+    /// <summary>Nothing to say about a communicator.</summary>
+    public static nint NoInfo { get; private set; }
 
     /// <summary>Single bytes.</summary>
     public static nint Byte { get; private set; }
@@ -41,6 +47,7 @@ internal static unsafe partial class Mpi
     {
         nint library = NativeLibraries.Load(NativeLibraries.Mpi, File, Advice);
         World = Export("ompi_mpi_comm_world");
+        NoInfo = Export("ompi_mpi_info_null");
         Byte = Export("ompi_mpi_byte");
         Float = Export("ompi_mpi_float");
         Double = Export("ompi_mpi_double");
@@ -81,6 +88,12 @@ internal static unsafe partial class Mpi
 
     [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Comm_size")]
     public static partial int Size(nint communicator, out int size);
+
+    [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Comm_split_type")]
+    public static partial int Split(nint communicator, int type, int order, nint info, out nint part);
+
+    [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Comm_free")]
+    public static partial int Free(ref nint communicator);
 
     [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Allreduce")]
     public static partial int Allreduce(void* send, void* receive, int count, nint type, nint operation, nint communicator);

@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Distributed;
 
-/// <summary>Processes that were started by OpenMPI's mpirun and exchange gradients over it.</summary>
+/// <summary>Processes that were started together, by OpenMPI's mpirun or another launcher that it knows, and exchange gradients over it.</summary>
 /// <remarks>
 /// <code>using MpiExchange exchange = MpiExchange.Start();
 /// using Trainer trainer = new(model, options, exchange: exchange);</code>
@@ -19,10 +19,9 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     /// <summary>Bytes of a call: as many as stay in a processor's cache while they are summed; MPI itself counts in 32 bits.</summary>
     private const int MostBytes = 4 << 20;
 
-    /// <summary>Bytes of a sum from which on the others are waited for asleep.</summary>
-    private const int AsleepBytes = 1 << 18;
-
-    private static readonly TimeSpan s_awake = TimeSpan.FromMilliseconds(0.5);
+    // How long the others are waited for awake, and then asleep: a sixteenth of what was waited already, which that can add to the wait, and no longer than
+    // makes looking cost nothing.
+    private static readonly TimeSpan s_awake = TimeSpan.FromMilliseconds(0.5), s_longestSleep = TimeSpan.FromMilliseconds(50);
 
     private static readonly object s_started = new();
     private static bool s_used;
@@ -35,6 +34,8 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         Mpi.Require(Mpi.Rank(Mpi.World, out int rank), "MPI_Comm_rank");
         Mpi.Require(Mpi.Size(Mpi.World, out int size), "MPI_Comm_size");
         (Rank, Size) = (rank, size);
+        (LocalRank, int here) = OfThisMachine(rank);
+        IsRemote = here != size;
         Place = $"rank {rank} of {size} on {Environment.MachineName}";
         AppDomain.CurrentDomain.UnhandledException += EndOthers;
     }
@@ -46,14 +47,13 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     public int Size { get; }
 
     /// <summary>Number of this process among those of its machine, from 0: which of its GPUs it takes, for instance.</summary>
-    public int LocalRank { get; } = int.TryParse(Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_LOCAL_RANK"), out int local) ? local : 0;
+    public int LocalRank { get; }
 
     /// <inheritdoc/>
     public string Place { get; }
 
-    /// <summary>Whether mpirun has started processes on several machines.</summary>
-    public bool IsRemote { get; } = !int.TryParse(Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_LOCAL_SIZE"), out int here)
-        || Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") != $"{here}";
+    /// <summary>Whether there are processes on several machines.</summary>
+    public bool IsRemote { get; }
 
     /// <summary>Joins the processes that mpirun has started. A process joins once.</summary>
     /// <returns>The exchange; disposing it leaves them, once all do.</returns>
@@ -99,11 +99,6 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
             _ => throw new ExchangeException($"A tensor of {values.dtype} came to be summed; expected float32, float64 or int64."),
         };
         int size = (int)values.element_size();
-        if (IsRemote && values.numel() * size >= AsleepBytes)
-        {
-            Meet();
-        }
-
         Each(values, reads: true, changes: onlyTo is null || onlyTo == Rank, bytes =>
         {
             fixed (byte* place = bytes)
@@ -144,7 +139,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         int[] lengths = new int[Size], places = new int[Size];
         lock (_calls)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            Meet();
             fixed (int* all = lengths)
             {
                 Mpi.Require(Mpi.Allgather(&length, sizeof(int), Mpi.Byte, all, sizeof(int), Mpi.Byte, Mpi.World), "MPI_Allgather");
@@ -181,6 +176,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         {
             if (!_isDisposed)
             {
+                Meet();
                 _isDisposed = true;
                 AppDomain.CurrentDomain.UnhandledException -= EndOthers;
                 Mpi.Require(Mpi.Finish(), "MPI_Finalize");
@@ -188,24 +184,37 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         }
     }
 
+    // Asked of MPI, since each launcher says it in variables of its own, and some in none.
+    private static (int Rank, int Size) OfThisMachine(int rank)
+    {
+        Mpi.Require(Mpi.Split(Mpi.World, Mpi.TypeShared, rank, Mpi.NoInfo, out nint machine), "MPI_Comm_split_type");
+        Mpi.Require(Mpi.Rank(machine, out int local), "MPI_Comm_rank");
+        Mpi.Require(Mpi.Size(machine, out int here), "MPI_Comm_size");
+        Mpi.Require(Mpi.Free(ref machine), "MPI_Comm_free");
+        return (local, here);
+    }
+
     /// <summary>
-    /// Waits until all processes have come. While MPI itself waits it keeps a core busy, which other threads need for backward: what is summed
-    /// begins when all are there.
+    /// Waits until all processes have come; whoever calls it holds the calls. While MPI itself waits it keeps a core busy, needed by those that it waits for,
+    /// or other threads for backward: what is exchanged begins when all are there.
     /// </summary>
     private void Meet()
     {
-        lock (_calls)
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        long start = Stopwatch.GetTimestamp();
+        Mpi.Require(Mpi.Come(Mpi.World, out nint request), "MPI_Ibarrier");
+        while (true)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
-            long start = Stopwatch.GetTimestamp();
-            Mpi.Require(Mpi.Come(Mpi.World, out nint request), "MPI_Ibarrier");
-            for (int isDone = 0; isDone == 0;)
+            Mpi.Require(Mpi.Test(ref request, out int isDone, 0), "MPI_Test");
+            if (isDone != 0)
             {
-                Mpi.Require(Mpi.Test(ref request, out isDone, 0), "MPI_Test");
-                if (isDone == 0 && Stopwatch.GetElapsedTime(start) > s_awake)
-                {
-                    Thread.Sleep(1);
-                }
+                return;
+            }
+
+            TimeSpan waited = Stopwatch.GetElapsedTime(start);
+            if (waited > s_awake)
+            {
+                Thread.Sleep(TimeSpan.FromMilliseconds(Math.Clamp(waited.TotalMilliseconds / 16, 1, s_longestSleep.TotalMilliseconds)));
             }
         }
     }
@@ -231,7 +240,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         long piece = MostBytes / here.element_size();
         lock (_calls)
         {
-            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            Meet();
             for (long start = 0; start < here.numel(); start += piece)
             {
                 exchanged(here.narrow(0, start, Math.Min(piece, here.numel() - start)).bytes);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Checkpoints;
 using Retro.Training;
 using static TorchSharp.torch;
@@ -124,6 +125,7 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
     [InlineData("crowded", "There are 2 processes and 1 batches in a step", "start at most as many processes as there are batches")]
     [InlineData("diverged", "The gradient was not finite in 2 steps in a row", "lower the learning rate")]
     [InlineData("unwritable", "file/checkpoint")]
+    [InlineData("other-folder", "/other-folder\" in rank 0 of 2 on ", "none in rank 1 of 2 on ", "all name the same CheckpointFolder")]
     [InlineData("other-measure", "measure: given in rank 0 of 2 on ", "none in rank 1 of 2 on ")]
     [InlineData("other-parameters", "trained parameters: ", " in rank 1 of 2 on ")]
     public void What_cannot_be_trained_together_is_refused_by_every_process(string scenario, params string[] parts)
@@ -151,6 +153,34 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
             Said(processes, rank, "not-summed", "expected float32, float64 or int64");
             Said(processes, rank, "again", "joined the others before");
         }
+    }
+
+    /// <summary>As MPI itself knows it: the worker sees none of mpirun's variables, as under another launcher.</summary>
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void Each_process_knows_its_place_on_its_machine_whoever_started_it(int processes)
+    {
+        Together.Require();
+        Assert.All(Enumerable.Range(0, processes), rank => Said(processes, rank, "placed", $"{rank} of its machine, several machines: False"));
+    }
+
+    /// <summary>
+    /// A process that waits takes no core from the one that it waits for, which measures or writes. What it computes is told, which other work has no part in.
+    /// </summary>
+    [Theory]
+    [InlineData("gather")]
+    [InlineData("broadcast")]
+    [InlineData("sum")]
+    public void A_process_that_waits_for_another_sleeps(string wait)
+    {
+        Together.Require();
+        using TemporaryFolder folder = new();
+        Together.DoneWithoutYielding(2, folder.Path, "waited");
+        string[] lines = File.ReadAllLines(folder["waited-1.txt"]);
+        double seconds = double.Parse(lines.Single(line => line.StartsWith(wait, StringComparison.Ordinal)).Split(' ')[1], CultureInfo.InvariantCulture);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{wait}: {seconds:0.000} s of the processor in a second");
+        Assert.InRange(seconds, 0, 0.05);
     }
 
     [Fact]

@@ -16,8 +16,8 @@ public sealed class Runs : IDisposable
             if (processes > 1)
             {
                 scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "wide-sharded", "wide-recomputed", "other-options", "other-config",
-                    "other-data", "other-weights", "crowded", "diverged", "unwritable", "other-measure", "other-parameters", "exchange", "again", "nccl",
-                    "too-few-gpus"];
+                    "other-data", "other-weights", "crowded", "diverged", "unwritable", "other-folder", "other-measure", "other-parameters", "exchange",
+                    "again", "nccl", "too-few-gpus", "placed"];
             }
 
             Together.Done(processes, folder, scenarios);

@@ -19,7 +19,9 @@ internal static class Together
     /// <param name="processes">How many; 0: one, without mpirun.</param>
     /// <param name="folder">Where they write to.</param>
     /// <param name="scenarios">What they do, one after the other.</param>
-    public static ChildProcess.Outcome Run(int processes, string folder, params string[] scenarios)
+    public static ChildProcess.Outcome Run(int processes, string folder, params string[] scenarios) => Run(processes, folder, yields: true, scenarios);
+
+    private static ChildProcess.Outcome Run(int processes, string folder, bool yields, string[] scenarios)
     {
         Directory.CreateDirectory(folder);
         string[] program = ["dotnet", s_worker, folder, .. scenarios];
@@ -28,7 +30,7 @@ internal static class Together
             Require();
             // More processes than cores, as root in a container, on this machine alone: its own address and shared memory.
             program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "btl", "self,vader", "--mca", "pml", "ob1",
-                "--mca", "mpi_yield_when_idle", "1", "-n", processes.ToString(CultureInfo.InvariantCulture), .. program];
+                "--mca", "mpi_yield_when_idle", yields ? "1" : "0", "-n", processes.ToString(CultureInfo.InvariantCulture), .. program];
         }
 
         ProcessStartInfo start = new(program[0], program[1..]) { WorkingDirectory = folder };
@@ -37,9 +39,14 @@ internal static class Together
     }
 
     /// <summary>The same; it has to end well.</summary>
-    public static void Done(int processes, string folder, params string[] scenarios)
+    public static void Done(int processes, string folder, params string[] scenarios) => Done(processes, folder, yields: true, scenarios);
+
+    /// <summary>The same, of processes whose MPI keeps its core while it waits, as it does where it has one for each.</summary>
+    public static void DoneWithoutYielding(int processes, string folder, params string[] scenarios) => Done(processes, folder, yields: false, scenarios);
+
+    private static void Done(int processes, string folder, bool yields, string[] scenarios)
     {
-        ChildProcess.Outcome outcome = Run(processes, folder, scenarios);
+        ChildProcess.Outcome outcome = Run(processes, folder, yields, scenarios);
         Assert.True(
             outcome.ExitCode == 0, $"{processes} processes, {string.Join(' ', scenarios)}: exit code {outcome.ExitCode}\n{outcome.Output}{outcome.Errors}");
     }

@@ -11,14 +11,14 @@ if (args is [_, "readme"])
     return 0;
 }
 
-// Four are taken for processes of as many machines, and two for those of one, which sum gradients at other times.
-if (Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") == "4")
-{
-    Environment.SetEnvironmentVariable("OMPI_COMM_WORLD_LOCAL_SIZE", "1");
-}
+bool isTogether = Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is not null;
 
-using MpiExchange? exchange = Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is null ? null : MpiExchange.Start();
-Scenarios scenarios = new(args[0], exchange);
+// What mpirun says in variables, other launchers do not.
+string[] said = [.. Environment.GetEnvironmentVariables().Keys.Cast<string>().Where(name => name.StartsWith("OMPI_COMM_", StringComparison.Ordinal))];
+Array.ForEach(said, name => Environment.SetEnvironmentVariable(name, null));
+
+using MpiExchange? mpi = isTogether ? MpiExchange.Start() : null;
+Scenarios scenarios = new(args[0], mpi);
 foreach (string scenario in args[1..])
 {
     string[] parts = scenario.Split('=', 2);

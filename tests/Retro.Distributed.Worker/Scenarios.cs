@@ -12,9 +12,12 @@ namespace Retro.Distributed.Worker;
 
 /// <summary>What the tests have several processes do. Each trains to a checkpoint, or writes what it was told, below the folder.</summary>
 /// <param name="folder">Where results go.</param>
-/// <param name="exchange">The processes; null: this one trains alone.</param>
-internal sealed class Scenarios(string folder, MpiExchange? exchange)
+/// <param name="mpi">The processes; null: this one trains alone.</param>
+internal sealed class Scenarios(string folder, MpiExchange? mpi)
 {
+    // Four are taken for processes of as many machines, and two for those of one, which sum gradients at other times.
+    private readonly IGradientExchange? _exchange = mpi is { Size: 4 } ? new Elsewhere(mpi) : mpi;
+
     // AdamW's first step divides a gradient by its size: one that is nearly 0 is all rounding, which an epsilon below it blows up to a whole learning rate.
     private static readonly TrainingOptions s_options = new()
     {
@@ -27,9 +30,9 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
 
     private static readonly RetroOptimizerOptions s_muon = new() { Kind = OptimizerKind.Muon };
 
-    private int Rank => exchange?.Rank ?? 0;
+    private int Rank => _exchange?.Rank ?? 0;
 
-    private int Size => exchange?.Size ?? 1;
+    private int Size => _exchange?.Size ?? 1;
 
     /// <summary>The READMEs' lines.</summary>
     public static void Readme(string folder)
@@ -120,6 +123,9 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
                 File.WriteAllText(Path.Combine(folder, "file"), "");
                 Refused(name, s_options with { CheckpointFolder = Path.Combine(folder, "file", "checkpoint") }, SmallModel.Config, "random");
                 break;
+            case "other-folder":
+                Refused(name, s_options with { CheckpointFolder = Rank == 0 ? Path.Combine(folder, name) : null }, SmallModel.Config, "random");
+                break;
             case "other-measure":
                 Refused(name, s_options, SmallModel.Config, "random", measure: Rank == 0 ? _ => 1 : null);
                 break;
@@ -130,17 +136,23 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
                 Stepped();
                 break;
             case "exchange":
-                Exchange(exchange!, CPU);
+                Exchange(_exchange!, CPU);
                 break;
             case "again":
                 Say(name, () => MpiExchange.Start().Dispose());
                 break;
             case "nccl":
-                Say(name, () => NcclExchange.Start(exchange!).Dispose());
+                Say(name, () => NcclExchange.Start(mpi!).Dispose());
+                break;
+            case "placed":
+                File.WriteAllText(Path.Combine(folder, $"placed-{Rank}.txt"), $"{mpi!.LocalRank} of its machine, several machines: {mpi.IsRemote}");
+                break;
+            case "waited":
+                Waited();
                 break;
             case "too-few-gpus":
                 Environment.SetEnvironmentVariable("CUDA_VISIBLE_DEVICES", "4,5");
-                Say(name, () => NcclExchange.Start(exchange!).Dispose());
+                Say(name, () => NcclExchange.Start(mpi!).Dispose());
                 Environment.SetEnvironmentVariable("CUDA_VISIBLE_DEVICES", null);
                 break;
             case "gpus":
@@ -167,6 +179,34 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         }
     }
 
+    /// <summary>What a process computes while it waits for another, a second long each.</summary>
+    private void Waited()
+    {
+        using Tensor number = zeros(1);
+        List<string> lines = [];
+        foreach ((string name, Action wait) in new (string, Action)[]
+        {
+            ("gather", () => _exchange!.Gather("")),
+            ("broadcast", () => _exchange!.Broadcast(number, 0)),
+            ("sum", () => _exchange!.Sum(number)),
+        })
+        {
+            wait();
+            if (Rank == 0)
+            {
+                Thread.Sleep(1000);
+            }
+
+            using Process self = Process.GetCurrentProcess();
+            TimeSpan before = self.TotalProcessorTime;
+            wait();
+            self.Refresh();
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {(self.TotalProcessorTime - before).TotalSeconds}"));
+        }
+
+        File.WriteAllLines(Path.Combine(folder, $"waited-{Rank}.txt"), lines);
+    }
+
     private static RetroConfig Dropping()
     {
         RetrievalConfig retrieval = SmallModel.Config.Retrieval!;
@@ -179,7 +219,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         return new(config, device: device);
     }
 
-    private void Train(string name, TrainingOptions options, RetroConfig? config = null) => Train(name, options, exchange, config);
+    private void Train(string name, TrainingOptions options, RetroConfig? config = null) => Train(name, options, _exchange, config);
 
     private void Train(string name, TrainingOptions options, IGradientExchange? among, RetroConfig? config = null, Device? device = null)
     {
@@ -198,13 +238,13 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     {
         string checkpoint = Path.Combine(folder, "until");
         using RetroModel model = Model(SmallModel.Config, seed: 40);
-        using Trainer trainer = new(model, options with { CheckpointFolder = checkpoint }, exchange: exchange);
+        using Trainer trainer = new(model, options with { CheckpointFolder = checkpoint }, exchange: _exchange);
         if (Directory.Exists(checkpoint))
         {
             trainer.Load(checkpoint);
         }
 
-        exchange?.Gather(""); // before anyone writes
+        _exchange?.Gather(""); // before anyone writes
         using CancellationTokenSource stop = new();
         try
         {
@@ -233,7 +273,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         using Trainer trainer = new(
             model,
             s_options with { MeasureEvery = 2, Patience = 2, CheckpointFolder = Path.Combine(folder, "measured") },
-            exchange: exchange)
+            exchange: _exchange)
         {
             Measure = _ => 1 + asked++, // no better ever
             Watch = _ =>
@@ -270,7 +310,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
             model.named_parameters().ElementAt(number).parameter.requires_grad = false; // as many in each, and others
         }
 
-        using Trainer trainer = new(model, options, exchange: exchange) { Measure = measure };
+        using Trainer trainer = new(model, options, exchange: _exchange) { Measure = measure };
         Say(name, () => trainer.Run(new WorkerData(config, data)));
     }
 
@@ -278,7 +318,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     private void Stepped()
     {
         using RetroModel model = Model(SmallModel.Config);
-        using Trainer trainer = new(model, s_options with { CheckpointFolder = Path.Combine(folder, "stepped") }, exchange: exchange);
+        using Trainer trainer = new(model, s_options with { CheckpointFolder = Path.Combine(folder, "stepped") }, exchange: _exchange);
         WorkerData data = new(SmallModel.Config);
         for (int step = 0; step < 8; step++)
         {
@@ -293,7 +333,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     /// <summary>Trains on a GPU for each process, and alone on it for comparison.</summary>
     private void Gpus()
     {
-        using NcclExchange gpus = NcclExchange.Start(exchange!);
+        using NcclExchange gpus = NcclExchange.Start(mpi!);
         Exchange(gpus, CUDA);
         Exchange(gpus, CPU); // by MPI
         Train("gpus", s_options, gpus, device: CUDA);
@@ -339,7 +379,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     {
         using RetroModel model = Model(SmallModel.Config);
         using Trainer trainer = new(
-            model, s_options with { Steps = 1000, CheckpointEvery = 1, CheckpointFolder = Path.Combine(folder, "ending") }, exchange: exchange);
+            model, s_options with { Steps = 1000, CheckpointEvery = 1, CheckpointFolder = Path.Combine(folder, "ending") }, exchange: _exchange);
         trainer.Run(new WorkerData(SmallModel.Config) { Before = number =>
         {
             if (number == (4 * 5) + 1 && Rank == 1)

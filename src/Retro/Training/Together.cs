@@ -49,7 +49,8 @@ internal sealed class Together(IGradientExchange exchange)
         {
             throw new TrainingException(
                 $"The processes do not train the same. {string.Join("; ", differences.Take(8))}{(differences.Length > 8 ? "; ..." : "")}. Start all of them "
-                    + "with the same model, options, data and checkpoint.");
+                    + $"with the same model, options, data and checkpoint; all name the same {nameof(TrainingOptions.CheckpointFolder)}, and the first "
+                    + "alone writes into it.");
         }
 
         static string Value(Dictionary<string, string> one, string name) => $"{one.GetValueOrDefault(name, "none")} in {one[Place]}";

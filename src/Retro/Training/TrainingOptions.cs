@@ -92,7 +92,9 @@ public sealed record TrainingOptions
     /// </summary>
     public double? AverageDecay { get; init; }
 
-    /// <summary>Folder of the checkpoint; null: none is written. Default none.</summary>
+    /// <summary>
+    /// Folder of the checkpoint; null: none is written. Of several processes all name the same one, and the first alone writes into it. Default none.
+    /// </summary>
     public string? CheckpointFolder { get; init; }
 
     /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is canceled. Default 0.</summary>
