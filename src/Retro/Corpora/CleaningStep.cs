@@ -23,7 +23,7 @@ public abstract class CleaningStep
     /// <summary>
     /// The step that takes out documents that nearly repeat an earlier one that stays, and that whoever may see the document may see, too: found by MinHash
     /// (Broder, 1997) over n-grams of words, and compared exactly before one is taken out. At the similarity itself, one pair in a thousand is not found.
-    /// Documents that come close to it by what many have, such as pages of a template that hold little else, are compared each with each.
+    /// Of filled-in forms, which share most of their words, those are compared that can be so similar by their lengths and the rarest words that they share.
     /// </summary>
     /// <param name="similarity">Jaccard similarity of the sets of grams from which on two documents are the same; 0.8 in RETRO (section 2.1).</param>
     /// <param name="gramWords">Words of a gram; 13 in RETRO.</param>

@@ -61,16 +61,15 @@ public sealed class HeldOutSplit
                 $"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents."));
         }
 
-        NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
-        bool[] isKept = Keep(heldOut, index, options, cancellationToken);
-        (List<SimilarDocument> removed, UInt128 compared) = FindSimilar(documents, heldOut, index, isKept, count, options, progress, cancellationToken);
-        HeldOutSplit split = new(
-            heldOut.Where((_, number) => isKept[number]).Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count, compared);
+        heldOut = Keep(heldOut, options, cancellationToken);
+        (List<SimilarDocument> removed, UInt128 compared) = FindSimilar(documents, heldOut, count, options, progress, cancellationToken);
+        HeldOutSplit split = new(heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count, compared);
         return split.TrainingCount > 0
             ? split
             : throw new CorpusException(
                 $"No document is left for training: of {count} documents {split.HeldOutCount} are held out and {removed.Count} resemble one of these; hold "
-                    + "out fewer, or give more documents.");
+                    + "out fewer, or give more documents, or, where all of them are copies of one form, leave out only what resembles these more "
+                    + "(HeldOutOptions.Similarity).");
     }
 
     /// <summary>Whether a document is held out.</summary>
@@ -166,9 +165,10 @@ public sealed class HeldOutSplit
         return ([.. chosen.OrderBy(one => one.Hash).ThenBy(one => one.Document.Id, StringComparer.Ordinal).Select(one => one.Document)], count);
     }
 
-    /// <summary>Which of the chosen documents resemble none of those before them that are kept.</summary>
-    private static bool[] Keep(List<Document> chosen, NearDuplicateIndex index, HeldOutOptions options, CancellationToken cancellationToken)
+    /// <summary>The chosen documents that resemble none of those before them that are kept.</summary>
+    private static List<Document> Keep(List<Document> chosen, HeldOutOptions options, CancellationToken cancellationToken)
     {
+        NearDuplicateIndex index = IndexOf(chosen, options);
         bool[] isKept = new bool[chosen.Count];
         HashSet<string> texts = new(StringComparer.Ordinal);
         for (int number = 0; number < chosen.Count; number++)
@@ -177,15 +177,18 @@ public sealed class HeldOutSplit
             string text = chosen[number].Text;
 
             // What is not reached yet is not kept, the document itself among it.
-            isKept[number] = !texts.Contains(text) && index.Find(WordGrams.Of(text, options.GramWords), other => isKept[other]) is null;
+            isKept[number] = !texts.Contains(text) && !index.Finds(WordGrams.Of(text, options.GramWords), other => isKept[other]);
             if (isKept[number])
             {
                 texts.Add(text);
             }
         }
 
-        return isKept;
+        return [.. chosen.Where((_, number) => isKept[number])];
     }
+
+    private static NearDuplicateIndex IndexOf(List<Document> documents, HeldOutOptions options)
+        => new(documents.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
 
     private static ulong Hash(string id, long seed)
     {
@@ -198,16 +201,14 @@ public sealed class HeldOutSplit
     private static (List<SimilarDocument> Similar, UInt128 Compared) FindSimilar(
         IEnumerable<Document> documents,
         List<Document> heldOut,
-        NearDuplicateIndex index,
-        bool[] isKept,
         long count,
         HeldOutOptions options,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        Document[] kept = [.. heldOut.Where((_, number) => isKept[number])];
-        HashSet<string> ids = kept.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
-        Dictionary<string, string> texts = kept.ToDictionary(document => document.Text, document => document.Id, StringComparer.Ordinal);
+        NearDuplicateIndex index = IndexOf(heldOut, options); // of these alone: each that is not kept would be looked at for every document of its form
+        HashSet<string> ids = heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
+        Dictionary<string, string> texts = heldOut.ToDictionary(document => document.Text, document => document.Id, StringComparer.Ordinal);
         List<SimilarDocument> similar = [];
         UInt128 compared = 0;
         long done = 0;
@@ -234,7 +235,7 @@ public sealed class HeldOutSplit
                     return;
                 }
 
-                if (index.Find(WordGrams.Of(document.Text, options.GramWords), other => isKept[other]) is { } near)
+                if (index.Find(WordGrams.Of(document.Text, options.GramWords)) is { } near)
                 {
                     found[number] = new SimilarDocument(document.Id, heldOut[near.Text].Id, near.Similarity, near.Containment, near.Excerpt, Exact: false);
                 }

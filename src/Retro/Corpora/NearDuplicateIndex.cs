@@ -10,6 +10,9 @@ namespace Retro.Corpora;
 /// </summary>
 internal sealed class NearDuplicateIndex
 {
+    /// <summary>Once one is found, how many more are compared for the one that is most similar.</summary>
+    private const int MostBesides = 64;
+
     private readonly List<ulong[]> _texts;
     private readonly HeldOutOptions _options;
 
@@ -52,7 +55,7 @@ internal sealed class NearDuplicateIndex
         double least = Math.Min(options.Similarity, options.Containment);
         for (int text = 0; text < texts.Count; text++)
         {
-            foreach (ulong gram in Prefix(texts[text], least, gram => Places(gram).Count))
+            foreach (ulong gram in texts[text].OrderBy(gram => Places(gram).Count).Take(PrefixLength(texts[text].Length, least)))
             {
                 (int start, int having) = Places(gram);
                 Span<int> of = _of.AsSpan(start, having);
@@ -68,21 +71,54 @@ internal sealed class NearDuplicateIndex
     }
 
     /// <summary>
-    /// The rarest of a text's ascending grams, so many that two texts that have a share of each one's grams in common have one of these in common. Of equally
-    /// rare ones the lesser come first, in any text.
-    /// </summary>
-    public static IEnumerable<ulong> Prefix(ulong[] grams, double share, Func<ulong, int> frequency)
-        => grams.OrderBy(frequency).Take(PrefixLength(grams.Length, share));
-
-    /// <summary>
-    /// The text that is most similar, of those the one of which the most is held, the first of several; null for none. Safe from several threads.
+    /// The text that is most similar, of those the one of which the most is held, the first of several; null for none. Of many, such as filled-in forms, the
+    /// best of the first that are looked at. Safe from several threads.
     /// </summary>
     /// <param name="grams">The given text's ascending grams.</param>
-    /// <param name="among">Which texts are looked at; null: all.</param>
     /// <returns>The text, the Jaccard similarity, the share of that text that the given one holds, and that of the given one that stands in it.</returns>
-    public (int Text, double Similarity, double Containment, double Excerpt)? Find(ulong[] grams, Func<int, bool>? among = null)
+    public (int Text, double Similarity, double Containment, double Excerpt)? Find(ulong[] grams)
     {
-        HashSet<int> candidates = [];
+        (int Text, double Similarity, double Containment, double Excerpt)? best = null;
+        int besides = 0;
+        foreach (int text in Candidates(grams))
+        {
+            if (Compare(grams, text) is { } found
+                && (best is not { } other
+                    || (found.Similarity, found.Containment, -text).CompareTo((other.Similarity, other.Containment, -other.Text)) > 0))
+            {
+                best = (text, found.Similarity, found.Containment, found.Excerpt);
+            }
+
+            if (best is not null && ++besides > MostBesides)
+            {
+                break;
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>Whether one of some texts would be found. Safe from several threads.</summary>
+    /// <param name="grams">The given text's ascending grams.</param>
+    /// <param name="among">Which texts are looked at; null: all.</param>
+    public bool Finds(ulong[] grams, Func<int, bool>? among = null)
+        => Candidates(grams).Any(text => among?.Invoke(text) != false && Compare(grams, text) is not null);
+
+    /// <summary>How alike a given text and one of the index are; null: not so much that it is found.</summary>
+    private (double Similarity, double Containment, double Excerpt)? Compare(ulong[] grams, int text)
+    {
+        int common = WordGrams.Common(grams, _texts[text]);
+        double similarity = (double)common / (grams.Length + _texts[text].Length - common);
+        double containment = (double)common / _texts[text].Length, excerpt = (double)common / grams.Length;
+        return similarity >= _options.Similarity || containment >= _options.Containment || excerpt >= _options.Containment
+            ? (similarity, containment, excerpt)
+            : null;
+    }
+
+    /// <summary>The texts that may be found, each once; looked for while they are enumerated.</summary>
+    internal IEnumerable<int> Candidates(ulong[] grams)
+    {
+        HashSet<int> seen = [];
         List<(int Start, int Count)> known = []; // the places of the given text's grams
         foreach (ulong gram in grams)
         {
@@ -92,9 +128,18 @@ internal sealed class NearDuplicateIndex
                 known.Add((start, count));
             }
 
-            for (int place = start; place < start + count && _of[place] < 0; place++)
+            int end = start;
+            while (end < start + count && _of[end] < 0)
             {
-                candidates.Add(~_of[place]);
+                end++;
+            }
+
+            for (int place = end - 1; place >= start; place--) // the first text, which is one that others are found to repeat, is the last of the complements
+            {
+                if (seen.Add(~_of[place]))
+                {
+                    yield return ~_of[place];
+                }
             }
         }
 
@@ -102,27 +147,15 @@ internal sealed class NearDuplicateIndex
         int unknown = grams.Length - known.Count, prefix = PrefixLength(grams.Length, _options.Containment) - unknown;
         foreach ((int start, int count) in prefix > 0 ? known.OrderBy(places => places.Count).Take(prefix) : [])
         {
-            foreach (int text in _of.AsSpan(start, count))
+            for (int place = start; place < start + count; place++)
             {
-                candidates.Add(text < 0 ? ~text : text);
+                int text = _of[place] < 0 ? ~_of[place] : _of[place];
+                if (seen.Add(text))
+                {
+                    yield return text;
+                }
             }
         }
-
-        (int Text, double Similarity, double Containment, double Excerpt)? best = null;
-        foreach (int text in among is null ? candidates : candidates.Where(among))
-        {
-            int common = WordGrams.Common(grams, _texts[text]);
-            double similarity = (double)common / (grams.Length + _texts[text].Length - common);
-            double containment = (double)common / _texts[text].Length, excerpt = (double)common / grams.Length;
-            if ((similarity >= _options.Similarity || containment >= _options.Containment || excerpt >= _options.Containment)
-                && (best is not { } other
-                    || (similarity, containment, -text).CompareTo((other.Similarity, other.Containment, -other.Text)) > 0))
-            {
-                best = (text, similarity, containment, excerpt);
-            }
-        }
-
-        return best;
     }
 
     // A little below the product, so that rounding never makes the prefix too short.

@@ -1,18 +1,21 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 
 namespace Retro.Corpora;
 
 /// <summary>
 /// Of documents that are nearly the same the first stays, and each that some may see who may see no earlier one. A first pass finds which documents may be the
 /// same as any other: by MinHash (Broder, "On the resemblance and containment of documents", 1997) those that share a band of equal minima (Leskovec, Rajaraman
-/// and Ullman, "Mining of Massive Datasets", 3.4). The second holds the grams of these alone, and compares those that share one of their rarest grams
-/// (<see cref="NearDuplicateIndex.Prefix"/>): pages of one template share bands, but hardly any gram of their own.
+/// and Ullman, "Mining of Massive Datasets", 3.4). The second holds the grams of these alone, and compares those that can be similar by the rarest grams that
+/// they share (<see cref="SimilarSets"/>): pages of one template share bands, but hardly any gram of their own.
 /// </summary>
 internal sealed class NearDuplicateStep : CleaningStep
 {
     private const int Minima = 128;
     private const double MostMissed = 1e-3;
+
+    /// <summary>Once a document is known to repeat one, how many more are compared with it for the one that it is most like, which is told.</summary>
+    private const int MostBesides = 64;
+
     private const int FrequencyPlaces = 1 << 22;
 
     private readonly double _similarity;
@@ -43,7 +46,7 @@ internal sealed class NearDuplicateStep : CleaningStep
         // How often the grams come, by hash: several may count as one, and as more frequent than they are.
         int[] frequencies = new int[FrequencyPlaces];
         HashSet<int> involved = Involved(documents, frequencies);
-        Dictionary<ulong, List<int>> having = [];
+        SimilarSets sets = new(_similarity);
         Dictionary<int, (string Id, IReadOnlyList<string> Labels, ulong[] Grams)> kept = [];
         int number = -1;
         foreach (Document document in documents)
@@ -56,34 +59,46 @@ internal sealed class NearDuplicateStep : CleaningStep
 
             // No other document has what comes once.
             ulong[] grams = WordGrams.Of(document.Text, _gramWords);
-            ulong[] rare = [.. NearDuplicateIndex.Prefix(grams, _similarity, Frequency).Where(gram => Frequency(gram) != 1)];
-            (double Similarity, string Id)? like = null;
-            foreach (int other in rare.SelectMany(gram => having.GetValueOrDefault(gram) ?? []).Distinct())
-            {
-                int common = WordGrams.Common(grams, kept[other].Grams);
-                double similarity = (double)common / (grams.Length + kept[other].Grams.Length - common);
-                if (similarity >= _similarity && document.HasAll(kept[other].Labels) && (like is null || similarity > like.Value.Similarity))
-                {
-                    like = (similarity, kept[other].Id);
-                }
-            }
-
-            if (like is { } found)
+            (ulong Gram, int Place)[] rare =
+            [
+                .. grams.OrderBy(Frequency).Take(sets.PrefixLength(grams.Length)).Select((gram, place) => (gram, place)).Where(one => Frequency(one.gram) != 1),
+            ];
+            if (Like(document, grams, sets.Candidates(grams.Length, rare).Select(other => kept[other])) is { } found)
             {
                 report.Remove(document, string.Create(CultureInfo.InvariantCulture, $"{found.Similarity:0.00} of it is {found.Id}"));
                 continue;
             }
 
             kept.Add(number, (document.Id, document.Labels, grams));
-            foreach (ulong gram in rare)
-            {
-                (CollectionsMarshal.GetValueRefOrAddDefault(having, gram, out _) ??= []).Add(number);
-            }
-
+            sets.Add(number, grams.Length, rare);
             yield return document;
         }
 
         int Frequency(ulong gram) => frequencies[gram % FrequencyPlaces];
+    }
+
+    /// <summary>The one of some documents that a document repeats; null: it repeats none.</summary>
+    private (double Similarity, string Id)? Like(
+        Document document, ulong[] grams, IEnumerable<(string Id, IReadOnlyList<string> Labels, ulong[] Grams)> others)
+    {
+        (double Similarity, string Id)? like = null;
+        int besides = 0;
+        foreach ((string id, _, ulong[] known) in others.Where(other => document.HasAll(other.Labels)))
+        {
+            int common = WordGrams.Common(grams, known);
+            double similarity = (double)common / (grams.Length + known.Length - common);
+            if (similarity >= _similarity && (like is null || similarity > like.Value.Similarity))
+            {
+                like = (similarity, id);
+            }
+
+            if (like is not null && ++besides > MostBesides)
+            {
+                break;
+            }
+        }
+
+        return like;
     }
 
     private HashSet<int> Involved(IEnumerable<Document> documents, int[] frequencies)

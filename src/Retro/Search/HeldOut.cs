@@ -117,7 +117,7 @@ public static class HeldOut
         HashSet<string> ids = [.. heldOut.Documents.Select(document => document.Id)], texts = [.. heldOut.Documents.Select(document => document.ContentHash)];
         return document => ids.Contains(document.Id)
             || texts.Contains(DocumentEntry.HashOf(document.Text))
-            || index.Find(Grams(tokenizer.Encode(document.Text), tokenizer, similar)) is not null;
+            || index.Finds(Grams(tokenizer.Encode(document.Text), tokenizer, similar));
     }
 
     private static NearDuplicateIndex Near(ChunkDatabase heldOut, RetroTokenizer tokenizer, HeldOutOptions options)

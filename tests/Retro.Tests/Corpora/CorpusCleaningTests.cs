@@ -139,27 +139,6 @@ public class CorpusCleaningTests
         Assert.Matches(@"^d\d+: [01]\.\d\d of it is d\d+$", cleaning.Report.Steps[0].Examples[0]);
     }
 
-    /// <summary>Such pages share bands, and nearly all of them were compared with nearly all.</summary>
-    [Fact]
-    public void Pages_of_one_template_take_no_longer_than_others()
-    {
-        string[] template = Words("t", 50);
-        Document[] alike = Pages(i => [.. template, .. Words($"a{i}-", 20)]), others = Pages(i => Words($"o{i}-", 70));
-        Assert.InRange(Seconds(alike) / Seconds(others), 0, 6);
-
-        static string[] Words(string of, int count) => [.. Enumerable.Range(0, count).Select(i => $"{of}{(char)('a' + (i % 26))}{i}".Replace('-', 'x'))];
-
-        static Document[] Pages(Func<int, string[]> words)
-            => [.. Enumerable.Range(0, 6000).Select(i => new Document($"d{i}", "", string.Join(' ', words(i)), ""))];
-
-        static double Seconds(Document[] pages)
-        {
-            System.Diagnostics.Stopwatch time = System.Diagnostics.Stopwatch.StartNew();
-            Assert.Equal(pages.Length, new CorpusCleaning(CleaningStep.NearDuplicates(0.8, 1)).Clean(pages).Count());
-            return time.Elapsed.TotalSeconds;
-        }
-    }
-
     [Theory]
     [InlineData("Write to anna.b+c@mail.example.org, please.", "Write to <email>, please.")]
     [InlineData("Ask a@b.org. Or c@d.example...", "Ask <email>. Or <email>...")]
