@@ -8,8 +8,18 @@ public class RetroException(string message, Exception? innerException = null) : 
 /// <summary>A corpus cannot be read: missing, empty, badly encoded or badly formed.</summary>
 public sealed class CorpusException(string message, Exception? innerException = null) : RetroException(message, innerException)
 {
+    /// <summary>What is broken, without what to do about it.</summary>
+    internal string What { get; private init; } = message;
+
     /// <summary>Makes one where a sentence and the fault behind it are known.</summary>
     internal static CorpusException Of(string message, Exception? innerException) => new(message, innerException);
+
+    /// <summary>Makes one of what may be left out, in which case there is nothing to do.</summary>
+    /// <param name="what">What is broken, and why; a sentence.</param>
+    /// <param name="remedy">What to do; another one.</param>
+    /// <param name="innerException">The fault behind it, if any.</param>
+    internal static CorpusException Broken(string what, string remedy, Exception? innerException = null)
+        => new($"{what} {remedy}", innerException) { What = what };
 }
 
 /// <summary>A retrieval database cannot be opened or built: it is damaged, or made with other settings.</summary>
@@ -17,6 +27,12 @@ public sealed class DatabaseException(string message, Exception? innerException 
 {
     /// <summary>In what the finished database that is there differs from the one that was to be built; none where the fault is another.</summary>
     public DatabaseDifference Difference { get; internal init; }
+
+    /// <summary>
+    /// Who is changing the folder, such as "process 12 (retro) on ada, which is to index words", where that is the fault; null where it is another. What was to
+    /// be done can be done once they have ended, and is done already where they did the same.
+    /// </summary>
+    public string? Holder { get; internal init; }
 
     /// <summary>Makes one where a sentence and the fault behind it are known.</summary>
     internal static DatabaseException Of(string message, Exception? innerException) => new(message, innerException);

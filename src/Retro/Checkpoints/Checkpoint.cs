@@ -71,9 +71,13 @@ public static class Checkpoint
     /// <exception cref="CheckpointException">It holds a model that is none of ours.</exception>
     internal static StagedFiles Begin(string folder)
     {
-        WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
+        RequireReplaceable(folder);
         return new(folder, CheckpointException.Of);
     }
+
+    /// <summary>Refuses a folder that holds a model which is none of ours, before anything is left in it.</summary>
+    /// <exception cref="CheckpointException">It does.</exception>
+    internal static void RequireReplaceable(string folder) => WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
 
     /// <summary>
     /// Writes a model's files beside their places. Those of frozen parameters, which a training would write with every checkpoint, stay where they are there,
@@ -165,7 +169,7 @@ public static class Checkpoint
     /// <exception cref="CheckpointException">It cannot be made or written, or holds a model that is none of ours.</exception>
     internal static void RequireWritable(string folder)
     {
-        WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
+        RequireReplaceable(folder);
         try
         {
             Directory.CreateDirectory(folder);

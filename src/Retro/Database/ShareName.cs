@@ -89,7 +89,10 @@ internal static partial class ShareName
             }
             catch (IOException exception) when (AtomicFile.IsHeld(exception))
             {
-                throw new DatabaseException($"The share {path} is being made by another process: wait until it is done, or end it, and run again.", exception);
+                throw new DatabaseException($"The share {path} is being made by another process: wait until it is done, or end it, and run again.", exception)
+                {
+                    Holder = "another process, which makes a share of it",
+                };
             }
         });
         return held!;

@@ -4,8 +4,8 @@ namespace Retro.Database;
 
 /// <summary>
 /// The right to change a folder, such as a database's or one of databases and models, which one process, and one stage of it, has at a time: every change of
-/// a database takes it for the database's own folder. The operating system gives it back when the process ends, however it ends; the file writer.lock that it
-/// is tied to stays, and writer.txt beside it says who has it.
+/// a database takes it for the database's own folder, and every training for that of its checkpoint. The operating system gives it back when the process ends,
+/// however it ends; the file writer.lock that it is tied to stays, but in a checkpoint's folder, and writer.txt beside it says who has it.
 /// </summary>
 public sealed class WriterLock : IDisposable
 {
@@ -17,10 +17,11 @@ public sealed class WriterLock : IDisposable
 
     private readonly FileStream _file;
     private readonly string _holder;
+    private readonly bool _stays;
 
-    private WriterLock(FileStream file, string folder, string what)
+    private WriterLock(FileStream file, string folder, string what, bool stays)
     {
-        _file = file;
+        (_file, _stays) = (file, stays);
         _holder = Path.Combine(folder, HolderName);
         File.Delete(_holder); // whatever stands there: what a link leads to is not ours to write
         File.WriteAllText(_holder, string.Create(
@@ -32,23 +33,35 @@ public sealed class WriterLock : IDisposable
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="what">What is to be done, for whom it keeps out.</param>
     /// <returns>The right; dispose it.</returns>
-    /// <exception cref="DatabaseException">Somebody else has it; the message says who, and since when. Or the folder cannot be written.</exception>
+    /// <exception cref="DatabaseException">Somebody else has it (<see cref="DatabaseException.Holder"/>); the message says who, and since when. Or the folder
+    /// cannot be written.</exception>
     public static WriterLock Take(string folder, string what)
+        => Take(folder, what, stays: true, DatabaseException.Of, (message, holder, inner) => new DatabaseException(message, inner) { Holder = holder });
+
+    /// <summary>Takes the right to change the folder of a checkpoint, in which nothing of it is left.</summary>
+    /// <exception cref="CheckpointException">Somebody else has it; the message says who, and since when. Or the folder cannot be written.</exception>
+    internal static WriterLock TakeOfCheckpoint(string folder, string what)
+        => Take(folder, what, stays: false, CheckpointException.Of, (message, _, inner) => new CheckpointException(message, inner));
+
+    private static WriterLock Take(
+        string folder, string what, bool stays, Func<string, Exception, RetroException> fault, Func<string, string, Exception, RetroException> held)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(what);
         WriterLock? taken = null;
-        AtomicFile.Guard(Path.Combine(folder, FileName), DatabaseException.Of, () =>
+        AtomicFile.Guard(Path.Combine(folder, FileName), fault, () =>
         {
             AtomicFile.CreateFolder(folder);
             try
             {
-                taken = Open(folder, what);
+                taken = Open(folder, what, stays);
             }
             catch (IOException exception) when (AtomicFile.IsHeld(exception))
             {
-                throw new DatabaseException(
-                    $"The folder '{folder}' is being changed by {Holder(folder)}; one at a time can: wait until it is done, or end it, and run again.",
+                string holder = Holder(folder);
+                throw held(
+                    $"The folder '{folder}' is being changed by {holder}; one at a time can: wait until it is done, or end it, and run again.",
+                    holder,
                     exception);
             }
         });
@@ -60,7 +73,7 @@ public sealed class WriterLock : IDisposable
     {
         try
         {
-            return Open(folder, what);
+            return Open(folder, what, stays: true);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -72,21 +85,41 @@ public sealed class WriterLock : IDisposable
     public void Dispose()
     {
         AtomicFile.TryDelete(_holder); // it is read only while the lock is held
-        _file.Dispose();
+        Close(_file, _stays);
     }
 
-    private static WriterLock Open(string folder, string what)
+    private static WriterLock Open(string folder, string what, bool stays)
     {
-        FileStream file = new(Path.Combine(folder, FileName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
-        try
+        while (true)
         {
-            return new(file, folder, what);
+            FileStream file = new(Path.Combine(folder, FileName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
+            if (!File.Exists(file.Name))
+            {
+                file.Dispose(); // who had it has taken it away meanwhile, and the next would make another
+                continue;
+            }
+
+            try
+            {
+                return new(file, folder, what, stays);
+            }
+            catch
+            {
+                Close(file, stays);
+                throw;
+            }
         }
-        catch
+    }
+
+    // Taken away first: the right to another file of this name is another right.
+    private static void Close(FileStream file, bool stays)
+    {
+        if (!stays)
         {
-            file.Dispose();
-            throw;
+            AtomicFile.TryDelete(file.Name);
         }
+
+        file.Dispose();
     }
 
     private static string Holder(string folder)

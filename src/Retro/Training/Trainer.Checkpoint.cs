@@ -1,4 +1,5 @@
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
@@ -29,6 +30,7 @@ public sealed partial class Trainer
 
     private string? _frozen;
     private string? _earlier; // the folder of the last checkpoint, which holds what is frozen
+    private WriterLock? _writing; // of the checkpoint's folder, while a run goes on
 
     /// <summary>
     /// Writes a checkpoint: the model (as <see cref="Checkpoint.Save"/> does; with the average of its weights where there is one) and the state of the training
@@ -40,12 +42,13 @@ public sealed partial class Trainer
     /// in place changes both.
     /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included. All files take their names as one when the last is whole: a
     /// process killed at any moment, or a disk that is full, leaves the old checkpoint or the new one, never a mixture, and the disk holds both until then. Of
-    /// several processes all save together, the first writes, and any number of processes can go on from it.
+    /// several processes of one training all save together, the first writes, and any number of processes can go on from it. While another training has the
+    /// folder for its checkpoint, nothing is saved there.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
-    /// <exception cref="CheckpointException">A file cannot be written; all processes throw it.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder; all processes throw it.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or another thread runs the
     /// training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
@@ -108,6 +111,8 @@ public sealed partial class Trainer
         string folder, IReadOnlyDictionary<string, Tensor> memory, string? fault, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using DisposeScope scope = NewDisposeScope();
+        Checkpoint.RequireReplaceable(folder);
+        using WriterLock? writing = IsWriting(folder) ? null : WriterLock.TakeOfCheckpoint(folder, "save a checkpoint");
         using StagedFiles staged = Checkpoint.Begin(folder);
         string description = (State() with { OptimizerFault = fault }).ToString();
         KeyValuePair<string, Tensor>[] tensors = [.. Tensors(memory)];
@@ -125,6 +130,16 @@ public sealed partial class Trainer
         _earlier = folder;
         ofModel.End();
     }
+
+    /// <summary>Takes the folder of the checkpoint for a run, before its first step: of two trainings, each would replace what the other has learned.</summary>
+    private void TakeFolder(string folder) => WriteByFirst(() =>
+    {
+        Checkpoint.RequireWritable(folder);
+        _writing = WriterLock.TakeOfCheckpoint(folder, "train a model");
+    });
+
+    private bool IsWriting(string folder)
+        => _writing is not null && Path.GetRelativePath(folder, Options.CheckpointFolder!) == ".";
 
     /// <summary>What a checkpoint tells of its training, from <see cref="StateFile"/> alone; no tensor is read.</summary>
     /// <param name="folder">The checkpoint's folder.</param>

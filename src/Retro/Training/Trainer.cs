@@ -291,7 +291,8 @@ public sealed partial class Trainer : IDisposable
     /// when the training goes on, before its next step. A checkpoint replaces what the folder held, and the first one of a training that was not loaded the
     /// best model of the training before, too.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
-    /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
+    /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written, or another training has its folder, which is named before
+    /// the first step.</exception>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
     /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0; or the
     /// processes do not train the same, or are more than the batches of a step.</exception>
@@ -301,8 +302,16 @@ public sealed partial class Trainer : IDisposable
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
         {
-            RunSteps(data, progress, cancellationToken);
-            return 0;
+            try
+            {
+                RunSteps(data, progress, cancellationToken);
+                return 0;
+            }
+            finally
+            {
+                _writing?.Dispose();
+                _writing = null;
+            }
         });
 
     private void RunSteps(ITrainingData data, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
@@ -347,7 +356,7 @@ public sealed partial class Trainer : IDisposable
 
         if (Options.CheckpointFolder is { } folder)
         {
-            WriteByFirst(() => Checkpoint.RequireWritable(folder));
+            TakeFolder(folder);
             if (BestMeasure is not null && IsAnywhere(IsFirst && !HoldsBest(folder)))
             {
                 (BestMeasure, _measuresSinceBest) = (null, 0); // its model is where it was loaded from

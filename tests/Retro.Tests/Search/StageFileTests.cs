@@ -241,7 +241,9 @@ public class StageFileTests
         Action made = () => NeighborTable.Build(second, new NoNeighborSource(), 2).Dispose();
         void Asked(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token)
         {
-            told.AddRange(stages.Select(stage => Assert.Throws<DatabaseException>(stage).Message));
+            DatabaseException[] refused = [.. stages.Select(stage => Assert.Throws<DatabaseException>(stage))];
+            Assert.All(refused, fault => Assert.Contains(fault.Holder!, fault.Message, StringComparison.Ordinal));
+            told.AddRange(refused.Select(fault => fault.Message));
             made(); // there is nothing to write
             data.Keys(chunks, keys, token);
         }

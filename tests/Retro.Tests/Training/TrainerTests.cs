@@ -25,6 +25,36 @@ public sealed class TrainerTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
+    [Fact]
+    public void Of_two_trainings_into_one_folder_the_second_is_told_who_has_it_before_its_first_step()
+    {
+        CopyingData data = new(s_config, rows: 2, chunks: 3, seed: 1);
+        TrainingOptions options = s_options with { CheckpointFolder = Folder };
+        using RetroModel first = Model(s_config), second = Model(s_config, seed: 2);
+        using Trainer one = new(first, options with { CheckpointEvery = 5 }), two = new(second, options);
+        List<string> told = [];
+        Run(one, data, done =>
+        {
+            if (done.Step is 1 or 7)
+            {
+                told.Add(Assert.Throws<CheckpointException>(() => two.Run(data)).Message);
+                told.Add(Assert.Throws<CheckpointException>(() => two.Save(Folder)).Message);
+                one.Save(Folder + "/"); // its own
+                two.Save(Folder + "-two");
+            }
+        });
+        Assert.Equal(4, told.Count);
+        Assert.All(told, message => Assert.Contains($"is being changed by process {Environment.ProcessId} ", message, StringComparison.Ordinal));
+        Assert.All(told, message => Assert.Contains("which is to train a model, since", message, StringComparison.Ordinal));
+        Assert.Equal((12, 0), (one.StepsDone, two.StepsDone));
+        Assert.Equal(12, Trainer.Stored(Folder).Steps);
+
+        // It is free once the run has ended, however it does.
+        Assert.Throws<InvalidDataException>(() => two.Run(new CopyingData(s_config, rows: 2, chunks: 3, seed: 1) { FailAt = 0 }));
+        two.Save(Folder);
+        Assert.Equal(0, Trainer.Stored(Folder).Steps);
+    }
+
     [Theory]
     [InlineData(OptimizerKind.Muon, 0, null)]
     [InlineData(OptimizerKind.AdamW, 0.1, null)]
