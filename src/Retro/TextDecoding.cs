@@ -91,8 +91,8 @@ internal static partial class TextDecoding
             int zeros = text.Count((byte)0);
             return zeros <= text.Length / 4
                 ? Encoding.UTF8.GetString(text)
-                : throw new CorpusException(
-                    $"{where} is no text in UTF-8: {zeros} of its {text.Length} bytes are zero, as in UTF-16 or UTF-32 without a mark. {remedy}");
+                : throw CorpusException.Broken(
+                    $"{where} is no text in UTF-8: {zeros} of its {text.Length} bytes are zero, as in UTF-16 or UTF-32 without a mark.", remedy);
         }
 
         if (certain is not null || encoding is not null)
@@ -104,12 +104,12 @@ internal static partial class TextDecoding
             }
             catch (DecoderFallbackException fault)
             {
-                throw new CorpusException($"{where} is neither UTF-8 nor {certain?.WebName ?? encoding}, at byte {fault.Index}. {remedy}", fault);
+                throw CorpusException.Broken($"{where} is neither UTF-8 nor {certain?.WebName ?? encoding}, at byte {fault.Index}.", remedy, fault);
             }
         }
 
         int position = bytes.Length - text.Length + FirstInvalid(text);
-        throw new CorpusException($"{where} is not UTF-8: invalid byte 0x{bytes[position]:X2} at byte {position}. {remedy}");
+        throw CorpusException.Broken($"{where} is not UTF-8: invalid byte 0x{bytes[position]:X2} at byte {position}.", remedy);
     }
 
     // A mark of UTF-32 begins as one of UTF-16.

@@ -44,6 +44,12 @@ public sealed class Corpus
     /// </summary>
     public int Skipped => _counts.Skipped;
 
+    /// <summary>The first of what is left out because it is broken, a sentence each that says why; folders that cannot be listed come first.</summary>
+    public IReadOnlyList<string> SkippedExamples => [.. _files.Unlisted.Concat(_counts.Examples).Take(CleaningStepReport.MostExamples)];
+
+    /// <summary>The patterns of <see cref="CorpusOptions.Include"/> and <see cref="CorpusOptions.Exclude"/> that no file of the folder matches.</summary>
+    public IReadOnlyList<string> Unmatched => _files.Unmatched;
+
     /// <summary>
     /// How many documents of the last enumeration held no text; they were left out unless <see cref="CorpusOptions.KeepEmpty"/> is set.
     /// </summary>
@@ -67,10 +73,10 @@ public sealed class Corpus
         try
         {
             // Documents are read later, and more than once: they stay those of this folder wherever the process goes meanwhile.
-            string full = System.IO.Path.GetFullPath(path);
-            CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, options);
-            return files.Files.Count > 0
-                ? new Corpus(path, FolderOf(options.Root ?? full), files, options)
+            string full = System.IO.Path.GetFullPath(path), names = FolderOf(options.Root ?? full);
+            CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, names, options);
+            return files.Files.Count > 0 ? new Corpus(path, names, files, options)
+                : options.Include.Intersect(files.Unmatched).Any() ? throw NotMatched(path, files)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
@@ -78,6 +84,16 @@ public sealed class Corpus
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new CorpusException($"The files of {path} cannot be listed: {exception.Message} Give this user the right to read them.", exception);
+        }
+    }
+
+    /// <summary>Refuses patterns that no file matches, which may be meant otherwise.</summary>
+    /// <exception cref="CorpusException">There are some; the message says what files there are.</exception>
+    public void RequireMatched()
+    {
+        if (Unmatched.Count > 0)
+        {
+            throw NotMatched(Path, _files);
         }
     }
 
@@ -152,6 +168,10 @@ public sealed class Corpus
                 $"The corpus {Path} holds no text: {counts.Empty} documents are empty and {counts.Skipped} are broken. Name a folder or file with text.");
         }
     }
+
+    private static CorpusException NotMatched(string path, CorpusFiles files) => new(
+        $"No file of {path} matches {string.Join(" or ", files.Unmatched.Select(pattern => $"\"{pattern}\""))}; it holds {files.Found}. Give patterns of paths "
+            + "below it, such as \"guide/**/*.md\" or \"**/*.txt\", in which upper and lower case differ (CorpusOptions.Include, CorpusOptions.Exclude).");
 
     private static string FolderOf(string path)
         => System.IO.Path.GetFullPath(path) is var full && File.Exists(full) ? System.IO.Path.GetDirectoryName(full)! : full;

@@ -5,6 +5,8 @@ namespace Retro.Corpora;
 /// <summary>The files of a corpus with the kind of each, and a count of all that was found and is left out.</summary>
 internal sealed class CorpusFiles
 {
+    private const string NotListed = "folders that cannot be listed";
+
     // A folder that holds one of these was written by Retro or its tool: what is in it is no text to learn from.
     private static readonly string[] s_ownMarks = [".retro", "retro.json", "training.safetensors", Path.Combine("building", "journal.jsonl")];
 
@@ -22,17 +24,27 @@ internal sealed class CorpusFiles
     ];
 
     private readonly string _root;
+    private readonly string _base; // where the paths begin that patterns are compared with
     private readonly CorpusOptions _options;
     private readonly Matcher _patterns = new(StringComparison.Ordinal);
     private readonly Matcher _folders = new(StringComparison.Ordinal); // of which nothing is read
+    private readonly List<(string Pattern, Matcher Matcher)> _unmatched; // each by itself, as long as no file matches it
+    private readonly SortedDictionary<string, int> _endings = new(StringComparer.Ordinal);
+    private readonly List<string> _names = [], _unlisted = [];
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private List<(string Path, DocumentKinds Kind)> _files = [];
     private readonly SortedDictionary<string, int> _leftOut = new(StringComparer.Ordinal);
 
-    private CorpusFiles(string root, CorpusOptions options)
+    private CorpusFiles(string root, string names, CorpusOptions options)
     {
         _root = root;
         _options = options;
+
+        // A part of a corpus has the patterns of the whole.
+        string way = DocumentReader.RelativePath(names, root);
+        _base = way == ".." || way.StartsWith("../", StringComparison.Ordinal) || Path.IsPathRooted(way) ? root : names;
+        _unmatched = [.. options.Include.Concat(options.Exclude).Distinct(StringComparer.Ordinal).Select(pattern
+            => (pattern, new Matcher(StringComparison.Ordinal).AddInclude(pattern)))];
         _patterns.AddIncludePatterns(options.Include.DefaultIfEmpty("**/*"));
         _patterns.AddExcludePatterns(options.Exclude);
         _folders.AddIncludePatterns(options.Exclude.Where(pattern => pattern.EndsWith("/**", StringComparison.Ordinal)));
@@ -50,10 +62,22 @@ internal sealed class CorpusFiles
     /// <summary>How many files, or folders, were left out, by what they are.</summary>
     public IReadOnlyDictionary<string, int> LeftOut => _leftOut;
 
+    /// <summary>The patterns that no file matches.</summary>
+    public IReadOnlyList<string> Unmatched => [.. _unmatched.Select(one => one.Pattern)];
+
+    /// <summary>The folders that could not be listed, a sentence each, of the first of them.</summary>
+    public IReadOnlyList<string> Unlisted => _unlisted;
+
+    /// <summary>What files there are, whatever the patterns say, in words.</summary>
+    public string Found => _names.Count == 0
+        ? "no file at all"
+        : $"{string.Join(", ", _endings.Select(ending => $"{ending.Value} {ending.Key}"))}, such as {string.Join(", ", _names)}";
+
     /// <summary>One file that was named, by its full path; the patterns do not matter.</summary>
     public static CorpusFiles Of(string file, CorpusOptions options)
     {
-        CorpusFiles files = new(Path.GetDirectoryName(file)!, options);
+        string folder = Path.GetDirectoryName(file)!;
+        CorpusFiles files = new(folder, folder, options with { Include = [], Exclude = [] });
         files.Take(file, KindOf(file) is var kind and not DocumentKinds.None ? kind : files.OnlyKind());
         return files;
     }
@@ -61,7 +85,7 @@ internal sealed class CorpusFiles
     /// <summary>Files of a kind that are known to be there.</summary>
     public static CorpusFiles Of(IEnumerable<string> files, DocumentKinds kind)
     {
-        CorpusFiles known = new("", new());
+        CorpusFiles known = new(Path.DirectorySeparatorChar.ToString(), Path.DirectorySeparatorChar.ToString(), new());
         known._files.AddRange(files.Select(file => (file, kind)));
         return known;
     }
@@ -69,9 +93,12 @@ internal sealed class CorpusFiles
     /// <summary>
     /// The files of a folder and of those below it. Links are followed after all else, so that what has a place of its own is read there, once.
     /// </summary>
-    public static CorpusFiles Below(string folder, CorpusOptions options)
+    /// <param name="folder">The folder's full path.</param>
+    /// <param name="names">Where the paths of the documents begin.</param>
+    /// <param name="options">What is read.</param>
+    public static CorpusFiles Below(string folder, string names, CorpusOptions options)
     {
-        CorpusFiles files = new(folder, options);
+        CorpusFiles files = new(folder, names, options);
         Queue<string> links = [];
         files.Walk(folder, links);
         while (links.TryDequeue(out string? link))
@@ -114,8 +141,10 @@ internal sealed class CorpusFiles
         while (folders.TryPop(out string? folder))
         {
             // Patterns are compared with files: what leaves out this one, which need not be there, leaves out all that could be.
-            if (folder != _root && _folders.Match(DocumentReader.RelativePath(_root, folder) + "/any").HasMatches)
+            string any = DocumentReader.RelativePath(_base, folder) + "/any";
+            if (folder != _root && _folders.Match(any).HasMatches)
             {
+                Match(any);
                 LeaveOut("by pattern");
                 continue;
             }
@@ -139,7 +168,12 @@ internal sealed class CorpusFiles
             }
             catch (Exception exception) when (_options.SkipBroken && folder != _root && exception is IOException or UnauthorizedAccessException)
             {
-                LeaveOut("folders that cannot be listed");
+                LeaveOut(NotListed);
+                if (_unlisted.Count < CleaningStepReport.MostExamples)
+                {
+                    _unlisted.Add($"The folder {folder} cannot be listed: {exception.Message}");
+                }
+
                 continue;
             }
 
@@ -172,13 +206,16 @@ internal sealed class CorpusFiles
 
     private void TakeMatching(string file)
     {
-        string relative = DocumentReader.RelativePath(_root, file);
+        string relative = DocumentReader.RelativePath(_base, file);
         DocumentKinds kind = KindOf(file);
         if (!FileIdentity.IsFile(file))
         {
             LeaveOut("pipes and devices");
+            return;
         }
-        else if (!_patterns.Match(relative).HasMatches)
+
+        Find(relative);
+        if (!_patterns.Match(relative).HasMatches)
         {
             LeaveOut("by pattern");
         }
@@ -199,8 +236,7 @@ internal sealed class CorpusFiles
     {
         if (kind == DocumentKinds.None)
         {
-            string ending = Path.GetExtension(file).ToLowerInvariant();
-            LeaveOut(ending.Length > 1 ? ending : "without an ending");
+            LeaveOut(EndingOf(file));
         }
         else if ((kind & _options.Kinds) == 0)
         {
@@ -223,6 +259,22 @@ internal sealed class CorpusFiles
             _files.Add((file, kind));
         }
     }
+
+    private static string EndingOf(string file) => Path.GetExtension(file).ToLowerInvariant() is { Length: > 1 } ending ? ending : "without an ending";
+
+    private void Find(string relative)
+    {
+        const int MostNames = 3;
+        _endings[EndingOf(relative)] = _endings.GetValueOrDefault(EndingOf(relative)) + 1;
+        if (_names.Count < MostNames)
+        {
+            _names.Add(relative);
+        }
+
+        Match(relative);
+    }
+
+    private void Match(string relative) => _unmatched.RemoveAll(one => one.Matcher.Match(relative).HasMatches);
 
     private void LeaveOut(string what) => _leftOut[what] = _leftOut.GetValueOrDefault(what) + 1;
 }

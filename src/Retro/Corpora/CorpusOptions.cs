@@ -10,8 +10,8 @@ public sealed record CorpusOptions
     public DocumentKinds Kinds { get; init; } = DocumentKinds.All;
 
     /// <summary>
-    /// Patterns of the files that are read, such as "guide/**/*.md", compared with paths relative to the corpus's folder; upper and lower case differ.
-    /// Every file by default.
+    /// Patterns of the files that are read, such as "guide/**/*.md", compared with paths relative to the corpus's folder, of a part of the corpus at
+    /// <see cref="Root"/> with those from there; upper and lower case differ. Every file by default. What matches none is in <see cref="Corpus.Unmatched"/>.
     /// </summary>
     public IReadOnlyList<string> Include { get; init; } = [];
 

@@ -32,9 +32,9 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
         {
             return read();
         }
-        catch (CorpusException) when (Options.SkipBroken)
+        catch (CorpusException fault) when (Options.SkipBroken)
         {
-            counts.Skipped++;
+            counts.Skip(fault.What);
             return null;
         }
     }
@@ -51,10 +51,10 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
             {
                 if (read > Options.MaximumDocumentBytes - bytes.Length)
                 {
-                    throw new CorpusException(
-                        $"The file {file} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Name the line that parts its "
-                            + "documents where it is plain text that holds several, split it, skip what is broken, or allow more (CorpusOptions.Separator, "
-                            + "SkipBroken, MaximumDocumentBytes).");
+                    throw CorpusException.Broken(
+                        $"The file {file} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have.",
+                        "Name the line that parts its documents where it is plain text that holds several, split it, skip what is broken, or allow more "
+                            + "(CorpusOptions.Separator, SkipBroken, MaximumDocumentBytes).");
                 }
 
                 bytes.Write(buffer, 0, read);
@@ -75,5 +75,6 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
     }
 
     protected static CorpusException Unreadable(string file, Exception exception)
-        => new($"The file {file} cannot be read: {exception.Message} Give this user the right to read it, or take it out of the corpus.", exception);
+        => CorpusException.Broken(
+            $"The file {file} cannot be read: {exception.Message}", "Give this user the right to read it, or take it out of the corpus.", exception);
 }

@@ -39,8 +39,9 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            throw new CorpusException(
-                $"{Where(file, number)} is broken: {exception.Message.TrimEnd('.')}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).",
+            throw CorpusException.Broken(
+                $"{Where(file, number)} is broken: {exception.Message.TrimEnd('.')}.",
+                "Correct the line, or skip what is broken (CorpusOptions.SkipBroken).",
                 exception);
         }
     }

@@ -25,9 +25,9 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         string where = Where(file, number);
         if (bytes is null)
         {
-            throw new CorpusException(
-                $"{where} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Split it into documents, skip what is broken, or "
-                    + "allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
+            throw CorpusException.Broken(
+                $"{where} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have.",
+                "Split it into documents, skip what is broken, or allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
         }
 
         if (number == 1 && PackedFile.EndingOf(bytes) is { } ending)
@@ -81,15 +81,16 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         }
         catch (Exception exception) when (PackedFile.IsDamage(exception))
         {
-            throw new CorpusException(
-                $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}. Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
+            throw CorpusException.Broken(
+                $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}.",
+                "Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
                 exception);
         }
         catch (DecoderFallbackException exception)
         {
-            throw new CorpusException(
-                $"The file {file} is of another encoding than is named: {exception.Message.TrimEnd('.')}. Name its encoding, convert it to UTF-8, or skip what "
-                    + "is broken (CorpusOptions.Encoding, SkipBroken).",
+            throw CorpusException.Broken(
+                $"The file {file} is of another encoding than is named: {exception.Message.TrimEnd('.')}.",
+                "Name its encoding, convert it to UTF-8, or skip what is broken (CorpusOptions.Encoding, SkipBroken).",
                 exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

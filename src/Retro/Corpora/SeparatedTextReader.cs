@@ -67,7 +67,7 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
         }
     }
 
-    private CorpusException TooLong(string file, int first) => new(
-        $"From line {first} of {file} on, no line is \"{Options.Separator}\" for more than the {Options.MaximumDocumentBytes} bytes that one document may have. "
-            + "Name the line that parts its documents, skip what is broken, or allow more (CorpusOptions.Separator, SkipBroken, MaximumDocumentBytes).");
+    private CorpusException TooLong(string file, int first) => CorpusException.Broken(
+        $"From line {first} of {file} on, no line is \"{Options.Separator}\" for more than the {Options.MaximumDocumentBytes} bytes that a document may have.",
+        "Name the line that parts its documents, skip what is broken, or allow more (CorpusOptions.Separator, SkipBroken, MaximumDocumentBytes).");
 }

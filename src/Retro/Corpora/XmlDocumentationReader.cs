@@ -151,8 +151,8 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
         }
         catch (XmlException exception)
         {
-            throw new CorpusException(
-                $"The file {file} is no well-formed XML: {exception.Message} Correct it, or skip what is broken (CorpusOptions.SkipBroken).", exception);
+            throw CorpusException.Broken(
+                $"The file {file} is no well-formed XML: {exception.Message}", "Correct it, or skip what is broken (CorpusOptions.SkipBroken).", exception);
         }
 
         return new(assembly, types);
@@ -165,9 +165,9 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
         {
             if (reader.Depth > DeepestElement)
             {
-                throw new CorpusException(
-                    $"The file {file} nests elements deeper than {DeepestElement} at line {((IXmlLineInfo)reader).LineNumber}, which no documentation "
-                        + "does. Correct it, or skip what is broken (CorpusOptions.SkipBroken).");
+                throw CorpusException.Broken(
+                    $"The file {file} nests elements deeper than {DeepestElement} at line {((IXmlLineInfo)reader).LineNumber}, which no documentation does.",
+                    "Correct it, or skip what is broken (CorpusOptions.SkipBroken).");
             }
         }
     }

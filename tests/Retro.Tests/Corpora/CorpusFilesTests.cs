@@ -47,6 +47,42 @@ public class CorpusFilesTests
     }
 
     [Fact]
+    public void A_pattern_that_matches_no_file_is_known_and_refused_with_what_there_is()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("guide/a.md", "text");
+        folder.File("guide/old/b.md", "text");
+        folder.File("c.txt", "text");
+        Corpus corpus = Corpus.Open(folder.Path, new() { Include = ["guide/**/*.md", "*.text"], Exclude = ["guide/old/**", "drafts/**"] });
+        Assert.Equal(["guide/a.md"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal(["*.text", "drafts/**"], corpus.Unmatched);
+        Assert.Contains(
+            "matches \"*.text\" or \"drafts/**\"; it holds 1 .md, 1 .txt, such as c.txt, guide/a.md.",
+            Assert.Throws<CorpusException>(corpus.RequireMatched).Message,
+            StringComparison.Ordinal);
+        string nothing = Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path, new() { Include = ["Guide/*.md"] })).Message;
+        Assert.Contains("matches \"Guide/*.md\"; it holds 2 .md, 1 .txt, such as", nothing, StringComparison.Ordinal);
+
+        Corpus all = Corpus.Open(folder.Path, new() { Exclude = ["**/old/**"] });
+        all.RequireMatched();
+        Assert.Equal(["c.txt", "guide/a.md"], all.Documents().Select(document => document.Id));
+    }
+
+    /// <summary>So that what an update adds of a part is what the build read of it.</summary>
+    [Fact]
+    public void Patterns_of_a_part_of_a_corpus_are_those_of_the_whole()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("docs/guide/a.md", "text");
+        folder.File("docs/guide/old/b.md", "text");
+        folder.File("news/guide/c.md", "text");
+        CorpusOptions options = new() { Root = folder["docs"], Include = ["guide/**"], Exclude = ["guide/old/**"] };
+        Assert.Equal(["guide/a.md"], Corpus.Open(folder["docs/guide"], options).Documents().Select(document => document.Id));
+        Assert.Equal(["../news/guide/c.md"], Corpus.Open(folder["news"], options).Documents().Select(document => document.Id));
+        Assert.Equal(["guide/old/b.md"], Corpus.Open(folder["docs/guide/old/b.md"], options).Documents().Select(document => document.Id));
+    }
+
+    [Fact]
     public void What_is_left_out_is_counted_by_kind_and_told()
     {
         using TemporaryFolder folder = new();

@@ -112,6 +112,12 @@ public class CorpusTests
         Assert.Equal(2, lenient.Skipped);
         Assert.Single(lenient.Documents());
         Assert.Equal(2, lenient.Skipped);
+        Assert.Equal(
+            [
+                $"The file {bad} is not UTF-8: invalid byte 0xC3 at byte 3.",
+                $"The file {wide} is no text in UTF-8: 1 of its 2 bytes are zero, as in UTF-16 or UTF-32 without a mark.",
+            ],
+            lenient.SkippedExamples);
         Assert.Contains(
             "UTF-16",
             Assert.Throws<CorpusException>(() => Corpus.Open(wide).Documents().ToList()).Message,
