@@ -25,8 +25,14 @@ internal sealed class CorpusReading
 
     private readonly Option<bool> _skipBroken = new("--skip-broken")
     {
-        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
+        Description = "Leave out files and lines that cannot be read, and name the first of them, instead of stopping.",
     };
+
+    private readonly Option<string[]> _include = Patterns(
+        "--include", "Read the files alone that this pattern matches, such as \"guide/**/*.md\": a path below the corpus, * for a part of a name, ** for any "
+            + "folders", "for all");
+
+    private readonly Option<string[]> _exclude = Patterns("--exclude", "Leave out the files that this pattern matches, such as \"drafts/**\"", "for none");
 
     public CorpusReading()
     {
@@ -35,7 +41,10 @@ internal sealed class CorpusReading
     }
 
     /// <summary>The options.</summary>
-    public IReadOnlyList<Option> Options => [_encoding, _separator, _idsByFile, _skipBroken];
+    public IReadOnlyList<Option> Options => [_include, _exclude, _encoding, _separator, _idsByFile, _skipBroken];
+
+    /// <summary>The options that say which files are read.</summary>
+    public IReadOnlyList<Option> Files => [_include, _exclude];
 
     /// <summary>The name of the option that cuts text files.</summary>
     public string Separator => _separator.Name;
@@ -44,7 +53,15 @@ internal sealed class CorpusReading
     public CorpusOptions Of(ParseResult parsed) => new()
     {
         Encoding = parsed.GetValue(_encoding), Separator = parsed.GetValue(_separator), IdsByFile = parsed.GetValue(_idsByFile),
-        SkipBroken = parsed.GetValue(_skipBroken),
+        SkipBroken = parsed.GetValue(_skipBroken), Include = Said(parsed, _include), Exclude = Said(parsed, _exclude),
+    };
+
+    private static string[] Said(ParseResult parsed, Option<string[]> patterns) => [.. (parsed.GetValue(patterns) ?? []).Where(pattern => pattern.Length > 0)];
+
+    private static Option<string[]> Patterns(string name, string description, string none) => new(name)
+    {
+        Description = $"{description}; may be given several times, \"\" {none}.",
+        HelpName = "PATTERN",
     };
 
     private static void Require(Option<string?> option, Func<string?, CorpusOptions> made, string expected) => option.Validators.Add(result =>

@@ -162,12 +162,12 @@ internal static class ModelFolder
         for (string? next = path; next is not null && seen.Add(Path.GetFullPath(next)) && IsOurs(next);)
         {
             (Workspace workspace, JsonObject section) = Made(next);
-            if (section["database"]?.ToString() is { } named && Workspace.FindDatabase(workspace.FromRelative(named)) is { } database)
+            if (section["database"]?.ToString() is { } named && Workspace.FindDatabase(workspace.Locate(named)) is { } database)
             {
                 databases.Add(Path.GetFullPath(database.Database));
             }
 
-            next = workspace.Section("fit")?["base"]?.ToString() is { } below ? workspace.FromRelative(below) : null;
+            next = workspace.Section("fit")?["base"]?.ToString() is { } below ? workspace.Locate(below) : null;
         }
 
         return databases;

@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Retro.Cli;
 
-/// <summary>An option that names a file or a folder; retro.json keeps it relative to itself where that lies below it.</summary>
+/// <summary>An option that names a file or a folder, which retro.json keeps as <see cref="Workspace.ToRelative"/> says.</summary>
 internal sealed class PathOption : Option<string?>
 {
     /// <summary>Creates the option.</summary>
@@ -20,4 +20,6 @@ internal sealed class PathOption : Option<string?>
             }
         });
     }
+    /// <summary>Whether it is written, and never looked for elsewhere.</summary>
+    public bool IsWritten { get; init; }
 }

@@ -13,6 +13,8 @@ internal static class Screen
     /// <summary>The width of a number before an item.</summary>
     private const int NumberWidth = 9;
 
+    private static readonly HashSet<string> s_warned = [];
+
     /// <summary>Prepares the console for a verb.</summary>
     /// <param name="verb">The verb.</param>
     /// <param name="parsed">Its command line.</param>
@@ -33,6 +35,15 @@ internal static class Screen
 
     /// <summary>Prints a line of the results; what it holds is printed as text and nothing else.</summary>
     public static void Line(FormattableString text) => Text(text.ToString(CultureInfo.InvariantCulture) + "\n");
+
+    /// <summary>Says on the error output, once, what whoever uses the results has to know; --quiet leaves it in.</summary>
+    public static void Warn(string sentence)
+    {
+        if (s_warned.Add(sentence))
+        {
+            Console.Error.WriteLine(Printable.Of(sentence));
+        }
+    }
 
     /// <summary>Prints an item of a list beside the results, which --quiet leaves out; in a terminal its text stays beside its number.</summary>
     /// <param name="number">What stands before it.</param>
@@ -101,14 +112,22 @@ internal static class Screen
         }
     }
 
-    /// <summary>Says how much of a corpus could not be read.</summary>
-    /// <param name="skipped">Files, lines and types.</param>
-    public static void ReportSkipped(long skipped)
+    /// <summary>Says what of some corpora could not be read: how much, and of the first what and why.</summary>
+    /// <returns>The first, for programs.</returns>
+    public static JsonArray ReportSkipped(params Corpus[] corpora)
     {
-        if (skipped > 0)
+        string[] first = [.. corpora.SelectMany(corpus => corpus.SkippedExamples).Take(CleaningStepReport.MostExamples)];
+        if (first.Length > 0)
         {
-            Line($"unreadable, and left out: {skipped:#,0} (files, lines or types)");
+            long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
+            Line($"unreadable, and left out: {skipped:#,0} (files, lines or types){(skipped > first.Length ? ", the first of them" : "")}");
+            foreach (string one in first)
+            {
+                Line($"  {one}");
+            }
         }
+
+        return new([.. first.Select(one => JsonValue.Create(one))]);
     }
 
     /// <summary>What a cleaning took out and changed, for programs.</summary>

@@ -1,3 +1,5 @@
+using System.Globalization;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Search;
@@ -68,6 +70,10 @@ internal sealed class Sources : IDisposable
 
     /// <summary>Its tokenizer.</summary>
     public RetroTokenizer Tokenizer { get; }
+
+    /// <summary>What nearly repeats a held-out document, as the database was built.</summary>
+    public HeldOutOptions Alike => CommonOptions.Alike(double.TryParse(
+        Workspace.Section("build")?["held-out-similarity"]?.ToString(), CultureInfo.InvariantCulture, out double share) ? share : null);
 
     /// <summary>The held-out documents beside the database.</summary>
     /// <returns>The database, which is the caller's; null: there are none.</returns>
@@ -238,7 +244,8 @@ internal sealed class Sources : IDisposable
     {
         lock (_lock)
         {
-            return _keyword ??= Stages.Run("index words", progress => KeywordNeighborSource.Build(Database, Words, progress, _cancellationToken));
+            return _keyword ??= Stages.Make(
+                "index words", progress => KeywordNeighborSource.Build(Database, Words, progress, _cancellationToken), _cancellationToken);
         }
     }
 
@@ -251,8 +258,10 @@ internal sealed class Sources : IDisposable
             if (_dense is null)
             {
                 ChunkKeyer keyer = new(Tokenizer, Embedder());
-                _dense = Stages.Run("embed chunks", progress =>
-                    DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken));
+                _dense = Stages.Make(
+                    "embed chunks",
+                    progress => DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken),
+                    _cancellationToken);
             }
 
             return _dense;

@@ -36,7 +36,8 @@ internal static partial class Tool
     private static readonly (string Member, string Option)[] s_ofBuilding =
     [
         ("CorpusOptions.Encoding", "--encoding"), ("CorpusOptions.Separator", "--separator"), ("CorpusOptions.IdsByFile", "--ids-by-file"),
-        ("CorpusOptions.SkipBroken", "--skip-broken"),
+        ("CorpusOptions.SkipBroken", "--skip-broken"), ("CorpusOptions.Include", "--include"), ("CorpusOptions.Exclude", "--exclude"),
+        ("HeldOutOptions.Similarity", "--held-out-similarity"),
         ("SkipBroken", "--skip-broken"), ("start over", "--start-over"),
     ];
 

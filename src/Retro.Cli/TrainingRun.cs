@@ -39,10 +39,16 @@ internal sealed class TrainingRun
     private readonly Option<int> _every = CommonOptions.Whole(
         "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
 
-    private readonly PathOption _csv = new("--csv", "FILE") { Description = "Write each step into this file too, as comma-separated values." };
+    private readonly PathOption _csv = new("--csv", "FILE")
+    {
+        Description = "Write each step into this file too, as comma-separated values.",
+        IsWritten = true,
+    };
+
     private readonly PathOption _tensorBoard = new("--tensorboard", "FOLDER")
     {
         Description = "Write each step into an event file in this folder too, which TensorBoard draws.",
+        IsWritten = true,
     };
 
     private readonly Option<long> _seed = CommonOptions.Seed();
@@ -532,8 +538,10 @@ internal sealed class TrainingRun
     {
         INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
         int kept = Sources.TableNeighbors(read);
-        NeighborTable table = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
+        NeighborTable table = Stages.Make(
+            "find neighbors",
+            progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken),
+            cancellationToken);
         long none = Sources.Count(table).WithNone, chunks = table.Rows;
         if (none < chunks)
         {

@@ -130,7 +130,7 @@ internal abstract class Verb : Command
             {
                 string text = one?.ToString() ?? "";
                 yield return option.Name;
-                yield return option is PathOption ? workspace.FromRelative(text) : text;
+                yield return option is PathOption path ? Found(path, text, workspace) : text;
             }
         }
 
@@ -138,6 +138,24 @@ internal abstract class Verb : Command
             ? Given(parsed, option)
             : value is JsonArray many ? string.Join(' ', many.Select(one => one?.ToString())) : value.ToString();
     }
+
+    /// <summary>A section as <see cref="Typed"/> would keep it now: paths were kept whole once.</summary>
+    protected JsonObject AsKept(JsonObject section, Workspace workspace)
+    {
+        JsonObject kept = section.DeepClone().AsObject();
+        foreach (PathOption option in Options.OfType<PathOption>())
+        {
+            if (kept[option.Name[2..]]?.ToString() is { } path)
+            {
+                kept[option.Name[2..]] = workspace.ToRelative(Found(option, path, workspace));
+            }
+        }
+
+        return kept;
+    }
+
+    private static string Found(PathOption option, string path, Workspace workspace)
+        => option.IsWritten ? workspace.FromRelative(path) : workspace.Locate(path);
 
     /// <summary>What an option is given on a command line, or by default, its values with spaces between; null: nothing.</summary>
     private static string? Given(ParseResult parsed, Option option)
@@ -185,11 +203,9 @@ internal abstract class Verb : Command
         // One number, or one path, is written in several ways.
         bool IsSame(Option option, string? one, string? other)
             => one is not null && other is not null && (option is PathOption
-                ? Full(one) == Full(other)
+                ? workspace.FromRelative(one) == workspace.Locate(other)
                 : double.TryParse(one, CultureInfo.InvariantCulture, out double number)
                     && double.TryParse(other, CultureInfo.InvariantCulture, out double otherNumber) && number == otherNumber);
-
-        string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(workspace.FromRelative(path)));
     }
 
     /// <summary>Trains; where what the folder holds cannot go on, the reason is looked for in what was typed.</summary>
@@ -319,7 +335,7 @@ internal abstract class Verb : Command
 
         Workspace? database = Said("--database") is { } named ? Workspace.FindDatabase(named) : null;
         string? built = database?.Section("build")?[Corpus[2..]]?.ToString();
-        foreach (string corpus in new[] { Said(Corpus), built is null ? null : database!.FromRelative(built) }.OfType<string>())
+        foreach (string corpus in new[] { Said(Corpus), built is null ? null : database!.Locate(built) }.OfType<string>())
         {
             if (Full(corpus) == Full(folder))
             {

@@ -18,6 +18,9 @@ internal sealed class Workspace(string folder)
     /// <summary>The file of what was typed.</summary>
     public const string SettingsFile = "retro.json";
 
+    /// <summary>What retro.json calls the folder that it lay in when it was written.</summary>
+    private const string Place = "folder";
+
     private static readonly (string Part, string File) s_database = ("database", DatabaseManifest.FileName), s_model = ("model", Checkpoint.ConfigName);
 
     /// <summary>Files that make a folder a model, a database or a tokenizer, and others that lie in such a folder.</summary>
@@ -91,17 +94,62 @@ internal sealed class Workspace(string folder)
     /// <inheritdoc cref="OfModel"/>
     public static Workspace? FindModel(string path) => Find(path, s_model, itself => new(Path.GetDirectoryName(itself)!) { Model = itself });
 
-    /// <summary>A path as retro.json keeps it.</summary>
+    /// <summary>
+    /// A path as retro.json keeps it: relative to itself, so that where all of it is copied or moved, the copy is read; whole where it shares nothing with this
+    /// folder but the disk, or the user's home.
+    /// </summary>
     public string ToRelative(string path)
     {
-        string relative = Path.GetRelativePath(Path.GetFullPath(Folder), Path.GetFullPath(path));
-        return relative == ".." || relative.StartsWith($"..{Path.DirectorySeparatorChar}", StringComparison.Ordinal) || Path.IsPathRooted(relative)
-            ? Path.GetFullPath(path)
-            : relative;
+        string here = Full(Folder), full = Full(path);
+        return OfProject(here).Prepend(here).Any(folder => full == folder || IsBelow(full, folder)) ? Path.GetRelativePath(here, full) : full;
     }
 
     /// <summary>A path that retro.json keeps.</summary>
-    public string FromRelative(string path) => Path.IsPathRooted(path) ? path : Path.GetFullPath(Path.Combine(Folder, path));
+    public string FromRelative(string path) => Full(Path.Combine(Full(Folder), path));
+
+    /// <summary>
+    /// A path that retro.json keeps, of what is read. Where nothing is there, it is looked for: a relative one where this folder lay when it was written, and
+    /// one that is kept whole in the same place beside this folder; that it was found there is told.
+    /// </summary>
+    public string Locate(string path)
+    {
+        string full = FromRelative(path);
+        if (!Path.IsPathRooted(path))
+        {
+            if (!Path.Exists(full) && Read()[Place]?.ToString() is { Length: > 0 } place && new Workspace(place).FromRelative(path) is var before
+                && Path.Exists(before))
+            {
+                Screen.Warn($"{SettingsPath} names {path}, and nothing is there: {before} is read, which that was when the folder was {place}.");
+                return before;
+            }
+
+            return full;
+        }
+
+        // It was written before paths of one project were relative: beside a copy, its own may lie.
+        string[] parts = full[Path.GetPathRoot(full)!.Length..].Split(Path.DirectorySeparatorChar);
+        string? beside = OfProject(Full(Folder))
+            .SelectMany(folder => parts.Select((_, first) => Path.Combine([folder, .. parts[first..]])))
+            .FirstOrDefault(Path.Exists);
+        if (beside is null || beside == full)
+        {
+            return full;
+        }
+
+        bool isThere = Path.Exists(full);
+        Screen.Warn(isThere
+            ? $"{SettingsPath} names {path}, which is read; where this is a copy, its own may be {beside}: name that."
+            : $"{SettingsPath} names {path}, and nothing is there: {beside} is read, which lies so beside the folder.");
+        return isThere ? full : beside;
+    }
+
+    /// <summary>Whether a path lies in a folder, or anywhere below it.</summary>
+    public static bool IsBelow(string path, string folder)
+    {
+        string full = Full(path), above = Full(folder);
+        return full.Length > above.Length
+            && full.StartsWith(Path.EndsInDirectorySeparator(above) ? above : above + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+    }
 
     /// <summary>What was typed for a verb; null: nothing.</summary>
     /// <exception cref="RetroException">The file is no JSON, or cannot be read.</exception>
@@ -123,6 +171,7 @@ internal sealed class Workspace(string folder)
         if (section is not null)
         {
             all[verb] = section;
+            all[Place] = Full(Folder);
         }
 
         Create();
@@ -201,10 +250,26 @@ internal sealed class Workspace(string folder)
         }
     }
 
+    private static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+
+    /// <summary>The folders above one that can be a project's, and are copied with all that is in it, from the nearest on.</summary>
+    private static IEnumerable<string> OfProject(string folder)
+    {
+        string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } known ? Full(known) : "/";
+        for (string? above = Path.GetDirectoryName(folder); above is not null; above = Path.GetDirectoryName(above))
+        {
+            // What lies side by side belongs together anywhere.
+            if (above == Path.GetDirectoryName(folder) || !(above == Path.GetPathRoot(above) || above == home || IsBelow(home, above)))
+            {
+                yield return above;
+            }
+        }
+    }
+
     // Where the part itself is named, what belongs to it lies beside it.
     private static Workspace? Find(string path, (string Part, string File) what, Func<string, Workspace> itself)
     {
-        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        string full = Full(path);
         return File.Exists(Path.Combine(full, what.Part, what.File)) ? new(path)
             : File.Exists(Path.Combine(full, what.File)) ? itself(full)
             : null;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
@@ -39,6 +40,13 @@ internal sealed class BuildCommand : Verb
         0,
         0.5);
 
+    private readonly Option<double?> _similarity = CommonOptions.NumberOrNone(
+        "--held-out-similarity",
+        "How much of a document has to stand in a held-out one, or of that in it, for it to be left out of the database, up to 1 for all of it; for forms and "
+            + "versions of one text, of which the database is to have many. Default: 0.8.",
+        0.3,
+        1);
+
     private readonly Option<double?> _megabytes = CommonOptions.NumberOrNone(
         "--megabytes", "Most text to take; documents are chosen by the seed. Default: all.", 0.001, 1e9);
 
@@ -72,15 +80,21 @@ internal sealed class BuildCommand : Verb
         _corpus.Required = true;
         AddOptions(
             [
-                _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, .. _reading.Options, _clean, _labels, _plan, _share, _startOver,
-                _seed, _threads,
+                _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _similarity, _megabytes, .. _reading.Options, _clean, _labels, _plan, _share,
+                _startOver, _seed, _threads,
             ]);
     }
 
     protected override PathOption Home => _out;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
-        => said(_tokenizer) is null ? [] : Because("the tokenizer is there", _vocabulary);
+        =>
+        [
+            .. said(_tokenizer) is null ? [] : Because("the tokenizer is there", _vocabulary),
+            .. double.TryParse(said(_heldOutShare), CultureInfo.InvariantCulture, out double share) && share == 0
+                ? Because("nothing is held out", _similarity)
+                : [],
+        ];
 
     public override string HowToGoOn(ParseResult parsed) => KeepsOld(parsed, new(parsed.GetValue(_out)!))
         ? base.HowToGoOn(parsed)
@@ -134,6 +148,7 @@ internal sealed class BuildCommand : Verb
         double? share = parsed.GetValue(_heldOutShare);
         long seed = parsed.GetValue(_seed);
         Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, _reading.Of(parsed));
+        corpus.RequireMatched();
         RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
         WorkShare? part = parsed.GetValue(_share);
         workspace.Create();
@@ -177,10 +192,14 @@ internal sealed class BuildCommand : Verb
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });
         // Without a share, of what the cleaning leaves, which may be a small part.
         double holds = share * count ?? Usual(documents.LongCount());
-        HeldOutOptions holding = new() { Count = (int)Math.Clamp(Math.Round(holds), 1, MostHeldOut), Seed = seed };
+        HeldOutOptions holding = CommonOptions.Alike(parsed.GetValue(_similarity)) with
+        {
+            Count = (int)Math.Clamp(Math.Round(holds), 1, MostHeldOut), Seed = seed,
+        };
         HeldOutSplit? split = share != 0
             ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))
             : null;
+        WarnOfRemoved(split);
         IEnumerable<Document> known = split is null ? documents : split.Training(documents);
         if (keepsOld && made is null)
         {
@@ -295,7 +314,7 @@ internal sealed class BuildCommand : Verb
         }
 
         Screen.Report(cleaning);
-        Screen.ReportSkipped(corpus.Skipped);
+        JsonArray skipped = Screen.ReportSkipped(corpus);
         Screen.Note($"Next: {Tool.Name} train --database {Shell.Quote(workspace.Folder)} --out decoder --source none --minutes 5");
         WriteJson(parsed, new JsonObject
         {
@@ -306,9 +325,27 @@ internal sealed class BuildCommand : Verb
             ["heldOutDocuments"] = heldOut?.Documents.Count ?? 0,
             ["nearlyRepeated"] = split?.Removed.Count ?? 0,
             ["unreadable"] = corpus.Skipped,
+            ["unreadableExamples"] = skipped,
             ["cleaning"] = Screen.Json(cleaning),
         });
         return Task.CompletedTask;
+    }
+
+    /// <summary>Says at once where much of a corpus comes into no part: who has a corpus of forms wants the forms.</summary>
+    private void WarnOfRemoved(HeldOutSplit? split)
+    {
+        const double Many = 0.1;
+        if (split is null || split.HeldOutCount + split.TrainingCount + split.Removed.Count is var all && split.Removed.Count < Many * all)
+        {
+            return;
+        }
+
+        SimilarDocument one = split.Removed[0];
+        string removed = Amount.Of(split.Removed.Count, "document");
+        Screen.Warn(
+            $"{removed} of {all:#,0} will be neither in the database nor held out: they nearly repeat one of the {split.HeldOutCount} that are held out, as "
+                + $"{one.Id} does {one.HeldOutId}. Where they are forms or versions that the database is to have, {_similarity.Name} 0.95, or 1, leaves out "
+                + $"fewer, and {_heldOutShare.Name} 0 none.");
     }
 
     /// <summary>What was typed, of which a database that is there knows, and what of a plan of the one that is to take its place.</summary>
@@ -323,7 +360,8 @@ internal sealed class BuildCommand : Verb
 
     private JsonObject Kept(ParseResult parsed, Workspace workspace) => Typed(parsed, workspace, _startOver, _plan, _share);
 
-    private bool IsSame(ParseResult parsed, Workspace workspace, JsonObject? section) => JsonNode.DeepEquals(section, Kept(parsed, workspace));
+    private bool IsSame(ParseResult parsed, Workspace workspace, JsonObject? section)
+        => section is not null && JsonNode.DeepEquals(AsKept(section, workspace), Kept(parsed, workspace));
 
     private static bool HasDatabase(Workspace workspace) => File.Exists(Path.Combine(workspace.Database, DatabaseManifest.FileName));
 

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Cli.Reports;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Readers;
@@ -127,7 +128,11 @@ internal sealed class EvalCommand : Verb
                 $"There are no held-out documents beside {database.Folder}; build it with --held-out-share above 0, or name a database of some "
                     + $"({_heldOut.Name}).");
         Stages.Run("look for held-out documents in the database", progress =>
-            HeldOut.Require(heldOut, database, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
+            HeldOut.Require(heldOut, database, sources.Tokenizer, sources.Alike, progress, cancellationToken));
+        if (sources.Alike.Similarity > new HeldOutOptions().Similarity)
+        {
+            Screen.Note($"the database has documents that repeat nearly {sources.Alike.Similarity:0.##} of a held-out one, as it was built to");
+        }
 
         string[] seen = RequireUnseen(paths, sources, heldOut, cancellationToken);
         torch.ScalarType? dtype = CommonOptions.Type(parsed.GetValue(_dtype), device);
@@ -188,7 +193,7 @@ internal sealed class EvalCommand : Verb
                 {
                     looked.Add(folder);
                     Stages.Run($"look for held-out documents in {folder}", progress =>
-                        HeldOut.Require(heldOut, other, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
+                        HeldOut.Require(heldOut, other, sources.Tokenizer, sources.Alike, progress, cancellationToken));
                 }
             }
 
@@ -235,8 +240,10 @@ internal sealed class EvalCommand : Verb
         using CopyReader? copies = models.Select(one => ModelFolder.Copying(one.Path, one.Trained, sources)).FirstOrDefault(one => one is not null);
         int kept = Math.Max(Sources.TableNeighbors(read), copies?.Neighbors ?? 0);
         INeighborSource source = SourceOf(models.Select(one => ModelFolder.Source(one.Path, one.Trained)).FirstOrDefault(one => one is not null));
-        using NeighborTable neighbors = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Make(
+            "find neighbors",
+            progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken),
+            cancellationToken);
         NeighborTable found = TableOf(source);
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
         PointerRule Rule(int k) => Stages.Run(
@@ -360,8 +367,8 @@ internal sealed class EvalCommand : Verb
             return name;
         }
 
-        NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Run(
-            stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken));
+        NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Make(
+            stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken), cancellationToken);
     }
 
     private static JsonObject WithSeen(JsonObject results, string[] seen)

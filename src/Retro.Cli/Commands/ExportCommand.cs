@@ -26,7 +26,7 @@ internal sealed class ExportCommand : Verb
     {
         using Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken);
         string file = parsed.GetValue(_out)!;
-        if (sources.Workspace.Section("build")?["corpus"]?.ToString() is { } corpus && IsText(file, sources.Workspace.FromRelative(corpus)))
+        if (sources.Workspace.Section("build")?["corpus"]?.ToString() is { } corpus && IsText(file, sources.Workspace.Locate(corpus)))
         {
             throw new UsageException(
                 $"{_out.Name} {file} is in the corpus that the database was built of, and would be read as text the next time; name another.");

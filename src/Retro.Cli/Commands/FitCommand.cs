@@ -137,7 +137,7 @@ internal sealed class FitCommand : Verb
 
         _run.GoesOnFrom(ours ? TrainedDocuments.Load(path) : null);
         Workspace workspace = _run.Prepare(parsed);
-        if (_run.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.FromRelative(begun)))
+        if (_run.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.Locate(begun)))
         {
             RequireAsBegun(parsed, workspace, _base); // one that was moved since is told by its weights
         }

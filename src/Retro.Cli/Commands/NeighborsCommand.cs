@@ -77,8 +77,10 @@ internal sealed class NeighborsCommand : Verb
 
         JsonArray tables = [];
         List<string[]> rows = [];
-        using (NeighborTable table = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(sources.Database, source, k, progress: progress, cancellationToken: cancellationToken)))
+        using (NeighborTable table = Stages.Make(
+            "find neighbors",
+            progress => NeighborTable.Build(sources.Database, source, k, progress: progress, cancellationToken: cancellationToken),
+            cancellationToken))
         {
             Add("database, its own documents left out", sources.Database, table);
         }
@@ -86,9 +88,10 @@ internal sealed class NeighborsCommand : Verb
         using ChunkDatabase? heldOut = sources.HeldOut();
         if (heldOut is not null)
         {
-            using NeighborTable table = Stages.Run(
+            using NeighborTable table = Stages.Make(
                 "find held-out neighbors",
-                progress => NeighborTable.Build(heldOut, source, k, excludeOwnDocument: false, progress, cancellationToken));
+                progress => NeighborTable.Build(heldOut, source, k, excludeOwnDocument: false, progress, cancellationToken),
+                cancellationToken);
             Add("held-out", heldOut, table);
         }
 

@@ -13,7 +13,7 @@ internal sealed class UpdateCommand : Verb
     private const string AsBuilt = "as the database was built, as its retro.json says";
 
     /// <summary>Options of build that hold for what is added, too.</summary>
-    private static readonly string[] s_taken = ["clean", "labels", "encoding", "separator", "ids-by-file"];
+    private static readonly string[] s_taken = ["clean", "labels", "include", "exclude", "encoding", "separator", "ids-by-file"];
 
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
@@ -81,10 +81,9 @@ internal sealed class UpdateCommand : Verb
         CorpusOptions reading = _reading.Of(parsed) with
         {
             KeepEmpty = true,
-            Root = built is null ? null : workspace.FromRelative(built),
+            Root = built is null ? null : workspace.Locate(built),
         };
-        if (reading.Root is { } root
-            && Array.Find(add, path => new Workspace(path).ToRelative(root) is not "." and var way && !Path.IsPathRooted(way)) is { } above)
+        if (reading.Root is { } root && Array.Find(add, path => Workspace.IsBelow(root, path)) is { } above)
         {
             throw new UsageException(
                 $"{above} holds {root}, the corpus that the database was built of, whose documents would come a second time under other ids: name that, and "
@@ -93,6 +92,11 @@ internal sealed class UpdateCommand : Verb
 
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
+        if (_reading.Files.Any(IsTyped) && corpora.All(corpus => corpus.Unmatched.Count > 0))
+        {
+            corpora[0].RequireMatched(); // those of the build are for all that is ever added
+        }
+
         UpdateCounts counts = new(0, 0, 0, 0, 0);
         bool anyText = false;
         HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal), read = new(StringComparer.Ordinal);
@@ -125,7 +129,7 @@ internal sealed class UpdateCommand : Verb
                     gone = Gone();
                 }
 
-                Func<Document, bool> isHeld = heldOut is null ? _ => false : HeldOut.Finder(heldOut, sources.Tokenizer);
+                Func<Document, bool> isHeld = heldOut is null ? _ => false : HeldOut.Finder(heldOut, sources.Tokenizer, sources.Alike);
                 Dictionary<string, IReadOnlyList<string>> labelled = IsTyped(_labels)
                     ? []
                     : sources.Database.Documents.Where(document => document.Labels.Count > 0)
@@ -163,12 +167,12 @@ internal sealed class UpdateCommand : Verb
                 // The names of what came from a path begin with the way to it, as the corpus that was built is called.
                 string[] Gone()
                 {
-                    if (corpora.Any(corpus => corpus.Skipped > 0 || corpus.LeftOut.ContainsKey("folders that cannot be listed")))
+                    if (corpora.SelectMany(corpus => corpus.SkippedExamples).FirstOrDefault() is { } unread)
                     {
                         return parsed.GetValue(_removeGone)
                             ? throw new RetroException(
                                 "What cannot be read cannot be told from what is gone, and nothing was removed: give this user the right to read it, "
-                                    + $"mend it, or leave out {_removeGone.Name}.")
+                                    + $"mend it, or leave out {_removeGone.Name}. {unread}")
                             : [];
                     }
 
@@ -269,14 +273,14 @@ internal sealed class UpdateCommand : Verb
             Screen.Line($"near duplicates were looked for among what was added alone; a build of all the text compares it with what was there");
         }
 
-        long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
-        Screen.ReportSkipped(skipped);
+        JsonArray skipped = Screen.ReportSkipped(corpora);
         WriteJson(parsed, new JsonObject
         {
             ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["new"] = counts.New,
             ["replaced"] = counts.Replaced, ["unchanged"] = counts.Unchanged, ["repeated"] = counts.Repeated, ["removed"] = counts.Removed,
             ["heldOutRemoved"] = heldGone.Length, ["gone"] = gone.Length,
-            ["heldOut"] = leftOut.Count, ["withdrawn"] = withdrawn, ["unreadable"] = skipped,
+            ["heldOut"] = leftOut.Count, ["withdrawn"] = withdrawn, ["unreadable"] = corpora.Sum(corpus => (long)corpus.Skipped),
+            ["unreadableExamples"] = skipped,
         });
         return Task.CompletedTask;
     }

@@ -69,8 +69,10 @@ internal sealed class UpdateRun(UpdateOptions options)
         using (ChunkDatabase database = Cut("database", known))
         {
             using KeywordNeighborSource keyword = KeywordNeighborSource.Build(database, cancellationToken: cancellationToken);
-            using NeighborTable neighbors = Stages.Run(
-                "find neighbors", progress => NeighborTable.Build(database, keyword, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+            using NeighborTable neighbors = Stages.Make(
+                "find neighbors",
+                progress => NeighborTable.Build(database, keyword, RuleNeighbors, progress: progress, cancellationToken: cancellationToken),
+                cancellationToken);
             rule = PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, cancellationToken: cancellationToken);
             decoder = TrainedModel.Train(
                 $"train {ClosedBook}",
@@ -166,13 +168,13 @@ internal sealed class UpdateRun(UpdateOptions options)
         {
             Stopwatch clock = Stopwatch.StartNew();
             using ChunkDatabase database = Cut("database", content);
-            using KeywordNeighborSource keyword = Stages.Run(
-                "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+            using KeywordNeighborSource keyword = Stages.Make(
+                "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken), cancellationToken);
             TimeSpan ready = clock.Elapsed;
             HeldOut.Require(heldOut, database, tokenizer, cancellationToken: cancellationToken);
-            using NeighborTable found = Stages.Run(
+            using NeighborTable found = Stages.Make(
                 "find held-out neighbors",
-                progress => NeighborTable.Build(heldOut, keyword, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+                progress => NeighborTable.Build(heldOut, keyword, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken), cancellationToken);
             ByTable($"rule, {state}", new PointerReader(alone, rule));
             Add(
                 $"copying, {state}",

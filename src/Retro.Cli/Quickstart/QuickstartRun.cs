@@ -90,12 +90,17 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         ChunkKeyer keyer = new(tokenizer, embedder);
 
         // --- neighbors ---
-        using DenseNeighborSource dense = Stages.Run(
-            "embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
+        using DenseNeighborSource dense = Stages.Make(
+            "embed chunks",
+            progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken),
+            cancellationToken);
         using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
         HybridNeighborSource hybrid = new(keyword, dense);
-        using NeighborTable neighbors = Stages.Run("find neighbors", progress => NeighborTable.Build(
-            database, keyword, Sources.TableNeighbors(RuleNeighbors), progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Make(
+            "find neighbors",
+            progress => NeighborTable.Build(
+                database, keyword, Sources.TableNeighbors(RuleNeighbors), progress: progress, cancellationToken: cancellationToken),
+            cancellationToken);
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(keyword),
             byDense = FindHeldOut(dense), byHybrid = FindHeldOut(hybrid);
 
@@ -190,9 +195,10 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         Screen.Note($"\nReport: {Path.GetFullPath(path)}   (the whole run took {Amount.OfTime(_clock.Elapsed)})");
         return ResultsJson.Of(table, leakage);
 
-        NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(
+        NeighborTable FindHeldOut(INeighborSource source) => Stages.Make(
             $"find held-out neighbors, {source.Name}",
-            progress => NeighborTable.Build(heldOut, source, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            progress => NeighborTable.Build(heldOut, source, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken),
+            cancellationToken);
 
         TrainingOptions Training(TimeSpan time, string checkpoint) => TrainingOptions.SmallModel with
         {

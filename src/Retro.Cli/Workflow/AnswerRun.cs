@@ -149,8 +149,8 @@ internal sealed class AnswerRun(CompareOptions options)
         await Row("closed book", alone, text.Time).ConfigureAwait(false);
         await Row("in context", new InContextReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
         await Row(Ensemble, Mixing(model, tokenizer), text.Time).ConfigureAwait(false);
-        using (NeighborTable table = Stages.Run("find neighbors", progress =>
-            NeighborTable.Build(database, keyword, AnsweringData.UsualPassages, progress: progress, cancellationToken: cancellationToken)))
+        using (NeighborTable table = Stages.Make("find neighbors", progress =>
+            NeighborTable.Build(database, keyword, AnsweringData.UsualPassages, progress: progress, cancellationToken: cancellationToken), cancellationToken))
         {
             PointerRule rule = Stages.Run("count the pointer rule", progress => PointerRule.Count(
                 database, table, new() { Neighbors = AnsweringData.UsualPassages }, progress, cancellationToken));

@@ -62,15 +62,19 @@ internal sealed class AnsweringData : IDisposable
     public static AnsweringData Open(string folder, QuestionSet set, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
     {
         ChunkDatabaseOptions options = new() { ChunkLength = chunkLength, StartOver = true };
-        ChunkDatabase database = Stages.Run(
-            "cut passages", progress => ChunkDatabaseBuilder.Build(folder, set.Passages, tokenizer, options, progress, cancellationToken));
+        ChunkDatabase database = Stages.Make(
+            "cut passages",
+            progress => ChunkDatabaseBuilder.Build(folder, set.Passages, tokenizer, options, progress, cancellationToken),
+            cancellationToken);
         try
         {
             return new(
                 set,
                 database,
-                Stages.Run(
-                    "index passages", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken)),
+                Stages.Make(
+                    "index passages",
+                    progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken),
+                    cancellationToken),
                 tokenizer);
         }
         catch

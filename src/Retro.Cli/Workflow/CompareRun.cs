@@ -63,8 +63,10 @@ internal sealed class CompareRun(CompareOptions options)
 
         // --- what is read from ---
         using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
-        using NeighborTable neighbors = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Make(
+            "find neighbors",
+            progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken),
+            cancellationToken);
         TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
         double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(runs, progress: progress, cancellationToken: cancellationToken));
         Compared compared = new(database, heldOut, validation, tokenizer, keyword, runs, precisions, Bytes(database));
@@ -187,8 +189,8 @@ internal sealed class CompareRun(CompareOptions options)
         (TextEmbedder embedder, TimeSpan learning) = Timed("the embedder", progress => InverseClozeTrainer.Train(
             corpus.Training, compared.Tokenizer, options: cloze, progress: progress, cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
-        using DenseNeighborSource dense = Stages.Run("embed chunks", progress => DenseNeighborSource.Build(
-            compared.Database, new ChunkKeyer(compared.Tokenizer, embedder), progress: progress, cancellationToken: cancellationToken));
+        using DenseNeighborSource dense = Stages.Make("embed chunks", progress => DenseNeighborSource.Build(
+            compared.Database, new ChunkKeyer(compared.Tokenizer, embedder), progress: progress, cancellationToken: cancellationToken), cancellationToken);
         long all = Bytes(compared.Database), keys = all - compared.SearchedBytes;
         Row(dense, Cloze, learning, keys);
         Row(new HybridNeighborSource(compared.Keyword, dense), "BM25 and inverse cloze", learning, keys);

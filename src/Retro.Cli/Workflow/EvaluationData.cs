@@ -81,15 +81,19 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         return new(corpus, tokenizer, database, heldOut)
         {
             Keyword = keyword,
-            Neighbors = Stages.Run(
-                "find neighbors", progress => NeighborTable.Build(database, keyword, neighbors, progress: progress, cancellationToken: cancellationToken)),
-            Found = Stages.Run(
+            Neighbors = Stages.Make(
+                "find neighbors",
+                progress => NeighborTable.Build(database, keyword, neighbors, progress: progress, cancellationToken: cancellationToken),
+                cancellationToken),
+            Found = Stages.Make(
                 "find held-out neighbors",
-                progress => NeighborTable.Build(heldOut, keyword, neighbors, excludeOwnDocument: false, progress, cancellationToken)),
-            Random = Stages.Run(
+                progress => NeighborTable.Build(heldOut, keyword, neighbors, excludeOwnDocument: false, progress, cancellationToken),
+                cancellationToken),
+            Random = Stages.Make(
                 "draw random neighbors",
                 progress => NeighborTable.Build(
-                    heldOut, new RandomNeighborSource(database, seed), neighbors, excludeOwnDocument: false, progress, cancellationToken)),
+                    heldOut, new RandomNeighborSource(database, seed), neighbors, excludeOwnDocument: false, progress, cancellationToken),
+                cancellationToken),
         };
     }
 
@@ -117,8 +121,8 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
     /// <summary>Indexes the words of a database.</summary>
     /// <param name="database">The database.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public static KeywordNeighborSource Words(ChunkDatabase database, CancellationToken cancellationToken) => Stages.Run(
-        "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+    public static KeywordNeighborSource Words(ChunkDatabase database, CancellationToken cancellationToken) => Stages.Make(
+        "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken), cancellationToken);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -95,6 +95,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     public static SampleCorpus Read(string? path, long mostBytes, long seed, CorpusOptions reading, CancellationToken cancellationToken, int leastHeldOut = 1)
     {
         Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, reading);
+        corpus.RequireMatched();
         List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
         if (documents.Count < 2)
         {
@@ -112,7 +113,8 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         SampleCorpus read = new(corpus.Kind, [.. split.Training(documents)], [.. split.HeldOut(documents)]);
         long bytes = documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text));
         Screen.Note($"{corpus.Kind}, {Amount.OfBytes(bytes)}: {Amount.Of(read.Training.Count, "document")} to train on and retrieve from,");
-        Screen.Note($"  {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} that nearly repeat these in neither, {corpus.Skipped:#,0} unreadable");
+        Screen.Note($"  {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} that nearly repeat these in neither");
+        Screen.ReportSkipped(corpus);
         return read;
     }
 

@@ -14,6 +14,7 @@ namespace Retro.Cli.Workflow;
 internal static class Stages
 {
     private static readonly IAnsiConsole s_console = Terminal.Errors();
+    private static readonly TimeSpan s_untilAskedAgain = TimeSpan.FromSeconds(0.2);
 
     /// <summary>Whether nothing but results is shown: neither stages nor notes.</summary>
     public static bool Quiet { get; set; }
@@ -28,6 +29,36 @@ internal static class Stages
             work(progress);
             return true;
         });
+
+    /// <summary>
+    /// Runs a stage that makes what is missing of a database, such as an index, and leaves what is there: while another process changes the database, perhaps
+    /// for the same, it waits, says for whom, and then takes what it finds.
+    /// </summary>
+    /// <param name="name">The stage.</param>
+    /// <param name="make">Makes it, or opens what is there.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    public static T Make<T>(string name, Func<IProgress<StageProgress>, T> make, CancellationToken cancellationToken) => Run(name, progress =>
+    {
+        string? told = null;
+        while (true)
+        {
+            try
+            {
+                return make(progress);
+            }
+            catch (DatabaseException fault) when (fault.Holder is { } holder)
+            {
+                if (holder != told)
+                {
+                    told = holder;
+                    progress.Report(new(name, 0, 0, $"waits for {holder}"));
+                }
+
+                cancellationToken.WaitHandle.WaitOne(s_untilAskedAgain);
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+        }
+    });
 
     /// <summary>Trains for a time, or where there is none by steps, and gives back what each step reported.</summary>
     public static List<TrainingProgress> Train(string name, TimeSpan? time, Action<IProgress<TrainingProgress>> work)

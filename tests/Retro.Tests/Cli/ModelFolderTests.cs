@@ -40,4 +40,52 @@ public sealed class ModelFolderTests : IDisposable
         _folder.File("model/vocab.json", "{}");
         ModelFolder.RequireTokenizer(_folder["model"], EmbeddingInputs.Tokenizer);
     }
+
+    [Theory]
+    [InlineData("a/b/model", "a/b/model/database", "database")]
+    [InlineData("a/b/model", "a/b/work", "../work")]
+    [InlineData("a/b/model", "a/b", "..")]
+    [InlineData("a/models/model", "a/data/work", "../../data/work")]
+    public void Paths_of_one_project_are_kept_relative(string folder, string path, string kept)
+    {
+        Workspace workspace = new(_folder[folder]);
+        Assert.Equal(kept.Replace('/', Path.DirectorySeparatorChar), workspace.ToRelative(_folder[path]));
+        Assert.Equal(_folder[path], workspace.FromRelative(kept));
+        Assert.Equal(_folder[path], workspace.Locate(kept));
+    }
+
+    [Fact]
+    public void What_shares_but_the_disk_or_a_home_with_a_folder_is_kept_whole()
+    {
+        string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), root = Path.GetPathRoot(_folder.Path)!;
+        (string Folder, string Path)[] apart =
+        [
+            (_folder["model"], Path.Combine(root, "elsewhere", "llama")), (Path.Combine(home, "one", "model"), Path.Combine(home, "two", "work")),
+        ];
+        Assert.All(apart, pair => Assert.Equal(pair.Path, new Workspace(pair.Folder).ToRelative(pair.Path)));
+        Assert.Equal(Path.Combine("..", "work"), new Workspace(Path.Combine(home, "model")).ToRelative(Path.Combine(home, "work")));
+    }
+
+    [Fact]
+    public void A_path_is_found_where_it_was_and_that_of_a_copy_is_its_own()
+    {
+        _folder.File("project/work/database/manifest.json", "{}");
+        Workspace made = new(_folder["project/model"]);
+        made.Write("train", new() { ["database"] = made.ToRelative(_folder["project/work"]) });
+        string typed = File.ReadAllText(made.SettingsPath);
+
+        // Moved alone, it reads on where it did; beside a copy of what it reads, that.
+        _folder.File("alone/model/retro.json", typed);
+        Workspace alone = new(_folder["alone/model"]);
+        Assert.Equal(_folder["project/work"], alone.Locate("../work"));
+        _folder.File("alone/work/database/manifest.json", "{}");
+        Assert.Equal(_folder["alone/work"], alone.Locate("../work"));
+        Assert.Equal(_folder["alone/steps.csv"], alone.FromRelative("../steps.csv"));
+
+        // Of before paths were relative: what is named is read as long as it is there, and then what lies so beside.
+        Assert.Equal(_folder["project/work"], alone.Locate(_folder["project/work"]));
+        Directory.Delete(_folder["project"], recursive: true);
+        Assert.Equal(_folder["alone/work"], alone.Locate(_folder["project/work"]));
+        Assert.Equal(_folder["project/other"], alone.Locate(_folder["project/other"]));
+    }
 }

@@ -562,6 +562,133 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task Who_needs_an_index_that_another_makes_waits_says_for_whom_and_takes_it()
+    {
+        _retro.Build();
+        int waiting = 0;
+        using WriterLock making = WriterLock.Take(_retro["work/database"], "index words");
+        ChildProcess.Outcome[] all = await Task.WhenAll(Enumerable.Range(0, 2).Select(_ => Task.Run(() => _retro.Run(
+            (_, line) =>
+            {
+                if (line.StartsWith($"  waits for process {Environment.ProcessId} ", StringComparison.Ordinal) && Interlocked.Increment(ref waiting) == 2)
+                {
+                    making.Dispose();
+                }
+            },
+            "inspect",
+            "--database",
+            "work",
+            "--text",
+            "the river",
+            "--k",
+            "1"))));
+        Assert.All(all, one => Assert.Equal((0, ""), (one.ExitCode, one.Errors)));
+        Assert.All(all, one => Assert.Contains("which is to index words, since", one.Output, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_project_that_was_copied_reads_its_own_database_and_never_the_original()
+    {
+        _retro.WriteCorpus();
+        _retro.Done("build", "--corpus", "docs", "--out", "one/work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2");
+        _retro.Done(["train", "--database", "one/work", "--out", "one/decoder", "--steps", "1", "--source", "none", .. CliRun.Tiny]);
+        _retro.Done("fit", "--base", "one/decoder", "--database", "one/work", "--out", "one/fitted", "--steps", "1", "--window", "64");
+        TestDatabases.Copy(_retro["one"], _retro["two"]);
+        _retro.WriteFile("news/ferry.md", "A ferry crosses the canal at noon, and nobody knows its captain.\n");
+        _retro.Done("update", "--database", "two/work", "--add", "news");
+        Assert.Equal(["../news/ferry.md"], Asked("two/decoder"));
+        Assert.DoesNotContain("../news/ferry.md", Asked("one/decoder"));
+
+        Directory.Delete(_retro["one"], recursive: true);
+        Assert.Equal(["../news/ferry.md"], Asked("two/decoder"));
+        _retro.Done("eval", "--model", "two/fitted", "--json", "measured.json");
+
+        IEnumerable<string> Asked(string model)
+        {
+            _retro.Done("ask", "--model", model, "--tokens", "1", "--json", "asked.json", "Who is the captain of the ferry on the canal?");
+            return _retro.Json("asked.json")["passages"]!.AsArray().Select(passage => (string)passage!["document"]!);
+        }
+    }
+
+    /// <summary>Of forms that are filled in, each is nearly a copy of any other.</summary>
+    [Fact]
+    public void A_corpus_of_forms_is_told_of_with_the_options_that_let_it_in()
+    {
+        string[] build = ["build", "--vocabulary", "300", "--chunk", "16"];
+        for (int i = 0; i < 30; i++)
+        {
+            string form = string.Join(' ', Enumerable.Range(0, 150).Select(word => $"line{word}"));
+            _retro.WriteFile($"forms/{i}.txt", $"{form} name{i} place{i} day{i}");
+            _retro.WriteFile($"mixed/{i}.txt", $"{form} name{i} place{i} day{i}");
+            _retro.WriteFile($"mixed/letter{i}.txt", string.Join(' ', Enumerable.Range(0, 60).Select(word => $"word{(i * 60) + word}")));
+        }
+
+        ChildProcess.Outcome none = _retro.Run([.. build, "--corpus", "forms", "--out", "work"]);
+        Assert.Equal(1, none.ExitCode);
+        Assert.Contains("(--held-out-similarity)", none.Errors, StringComparison.Ordinal);
+        _retro.Done([.. build, "--corpus", "forms", "--out", "work", "--held-out-similarity", "1", "--json", "built.json"]);
+        Assert.Equal((23, 7), ((int)_retro.Json("built.json")["documents"]!, (int)_retro.Json("built.json")["heldOutDocuments"]!));
+
+        // What was built so is changed and measured so.
+        _retro.WriteFile("forms/30.txt", File.ReadAllText(_retro["forms/3.txt"]).Replace("name3", "name30", StringComparison.Ordinal));
+        Assert.Contains("24 documents (23 before)", _retro.Done("update", "--database", "work", "--add", "forms"), StringComparison.Ordinal);
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--steps", "1", "--source", "none", .. CliRun.Tiny]);
+        _retro.Done("eval", "--model", "decoder", "--window", "32");
+
+        ChildProcess.Outcome most = _retro.Run([.. build, "--corpus", "mixed", "--out", "other", "--quiet", "--json", "built.json"]);
+        Assert.Equal(0, most.ExitCode);
+        int removed = (int)_retro.Json("built.json")["nearlyRepeated"]!;
+        Assert.Matches($"^{removed} documents of 60 will be neither .* held out: .* --held-out-similarity 0.95, or 1, leaves out fewer", most.Errors);
+        Assert.InRange(removed, 20, 29);
+    }
+
+    [Fact]
+    public void Files_are_chosen_by_patterns_that_an_update_keeps_to()
+    {
+        _retro.WriteCorpus();
+        string[] build = ["build", "--corpus", "docs", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
+        ChildProcess.Outcome mistyped = _retro.Run([.. build, "--out", "work", "--exclude", "rivers-*.md"]);
+        Assert.Equal(1, mistyped.ExitCode);
+        Assert.Contains("No file of docs matches \"rivers-*.md\"; it holds 24 .md, such as bridge-1.md, bridge-13.md, bridge-17.md.", mistyped.Errors,
+            StringComparison.Ordinal);
+        Assert.Contains("(--include, --exclude)", mistyped.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_retro["work/database"]));
+
+        _retro.Done([.. build, "--out", "work", "--include", "river-*.md", "--include", "bridge-*.md", "--exclude", "*-1.md"]);
+        Assert.Equal(11, Documents());
+        _retro.WriteFile("docs/harbor-99.md", "The harbor number 99 is closed.\n");
+        _retro.WriteFile("docs/river-99.md", "The river number 99 is frozen.\n");
+        Assert.Contains("1 new, 0 replaced, 11 unchanged", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        Assert.Contains(
+            "No file of docs matches \"rivr*\"",
+            _retro.Run("update", "--database", "work", "--add", "docs", "--include", "rivr*").Errors,
+            StringComparison.Ordinal);
+        _retro.Done("update", "--database", "work", "--add", "docs", "--include", "", "--exclude", "");
+        Assert.Equal(26, Documents());
+
+        int Documents()
+        {
+            using ChunkDatabase database = Open();
+            return database.Documents.Count;
+        }
+    }
+
+    [Fact]
+    public void What_is_left_out_as_broken_is_named_with_why()
+    {
+        _retro.WriteCorpus();
+        File.WriteAllBytes(_retro["docs/broken.md"], [0x41, 0xFD]);
+        _retro.WriteFile("docs/rows.jsonl", string.Concat(Enumerable.Range(0, 7).Select(row => $"{{\"text\": {row}}}\n")));
+        string told = _retro.Done(
+            "build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--held-out-share", "0", "--skip-broken", "--json", "built.json");
+        Assert.Contains("unreadable, and left out: 8 (files, lines or types), the first of them\n", told, StringComparison.Ordinal);
+        Assert.Contains("docs/broken.md is not UTF-8: invalid byte 0xFD at byte 1.\n  Line 1 of ", told, StringComparison.Ordinal);
+        Assert.DoesNotContain("skip what is broken", told, StringComparison.Ordinal);
+        Assert.Equal(8, (int)_retro.Json("built.json")["unreadable"]!);
+        Assert.Equal(5, _retro.Json("built.json")["unreadableExamples"]!.AsArray().Count);
+    }
+
     /// <summary>Each is whole, and nothing can be read with both.</summary>
     [Fact]
     public void A_tokenizer_that_is_not_that_of_the_database_beside_it_is_told()
