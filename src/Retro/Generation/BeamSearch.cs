@@ -34,12 +34,20 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
                 tokenizer.EndTokens,
                 cancellationToken)),
         ];
-        using BatchDecoding decoding = new(model, prompts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
-        Beam[] rows = [.. all.SelectMany(beams => beams.Running)];
-        while (rows.Length > 0)
+        using BatchDecoding decoding = new(model);
+        for (Beam[] rows = Running(); rows.Length > 0; rows = Running())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            decoding.Read([.. rows.Select(beam => beam.Text)], [.. rows.Select(beam => beam.From)]);
+            GenerationSequence[] texts = [.. rows.Select(beam => beam.Text)];
+            if (decoding.Rows == 0)
+            {
+                decoding.Begin(texts);
+            }
+            else
+            {
+                decoding.Go(texts, [.. rows.Select(beam => beam.From)]);
+            }
+
             int row = 0;
             foreach (Beams beams in all)
             {
@@ -47,11 +55,11 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
                 row += beams.Running.Count;
                 beams.Grow(first, cancellationToken);
             }
-
-            rows = [.. all.SelectMany(beams => beams.Running)];
         }
 
         return [.. all.Select(beams => beams.Best(cancellationToken))];
+
+        Beam[] Running() => [.. all.SelectMany(beams => beams.Running)];
     }
 
     /// <summary>A text that is followed.</summary>

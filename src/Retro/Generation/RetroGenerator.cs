@@ -28,6 +28,7 @@ public sealed partial class RetroGenerator
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
     private readonly ReadingPlan? _plan;
+    private readonly SharedBatch _batch;
     private readonly Lock _lock = new();
     private ExcludedDocuments? _documents;
 
@@ -45,6 +46,7 @@ public sealed partial class RetroGenerator
         ArgumentNullException.ThrowIfNull(model);
         CheckTokenizer(tokenizer, model);
         _model = model;
+        _batch = new(model);
         _tokenizer = tokenizer;
         _source = source;
         _database = source is null ? null : DatabaseOf(source, "read", "no source, to generate without retrieval");
@@ -82,6 +84,7 @@ public sealed partial class RetroGenerator
                 $"{reader.Name} reads whole texts alone and cannot go on token by token; give a reader that can, such as a {nameof(CopyReader)} or an "
                     + $"{nameof(InContextReader)}, or generate with the model itself.",
                 nameof(reader));
+        _batch = new(_model);
         CheckTokenizer(tokenizer, _model);
         if (source is null != (reader.Neighbors == 0))
         {
@@ -120,6 +123,19 @@ public sealed partial class RetroGenerator
         }
     }
 
+    /// <summary>
+    /// Whether texts of calls that run at the same time are computed as one batch, as a server wants it: a text joins the others at the next token after its
+    /// prompt was read, and leaves them when it ends. A token of several costs little more than a token of one; while a prompt is read, or neighbors of a text
+    /// are found, the others wait. Each has its own options, and what is wrong with one call, or that it is canceled, is no other's affair.
+    /// </summary>
+    /// <remarks>
+    /// What a text is computed beside changes its numbers within rounding, so that a draw, or one of two tokens that are as probable, can come out otherwise
+    /// than alone. Whoever asks for a piece computes a token of all: what others have not asked for yet is kept for them. Beams, readers, and neighbors that
+    /// are found anew within a chunk stay by themselves.
+    /// </remarks>
+    /// <value>The default is false: each call computes by itself, side by side with the others.</value>
+    public bool BatchesCalls { get; init; }
+
     /// <summary>Continues a prompt.</summary>
     /// <param name="prompt">The beginning of the text; may be empty. It is not part of what is generated.</param>
     /// <param name="options">How to continue it.</param>
@@ -138,8 +154,7 @@ public sealed partial class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = CheckOne(options);
-        int[] tokens = Begun(prompt, options);
-        return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
+        return ContinueOneAsync(Begun(prompt, options), options, cancellationToken);
     }
 
     /// <summary>Continues a prompt that is encoded already, such as a conversation's (<see cref="ChatTemplate.Encode"/>).</summary>
@@ -155,8 +170,7 @@ public sealed partial class RetroGenerator
         ReadOnlyMemory<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         options = CheckOne(options);
-        int[] tokens = Begun(prompt, options);
-        return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
+        return ContinueOneAsync(Begun(prompt, options), options, cancellationToken);
     }
 
     /// <summary>
@@ -386,19 +400,23 @@ public sealed partial class RetroGenerator
         }
     }
 
-    private async IAsyncEnumerable<GeneratedPiece> SearchAsync(
-        int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    private IAsyncEnumerable<GeneratedPiece> ContinueOneAsync(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)
     {
-        await foreach ((_, GeneratedPiece piece) in SearchAsync([prompt], options, cancellationToken).ConfigureAwait(false))
+        return options.Beams == 1 && !BatchesCalls ? ContinueAsync(prompt, options, cancellationToken) : One(cancellationToken);
+
+        async IAsyncEnumerable<GeneratedPiece> One([EnumeratorCancellation] CancellationToken canceled)
         {
-            yield return piece;
+            await foreach ((_, GeneratedPiece piece) in ContinueAllAsync([prompt], options, canceled).ConfigureAwait(false))
+            {
+                yield return piece;
+            }
         }
     }
 
     private IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAllAsync(int[][] prompts, GenerationOptions options, CancellationToken cancellationToken)
         => options.Beams > 1
             ? SearchAsync(prompts, options, cancellationToken)
-            : prompts.Length * options.Samples > 1 && _reader is null && !Refreshes(options)
+            : (BatchesCalls || prompts.Length * options.Samples > 1) && _reader is null && !Refreshes(options)
             ? GenerateAtOnce(prompts, options, cancellationToken)
             : GenerateInTurn(prompts, options, cancellationToken);
 
@@ -420,72 +438,33 @@ public sealed partial class RetroGenerator
     private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateAtOnce(
         int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
+        using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.generate");
+        activity?.SetTag("retro.prompt_tokens", prompts.Sum(prompt => prompt.Length));
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
 
         // One text of each prompt is read, and the others go on from there.
         int samples = options.Samples;
         GenerationSequence[] texts =
         [
-            .. prompts.Select((prompt, i) => new GenerationSequence(_tokenizer, retriever, options.OfText(i * samples), prompt, Longest(options))),
+            .. prompts.Select((prompt, i)
+                => new GenerationSequence(_tokenizer, retriever, options.OfText(i * samples), prompt, Longest(options)) { Activity = activity }),
         ];
-        bool isRead = false;
-        int[] rows = [.. Enumerable.Range(0, texts.Length)]; // where each text was read last in the batch
-        using BatchDecoding decoding = new(_model, texts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
-        List<(int Text, GeneratedPiece Piece)> pieces = await Task.Run(
+        List<(int Text, GeneratedPiece Piece)> found = await Task.Run(
             () => texts.SelectMany((text, i) =>
             {
-                IReadOnlyList<GeneratedPiece> found = text.Begin(whole: true, cancellationToken);
-                return Enumerable.Range(i * samples, samples).SelectMany(number => found.Select(piece => (number, piece)));
+                IReadOnlyList<GeneratedPiece> of = text.Begin(whole: true, cancellationToken);
+                return Enumerable.Range(i * samples, samples).SelectMany(number => of.Select(piece => (number, piece)));
             }).ToList(),
             cancellationToken).ConfigureAwait(false);
-        HashSet<int> running = [.. Enumerable.Range(0, texts.Length * samples)];
-        while (true)
+        foreach ((int Text, GeneratedPiece Piece) piece in found)
         {
-            foreach ((int text, GeneratedPiece piece) in pieces)
-            {
-                if (piece.End is not null)
-                {
-                    running.Remove(text);
-                }
-
-                yield return (text, piece);
-            }
-
-            if (running.Count == 0)
-            {
-                yield break;
-            }
-
-            cancellationToken.ThrowIfCancellationRequested();
-            pieces = await OnPool(
-                () =>
-                {
-                    Decode();
-                    return running.Order().Select(i => (i, texts[i].Next(cancellationToken))).ToList();
-                },
-                cancellationToken).ConfigureAwait(false);
+            yield return piece;
         }
 
-        void Decode()
+        SharedBatch batch = BatchesCalls ? _batch : new(_model);
+        await foreach ((int Text, GeneratedPiece Piece) piece in batch.ContinueAsync(texts, options, cancellationToken).ConfigureAwait(false))
         {
-            int[] wanting = [.. Enumerable.Range(0, texts.Length).Where(i => texts[i].WantsLogits)];
-            if (wanting.Length > 0)
-            {
-                decoding.Read([.. wanting.Select(i => texts[i])], [.. wanting.Select(i => rows[i])]);
-            }
-
-            for (int row = 0; row < wanting.Length; row++)
-            {
-                rows[wanting[row]] = row;
-            }
-
-            if (!isRead)
-            {
-                isRead = true;
-                texts = [.. texts.SelectMany((text, i) => Enumerable.Range(i * samples, samples).Select(number
-                    => number == i * samples ? text : text.Fork(options.OfText(number))))];
-                rows = [.. Enumerable.Range(0, texts.Length).Select(i => rows[i / samples])];
-            }
+            yield return piece;
         }
     }
 
@@ -503,7 +482,7 @@ public sealed partial class RetroGenerator
 
     // Where the caller's thread is the pool's already, bound to nothing else, and nobody waits for one, right there: to hand each token to another one takes
     // longer than many a token. Where somebody waits, behind what waits: a text that never gave its thread back would let others wait for its end.
-    private static ValueTask<T> OnPool<T>(Func<T> work, CancellationToken cancellationToken)
+    internal static ValueTask<T> OnPool<T>(Func<T> work, CancellationToken cancellationToken)
         => Thread.CurrentThread.IsThreadPoolThread && SynchronizationContext.Current is null && TaskScheduler.Current == TaskScheduler.Default
             && ThreadPool.PendingWorkItemCount == 0
                 ? new(work())

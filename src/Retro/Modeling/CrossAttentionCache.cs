@@ -49,6 +49,13 @@ public sealed class CrossAttentionCache : IDisposable
         DecodingCache.SelectRows(ref _values, rows);
     }
 
+    /// <summary>Takes in the rows of another one.</summary>
+    internal void AppendRows(CrossAttentionCache other, long rows, long otherRows)
+    {
+        DecodingCache.AppendRows(ref _keys, other._keys, 1, rows, otherRows);
+        DecodingCache.AppendRows(ref _values, other._values, 1, rows, otherRows);
+    }
+
     /// <summary>Frees keys and values.</summary>
     public void Dispose()
     {

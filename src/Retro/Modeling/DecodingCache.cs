@@ -106,6 +106,45 @@ public sealed class DecodingCache : IDisposable
         }
     }
 
+    /// <summary>
+    /// Takes in the rows of another cache behind its own, whatever their lengths and neighbors: sequences that begin while others go on. The other one stays as
+    /// it is. What is computed for a row is, within rounding, what it would be in the other one.
+    /// </summary>
+    /// <param name="other">A cache of the same model.</param>
+    /// <exception cref="ArgumentException">It is of another model, or it is this one.</exception>
+    public void AppendRows(DecodingCache other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        other.ThrowIfDisposed();
+        if (other == this || other.Model != Model)
+        {
+            throw new ArgumentException(
+                $"Expected another cache, of the same model, got {(other == this ? "this one" : "one of another model")}; make one with the model's NewCache.",
+                nameof(other));
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        for (int layer = 0; layer < Self.Length; layer++)
+        {
+            Self[layer].AppendRows(other.Self[layer], Rows, other.Rows);
+            _cross[layer]?.AppendRows(other._cross[layer]!, Rows, other.Rows);
+        }
+
+        // Rows that nothing was read of yet have no last tokens, which zeros would be.
+        if (_lastTokens is not null || other._lastTokens is not null)
+        {
+            Replace(ref _lastTokens, cat([LastTokens(), other.LastTokens()], 0));
+        }
+
+        AppendRows(ref _chunkStates, other._chunkStates, 0, Rows, other.Rows);
+        AppendRows(ref _valid, other._valid, 0, Rows, other.Rows);
+        AppendRows(ref _retrieved, other._retrieved, 0, Rows, other.Rows);
+        ForgetMask();
+        _rowLengths = [.. _rowLengths, .. other._rowLengths];
+    }
+
     /// <summary>Frees the cached tensors.</summary>
     public void Dispose()
     {
@@ -156,7 +195,7 @@ public sealed class DecodingCache : IDisposable
             return null;
         }
 
-        Tensor last = _lastTokens ?? MatchFeatures.Last(tokens.unsqueeze(-1), new long[Rows]);
+        Tensor last = LastTokens();
         return cat([last.narrow(1, 1, last.shape[1] - 1), tokens.unsqueeze(-1)], 1);
     }
 
@@ -284,6 +323,37 @@ public sealed class DecodingCache : IDisposable
             Replace(ref place, place.index_select(1, rows));
         }
     }
+
+    /// <summary>
+    /// Puts the rows of one tensor behind those of another, each at the beginning of the dimension after the rows', which becomes as long as the longer one's;
+    /// zeros stand for what is not there.
+    /// </summary>
+    internal static void AppendRows(ref Tensor? place, Tensor? added, int dimension, long rows, long addedRows)
+    {
+        if ((place ?? added) is not { } like)
+        {
+            return;
+        }
+
+        long[] shape = [.. like.shape];
+        shape[dimension] = rows + addedRows;
+        shape[dimension + 1] = Math.Max(place?.shape[dimension + 1] ?? 0, added?.shape[dimension + 1] ?? 0);
+        Tensor all = zeros(shape, like.dtype, like.device);
+        Put(place, 0);
+        Put(added, rows);
+        Replace(ref place, all);
+
+        void Put(Tensor? some, long first)
+        {
+            if (some is not null)
+            {
+                using Tensor ofRows = all.narrow(dimension, first, some.shape[dimension]), target = ofRows.narrow(dimension + 1, 0, some.shape[dimension + 1]);
+                target.copy_(some);
+            }
+        }
+    }
+
+    private Tensor LastTokens() => _lastTokens ?? MatchFeatures.Last(zeros([Rows, 1], ScalarType.Int64, Model.Device), new long[Rows]);
 
     // Makes [B, width] of it, what there was before at its beginning.
     private void Grow(ref Tensor? place, long width, ScalarType dtype)

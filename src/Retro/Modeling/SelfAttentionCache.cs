@@ -98,6 +98,27 @@ public sealed class SelfAttentionCache : IDisposable
         DecodingCache.SelectRows(ref _values, rows);
     }
 
+    /// <summary>Takes in the rows of another one; both begin where the one begins that begins first, since a row may still see that far back.</summary>
+    internal void AppendRows(SelfAttentionCache other, long rows, long otherRows)
+    {
+        long start = Math.Min(_start, other._start);
+        Append(ref _keys, other._keys);
+        Append(ref _values, other._values);
+        _start = start;
+
+        void Append(ref Tensor? own, Tensor? others)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            if (own is not null && _start > start)
+            {
+                DecodingCache.Replace(ref own, nn.functional.pad(own, [0L, 0, _start - start, 0]));
+            }
+
+            Tensor? added = others is not null && other._start > start ? nn.functional.pad(others, [0L, 0, other._start - start, 0]) : others;
+            DecodingCache.AppendRows(ref own, added, 1, rows, otherRows);
+        }
+    }
+
     /// <summary>Frees keys and values.</summary>
     public void Dispose()
     {

@@ -54,26 +54,24 @@ internal sealed partial class LibraryReference
     private void Write(StringBuilder page, Type type)
     {
         page.Append(CultureInfo.InvariantCulture, $"\n## {Escape(CSharpSignature.Name(type))}\n\n`{CSharpSignature.Of(type)}`\n");
-        Describe(page, $"T:{Id(type)}", type, "");
+        Describe(page, $"T:{Id(type)}", type, type, "");
         page.Append('\n');
         foreach (MemberInfo member in Members(type))
         {
             page.Append(CultureInfo.InvariantCulture, $"- `{CSharpSignature.Of(member)}`");
-            Describe(page, Id(member), type, "  ");
+            Describe(page, Id(member), member, type, "  ");
             page.Append('\n');
         }
     }
 
-    private void Describe(StringBuilder page, string id, Type type, string indent)
+    private void Describe(StringBuilder page, string id, MemberInfo member, Type type, string indent)
     {
         if (!_documented.TryGetValue(id, out XElement? told))
         {
             return;
         }
 
-        // One that does as another does is documented with that one.
-        told = told.Element("inheritdoc")?.Attribute("cref") is { } other ? _documented[other.Value] : told;
-
+        told = Whole(told);
         foreach ((string tag, string title) in new[] { ("summary", ""), ("value", ""), ("returns", "Returns: "), ("remarks", "") })
         {
             // A member's summary stands behind its signature.
@@ -84,7 +82,10 @@ internal sealed partial class LibraryReference
         }
 
         string end = indent.Length > 0 ? "" : "\n";
-        foreach (XElement part in told.Elements().Where(part => part.Name.LocalName is "param" or "exception"))
+        ParameterInfo[] takes = member is MethodBase method ? method.GetParameters() : (member as PropertyInfo)?.GetIndexParameters() ?? [];
+        string?[] parameters = [.. takes.Select(parameter => parameter.Name)];
+        IEnumerable<XElement> own = told.Elements("param").Where(part => member is Type || parameters.Contains((string)part.Attribute("name")!));
+        foreach (XElement part in own.Concat(told.Elements("exception")))
         {
             string name = part.Attribute("name") is { } parameter ? $"`{parameter.Value}`" : Linked((string)part.Attribute("cref")!, type);
             page.Append(CultureInfo.InvariantCulture, $"\n{end}{indent}- {name}: {Text(part, type)}");
@@ -92,6 +93,18 @@ internal sealed partial class LibraryReference
         }
 
         page.Append(indent.Length > 0 ? "" : "\n");
+    }
+
+    /// <summary>What is told of a member: what it says itself, and of what it leaves out, what the one says that it inherits from.</summary>
+    private XElement Whole(XElement told)
+    {
+        if (told.Element("inheritdoc")?.Attribute("cref") is not { } other)
+        {
+            return told;
+        }
+
+        return new(told.Name, told.Elements(), Whole(_documented[other.Value]).Elements().Where(part => !told.Elements(part.Name).Any(own
+            => (part.Attribute("name") ?? part.Attribute("cref"))?.Value == (own.Attribute("name") ?? own.Attribute("cref"))?.Value)));
     }
 
     private string Text(XElement element, Type type)

@@ -73,6 +73,20 @@ public sealed class ReferenceTests
     [InlineData("Retro.Corpora", "- `new CorpusCleaning(params CleaningStep[] steps)`: ")]
     public void Members_are_declared_as_in_code(string page, string expected) => Assert.Contains(expected, s_pages[$"{page}.md"], StringComparison.Ordinal);
 
+    /// <summary>Of its own it says itself what it does and takes, and of the other one's what it may return and throw.</summary>
+    [Fact]
+    public void A_member_that_inherits_says_first_what_it_says_itself()
+    {
+        string several = s_pages["Retro.Generation.md"].Split("\n- ").Single(part => part.StartsWith(
+            "`IAsyncEnumerable<(int, GeneratedPiece)> GenerateAsync(IReadOnlyList<ReadOnlyMemory<int>> prompts,", StringComparison.Ordinal));
+        Assert.Contains("`: Continues several prompts that are encoded already", several, StringComparison.Ordinal);
+        Assert.Contains("Returns: The pieces of all texts", several, StringComparison.Ordinal);
+        Assert.Contains("- `prompts`: The ids of each", several, StringComparison.Ordinal);
+        Assert.DoesNotContain("- `prompt`:", several, StringComparison.Ordinal);
+        Assert.Contains("- `ArgumentOutOfRangeException`: An id is outside", several, StringComparison.Ordinal);
+        Assert.Contains("- `OperationCanceledException`: The work was canceled.", several, StringComparison.Ordinal);
+    }
+
     /// <summary>What a record's head or an interface says stands there alone.</summary>
     [Fact]
     public void Nothing_is_said_twice()

@@ -47,14 +47,15 @@ public sealed class BeamSearchTests : WritingTests
         const int Vocabulary = 50_000;
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = Vocabulary, Retrieval = null });
         model.eval();
-        using BatchDecoding decoding = new(model, 2, 64);
+        using BatchDecoding decoding = new(model);
         GenerationSequence[] texts =
         [
             .. Enumerable.Range(0, 2).Select(_ => new GenerationSequence(s_tokenizer, null, new(), [s_tokenizer.BeginOfText], int.MaxValue)),
         ];
-        decoding.Read([.. texts], [0, 1]);
+        decoding.Begin(texts);
+        decoding.Go(texts, [0, 1]);
         long before = GC.GetAllocatedBytesForCurrentThread();
-        decoding.Read([.. texts], [0, 1]);
+        decoding.Go(texts, [0, 1]);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, Vocabulary);
 
         RetroGenerator generator = new(model, s_tokenizer);

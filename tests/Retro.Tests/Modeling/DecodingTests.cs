@@ -251,6 +251,70 @@ public class DecodingTests
         }
     }
 
+    /// <summary>Behind two rows that go on come a longer one, one whose chunks have fewer neighbors, and one of which nothing was read yet.</summary>
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P20_rows_that_join_others_continue_as_if_alone(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        int chunk = config.Retrieval!.ChunkLength, length = (3 * chunk) + 12;
+        Tensor tokens = ModelCase.Tokens(config, 5, length);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 5, length, 3);
+        valid[3].narrow(1, 1, 2).fill_(false);
+        Tensor whole = model.call(tokens, neighbors, valid);
+        List<int> rows = [0, 1];
+        int[] read = [1, chunk, (2 * chunk) + 3, chunk + 2, 0];
+        using DecodingCache cache = model.NewCache(2, capacity: 3);
+        Tensor longest = tokens.narrow(0, 0, 2).narrow(1, 0, chunk);
+        model.Prefill(cache, longest, read[..2], neighbors.narrow(0, 0, 2).narrow(1, 0, 1), valid.narrow(0, 0, 2).narrow(1, 0, 1));
+        for (int step = 0; step < 4; step++)
+        {
+            Step();
+        }
+
+        foreach (int row in new[] { 2, 3, 4 })
+        {
+            using DecodingCache other = model.NewCache(1, capacity: 2);
+            if (read[row] > 0)
+            {
+                Tensor own = neighbors[row].narrow(0, 0, read[row] / chunk).unsqueeze(0), holds = valid[row].narrow(0, 0, read[row] / chunk).unsqueeze(0);
+                int few = row == 3 ? 1 : 3;
+                Tensor logits = model.Prefill(other, tokens[row].narrow(0, 0, read[row]).unsqueeze(0), null, own.narrow(2, 0, few), holds.narrow(2, 0, few));
+                Assert.InRange(ModelCase.Distance(whole[row, read[row] - 1], logits[0]), 0, Rounding);
+            }
+
+            cache.AppendRows(other);
+            rows.Add(row);
+            Assert.Equal([read[row]], other.Lengths);
+            Assert.Equal(rows.Select(one => (long)read[one]), cache.Lengths);
+            Step();
+        }
+
+        cache.SelectRows([4, 2, 0, 3]);
+        rows = [4, 2, 0, 3];
+        while (read[2] < length)
+        {
+            Step();
+        }
+
+        void Step()
+        {
+            Tensor next = stack([.. rows.Select(row => tokens[row, read[row]])]);
+            Tensor[] places = [.. rows.Select(row => tensor(new[] { Math.Clamp(((read[row] + 1L) / chunk) - 1, 0, (length / chunk) - 1) }))];
+            Tensor now = stack([.. rows.Select((row, i) => neighbors[row].index_select(0, places[i]).squeeze(0))]);
+            Tensor holds = stack([.. rows.Select((row, i) => valid[row].index_select(0, places[i]).squeeze(0))]);
+            Tensor logits = model.Step(cache, next, now, holds);
+            for (int i = 0; i < rows.Count; i++)
+            {
+                Assert.InRange(ModelCase.Distance(whole[rows[i], read[rows[i]]], logits[i]), 0, Rounding);
+                read[rows[i]]++;
+            }
+        }
+    }
+
     [Fact]
     public void Memory_grows_by_doubling_and_no_tensor_is_left_behind()
     {
@@ -330,6 +394,8 @@ public class DecodingTests
         Tensor tokens = ModelCase.Tokens(config, 2, 8), one = tensor(new long[] { 1, 2 });
 
         Assert.Throws<ArgumentException>(() => model.Prefill(foreign, tokens));
+        Assert.Contains("got one of another model", Assert.Throws<ArgumentException>(() => cache.AppendRows(foreign)).Message, StringComparison.Ordinal);
+        Assert.Contains("got this one", Assert.Throws<ArgumentException>(() => cache.AppendRows(cache)).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8]));
         Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8, 0]));
         Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8, 9]));
@@ -349,5 +415,7 @@ public class DecodingTests
         Assert.Contains("41", Assert.Throws<ArgumentException>(() => model.Step(cache, one)).Message, StringComparison.Ordinal);
         cache.Dispose();
         Assert.Throws<ObjectDisposedException>(() => model.Step(cache, one));
+        using DecodingCache another = model.NewCache(2);
+        Assert.Throws<ObjectDisposedException>(() => another.AppendRows(cache));
     }
 }
