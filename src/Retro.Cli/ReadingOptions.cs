@@ -206,13 +206,17 @@ internal sealed class ReadingOptions
 
         /// <summary>Writes with the model.</summary>
         /// <param name="bestInPrompt">Whether the best neighbor stands in front of the text, which a RETRO alone can have.</param>
-        public RetroGenerator Generator(bool bestInPrompt = false) => bestInPrompt
-            ? new(InContext(), Tokenizer, Source)
-            : Copying is not null && Source?.Database is not null
-            ? new(Copying, Tokenizer, Source)
-            : Trained.Model.Config.HasRetrieval && Source is not null and not NoNeighborSource
-                ? new(Trained.Model, Tokenizer, Source)
-                : new(Trained.Model, Tokenizer);
+        /// <param name="batchesCalls">Whether texts of several calls are computed as one batch, where the model can.</param>
+        public RetroGenerator Generator(bool bestInPrompt = false, bool batchesCalls = false)
+        {
+            IReader? reader = bestInPrompt ? InContext() : Source?.Database is null ? null : Copying;
+            return reader is not null
+                ? new(reader, Tokenizer, Source)
+                : new(Trained.Model, Tokenizer, Trained.Model.Config.HasRetrieval && Source is not NoNeighborSource ? Source : null)
+                {
+                    BatchesCalls = batchesCalls,
+                };
+        }
 
         private RetroInContextReader InContext()
         {

@@ -31,7 +31,12 @@ internal sealed class ServeCommand : Verb
     };
 
     private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
-    private readonly Option<int> _running = CommonOptions.Whole("--running", "Texts that are written at once; others wait.", 2, 1, 1024);
+    private readonly Option<int?> _running = CommonOptions.WholeOrNone(
+        "--running",
+        "Texts that are written at once; others wait. Default: 8, which are one batch; 2 where a model that copies, or --beams, writes them side by side.",
+        1,
+        1024);
+
     private readonly Option<int> _waiting = CommonOptions.Whole("--waiting", "Requests that may wait; others are told to come again.", 256, 0, 1 << 20);
     private readonly Option<int> _mostTokens = CommonOptions.Whole("--most-tokens", "Tokens that a request may ask for.", 1024, 1, 1 << 20);
     private readonly Option<int> _mostPrompt = CommonOptions.Whole("--most-prompt", "Tokens that a prompt may have, passages included.", 4096, 1, 1 << 20);
@@ -89,7 +94,7 @@ internal sealed class ServeCommand : Verb
             parsed.GetValue(_port),
             Access(Key(parsed.GetValue(_key)), defaults.Labels, parsed.GetValue(_keys)),
             parsed.GetValue(_name) ?? Path.GetFileName(folder),
-            parsed.GetValue(_running),
+            parsed.GetValue(_running) ?? (opened.Copying is null && defaults.Beams == 1 ? 8 : 2),
             parsed.GetValue(_waiting),
             parsed.GetValue(_mostTokens),
             parsed.GetValue(_mostPrompt),

@@ -42,7 +42,8 @@ internal abstract class CompletionEndpoint(Writer writer)
         RequireWritable(body);
         int samples = (int)(body.Whole("n", 1, MostTexts) ?? 1);
         Order order = Read(context, body);
-        if (order.Prompts * samples > MostTexts)
+        int texts = order.Prompts * samples;
+        if (texts > MostTexts)
         {
             throw new Fault(
                 400, $"{order.Prompts} prompts of {samples} texts each are more than {MostTexts} texts; ask for fewer at once.", "out_of_range", "n");
@@ -51,7 +52,7 @@ internal abstract class CompletionEndpoint(Writer writer)
         GenerationOptions settings = order.Settings with { Samples = samples, Beams = samples > 1 ? 1 : order.Settings.Beams };
         bool streams = body.Flag("stream"), counts = body.Object("stream_options")?.Flag("include_usage") ?? false;
         CancellationToken aborted = context.RequestAborted;
-        using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
+        using IDisposable turn = await writer.TakeTurnAsync(texts, aborted).ConfigureAwait(false);
         (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
         // What is wrong with a prompt is told before anything is sent.
         IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);

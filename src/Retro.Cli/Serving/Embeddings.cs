@@ -41,7 +41,7 @@ internal static class Embeddings
             throw new Fault(400, $"encoding_format has to be float or base64, not '{format}'.", "invalid_value", "encoding_format");
         }
 
-        using IDisposable turn = await turns.TakeAsync(context.RequestAborted).ConfigureAwait(false);
+        using IDisposable turn = await turns.TakeAsync(1, context.RequestAborted).ConfigureAwait(false);
         CancellationToken aborted = context.RequestAborted;
         TextEmbedder embedder = sources.Embedder();
         body.Whole("dimensions", embedder.Dimensions, embedder.Dimensions);

@@ -33,7 +33,7 @@ internal sealed class Server : IAsyncDisposable
         _opened = opened;
         _defaults = defaults;
         _options = options;
-        RetroGenerator generator = opened.Generator();
+        RetroGenerator generator = opened.Generator(batchesCalls: true);
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
         _turns = new(options.Running, options.Waiting);
 
@@ -56,10 +56,11 @@ internal sealed class Server : IAsyncDisposable
             ["object"] = "list", ["data"] = new JsonArray([.. ModelNames().Select(Model)]),
         }));
         Get("/v1/models/{**name}", (HttpContext context) => context.Response.WriteAsJsonAsync(ModelOf(context)));
-        Get("/api/state", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
+        Get("/api/state", (HttpContext context) =>
         {
-            ["running"] = _turns.Computing, ["waiting"] = _turns.Inside - _turns.Computing, ["served"] = _turns.Served,
-        }));
+            (int computing, int waiting, long served) = _turns.State;
+            return context.Response.WriteAsJsonAsync(new JsonObject { ["running"] = computing, ["waiting"] = waiting, ["served"] = served });
+        });
         _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(writer, options.Template).AnswerAsync(context));
         _app.MapPost("/v1/completions", (HttpContext context) => new Completions(writer).AnswerAsync(context));
         _app.MapPost("/v1/embeddings", (HttpContext context) => Embeddings.AnswerAsync(context, opened, options, _turns));
@@ -95,7 +96,6 @@ internal sealed class Server : IAsyncDisposable
         await _app.StopAsync(soon.Token).ConfigureAwait(false);
         await _turns.EndAsync(TimeSpan.FromMinutes(1)).ConfigureAwait(false); // what computes needs the model until it is done
         await _app.DisposeAsync().ConfigureAwait(false);
-        _turns.Dispose();
     }
 
     /// <summary>Lets in who may come in, and says in JSON what went wrong.</summary>
@@ -207,7 +207,7 @@ internal sealed class Server : IAsyncDisposable
             throw new Fault(400, $"The text has {tokens.Length} tokens with the one before it; inspect 2 to {most}.", "out_of_range", "text");
         }
 
-        using IDisposable turn = await _turns.TakeAsync(context.RequestAborted).ConfigureAwait(false);
+        using IDisposable turn = await _turns.TakeAsync(1, context.RequestAborted).ConfigureAwait(false);
         CancellationToken aborted = context.RequestAborted;
         DecoderReader off = new(_opened.Trained.Model);
         int[] excluded = _opened.Excluded(_defaults.ExcludedDocuments);

@@ -2,47 +2,68 @@ using System.Diagnostics;
 
 namespace Retro.Cli.Serving;
 
-/// <summary>Lets so many requests compute at once and so many wait; others are told to come again.</summary>
-internal sealed class Turns(int running, int waiting) : IDisposable
+/// <summary>Lets requests compute so many texts at once, in the order in which they came, and so many requests wait; others are told to come again.</summary>
+/// <param name="running">Texts that are computed at once. A request for more of them is answered by itself.</param>
+/// <param name="waiting">Requests that may wait.</param>
+internal sealed class Turns(int running, int waiting)
 {
-    private readonly SemaphoreSlim _free = new(running);
-    private int _inside;
+    private readonly Lock _lock = new();
+    private readonly LinkedList<(int Texts, TaskCompletionSource Begun)> _waiting = [];
+    private int _texts; // that are computed
     private int _computing;
     private long _served;
 
-    /// <summary>Requests that compute.</summary>
-    public int Computing => Volatile.Read(ref _computing);
-
-    /// <summary>Requests that compute or wait.</summary>
-    public int Inside => Volatile.Read(ref _inside);
-
-    /// <summary>Requests that had their turn.</summary>
-    public long Served => Volatile.Read(ref _served);
+    /// <summary>Requests that compute, that wait, and that had their turn.</summary>
+    public (int Computing, int Waiting, long Served) State
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return (_computing, _waiting.Count, _served);
+            }
+        }
+    }
 
     /// <summary>Waits for a turn.</summary>
+    /// <param name="texts">Texts that the request computes.</param>
     /// <param name="cancellationToken">The request that goes away.</param>
     /// <returns>The turn, which ends when it is disposed.</returns>
     /// <exception cref="Fault">Too many wait already.</exception>
-    public async Task<IDisposable> TakeAsync(CancellationToken cancellationToken)
+    public async Task<IDisposable> TakeAsync(int texts, CancellationToken cancellationToken)
     {
-        if (Interlocked.Increment(ref _inside) > running + waiting)
+        (int Texts, TaskCompletionSource Begun) request = (Math.Min(texts, running), new(TaskCreationOptions.RunContinuationsAsynchronously));
+        LinkedListNode<(int Texts, TaskCompletionSource Begun)> place = new(request);
+        lock (_lock)
         {
-            Interlocked.Decrement(ref _inside);
-            throw new Fault(429, $"{running + waiting} requests are being answered already; try again in a moment.", "too_many_requests");
+            _waiting.AddLast(place);
+            PassOn();
+            if (_waiting.Count > waiting && place.List is not null)
+            {
+                _waiting.Remove(place);
+                throw new Fault(429, $"{_computing + _waiting.Count} requests are being answered already; try again in a moment.", "too_many_requests");
+            }
         }
 
-        try
+        using (cancellationToken.Register(Leave))
         {
-            await _free.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-        catch
-        {
-            Interlocked.Decrement(ref _inside);
-            throw;
+            await request.Begun.Task.ConfigureAwait(false);
         }
 
-        Interlocked.Increment(ref _computing);
-        return new Turn(this);
+        return new Turn(this, request.Texts);
+
+        void Leave()
+        {
+            lock (_lock)
+            {
+                if (place.List is not null)
+                {
+                    _waiting.Remove(place);
+                    request.Begun.SetCanceled(cancellationToken);
+                    PassOn(); // what waited behind a request for many texts may have room now
+                }
+            }
+        }
     }
 
     /// <summary>Waits until nobody computes or waits any more.</summary>
@@ -50,17 +71,40 @@ internal sealed class Turns(int running, int waiting) : IDisposable
     /// <returns>Whether nobody does.</returns>
     public async Task<bool> EndAsync(TimeSpan most)
     {
-        for (long start = Stopwatch.GetTimestamp(); Inside > 0 && Stopwatch.GetElapsedTime(start) < most;)
+        for (long start = Stopwatch.GetTimestamp(); !HasEnded() && Stopwatch.GetElapsedTime(start) < most;)
         {
             await Task.Delay(20).ConfigureAwait(false);
         }
 
-        return Inside == 0;
+        return HasEnded();
+
+        bool HasEnded() => State is (0, 0, _);
     }
 
-    public void Dispose() => _free.Dispose();
+    /// <summary>Lets those begin that there is room for; of the lock.</summary>
+    private void PassOn()
+    {
+        while (_waiting.First is { } first && _texts + first.Value.Texts <= running)
+        {
+            _waiting.Remove(first);
+            _texts += first.Value.Texts;
+            _computing++;
+            first.Value.Begun.SetResult();
+        }
+    }
 
-    private sealed class Turn(Turns turns) : IDisposable
+    private void End(int texts)
+    {
+        lock (_lock)
+        {
+            _texts -= texts;
+            _computing--;
+            _served++;
+            PassOn();
+        }
+    }
+
+    private sealed class Turn(Turns turns, int texts) : IDisposable
     {
         private int _ended;
 
@@ -68,10 +112,7 @@ internal sealed class Turns(int running, int waiting) : IDisposable
         {
             if (Interlocked.Exchange(ref _ended, 1) == 0)
             {
-                Interlocked.Decrement(ref turns._computing);
-                Interlocked.Decrement(ref turns._inside);
-                Interlocked.Increment(ref turns._served);
-                turns._free.Release();
+                turns.End(texts);
             }
         }
     }

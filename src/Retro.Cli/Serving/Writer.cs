@@ -11,7 +11,7 @@ namespace Retro.Cli.Serving;
 /// <param name="generator">Writes with it.</param>
 /// <param name="defaults">How text is written where a request says nothing.</param>
 /// <param name="options">How it is served.</param>
-/// <param name="turns">How many write at once.</param>
+/// <param name="turns">How many texts are written at once.</param>
 internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator generator, GenerationOptions defaults, ServingOptions options, Turns turns)
 {
     /// <summary>How it is served.</summary>
@@ -53,8 +53,8 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     public IReadOnlyList<RetrievedNeighbor> Find(string question, GenerationOptions settings, CancellationToken cancellationToken)
         => Asking.Find(opened, question, options.InPrompt, settings, cancellationToken);
 
-    /// <summary>Waits for the turn.</summary>
-    public Task<IDisposable> TakeTurnAsync(CancellationToken cancellationToken) => turns.TakeAsync(cancellationToken);
+    /// <summary>Waits for the turn of a request for so many texts.</summary>
+    public Task<IDisposable> TakeTurnAsync(int texts, CancellationToken cancellationToken) => turns.TakeAsync(texts, cancellationToken);
 
     /// <summary>Goes on with prompts, each by as many texts as the settings say.</summary>
     /// <exception cref="Fault">One is too long.</exception>
@@ -126,7 +126,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
         RequireFits(Tokenizer.Encode(asks ? Asking.Prompt([], text) : text)); // before anything is looked for
-        using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
+        using IDisposable turn = await TakeTurnAsync(1, aborted).ConfigureAwait(false);
         IReadOnlyList<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
         string prompt = asks ? Asking.Prompt(passages, text) : text;
         IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = Write([Tokenizer.Encode(prompt)], settings, aborted); // faults are told before it begins

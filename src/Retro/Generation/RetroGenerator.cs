@@ -125,8 +125,8 @@ public sealed partial class RetroGenerator
 
     /// <summary>
     /// Whether texts of calls that run at the same time are computed as one batch, as a server wants it: a text joins the others at the next token after its
-    /// prompt was read, and leaves them when it ends. A token of several costs little more than a token of one; while a prompt is read, or neighbors of a text
-    /// are found, the others wait. Each has its own options, and what is wrong with one call, or that it is canceled, is no other's affair.
+    /// prompt was read, and leaves them when it ends. A token of all of them costs less than one of each by itself; while a prompt is read, or neighbors of a
+    /// text are found, the others wait. Each has its own options, and what is wrong with one call, or that it is canceled, is no other's affair.
     /// </summary>
     /// <remarks>
     /// What a text is computed beside changes its numbers within rounding, so that a draw, or one of two tokens that are as probable, can come out otherwise

@@ -39,7 +39,7 @@ internal sealed class ServedModel : IAsyncDisposable
             _server = new(
                 _opened,
                 defaults,
-                options(new(IPAddress.Loopback, 0, null, Name, 2, 300, 2048, 2048, 1 << 20, 1)));
+                options(new(IPAddress.Loopback, 0, null, Name, 8, 300, 2048, 2048, 1 << 20, 1)));
         }
         catch
         {
@@ -50,6 +50,8 @@ internal sealed class ServedModel : IAsyncDisposable
     }
 
     public Retro.Database.ChunkDatabase Database { get; }
+
+    public RetroModel Model => _opened.Trained.Model;
 
     /// <summary>What writes for it.</summary>
     public RetroGenerator Generator => _opened.Generator();

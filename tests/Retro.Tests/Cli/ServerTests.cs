@@ -1,4 +1,5 @@
 using System.ClientModel;
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -12,6 +13,7 @@ using Retro.Generation;
 using Retro.Tests.Embedders;
 using Retro.Tests.Generation;
 using Retro.Tokenizers;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli;
 
@@ -675,10 +677,81 @@ public sealed class ServerTests
     }
 
     [Fact]
+    public async Task A_request_joins_the_batch_of_those_that_run_and_is_answered_before_they_end()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Seed = 1 }, tokens: 12);
+        const string Chat = """{"model":"tiny","messages":[{"role":"user","content":"How many stones has bridge 5?"}],"min_tokens":12,"temperature":1""";
+        string[] requests = [Chat + "}", Chat + ",\"n\":2}", Chat + ",\"seed\":5,\"top_k\":9}"];
+        List<string> alone = [];
+        foreach (string request in requests)
+        {
+            alone.Add(await Answer(request));
+        }
+
+        Assert.Equal(requests.Length, alone.Distinct().Count());
+        ConcurrentBag<long> rows = [];
+        nn.Module<Tensor, Tensor> observed = served.Model.Layers[0].FeedForward;
+        observed.register_forward_pre_hook((_, x) =>
+        {
+            rows.Add(x.shape[1] == 1 ? x.shape[0] : 0);
+            return x;
+        });
+
+        // Nobody reads on, so that it goes on for as long as the others ask.
+        using HttpRequestMessage message = new(HttpMethod.Post, "/v1/completions")
+        {
+            Content = Body("""{"model":"tiny","prompt":"The river","max_tokens":2048,"min_tokens":2048,"stream":true,"logprobs":20}"""),
+        };
+        using (await served.Http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead, Cancel))
+        {
+            for (int i = 0; i < requests.Length; i++)
+            {
+                rows.Clear();
+                Assert.Equal(alone[i], await Answer(requests[i]));
+                Assert.Equal(i == 1 ? 3 : 2, rows.Max());
+            }
+
+            Assert.Equal(1, (int)(await Json(await served.Http.GetAsync("/api/state", Cancel)))["running"]!);
+        }
+
+        async Task<string> Answer(string request)
+            => (await Json(await served.Http.PostAsync("/v1/chat/completions", Body(request), Cancel)))["choices"]!.ToJsonString();
+    }
+
+    [Fact]
+    public async Task As_many_texts_have_their_turn_as_there_is_room_for_in_the_order_in_which_they_came()
+    {
+        Turns turns = new(4, 4);
+        IDisposable three = await turns.TakeAsync(3, Cancel);
+        using CancellationTokenSource gone = new();
+        Task<IDisposable> two = turns.TakeAsync(2, gone.Token), one = turns.TakeAsync(1, Cancel), many = turns.TakeAsync(128, Cancel);
+        Task<IDisposable> last = turns.TakeAsync(1, Cancel);
+        Assert.Equal((1, 4, 0), turns.State);
+        Assert.Equal(429, (await Assert.ThrowsAsync<Fault>(() => turns.TakeAsync(1, Cancel))).Status);
+
+        // There is room for one behind it, which has waited for its turn.
+        await gone.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => two);
+        IDisposable second = await one;
+        Assert.Equal((2, 2, 0), turns.State);
+
+        // A request for more than there is ever room for is alone.
+        three.Dispose();
+        Assert.Equal((1, 2, 1), turns.State);
+        second.Dispose();
+        second.Dispose();
+        IDisposable all = await many;
+        Assert.Equal((1, 1, 2), turns.State);
+        all.Dispose();
+        (await last).Dispose();
+        Assert.Equal((0, 0, 4), turns.State);
+    }
+
+    [Fact]
     public async Task Whoever_closes_the_server_waits_for_what_computes()
     {
-        using Turns turns = new(1, 1);
-        IDisposable turn = await turns.TakeAsync(TestContext.Current.CancellationToken);
+        Turns turns = new(1, 1);
+        IDisposable turn = await turns.TakeAsync(1, Cancel);
         Assert.False(await turns.EndAsync(TimeSpan.FromMilliseconds(50)));
         Task<bool> end = turns.EndAsync(TimeSpan.FromMinutes(5));
         turn.Dispose();
