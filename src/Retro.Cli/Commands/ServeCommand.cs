@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Net;
 using Retro.Cli.Serving;
 using Retro.Cli.Workflow;
@@ -30,6 +31,13 @@ internal sealed class ServeCommand : Verb
             + "--labels is for who brings --api-key, or none.",
     };
 
+    private readonly Option<string[]> _origins = new("--origin")
+    {
+        Description = "Lets scripts of pages from there ask, such as https://app.example; may be given several times. *: from anywhere, which needs --api-key "
+            + "or --api-keys. Default: the server's own page alone.",
+        HelpName = "ORIGIN",
+    };
+
     private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
     private readonly Option<int?> _running = CommonOptions.WholeOrNone(
         "--running",
@@ -55,7 +63,28 @@ internal sealed class ServeCommand : Verb
     {
         _reading.RandomSeed.Description =
             "Seed of every random choice, that of texts among them whose request names none. Where it is not said, each of these has its own.";
-        AddOptions([.. _reading.Options, _address, _port, _key, _keys, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
+        AddOptions(
+        [
+            .. _reading.Options, _address, _port, _key, _keys, _origins, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt,
+        ]);
+        _origins.Validators.Add(result =>
+        {
+            foreach (string said in result.Tokens.Select(token => token.Value).Where(one => Origins.Parse(one) is null))
+            {
+                result.AddError(
+                    $"{_origins.Name} takes where a page comes from as browsers say it, such as https://app.example or http://localhost:3000, or *, "
+                        + $"not '{said}'.");
+            }
+        });
+        Validators.Add(result =>
+        {
+            if (result.GetValue(_origins)?.Contains(Origins.Any) == true && !HasKeys(result))
+            {
+                result.AddError(
+                    $"{_origins.Name} {Origins.Any} lets every page that is open on this machine ask; say what requests have to bring ({_key.Name} or "
+                        + $"{_keys.Name}), or where the pages come from.");
+            }
+        });
         Validators.Add(result =>
         {
             if (result.GetResult(_address) is not { Implicit: false } || result.GetValue(_address) is not { } said)
@@ -67,7 +96,7 @@ internal sealed class ServeCommand : Verb
             {
                 result.AddError($"{_address.Name} takes an address in numbers, such as 127.0.0.1, not '{said}'.");
             }
-            else if (!IPAddress.IsLoopback(address) && Key(result.GetValue(_key)) is null && result.GetValue(_keys) is null)
+            else if (!IPAddress.IsLoopback(address) && !HasKeys(result))
             {
                 result.AddError($"{_address.Name} {said} can be reached from elsewhere; say what requests have to bring ({_key.Name} or {_keys.Name}).");
             }
@@ -101,6 +130,7 @@ internal sealed class ServeCommand : Verb
             1024L * parsed.GetValue(_mostKilobytes),
             parsed.GetValue(_inPrompt))
         {
+            Origins = new((parsed.GetValue(_origins) ?? []).Select(said => Origins.Parse(said)!)),
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
             Seed = IsTyped(_reading.RandomSeed) ? _reading.Seed(parsed) : null,
         };
@@ -124,6 +154,8 @@ internal sealed class ServeCommand : Verb
             ? access
             : throw new UsageException("--api-key is in --api-keys too, and it has to be clear what it may see; leave it out of one of the two.");
     }
+
+    private bool HasKeys(CommandResult result) => Key(result.GetValue(_key)) is not null || result.GetValue(_keys) is not null;
 
     private static string? Key(string? said)
         => (said ?? Environment.GetEnvironmentVariable("RETRO_API_KEY")) is { Length: > 0 } key ? key : null;

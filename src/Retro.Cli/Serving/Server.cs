@@ -104,6 +104,13 @@ internal sealed class Server : IAsyncDisposable
         try
         {
             context.Response.Headers.XContentTypeOptions = "nosniff";
+            RequireThisMachine(context);
+            if (_options.Origins.Admit(context))
+            {
+                context.Response.StatusCode = StatusCodes.Status204NoContent;
+                return;
+            }
+
             RequireAllowed(context);
             await next(context).ConfigureAwait(false);
             if (!context.Response.HasStarted && context.Response.StatusCode is StatusCodes.Status404NotFound or StatusCodes.Status405MethodNotAllowed)
@@ -145,18 +152,22 @@ internal sealed class Server : IAsyncDisposable
         }
     }
 
+    /// <summary>Without keys, a name of another site that leads to this machine must not make its pages this server's.</summary>
+    private void RequireThisMachine(HttpContext context)
+    {
+        string host = context.Request.Host.Host;
+        if (_options.Access is null
+            && !host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+            && !(IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address)))
+        {
+            throw new Fault(403, $"The server is for this machine alone, and was asked for by the name '{host}'.", "forbidden");
+        }
+    }
+
     private void RequireAllowed(HttpContext context)
     {
         if (_options.Access is not { } access)
         {
-            // A name of another site that leads to this machine must not make its pages this server's.
-            string host = context.Request.Host.Host;
-            if (!host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
-                && !(IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address)))
-            {
-                throw new Fault(403, $"The server is for this machine alone, and was asked for by the name '{host}'.", "forbidden");
-            }
-
             new Caller(_defaults.Labels).Sent(context);
             return;
         }

@@ -20,6 +20,9 @@ internal sealed record ServingOptions(
     /// <summary>How the model wants a conversation written; null: it does not say.</summary>
     public ChatTemplate? Template { get; init; }
 
+    /// <summary>Whose pages' scripts may ask it.</summary>
+    public Origins Origins { get; init; } = new([]);
+
     /// <summary>Seed of texts whose request names none; null: each has its own.</summary>
     public long? Seed { get; init; }
 }

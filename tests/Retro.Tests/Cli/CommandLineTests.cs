@@ -180,6 +180,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--out needs the path of a folder, not an empty text.", "build --corpus docs --out ''")]
     [InlineData(2, "0.0.0.0 can be reached from elsewhere; say what requests have to bring (--api-key or --api-keys).", "serve --model x --address 0.0.0.0")]
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
+    [InlineData(2, "--origin * lets every page that is open on this machine ask; say what requests have to bring", "serve --model x --origin *")]
+    [InlineData(2, "such as https://app.example or http://localhost:3000, or *, not 'app.example'.", "serve --model x --origin app.example")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "serve --model nowhere")]
     [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]
     [InlineData(1, "empty holds no .txt, .md, ", "build --corpus empty --out work")]
