@@ -52,8 +52,8 @@ public sealed class CrossAttentionCache : IDisposable
     /// <summary>Takes in the rows of another one.</summary>
     internal void AppendRows(CrossAttentionCache other, long rows, long otherRows)
     {
-        DecodingCache.AppendRows(ref _keys, other._keys, 1, rows, otherRows);
-        DecodingCache.AppendRows(ref _values, other._values, 1, rows, otherRows);
+        DecodingCache.AppendRows(ref _keys, _keys, other._keys, 1, rows, otherRows);
+        DecodingCache.AppendRows(ref _values, _values, other._values, 1, rows, otherRows);
     }
 
     /// <summary>Frees keys and values.</summary>

@@ -126,9 +126,10 @@ public sealed class DecodingCache : IDisposable
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
+        long longest = Math.Max(_rowLengths.Max(), other._rowLengths.Max());
         for (int layer = 0; layer < Self.Length; layer++)
         {
-            Self[layer].AppendRows(other.Self[layer], Rows, other.Rows);
+            Self[layer].AppendRows(other.Self[layer], Rows, other.Rows, longest);
             _cross[layer]?.AppendRows(other._cross[layer]!, Rows, other.Rows);
         }
 
@@ -138,9 +139,9 @@ public sealed class DecodingCache : IDisposable
             Replace(ref _lastTokens, cat([LastTokens(), other.LastTokens()], 0));
         }
 
-        AppendRows(ref _chunkStates, other._chunkStates, 0, Rows, other.Rows);
-        AppendRows(ref _valid, other._valid, 0, Rows, other.Rows);
-        AppendRows(ref _retrieved, other._retrieved, 0, Rows, other.Rows);
+        AppendRows(ref _chunkStates, _chunkStates, other._chunkStates, 0, Rows, other.Rows);
+        AppendRows(ref _valid, _valid, other._valid, 0, Rows, other.Rows);
+        AppendRows(ref _retrieved, _retrieved, other._retrieved, 0, Rows, other.Rows);
         ForgetMask();
         _rowLengths = [.. _rowLengths, .. other._rowLengths];
     }
@@ -325,21 +326,21 @@ public sealed class DecodingCache : IDisposable
     }
 
     /// <summary>
-    /// Puts the rows of one tensor behind those of another, each at the beginning of the dimension after the rows', which becomes as long as the longer one's;
-    /// zeros stand for what is not there.
+    /// Puts the rows of one tensor behind those of another, each at the beginning of the dimension after the rows', which becomes as long as the longer one's,
+    /// or as <paramref name="least"/>; zeros stand for what is not there.
     /// </summary>
-    internal static void AppendRows(ref Tensor? place, Tensor? added, int dimension, long rows, long addedRows)
+    internal static void AppendRows(ref Tensor? place, Tensor? own, Tensor? added, int dimension, long rows, long addedRows, long least = 0)
     {
-        if ((place ?? added) is not { } like)
+        if ((own ?? added) is not { } like)
         {
             return;
         }
 
         long[] shape = [.. like.shape];
         shape[dimension] = rows + addedRows;
-        shape[dimension + 1] = Math.Max(place?.shape[dimension + 1] ?? 0, added?.shape[dimension + 1] ?? 0);
+        shape[dimension + 1] = Math.Max(least, Math.Max(own?.shape[dimension + 1] ?? 0, added?.shape[dimension + 1] ?? 0));
         Tensor all = zeros(shape, like.dtype, like.device);
-        Put(place, 0);
+        Put(own, 0);
         Put(added, rows);
         Replace(ref place, all);
 

@@ -98,25 +98,22 @@ public sealed class SelfAttentionCache : IDisposable
         DecodingCache.SelectRows(ref _values, rows);
     }
 
-    /// <summary>Takes in the rows of another one; both begin where the one begins that begins first, since a row may still see that far back.</summary>
-    internal void AppendRows(SelfAttentionCache other, long rows, long otherRows)
+    /// <summary>
+    /// Takes in the rows of another one, and keeps no more room than the longest row has use for. Both begin where the one begins that begins first, since a
+    /// row may still see that far back.
+    /// </summary>
+    internal void AppendRows(SelfAttentionCache other, long rows, long otherRows, long longest)
     {
-        long start = Math.Min(_start, other._start);
-        Append(ref _keys, other._keys);
-        Append(ref _values, other._values);
+        long start = Math.Min(_start, other._start), used = longest - start;
+        long capacity = Math.Min(Math.Max(_start + Capacity, other._start + other.Capacity) - start, used + _initialCapacity);
+        DecodingCache.AppendRows(ref _keys, From(_keys, _start), From(other._keys, other._start), 1, rows, otherRows, capacity);
+        DecodingCache.AppendRows(ref _values, From(_values, _start), From(other._values, other._start), 1, rows, otherRows, capacity);
         _start = start;
 
-        void Append(ref Tensor? own, Tensor? others)
-        {
-            using DisposeScope scope = NewDisposeScope();
-            if (own is not null && _start > start)
-            {
-                DecodingCache.Replace(ref own, nn.functional.pad(own, [0L, 0, _start - start, 0]));
-            }
-
-            Tensor? added = others is not null && other._start > start ? nn.functional.pad(others, [0L, 0, other._start - start, 0]) : others;
-            DecodingCache.AppendRows(ref own, added, 1, rows, otherRows);
-        }
+        Tensor? From(Tensor? states, long first)
+            => states?.shape[2] is not { } room ? null
+                : first == start ? states.narrow(2, 0, Math.Min(room, used))
+                : nn.functional.pad(states, [0L, 0, first - start, Math.Min(0, start + used - first - room)]);
     }
 
     /// <summary>Frees keys and values.</summary>

@@ -315,6 +315,27 @@ public class DecodingTests
         }
     }
 
+    /// <summary>Else a batch whose rows come and go would hold, and copy whenever one comes, as much for each as the longest that there ever was.</summary>
+    [Fact]
+    public void What_a_long_row_took_that_is_gone_is_free_when_another_one_joins()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using RetroModel model = ModelCase.Model(config);
+        long before = LiveTensors.Settled();
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            using DecodingCache cache = model.NewCache(2, capacity: 4), other = model.NewCache(1, capacity: 4);
+            model.Prefill(cache, ModelCase.Tokens(config, 2, 50), [50, 6]);
+            model.Prefill(other, ModelCase.Tokens(config, 1, 9));
+            Assert.InRange(cache.Self[0].Capacity, 50, 100);
+            cache.SelectRows([1]);
+            cache.AppendRows(other);
+            Assert.InRange(cache.Self[0].Capacity, 9, 9 + 4);
+        }
+
+        Assert.Equal(before, LiveTensors.Settled());
+    }
+
     [Fact]
     public void Memory_grows_by_doubling_and_no_tensor_is_left_behind()
     {
