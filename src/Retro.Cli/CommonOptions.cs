@@ -190,9 +190,7 @@ internal static class CommonOptions
     }
 
     /// <summary>What nearly repeats a held-out document, by the share that has to be the same; null: what does so by default.</summary>
-    public static HeldOutOptions Alike(double? share) => new HeldOutOptions() is var usual && share is { } said
-        ? usual with { Similarity = said, Containment = said }
-        : usual;
+    public static HeldOutOptions Alike(double? share) => share is { } said ? new() { Similarity = said, Containment = said } : new();
 
     /// <summary>The cleaning that was asked for with <see cref="Clean"/>; its steps come in one order, however they were named.</summary>
     public static CorpusCleaning Cleaning(ParseResult parsed, Option<string[]> clean)

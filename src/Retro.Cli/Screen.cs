@@ -119,8 +119,8 @@ internal static class Screen
         string[] first = [.. corpora.SelectMany(corpus => corpus.SkippedExamples).Take(CleaningStepReport.MostExamples)];
         if (first.Length > 0)
         {
-            long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
-            Line($"unreadable, and left out: {skipped:#,0} (files, lines or types){(skipped > first.Length ? ", the first of them" : "")}");
+            long skipped = corpora.Sum(corpus => (long)corpus.Skipped + corpus.LeftOut.GetValueOrDefault("folders that cannot be listed"));
+            Line($"unreadable, and left out: {skipped:#,0} (files, folders, lines or types){(skipped > first.Length ? ", the first of them" : "")}");
             foreach (string one in first)
             {
                 Line($"  {one}");

@@ -5,8 +5,6 @@ namespace Retro.Corpora;
 /// <summary>The files of a corpus with the kind of each, and a count of all that was found and is left out.</summary>
 internal sealed class CorpusFiles
 {
-    private const string NotListed = "folders that cannot be listed";
-
     // A folder that holds one of these was written by Retro or its tool: what is in it is no text to learn from.
     private static readonly string[] s_ownMarks = [".retro", "retro.json", "training.safetensors", Path.Combine("building", "journal.jsonl")];
 
@@ -168,7 +166,7 @@ internal sealed class CorpusFiles
             }
             catch (Exception exception) when (_options.SkipBroken && folder != _root && exception is IOException or UnauthorizedAccessException)
             {
-                LeaveOut(NotListed);
+                LeaveOut("folders that cannot be listed");
                 if (_unlisted.Count < CleaningStepReport.MostExamples)
                 {
                     _unlisted.Add($"The folder {folder} cannot be listed: {exception.Message}");

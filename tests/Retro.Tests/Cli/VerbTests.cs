@@ -682,7 +682,7 @@ public sealed class VerbTests : IDisposable
         _retro.WriteFile("docs/rows.jsonl", string.Concat(Enumerable.Range(0, 7).Select(row => $"{{\"text\": {row}}}\n")));
         string told = _retro.Done(
             "build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--held-out-share", "0", "--skip-broken", "--json", "built.json");
-        Assert.Contains("unreadable, and left out: 8 (files, lines or types), the first of them\n", told, StringComparison.Ordinal);
+        Assert.Contains("unreadable, and left out: 8 (files, folders, lines or types), the first of them\n", told, StringComparison.Ordinal);
         Assert.Contains("docs/broken.md is not UTF-8: invalid byte 0xFD at byte 1.\n  Line 1 of ", told, StringComparison.Ordinal);
         Assert.DoesNotContain("skip what is broken", told, StringComparison.Ordinal);
         Assert.Equal(8, (int)_retro.Json("built.json")["unreadable"]!);
