@@ -211,7 +211,8 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
             QuestionReader questions = new(reader, towns.Passages);
             double[][] all = LogProbabilities(model, [.. prompt, .. answer]);
             double expected = answer.Select((token, i) => all[prompt.Length - 1 + i][token]).Sum();
-            Assert.Equal(expected, questions.LogLikelihoods(question, read, question.Answers)[0], reader is CopyReader ? 1e-6 : 1e-9); // float32 of a mixture
+            double tolerance = reader is CopyReader ? 1e-5 : 1e-9; // float32 of a mixture, of several tokens together
+            Assert.Equal(expected, questions.LogLikelihoods(question, read, question.Answers)[0], tolerance);
             int likeliest = Array.IndexOf(all[prompt.Length - 1], all[prompt.Length - 1].Max());
             Assert.Equal(towns.Tokenizer.DecodeWithin([likeliest]).Trim(), await questions.AnswerAsync(question, read, longest: 1));
         }
