@@ -20,6 +20,7 @@ internal sealed class PathOption : Option<string?>
             }
         });
     }
+
     /// <summary>Whether it is written, and never looked for elsewhere.</summary>
     public bool IsWritten { get; init; }
 }

@@ -119,7 +119,7 @@ internal static class Screen
         string[] first = [.. corpora.SelectMany(corpus => corpus.SkippedExamples).Take(CleaningStepReport.MostExamples)];
         if (first.Length > 0)
         {
-            long skipped = corpora.Sum(corpus => (long)corpus.Skipped + corpus.LeftOut.GetValueOrDefault("folders that cannot be listed"));
+            long skipped = corpora.Sum(corpus => (long)corpus.Skipped + corpus.UnlistedFolders);
             Line($"unreadable, and left out: {skipped:#,0} (files, folders, lines or types){(skipped > first.Length ? ", the first of them" : "")}");
             foreach (string one in first)
             {

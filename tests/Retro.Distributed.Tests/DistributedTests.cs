@@ -166,7 +166,8 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
     }
 
     /// <summary>
-    /// A process that waits takes no core from the one that it waits for, which measures or writes. What it computes is told, which other work has no part in.
+    /// A process that waits takes no core from the one that it waits for, which measures or writes: it sleeps, a second with pauses of 50 ms at most. What
+    /// keeps its core gives it away by itself hardly ever.
     /// </summary>
     [Theory]
     [InlineData("gather")]
@@ -178,9 +179,9 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
         using TemporaryFolder folder = new();
         Together.DoneWithoutYielding(2, folder.Path, "waited");
         string[] lines = File.ReadAllLines(folder["waited-1.txt"]);
-        double seconds = double.Parse(lines.Single(line => line.StartsWith(wait, StringComparison.Ordinal)).Split(' ')[1], CultureInfo.InvariantCulture);
-        TestContext.Current.TestOutputHelper?.WriteLine($"{wait}: {seconds:0.000} s of the processor in a second");
-        Assert.InRange(seconds, 0, 0.05);
+        long sleeps = long.Parse(lines.Single(line => line.StartsWith(wait, StringComparison.Ordinal)).Split(' ')[1], CultureInfo.InvariantCulture);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{wait}: slept {sleeps} times");
+        Assert.InRange(sleeps, 8, long.MaxValue);
     }
 
     [Fact]

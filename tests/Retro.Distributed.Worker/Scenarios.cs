@@ -179,7 +179,7 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
         }
     }
 
-    /// <summary>What a process computes while it waits for another, a second long each.</summary>
+    /// <summary>How often a process gives its core away by itself while it waits for another, a second long each.</summary>
     private void Waited()
     {
         using Tensor number = zeros(1);
@@ -197,14 +197,16 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
                 Thread.Sleep(1000);
             }
 
-            using Process self = Process.GetCurrentProcess();
-            TimeSpan before = self.TotalProcessorTime;
+            long before = Sleeps();
             wait();
-            self.Refresh();
-            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {(self.TotalProcessorTime - before).TotalSeconds}"));
+            lines.Add(string.Create(CultureInfo.InvariantCulture, $"{name} {Sleeps() - before}"));
         }
 
         File.WriteAllLines(Path.Combine(folder, $"waited-{Rank}.txt"), lines);
+
+        static long Sleeps() => long.Parse(
+            File.ReadLines("/proc/thread-self/status").Single(line => line.StartsWith("voluntary_ctxt_switches:", StringComparison.Ordinal)).Split('\t')[1],
+            CultureInfo.InvariantCulture);
     }
 
     private static RetroConfig Dropping()

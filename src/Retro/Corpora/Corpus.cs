@@ -44,6 +44,9 @@ public sealed class Corpus
     /// </summary>
     public int Skipped => _counts.Skipped;
 
+    /// <summary>How many folders were left out because they cannot be listed, with <see cref="CorpusOptions.SkipBroken"/>.</summary>
+    public int UnlistedFolders => _files.LeftOut.GetValueOrDefault(CorpusFiles.NotListed);
+
     /// <summary>The first of what is left out because it is broken, a sentence each that says why; folders that cannot be listed come first.</summary>
     public IReadOnlyList<string> SkippedExamples => [.. _files.Unlisted.Concat(_counts.Examples).Take(CleaningStepReport.MostExamples)];
 

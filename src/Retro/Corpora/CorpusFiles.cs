@@ -5,6 +5,9 @@ namespace Retro.Corpora;
 /// <summary>The files of a corpus with the kind of each, and a count of all that was found and is left out.</summary>
 internal sealed class CorpusFiles
 {
+    /// <summary>What <see cref="LeftOut"/> calls folders that cannot be listed.</summary>
+    public const string NotListed = "folders that cannot be listed";
+
     // A folder that holds one of these was written by Retro or its tool: what is in it is no text to learn from.
     private static readonly string[] s_ownMarks = [".retro", "retro.json", "training.safetensors", Path.Combine("building", "journal.jsonl")];
 
@@ -166,7 +169,7 @@ internal sealed class CorpusFiles
             }
             catch (Exception exception) when (_options.SkipBroken && folder != _root && exception is IOException or UnauthorizedAccessException)
             {
-                LeaveOut("folders that cannot be listed");
+                LeaveOut(NotListed);
                 if (_unlisted.Count < CleaningStepReport.MostExamples)
                 {
                     _unlisted.Add($"The folder {folder} cannot be listed: {exception.Message}");

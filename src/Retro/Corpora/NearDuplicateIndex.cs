@@ -10,8 +10,8 @@ namespace Retro.Corpora;
 /// </summary>
 internal sealed class NearDuplicateIndex
 {
-    /// <summary>Once one is found, how many more are compared for the one that is most similar.</summary>
-    private const int MostBesides = 64;
+    /// <summary>Once one is found, how many more are compared for the one that is most similar, which is told.</summary>
+    public const int MostBesides = 64;
 
     private readonly List<ulong[]> _texts;
     private readonly HeldOutOptions _options;

@@ -12,10 +12,6 @@ internal sealed class NearDuplicateStep : CleaningStep
 {
     private const int Minima = 128;
     private const double MostMissed = 1e-3;
-
-    /// <summary>Once a document is known to repeat one, how many more are compared with it for the one that it is most like, which is told.</summary>
-    private const int MostBesides = 64;
-
     private const int FrequencyPlaces = 1 << 22;
 
     private readonly double _similarity;
@@ -92,7 +88,7 @@ internal sealed class NearDuplicateStep : CleaningStep
                 like = (similarity, id);
             }
 
-            if (like is not null && ++besides > MostBesides)
+            if (like is not null && ++besides > NearDuplicateIndex.MostBesides)
             {
                 break;
             }
