@@ -30,6 +30,8 @@ public sealed partial class Trainer
 
     private string? _frozen;
     private string? _earlier; // the folder of the last checkpoint, which holds what is frozen
+    private string? _bestIn; // the folder whose best model is this training's
+    private bool _isKept; // the checkpoint's folder holds one of this training
     private WriterLock? _writing; // of the checkpoint's folder, while a run goes on
 
     /// <summary>
@@ -77,6 +79,7 @@ public sealed partial class Trainer
         }
 
         WriteByFirst(() => Write(folder, memory, fault, progress, cancellationToken));
+        _isKept |= IsSame(folder, Options.CheckpointFolder);
     }
 
     /// <summary>Has the first process do what concerns files, while the others wait; where it cannot, all throw.</summary>
@@ -114,6 +117,7 @@ public sealed partial class Trainer
         Checkpoint.RequireReplaceable(folder);
         using WriterLock? writing = IsWriting(folder) ? null : WriterLock.TakeOfCheckpoint(folder, "save a checkpoint");
         using StagedFiles staged = Checkpoint.Begin(folder);
+        bool replacesBest = HoldsFormerBest(folder);
         string description = (State() with { OptimizerFault = fault }).ToString();
         KeyValuePair<string, Tensor>[] tensors = [.. Tensors(memory)];
         StageCounter ofState = Safetensors.Saving(tensors.Length, progress, cancellationToken), ofModel;
@@ -128,6 +132,11 @@ public sealed partial class Trainer
         staged.WriteText(Path.Combine(folder, DescriptionFile), description);
         staged.Commit();
         _earlier = folder;
+        if (replacesBest)
+        {
+            DeleteBest(folder);
+        }
+
         ofModel.End();
     }
 
@@ -139,7 +148,51 @@ public sealed partial class Trainer
     });
 
     private bool IsWriting(string folder)
-        => _writing is not null && Path.GetRelativePath(folder, Options.CheckpointFolder!) == ".";
+        => _writing is not null && IsSame(folder, Options.CheckpointFolder);
+
+    // The working directory may change.
+    private static string? Full(string? folder) => folder is null ? null : Path.GetFullPath(folder);
+
+    private static bool IsSame(string folder, string? other) => other is not null && Path.GetRelativePath(folder, other) == ".";
+
+    private static bool HoldsBest(string folder) => File.Exists(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
+
+    /// <summary>Whether the best model in a folder is that of the training whose checkpoint lies there, and not of this one: what lies there otherwise is
+    /// somebody's own.</summary>
+    private bool HoldsFormerBest(string folder)
+    {
+        if (!HoldsBest(folder) || IsSame(folder, _bestIn))
+        {
+            return false;
+        }
+
+        try
+        {
+            using Safetensors file = OpenState(folder, out string description);
+            return TrainingState.Parse(description, file.FilePath).BestMeasure is not null
+                && RetroConfigJson.IsOne(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
+        }
+        catch (CheckpointException)
+        {
+            return false; // no training's, or none that can be known
+        }
+    }
+
+    /// <summary>Deletes the best model of a training that was in the folder before.</summary>
+    private static void DeleteBest(string folder)
+    {
+        try
+        {
+            Directory.Delete(Path.Combine(folder, BestFolder), recursive: true);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException(
+                $"The checkpoint is in '{folder}', and beside it the best model of a training before cannot be deleted ({exception.Message}); delete "
+                    + $"'{BestFolder}' yourself.",
+                exception);
+        }
+    }
 
     /// <summary>What a checkpoint tells of its training, from <see cref="StateFile"/> alone; no tensor is read.</summary>
     /// <param name="folder">The checkpoint's folder.</param>
@@ -304,7 +357,9 @@ public sealed partial class Trainer
         _reads = state.Reads;
         _learns = state.Learns;
         _earlier = folder;
-        _compared = _isAhead = _isNew = false; // what the processes have loaded may differ
+        _bestIn = BestMeasure is null ? null : Full(folder);
+        _isKept = IsSame(folder, Options.CheckpointFolder);
+        _compared = _isAhead = false; // what the processes have loaded may differ
     }
 
     private static Safetensors OpenState(string folder, out string description)

@@ -46,7 +46,6 @@ public sealed partial class Trainer : IDisposable
     private bool _isAhead;
     private bool _reads;
     private bool _learns;
-    private bool _isNew = true; // neither loaded nor saved
     private TrainingProgress? _unseen;
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -288,8 +287,9 @@ public sealed partial class Trainer : IDisposable
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
     /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
-    /// when the training goes on, before its next step. A checkpoint replaces what the folder held, and the first one of a training that was not loaded the
-    /// best model of the training before, too.</remarks>
+    /// when the training goes on, before its next step. A checkpoint replaces what a training before has left in the folder, its best model too. Where the last
+    /// steps were skipped, since the gradient was not finite, the training's last checkpoint stays as it is until a step is done again, and at the run's end
+    /// alone is written whatever is: weights that give no finite gradient are no place to go on from.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written, or another training has its folder, which is named before
     /// the first step.</exception>
@@ -357,9 +357,9 @@ public sealed partial class Trainer : IDisposable
         if (Options.CheckpointFolder is { } folder)
         {
             TakeFolder(folder);
-            if (BestMeasure is not null && IsAnywhere(IsFirst && !HoldsBest(folder)))
+            if (BestMeasure is not null && IsAnywhere(IsFirst && !(IsSame(folder, _bestIn) && HoldsBest(folder))))
             {
-                (BestMeasure, _measuresSinceBest) = (null, 0); // its model is where it was loaded from
+                (BestMeasure, _measuresSinceBest, _bestIn) = (null, 0, null); // its model is where it was loaded from
             }
         }
 
@@ -419,7 +419,7 @@ public sealed partial class Trainer : IDisposable
             // What came from the data or from who watches is no reason to lose the steps: between two of them the state is whole.
             try
             {
-                SaveIfAsked();
+                SaveIfSound(fault);
             }
             catch (CheckpointException hindrance)
             {
@@ -436,15 +436,16 @@ public sealed partial class Trainer : IDisposable
         }
 
         // What is as it was when it was made or loaded would replace another's steps.
+        OperationCanceledException? end = canceled ? new(cancellationToken) : null;
         if (_isAhead)
         {
-            SaveIfAsked();
+            SaveIfSound(end);
             _isAhead = false;
         }
 
-        if (canceled)
+        if (end is not null)
         {
-            throw Everywhere(new OperationCanceledException(cancellationToken));
+            throw Everywhere(end);
         }
 
         // How many of the measures are due; of steps in whole numbers, since a share of them, such as 0.29, may be rounded to less.
@@ -566,7 +567,7 @@ public sealed partial class Trainer : IDisposable
                 _earlier ??= best;
             }
 
-            (BestMeasure, _measuresSinceBest) = (measure, 0);
+            (BestMeasure, _measuresSinceBest, _bestIn) = (measure, 0, Full(Options.CheckpointFolder));
         }
         else
         {
@@ -671,38 +672,22 @@ public sealed partial class Trainer : IDisposable
 
     private void SaveIfAsked()
     {
-        if (Options.CheckpointFolder is not { } folder)
+        if (Options.CheckpointFolder is { } folder)
         {
+            Save(folder);
+        }
+    }
+
+    /// <summary>Saves where the run ends, but for a checkpoint that it would be worse to go on from than from the one that is there.</summary>
+    /// <param name="end">What ends it before its time, which is told where nothing is saved; null: it has come to its end.</param>
+    private void SaveIfSound(Exception? end)
+    {
+        if (end is not null && _skippedInARow > 0 && _isKept)
+        {
+            end.Data[NotSaved] = $"The gradient was not finite in the last {Amount.Of(_skippedInARow, "step")}, so that the checkpoint of before stays.";
             return;
         }
 
-        Save(folder);
-        if (_isNew && BestMeasure is null)
-        {
-            WriteByFirst(() => DeleteBest(folder));
-        }
-
-        _isNew = false;
-    }
-
-    private static bool HoldsBest(string folder) => File.Exists(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
-
-    /// <summary>Deletes the best model of a training that was in the folder before.</summary>
-    private static void DeleteBest(string folder)
-    {
-        try
-        {
-            if (HoldsBest(folder))
-            {
-                Directory.Delete(Path.Combine(folder, BestFolder), recursive: true);
-            }
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException(
-                $"The checkpoint is in '{folder}', and beside it the best model of a training before cannot be deleted ({exception.Message}); delete "
-                    + $"'{BestFolder}' yourself.",
-                exception);
-        }
+        SaveIfAsked();
     }
 }

@@ -132,13 +132,22 @@ public sealed class MeasureTests : IDisposable
         Assert.Equal(5, ended.StepsDone);
     }
 
-    /// <summary>The best model is kept where the training is, or it is none of it.</summary>
-    [Fact]
-    public void A_training_that_goes_on_in_another_folder_finds_its_best_model_anew()
+    /// <summary>The best model is kept where the training is, or it is none of it, also where another training has left one there.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_training_that_goes_on_in_another_folder_finds_its_best_model_anew(bool another)
     {
         CopyingData data = new(s_config, 2, 3, seed: 2);
         string other = Path.Combine(_folder.Path, "other");
         using RetroModel model = Model(), longer = Model();
+        if (another)
+        {
+            using RetroModel former = Model();
+            using Trainer before = new(former, Options with { CheckpointFolder = other }) { Measure = _ => 0.5 };
+            before.Run(data);
+        }
+
         Queue<double> measures = new([1, 2, 4, 3]);
         using (Trainer trainer = new(model, Options with { MeasureEvery = 4 }) { Measure = _ => measures.Dequeue() })
         {
@@ -178,6 +187,40 @@ public sealed class MeasureTests : IDisposable
         anew.Run(data, new Reports<TrainingProgress>(step => Assert.Equal(step.Step <= 4, Directory.Exists(best))));
         Assert.False(Directory.Exists(best));
         Checkpoint.Load(_folder.Path).Dispose();
+    }
+
+    /// <summary>What no training has left there as its best model is not its to delete.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_model_of_ones_own_in_the_place_of_the_best_stays(bool foreign)
+    {
+        using RetroModel model = Model();
+        string best = Path.Combine(_folder.Path, Trainer.BestFolder);
+        if (foreign)
+        {
+            _folder.File(Path.Combine(Trainer.BestFolder, Checkpoint.ConfigName), """{"model_type": "llama"}""");
+        }
+
+        byte[]? kept = null;
+        using Trainer trainer = new(model, Options with { CheckpointEvery = 4 });
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 2), new Reports<TrainingProgress>(step =>
+        {
+            if (step.Step == 2 && !foreign)
+            {
+                Checkpoint.Save(best, model);
+                kept = Embedding(model);
+            }
+        }));
+
+        if (foreign)
+        {
+            Assert.True(File.Exists(Path.Combine(best, Checkpoint.ConfigName)));
+            return;
+        }
+
+        using RetroModel own = Checkpoint.Load(best);
+        Assert.Equal(kept, Embedding(own));
     }
 
     [Fact]

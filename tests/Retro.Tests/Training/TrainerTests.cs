@@ -850,6 +850,43 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(0, refused.StepsDone);
     }
 
+    /// <summary>Weights that give no finite gradient are no place to go on from.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_a_training_is_ended_after_steps_that_were_skipped_the_checkpoint_of_before_stays(bool canceled)
+    {
+        using RetroModel model = Model(s_config), other = Model(s_config, seed: 99);
+        TrainingOptions options = s_options with { Steps = 20, CheckpointFolder = Folder, CheckpointEvery = 4 };
+        using Trainer trainer = new(model, options), resumed = new(other, options);
+        using CancellationTokenSource cancel = new();
+        Dictionary<string, double[]>? kept = null;
+        Reports<TrainingProgress> told = new(step =>
+        {
+            if (step.Step == 5)
+            {
+                kept = Weights(Checkpoint.Load(Folder));
+                using IDisposable noGradients = no_grad();
+                model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+            }
+            else if (step.Skipped && canceled)
+            {
+                cancel.Cancel();
+            }
+            else if (step.Skipped)
+            {
+                throw new InvalidDataException("It diverged.");
+            }
+        });
+        Exception end = Assert.ThrowsAny<Exception>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), told, cancel.Token));
+
+        Assert.Equal(canceled, end is OperationCanceledException);
+        Assert.Contains("not finite in the last 1 step", (string?)end.Data[Trainer.NotSaved], StringComparison.Ordinal);
+        resumed.Load(Folder);
+        Assert.Equal(4, resumed.StepsDone);
+        Assert.Equal(kept, Weights(other));
+    }
+
     [Fact]
     public void Steps_that_were_skipped_before_an_interruption_count_among_those_in_a_row()
     {
