@@ -35,11 +35,17 @@ internal static unsafe partial class Mpi
     /// <summary>64-bit floating point.</summary>
     public static nint Double { get; private set; }
 
+    /// <summary>32-bit whole numbers.</summary>
+    public static nint Int32 { get; private set; }
+
     /// <summary>64-bit whole numbers.</summary>
     public static nint Int64 { get; private set; }
 
     /// <summary>The sum, as an operation.</summary>
     public static nint Sum { get; private set; }
+
+    /// <summary>The largest, as an operation.</summary>
+    public static nint Largest { get; private set; }
 
     /// <summary>Loads the library and finds its handles.</summary>
     /// <exception cref="ExchangeException">It is missing, or another MPI.</exception>
@@ -51,8 +57,10 @@ internal static unsafe partial class Mpi
         Byte = Export("ompi_mpi_byte");
         Float = Export("ompi_mpi_float");
         Double = Export("ompi_mpi_double");
+        Int32 = Export("ompi_mpi_int32_t");
         Int64 = Export("ompi_mpi_int64_t");
         Sum = Export("ompi_mpi_op_sum");
+        Largest = Export("ompi_mpi_op_max");
 
         nint Export(string name)
             => NativeLibrary.TryGetExport(library, name, out nint address)
@@ -111,8 +119,9 @@ internal static unsafe partial class Mpi
     public static partial int AllgatherVarying(
         void* send, int sent, nint sentType, void* receive, int* received, int* places, nint receivedType, nint communicator);
 
-    [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Ibarrier")]
-    public static partial int Come(nint communicator, out nint request);
+    [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Iallreduce")]
+    public static partial int BeginAllreduce(
+        void* send, void* receive, int count, nint type, nint operation, nint communicator, out nint request);
 
     [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Test")]
     public static partial int Test(ref nint request, out int isDone, nint ignored);

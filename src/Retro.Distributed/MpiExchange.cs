@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Text;
 using Retro.Optimization;
 using TorchSharp;
@@ -10,9 +12,10 @@ namespace Retro.Distributed;
 /// <remarks>
 /// <code>using MpiExchange exchange = MpiExchange.Start();
 /// using Trainer trainer = new(model, options, exchange: exchange);</code>
-/// A process that an exception ends ends the others, and its rank, host and exception are told on the standard error stream; a program that catches what
-/// happens outside of the trainer calls <see cref="Abort"/> itself, since disposing waits for the others. A program that was not started by mpirun is one
-/// process alone. Tensors of GPUs are exchanged by way of the processor; see <see cref="NcclExchange"/>.
+/// A process that an exception ends ends the others, and its rank, host and exception are told on the standard error stream; so does one that is disposed
+/// while others have something to exchange. A program that catches what happens outside of the trainer calls <see cref="Abort"/> itself, since disposing waits
+/// for the others. A program that was not started by mpirun is one process alone. Tensors of GPUs are exchanged by way of the processor; see
+/// <see cref="NcclExchange"/>.
 /// </remarks>
 public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
 {
@@ -23,10 +26,14 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     // makes looking cost nothing.
     private static readonly TimeSpan s_awake = TimeSpan.FromMilliseconds(0.5), s_longestSleep = TimeSpan.FromMilliseconds(50);
 
+    // For a process that leaves the others for an exception, which ends all once it is told.
+    private static readonly TimeSpan s_told = TimeSpan.FromSeconds(10);
+
     private static readonly object s_started = new();
     private static bool s_used;
 
     private readonly object _calls = new();
+    private readonly int[] _comes = GC.AllocateArray<int>(2, pinned: true);
     private bool _isDisposed;
 
     private MpiExchange()
@@ -169,17 +176,22 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         _ = Mpi.Abort(Mpi.World, 1); // without the lock: whoever holds it may wait for ever
     }
 
-    /// <summary>Leaves the others; waits until they leave, too.</summary>
+    /// <summary>Leaves the others; waits until they leave, too. Where they have something to exchange first, they are ended.</summary>
     public void Dispose()
     {
         lock (_calls)
         {
             if (!_isDisposed)
             {
-                Meet();
+                bool together = Come(toLeave: true) is null;
                 _isDisposed = true;
-                AppDomain.CurrentDomain.UnhandledException -= EndOthers;
-                Mpi.Require(Mpi.Finish(), "MPI_Finalize");
+
+                // Where an exception brought this process here, before the others and maybe before anybody was told, it is still to end them.
+                if (together)
+                {
+                    AppDomain.CurrentDomain.UnhandledException -= EndOthers;
+                    Mpi.Require(Mpi.Finish(), "MPI_Finalize");
+                }
             }
         }
     }
@@ -194,21 +206,38 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         return (local, here);
     }
 
-    /// <summary>
-    /// Waits until all processes have come; whoever calls it holds the calls. While MPI itself waits it keeps a core busy, needed by those that it waits for,
-    /// or other threads for backward: what is exchanged begins when all are there.
-    /// </summary>
+    /// <summary>Waits until all processes have come to exchange something; whoever calls it holds the calls.</summary>
     private void Meet()
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
+        if (Come(toLeave: false) is { } leaving)
+        {
+            Thread.Sleep(s_told);
+            string reason = $"rank {leaving} of {Size} left while others had something to exchange; what it says itself says why.";
+            Abort(reason);
+            throw new ExchangeException(reason);
+        }
+    }
+
+    /// <summary>
+    /// Waits until all processes have come. While MPI itself waits it keeps a core busy, needed by those that it waits for, or other threads for backward:
+    /// what is exchanged begins when all are there.
+    /// </summary>
+    /// <param name="toLeave">Whether this one comes to leave, and not to exchange something.</param>
+    /// <returns>One that leaves while others do not; null: all came for the same.</returns>
+    private int? Come(bool toLeave)
+    {
         long start = Stopwatch.GetTimestamp();
-        Mpi.Require(Mpi.Come(Mpi.World, out nint request), "MPI_Ibarrier");
+        int own = toLeave ? Rank + 1 : 0;
+        (_comes[0], _comes[1]) = (own, -own); // the largest of all, and the smallest by its sign
+        int* comes = (int*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_comes));
+        Mpi.Require(Mpi.BeginAllreduce(Mpi.InPlace, comes, 2, Mpi.Int32, Mpi.Largest, Mpi.World, out nint request), "MPI_Iallreduce");
         while (true)
         {
             Mpi.Require(Mpi.Test(ref request, out int isDone, 0), "MPI_Test");
             if (isDone != 0)
             {
-                return;
+                return _comes[0] > 0 && _comes[1] == 0 ? _comes[0] - 1 : null;
             }
 
             TimeSpan waited = Stopwatch.GetElapsedTime(start);

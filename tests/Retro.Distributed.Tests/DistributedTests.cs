@@ -227,6 +227,18 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
         RequireWhole(folder["ending"]);
     }
 
+    /// <summary>In a program whose Main awaits, what is used is disposed before anybody is told of an exception.</summary>
+    [Fact]
+    public void A_process_that_leaves_while_others_exchange_ends_them_and_says_why()
+    {
+        Together.Require();
+        using TemporaryFolder folder = new();
+        ChildProcess.Outcome outcome = Together.Run(2, folder.Path, "left");
+        Assert.NotEqual(0, outcome.ExitCode);
+        Assert.Contains($"Retro: rank 1 of 2 on {Environment.MachineName} ends the training of all processes: ", outcome.Errors, StringComparison.Ordinal);
+        Assert.Contains("The disk of this process is gone.", outcome.Errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_process_that_is_killed_ends_the_others_and_leaves_a_whole_checkpoint()
     {

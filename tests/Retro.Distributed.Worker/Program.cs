@@ -11,6 +11,12 @@ if (args is [_, "readme"])
     return 0;
 }
 
+if (args is [_, "left"])
+{
+    Scenarios.LeaveAsync().GetAwaiter().GetResult();
+    return 0;
+}
+
 bool isTogether = Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is not null;
 
 // What mpirun says in variables, other launchers do not.

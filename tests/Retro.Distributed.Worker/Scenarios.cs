@@ -48,6 +48,19 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
         File.WriteAllText(Path.Combine(folder, "readme-0.txt"), exchange.Place);
     }
 
+    /// <summary>As a program whose Main awaits: what it throws is caught until all it uses is disposed.</summary>
+    public static async Task LeaveAsync()
+    {
+        using MpiExchange exchange = MpiExchange.Start();
+        await Task.Yield();
+        if (exchange.Rank == 1)
+        {
+            throw new IOException("The disk of this process is gone.");
+        }
+
+        exchange.Gather("going on");
+    }
+
     /// <summary>Runs one.</summary>
     public void Run(string name, string value)
     {
