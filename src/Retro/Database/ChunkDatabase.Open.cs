@@ -48,9 +48,11 @@ public sealed partial class ChunkDatabase
         IReadOnlyList<string> folders, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(folders);
-        if (folders.Count == 0 || folders.Select(Path.GetFullPath).Distinct(StringComparer.Ordinal).Count() < folders.Count)
+        if (folders.Count == 0 || folders.Select(DatabaseFolder.IdentityOf).Distinct(StringComparer.Ordinal).Count() < folders.Count)
         {
-            throw new ArgumentException("Name at least one database, and each once.", nameof(folders));
+            throw new ArgumentException(
+                $"Name at least one database, and each once, whatever paths lead to it; named are {folders.Count}: '{string.Join("', '", folders)}'.",
+                nameof(folders));
         }
 
         List<ChunkDatabase> parts = [];

@@ -375,7 +375,7 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <param name="serves">What this one is for, such as "the passages are in".</param>
     /// <param name="remedy">What to do where the folders are two.</param>
     internal string Unlike(string uses, ChunkDatabase? other, string serves, string remedy)
-        => other is not null && Path.GetFullPath(other.Folder) == Path.GetFullPath(Folder)
+        => other is not null && DatabaseFolder.IdentityOf(other.Folder) == DatabaseFolder.IdentityOf(Folder)
             ? $"{uses} {Folder}, and {serves} the same folder in another state: it was changed between the two openings; open it once, and use that for both."
             : $"{uses} {other?.Folder ?? "no database"}, and {serves} {Folder}; {remedy}.";
 

@@ -8,6 +8,10 @@ namespace Retro.Database;
 /// <summary>What a database holds, as text.</summary>
 public static class DatabaseExport
 {
+    /// <summary>Characters of a text that are written at once, and bytes that wait: .NET's writer takes none beyond 166 million at once, nor holds two
+    /// billion.</summary>
+    private const int PieceLength = 1 << 20;
+
     private static readonly JsonWriterOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>The documents of a database with the texts that their tokens stand for, in their order, decoded while they are enumerated.</summary>
@@ -64,7 +68,8 @@ public static class DatabaseExport
                     }
 
                     json.WriteEndArray();
-                    json.WriteString("text", document.Text);
+                    json.WritePropertyName("text");
+                    WriteText(json, document.Text);
                     if (withChunks)
                     {
                         WriteChunks(json, number);
@@ -96,9 +101,30 @@ public static class DatabaseExport
                 json.WriteEndArray();
                 json.WriteString("text", database.Text(chunk, tokenizer));
                 json.WriteEndObject();
+                FlushMuch(json, PieceLength);
             }
 
             json.WriteEndArray();
+        }
+    }
+
+    /// <summary>Writes a text as one JSON string, in pieces; the writer joins the halves of a character that a cut parts.</summary>
+    internal static void WriteText(Utf8JsonWriter json, ReadOnlySpan<char> text, int pieceLength = PieceLength)
+    {
+        for (; text.Length > pieceLength; text = text[pieceLength..])
+        {
+            json.WriteStringValueSegment(text[..pieceLength], isFinalSegment: false);
+            FlushMuch(json, pieceLength);
+        }
+
+        json.WriteStringValueSegment(text, isFinalSegment: true);
+    }
+
+    private static void FlushMuch(Utf8JsonWriter json, int bytes)
+    {
+        if (json.BytesPending >= bytes)
+        {
+            json.Flush();
         }
     }
 }

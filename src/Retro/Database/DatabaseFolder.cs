@@ -7,6 +7,13 @@ internal static class DatabaseFolder
 {
     private const string Temporary = AtomicFile.TemporarySuffix;
 
+    /// <summary>Names a folder: paths to one have one name, by links too. Where none is there, the path stands for it.</summary>
+    public static string IdentityOf(string folder)
+    {
+        string path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
+        return Directory.Exists(path) ? FileIdentity.Of(path) : path;
+    }
+
     /// <summary>Whether something lies there that no manifest names.</summary>
     public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
         => manifest.Leaving is not null || BuildFolder.IsThere(folder) || File.Exists(CopiedManifest(folder, manifest))

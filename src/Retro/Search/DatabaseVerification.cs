@@ -23,7 +23,7 @@ public static class DatabaseVerification
     /// <returns>What was found, a stage each.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The share is not above 0 and at most 1.</exception>
     /// <exception cref="ArgumentException">A source is over another database.</exception>
-    /// <exception cref="DatabaseException">The keys are damaged.</exception>
+    /// <exception cref="DatabaseException">The keys are damaged, or a source finds what it must not.</exception>
     public static IReadOnlyList<StageCheck> Recompute(
         ChunkDatabase database,
         IReadOnlyList<INeighborSource> sources,

@@ -84,7 +84,10 @@ internal sealed class DenseIndex : IDisposable
             : CandidatesOfBytes;
         _together = index.Engine == VectorEngine.Faiss && !(_exact && keys is not null) ? EachByItself : Block;
         string? sha256 = segment.Manifest.Find(VectorIndexFile.NameOf(segment))?.Sha256;
-        Identity = [index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, sha256];
+
+        // Where keys would change more than rounding, an index without them answers otherwise.
+        object?[] alone = index.Engine == VectorEngine.Faiss && keys is null && !VectorIndexPlan.HoldsWhole(factory) ? ["without keys"] : [];
+        Identity = [index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, sha256, .. alone];
     }
 
     /// <summary>Numbers in a key.</summary>
@@ -110,7 +113,8 @@ internal sealed class DenseIndex : IDisposable
         ChunkKeys? keys = null;
         try
         {
-            // Without them the index alone answers as well, more slowly. Damaged ones are a fault: its own scores are rougher, and not taken without a word.
+            // Without them the index answers alone, and its identity says so where its own scores are rougher. Damaged ones are a fault: they are there, and
+            // whoever asks counts on them.
             keys = index.Engine == VectorEngine.Faiss ? ChunkKeys.TryOpen(segment, keyer.Identity, verify) : null;
             return new DenseIndex(segment, index, keyer.Dimensions, KeyedChunks.Open(segment), keys, VectorIndexFile.FactoryOf(segment));
         }

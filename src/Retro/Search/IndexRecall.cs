@@ -210,6 +210,10 @@ internal static class IndexRecall
         return recall >= wanted;
     }
 
+    /// <summary>By how much scores may differ from one that rounding alone tells from it, however small the numbers of the keys are.</summary>
+    /// <param name="score">The score.</param>
+    public static double RoundingOf(double score) => 1e-5 * Math.Max(Math.Abs(score), 1e-5);
+
     private static string Text(double recall) => recall.ToString("0.0000", CultureInfo.InvariantCulture);
 
     /// <summary>How many of the nearest of some chunks a source does not find.</summary>
@@ -375,7 +379,7 @@ internal static class IndexRecall
         /// <summary>How many of the nearest of a probe were found.</summary>
         public int HitsOf(int probe, long[] found, float[] scores)
         {
-            double least = Worst[probe] - (1e-5 * Math.Max(Math.Abs(Worst[probe]), 1e-5));
+            double least = Worst[probe] - RoundingOf(Worst[probe]);
             return Enumerable.Range(probe * Neighbors, Neighbors).Count(i => found[i] >= 0 && scores[i] >= least);
         }
     }

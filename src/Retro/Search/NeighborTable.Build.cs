@@ -168,27 +168,50 @@ public sealed unsafe partial class NeighborTable
             using NeighborRows rows = new(database, source, table.Count, table.ExcludesOwnDocument, null, cancellationToken);
             long wrong = 0;
             string? example = null;
-            long[] found = new long[table.Count];
-            float[] scores = new float[table.Count];
             foreach (long chunk in chunks)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                source.Find([rows.QueryOf(chunk)], table.Count, found, scores, cancellationToken);
-                ReadOnlySpan<long> row = table.Row(chunk);
-
-                // Among equals another order is as good: the same chunks have to be there, but for those that are as good as the last.
-                long[] missing = [.. row.ToArray().Except(found)];
-                if (missing.Length > 0 && !found.Except(row.ToArray()).All(other => Near(scores[Array.IndexOf(found, other)], scores[^1])))
+                NeighborQuery query = rows.QueryOf(chunk);
+                long[] row = table.Row(chunk).ToArray();
+                (long[] found, float[] scores) = source.Ask([query], table.Count, cancellationToken);
+                if (!row.AsSpan().SequenceEqual(found) && !IsAsGood(row, source, query, found, scores, cancellationToken))
                 {
                     wrong++;
-                    example ??= $"chunk {chunk}: its neighbors are {string.Join(' ', found)}, and {string.Join(' ', row.ToArray())} in the table";
+                    example ??= $"chunk {chunk}: its neighbors are {string.Join(' ', found)}, and {string.Join(' ', row)} in the table";
                 }
             }
 
             yield return new(file.Name, chunks.Length, wrong, example);
         }
+    }
 
-        static bool Near(float score, float other) => Math.Abs(score - other) <= 1e-4f * Math.Max(1, Math.Abs(other));
+    /// <summary>
+    /// Whether another row than a source finds is as good: of chunks that may come, each once, and at every place one whose score rounding alone may tell from
+    /// that of the chunk that is found there.
+    /// </summary>
+    private static bool IsAsGood(
+        long[] row, INeighborSource source, NeighborQuery query, long[] found, float[] scores, CancellationToken cancellationToken)
+    {
+        // What was drawn has no scores that could be equal, though all say 0.
+        if (source is RandomNeighborSource || source.Database is not { } database)
+        {
+            return false;
+        }
+
+        // A chunk that is not among twice as many either is at most as good as the last of them; where that is missing, its score is NaN, and near to none.
+        (long[] more, float[] further) = source.Ask([query], 2 * row.Length, cancellationToken);
+        Dictionary<long, float> known = [];
+        foreach ((long chunk, float score) in found.Zip(scores).Concat(more.Zip(further)))
+        {
+            known.TryAdd(chunk, score);
+        }
+
+        HashSet<long> taken = [];
+        return Enumerable.Range(0, row.Length).All(i => row[i] < 0 || found[i] < 0
+            ? row[i] == found[i]
+            : taken.Add(row[i])
+                && query.Admits(database, row[i])
+                && Math.Abs(known.GetValueOrDefault(row[i], further[^1]) - scores[i]) <= IndexRecall.RoundingOf(scores[i]));
     }
 
     /// <summary>A table's rows, as they are made.</summary>

@@ -91,8 +91,11 @@ public sealed unsafe partial class NeighborTable : IDisposable
         string file = FileName(queries, source, count, excludeOwnDocument);
         if (!StageFile.IsMade(queries, file, Details(source, count, excludeOwnDocument)))
         {
+            // A source that misses a file, such as keys, may be another than the one that a table was made by.
+            string[] faults = [.. (source.Database ?? queries).Faults];
             throw new DatabaseException(
-                $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings ({file}): build it first.");
+                $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings ({file}): build it first"
+                    + (faults.Length == 0 ? "." : $", or bring back what the source of a table may have had: {string.Join(" ", faults)}"));
         }
 
         NeighborTable table = Open(queries.PathOf(file), source.Database ?? queries, progress, cancellationToken);

@@ -81,6 +81,14 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// <summary>Whether an index of a factory text keeps vectors by fewer bytes than they have.</summary>
     public static bool HasCodes(string factory) => factory.Contains("PQ", StringComparison.Ordinal) || factory.Contains("SQ", StringComparison.Ordinal);
 
+    /// <summary>
+    /// Whether an index of a factory text compares the vectors as they are, and finds each where it looks far enough: codes lose digits, and the links of a
+    /// graph do not lead everywhere.
+    /// </summary>
+    public static bool HoldsWhole(string? factory)
+        => factory == Exact
+            || (factory?.StartsWith("IVF", StringComparison.Ordinal) == true && factory.EndsWith("," + Exact, StringComparison.Ordinal));
+
     /// <summary>The most bytes of a product code that fit; where none does, the fewest; null where the numbers cannot be divided so.</summary>
     private static int? CodeBytes(int dimensions, long most)
     {

@@ -487,6 +487,23 @@ public sealed class ChunkDatabaseTests : IDisposable
         Assert.Contains($"it says {fault}", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(_databases.Folder())).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void One_folder_that_two_paths_lead_to_is_the_same_folder()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(5)), other = _databases.Build(TestDatabases.Documents(5), name: "other");
+        Directory.CreateSymbolicLink(_databases.Folder("link"), database.Folder);
+        foreach (string path in new[] { database.Folder, database.Folder + "/", _databases.Folder("link") })
+        {
+            using ChunkDatabase again = ChunkDatabase.Open(path);
+            Assert.Contains("the same folder in another state", Unlike(again), StringComparison.Ordinal);
+        }
+
+        Assert.EndsWith("; give one over them.", Unlike(other), StringComparison.Ordinal);
+        Assert.Contains("no database", Unlike(null), StringComparison.Ordinal);
+
+        string Unlike(ChunkDatabase? second) => database.Unlike("The source searches", second, "the passages are in", "give one over them");
+    }
+
     private string BuildWithKeys()
     {
         using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40));

@@ -1,3 +1,7 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
@@ -44,10 +48,12 @@ public sealed class DatabaseVerificationTests : IDisposable
         _databases.Build(SearchDatabase.Documents(30, seed: 1)).Dispose();
         using ChunkDatabase database = ChunkDatabaseUpdate.Apply(
             _databases.Folder(), SearchDatabase.Documents(35, seed: 2), ["d1"], TestDatabases.Bytes).Database;
+        KeywordNeighborSource words = KeywordNeighborSource.Build(database);
+        DenseNeighborSource dense = DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer());
+        DenseNeighborSource exact = DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact });
         INeighborSource[] sources =
         [
-            KeywordNeighborSource.Build(database), DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer()),
-            DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact }), new RandomNeighborSource(database),
+            words, dense, exact, new RandomNeighborSource(database), new HybridNeighborSource(words, exact), new RerankedNeighborSource(exact, words),
         ];
         foreach (INeighborSource source in sources)
         {
@@ -55,7 +61,7 @@ public sealed class DatabaseVerificationTests : IDisposable
         }
 
         IReadOnlyList<StageCheck> all = DatabaseVerification.Recompute(database, sources, share: 1);
-        Assert.Equal(9, all.Count);
+        Assert.Equal(11, all.Count);
         Assert.All(all, check =>
         {
             Assert.Equal((0L, (string?)null), (check.Wrong, check.Example));
@@ -108,20 +114,76 @@ public sealed class DatabaseVerificationTests : IDisposable
         Assert.InRange(recall.Wrong, 1, recall.Checked - 1);
 
         // As many, however small the numbers of the keys are.
-        TestKeyer small = new(
-            (chunks, keys, _) =>
-            {
-                for (int i = 0; i < chunks.Count; i++)
-                {
-                    float[] scaled = Array.ConvertAll(SearchDatabase.KeyOf(chunks[i].ToArray()), number => number / 1024);
-                    scaled.CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
-                }
-            },
-            SearchDatabase.Dimensions,
-            "small");
-        lists = DenseNeighborSource.Build(database, small, new() { Factory = "IVF16,Flat", Parameters = "nprobe=1" });
+        lists = DenseNeighborSource.Build(database, SmallKeyer(), new() { Factory = "IVF16,Flat", Parameters = "nprobe=1" });
         recall = DatabaseVerification.Recompute(database, [lists], share: 1)[1];
         Assert.InRange(recall.Wrong, 1, recall.Checked - 1);
+    }
+
+    [Theory]
+    [InlineData("exact")]
+    [InlineData("small")]
+    [InlineData("random")]
+    public void A_row_with_any_other_neighbor_or_order_is_found_however_small_the_scores_are(string kind)
+    {
+        const int K = 4;
+        using ChunkDatabase database = _databases.Build(SearchDatabase.Documents(30, seed: 6));
+        INeighborSource source = kind == "random"
+            ? new RandomNeighborSource(database)
+            : DenseNeighborSource.Build(
+                database, kind == "small" ? SmallKeyer() : SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact });
+        NeighborTable.Build(database, source, K).Dispose();
+        int document = Enumerable.Range(0, database.Documents.Count).First(number => database.Documents[number].ChunkCount > 1);
+        long chunk = database.Documents[document].FirstChunk;
+        NeighborQuery query = new(TestDatabases.Text(database, chunk), [document]);
+        long[] all = [.. source.Ask([query], (int)database.ChunkCount).Chunks.Where(other => other >= 0)];
+        Assert.Equal(0, CheckOfRow(database, source, chunk, K, row => row).Wrong);
+        foreach (Func<long[], long[]> change in new Func<long[], long[]>[]
+        {
+            row => [chunk + 1, .. row[..^1]], // its own continuation
+            row => [.. row[..^1], all.Last(other => Array.IndexOf(row, other) < 0)],
+            row => [row[1], row[0], .. row[2..]],
+            row => [row[0], row[0], .. row[2..]],
+            row => [.. row[..^1], -1],
+        })
+        {
+            StageCheck check = CheckOfRow(database, source, chunk, K, change);
+            Assert.Equal(1, check.Wrong);
+            Assert.StartsWith($"chunk {chunk}: ", check.Example, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_row_with_more_or_fewer_neighbors_than_there_are_is_found()
+    {
+        using ChunkDatabase database = _databases.Build(SearchDatabase.Documents(30, seed: 7));
+        GivenNeighborSource source = new(database, [0, 1]);
+        NeighborTable.Build(database, source, 3).Dispose();
+        long chunk = database.ChunkCount - 1;
+        foreach ((long[] row, long wrong) in new (long[], long)[] { ([0, 1, -1], 0), ([0, 1, 2], 1), ([0, -1, -1], 1), ([1, 0, -1], 1), ([-1, 0, 1], 1) })
+        {
+            Assert.Equal(wrong, CheckOfRow(database, source, chunk, 3, was =>
+            {
+                Assert.Equal([0, 1, -1], was);
+                return row;
+            }).Wrong);
+        }
+    }
+
+    /// <summary>More than any check looks at are as good as one another.</summary>
+    [Fact]
+    public void Among_equals_any_neighbors_are_right_in_any_order_and_each_once()
+    {
+        // Of all documents the first chunk is the same: the end-of-text token and seven characters.
+        using ChunkDatabase database = _databases.Build(Enumerable.Range(0, 14).Select(i => TestDatabases.Document($"d{i}", $"at once, {(char)('a' + i)}")));
+        DenseNeighborSource source = DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact });
+        NeighborTable.Build(database, source, 4).Dispose();
+        Assert.Equal(0, Wrong(9, 7, 13, 8));
+        Assert.Equal(0, Wrong(4, 3, 2, 1));
+        Assert.Equal(1, Wrong(9, 7, 13, 9));
+        Assert.Equal(1, Wrong(9, 7, 0, 8));
+
+        long Wrong(params int[] documents)
+            => CheckOfRow(database, source, 0, 4, _ => [.. documents.Select(document => database.Documents[document].FirstChunk)]).Wrong;
     }
 
     [Fact]
@@ -146,6 +208,35 @@ public sealed class DatabaseVerificationTests : IDisposable
         Assert.Equal(documents[0].Location, first.GetProperty("location").GetString());
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(7)]
+    [InlineData(1000)]
+    public void Long_texts_are_exported_in_pieces_with_the_bytes_of_one(int pieceLength)
+    {
+        foreach (string text in new[] { "", "a", "Vögel \"flögen\" \\ über <&'+> Brücken,\r\n\t日本語の文字 😀😀\u2028\0 \ud834\udd1e" })
+        {
+            Assert.Equal(Written(json => json.WriteStringValue(text)), Written(json => DatabaseExport.WriteText(json, text, pieceLength)));
+        }
+
+        static byte[] Written(Action<Utf8JsonWriter> write)
+        {
+            using MemoryStream stream = new();
+            using (Utf8JsonWriter json = new(stream, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+            {
+                json.WriteStartObject();
+                json.WriteNumber("before", 1);
+                json.WritePropertyName("text");
+                write(json);
+                json.WriteNumber("behind", 2);
+                json.WriteEndObject();
+            }
+
+            return stream.ToArray();
+        }
+    }
+
     [Fact]
     public void Chunks_that_cut_characters_are_exported_as_they_are_read()
     {
@@ -159,4 +250,32 @@ public sealed class DatabaseVerificationTests : IDisposable
         Assert.Equal(Enumerable.Range(0, (int)database.ChunkCount).Select(chunk => database.Text(chunk, tokenizer)), texts);
         Assert.DoesNotContain(texts, text => text!.Contains('\ufffd', StringComparison.Ordinal));
     }
+
+    /// <summary>What a check says of a database's one table where a row is another, which is whole by its checksum.</summary>
+    private static StageCheck CheckOfRow(ChunkDatabase database, INeighborSource source, long chunk, int count, Func<long[], long[]> change)
+    {
+        string name = database.Files.Single(file => file.Name.StartsWith("neighbors-", StringComparison.Ordinal)).Name;
+        string path = Path.Combine(database.Folder, name);
+        byte[] whole = File.ReadAllBytes(path), changed = [.. whole];
+        Span<long> row = MemoryMarshal.Cast<byte, long>(changed.AsSpan(NeighborTableHeader.Size)).Slice((int)chunk * count, count);
+        change(row.ToArray()).CopyTo(row);
+        SHA256.HashData([.. changed[..NeighborTableHeader.HashAt], .. changed[NeighborTableHeader.Size..]]).CopyTo(changed, NeighborTableHeader.HashAt);
+        File.WriteAllBytes(path, changed);
+        StageCheck found = DatabaseVerification.Recompute(database, [source], share: 1).Single(check => check.Stage == name);
+        File.WriteAllBytes(path, whole);
+        return found;
+    }
+
+    /// <summary>Keys of small numbers.</summary>
+    private static TestKeyer SmallKeyer() => new(
+        (chunks, keys, _) =>
+        {
+            for (int i = 0; i < chunks.Count; i++)
+            {
+                float[] scaled = Array.ConvertAll(SearchDatabase.KeyOf(chunks[i].ToArray()), number => number / 1024);
+                scaled.CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
+            }
+        },
+        SearchDatabase.Dimensions,
+        "small");
 }

@@ -331,6 +331,44 @@ public class DenseNeighborSourceTests
         Assert.Throws<OperationCanceledException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), cancellationToken: stopped.Token));
     }
 
+    /// <summary>An index that holds the keys whole tells the same neighbors without them, up to ties; others have tables of their own then.</summary>
+    [Theory]
+    [InlineData(null, false)]
+    [InlineData("IVF2,Flat", false)]
+    [InlineData("IVF2,SQ8", true)]
+    [InlineData("HNSW8", true)]
+    public void Without_its_keys_an_index_that_does_not_hold_them_whole_is_another_source(string? factory, bool isOther)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        using SearchDatabase data = new(SearchDatabase.Documents(30, seed: 9));
+        DenseNeighborOptions options = new() { Factory = factory };
+        string identity;
+        using (DenseNeighborSource built = DenseNeighborSource.Build(data.Database, data.Keyer(), options))
+        {
+            NeighborTable.Build(data.Database, built, 2).Dispose();
+            identity = built.Identity;
+        }
+
+        using (DenseNeighborSource opened = DenseNeighborSource.Open(data.Database, data.Keyer(), options))
+        {
+            Assert.Equal(identity, opened.Identity);
+        }
+
+        File.Delete(data["keys.bin"]);
+        using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder);
+        using DenseNeighborSource alone = DenseNeighborSource.Open(database, data.Keyer(), options);
+        Assert.Equal(isOther, identity != alone.Identity);
+        if (isOther)
+        {
+            string message = Assert.Throws<DatabaseException>(() => NeighborTable.Open(database, alone, 2)).Message;
+            Assert.Matches(@"build it first, or bring back what the source of a table may have had: .*keys\.bin' is missing", message);
+        }
+        else
+        {
+            NeighborTable.Open(database, alone, 2).Dispose();
+        }
+    }
+
     [Fact]
     public void A_damaged_index_is_refused_on_opening_and_built_again()
     {

@@ -128,6 +128,21 @@ public sealed class ShardedNeighborSourceTests : IDisposable
             => Assert.Throws<DatabaseException>(() => ShardedNeighborSource.Open(some, open, leaveOutUnreadable: true)).Message;
     }
 
+    [Theory]
+    [InlineData("shard0")]
+    [InlineData("shard0/")]
+    [InlineData("shard1/../shard0")]
+    [InlineData("link")]
+    [InlineData("link/")]
+    public void A_database_is_named_once_whatever_paths_lead_to_it(string path)
+    {
+        (string[] folders, _) = Shards();
+        Directory.CreateSymbolicLink(_databases.Folder("link"), folders[0]);
+        string[] twice = [folders[0], folders[1], _databases.Folder(path)];
+        Assert.Contains($"'{twice[2]}'", Assert.Throws<ArgumentException>(() => ChunkDatabase.Open(twice)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => ShardedNeighborSource.Open(twice, Reading, leaveOutUnreadable: true));
+    }
+
     [Fact]
     public void Databases_opened_as_one_are_read_and_not_written()
     {

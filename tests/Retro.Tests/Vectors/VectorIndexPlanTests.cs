@@ -46,6 +46,7 @@ public class VectorIndexPlanTests
         VectorIndexPlan plan = VectorIndexPlan.For(count, dimensions, memory);
         Assert.Equal(factory, plan.Factory);
         Assert.Equal(!factory.EndsWith("Flat", StringComparison.Ordinal), plan.IsCoded);
+        Assert.Equal(!plan.IsCoded, VectorIndexPlan.HoldsWhole(plan.Factory));
         Assert.Equal(megabytes, plan.Bytes(count, dimensions) / 1_000_000);
     }
 
