@@ -50,7 +50,10 @@ public sealed class Corpus
     /// <summary>The first of what is left out because it is broken, a sentence each that says why; folders that cannot be listed come first.</summary>
     public IReadOnlyList<string> SkippedExamples => [.. _files.Unlisted.Concat(_counts.Examples).Take(CleaningStepReport.MostExamples)];
 
-    /// <summary>The patterns of <see cref="CorpusOptions.Include"/> and <see cref="CorpusOptions.Exclude"/> that no file of the folder matches.</summary>
+    /// <summary>
+    /// The patterns of <see cref="CorpusOptions.Include"/> and <see cref="CorpusOptions.Exclude"/> that no file of the folder matches; what is in folders that
+    /// are left out whole is not looked at.
+    /// </summary>
     public IReadOnlyList<string> Unmatched => _files.Unmatched;
 
     /// <summary>
@@ -79,7 +82,7 @@ public sealed class Corpus
             string full = System.IO.Path.GetFullPath(path), names = FolderOf(options.Root ?? full);
             CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, names, options);
             return files.Files.Count > 0 ? new Corpus(path, names, files, options)
-                : options.Include.Intersect(files.Unmatched).Any() ? throw NotMatched(path, files)
+                : options.Include.Intersect(files.Mistaken).Any() ? throw NotMatched(path, files)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
@@ -90,11 +93,14 @@ public sealed class Corpus
         }
     }
 
-    /// <summary>Refuses patterns that no file matches, which may be meant otherwise.</summary>
+    /// <summary>
+    /// Refuses patterns that no file matches, which may be meant otherwise, but for those of <see cref="CorpusOptions.Exclude"/> that may match what is in
+    /// folders that are left out whole, as hidden ones are.
+    /// </summary>
     /// <exception cref="CorpusException">There are some; the message says what files there are.</exception>
     public void RequireMatched()
     {
-        if (Unmatched.Count > 0)
+        if (_files.Mistaken.Count > 0)
         {
             throw NotMatched(Path, _files);
         }
@@ -173,7 +179,7 @@ public sealed class Corpus
     }
 
     private static CorpusException NotMatched(string path, CorpusFiles files) => new(
-        $"No file of {path} matches {string.Join(" or ", files.Unmatched.Select(pattern => $"\"{pattern}\""))}; it holds {files.Found}. Give patterns of paths "
+        $"No file of {path} matches {string.Join(" or ", files.Mistaken.Select(pattern => $"\"{pattern}\""))}; it holds {files.Found}. Give patterns of paths "
             + "below it, such as \"guide/**/*.md\" or \"**/*.txt\", in which upper and lower case differ (CorpusOptions.Include, CorpusOptions.Exclude).");
 
     private static string FolderOf(string path)

@@ -30,8 +30,10 @@ internal sealed class CorpusFiles
     private readonly Matcher _patterns = new(StringComparison.Ordinal);
     private readonly Matcher _folders = new(StringComparison.Ordinal); // of which nothing is read
     private readonly List<(string Pattern, Matcher Matcher)> _unmatched; // each by itself, as long as no file matches it
+    private readonly HashSet<string> _unsure = new(StringComparer.Ordinal); // patterns that may match files in folders that were not entered
     private readonly SortedDictionary<string, int> _endings = new(StringComparer.Ordinal);
-    private readonly List<string> _names = [], _unlisted = [];
+    private readonly List<string> _names = [];
+    private readonly OrderedDictionary<string, string> _unlisted = new(StringComparer.Ordinal); // why, by folder
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private List<(string Path, DocumentKinds Kind)> _files = [];
     private readonly SortedDictionary<string, int> _leftOut = new(StringComparer.Ordinal);
@@ -66,8 +68,11 @@ internal sealed class CorpusFiles
     /// <summary>The patterns that no file matches.</summary>
     public IReadOnlyList<string> Unmatched => [.. _unmatched.Select(one => one.Pattern)];
 
+    /// <summary>Those of <see cref="Unmatched"/> that ask for files, or cannot match what is in the folders that were not entered.</summary>
+    public IReadOnlyList<string> Mistaken => [.. Unmatched.Where(pattern => !_unsure.Contains(pattern))];
+
     /// <summary>The folders that could not be listed, a sentence each, of the first of them.</summary>
-    public IReadOnlyList<string> Unlisted => _unlisted;
+    public IReadOnlyList<string> Unlisted => [.. _unlisted.Values.Take(CleaningStepReport.MostExamples)];
 
     /// <summary>What files there are, whatever the patterns say, in words.</summary>
     public string Found => _names.Count == 0
@@ -79,7 +84,7 @@ internal sealed class CorpusFiles
     {
         string folder = Path.GetDirectoryName(file)!;
         CorpusFiles files = new(folder, folder, options with { Include = [], Exclude = [] });
-        files.Take(file, KindOf(file) is var kind and not DocumentKinds.None ? kind : files.OnlyKind());
+        files.Take(file, files.OnlyKind() is var only and not DocumentKinds.None ? only : KindOf(file));
         return files;
     }
 
@@ -102,20 +107,10 @@ internal sealed class CorpusFiles
         CorpusFiles files = new(folder, names, options);
         Queue<string> links = [];
         files.Walk(folder, links);
-        while (links.TryDequeue(out string? link))
+        while (links.Count > 0)
         {
-            if (!FileIdentity.LeadsSomewhere(link))
-            {
-                files.LeaveOut("links to nothing");
-            }
-            else if (Directory.Exists(link))
-            {
-                files.Walk(link, links);
-            }
-            else
-            {
-                files.TakeMatching(link);
-            }
+            string link = links.Dequeue();
+            files.Ask(link, () => files.Follow(link, links));
         }
 
         files._files = [.. files._files.OrderBy(file => DocumentReader.RelativePath(folder, file.Path), StringComparer.Ordinal)];
@@ -136,71 +131,131 @@ internal sealed class CorpusFiles
     private static bool IsOfTokenizer(string file)
         => s_pieces.Contains(Path.GetFileName(file)) && Array.Exists(s_besidePieces, other => File.Exists(Path.Combine(Path.GetDirectoryName(file)!, other)));
 
+    // Whether files below a folder can match a pattern: part by part it has the names that lead there, or stands for any.
+    private static bool MayMatchBelow(string pattern, string folder)
+    {
+        string[] parts = pattern.Split('/', '\\'), names = folder.Split('/');
+        for (int i = 0; i < parts.Length && i < names.Length; i++)
+        {
+            if (parts[i] is "" or "." or ".." || parts[i].StartsWith("**", StringComparison.Ordinal))
+            {
+                return true;
+            }
+
+            if (parts[i] != names[i] && !parts[i].Contains('*', StringComparison.Ordinal))
+            {
+                return false;
+            }
+        }
+
+        return parts.Length > names.Length;
+    }
+
+    private void Follow(string link, Queue<string> links)
+    {
+        if (!FileIdentity.LeadsSomewhere(link))
+        {
+            PassOver(link, isFolder: false, "links to nothing");
+        }
+        else if (Directory.Exists(link))
+        {
+            Walk(link, links);
+        }
+        else
+        {
+            TakeMatching(link);
+        }
+    }
+
     private void Walk(string start, Queue<string> links)
     {
         Stack<string> folders = new([start]);
-        while (folders.TryPop(out string? folder))
+        while (folders.Count > 0)
         {
-            // Patterns are compared with files: what leaves out this one, which need not be there, leaves out all that could be.
-            string any = DocumentReader.RelativePath(_base, folder) + "/any";
-            if (folder != _root && _folders.Match(any).HasMatches)
-            {
-                Match(any);
-                LeaveOut("by pattern");
-                continue;
-            }
-
-            if (!_seen.Add(FileIdentity.Of(folder)))
-            {
-                LeaveOut("folders reached twice");
-                continue;
-            }
-
-            if (folder != _root && IsOwn(folder))
-            {
-                LeaveOut("folders that Retro wrote");
-                continue;
-            }
-
-            FileSystemInfo[] entries;
-            try
-            {
-                entries = [.. new DirectoryInfo(folder).EnumerateFileSystemInfos().OrderBy(entry => entry.Name, StringComparer.Ordinal)];
-            }
-            catch (Exception exception) when (_options.SkipBroken && folder != _root && exception is IOException or UnauthorizedAccessException)
-            {
-                LeaveOut(NotListed);
-                if (_unlisted.Count < CleaningStepReport.MostExamples)
-                {
-                    _unlisted.Add($"The folder {folder} cannot be listed: {exception.Message}");
-                }
-
-                continue;
-            }
-
+            string folder = folders.Pop();
+            FileSystemInfo[] entries = [];
+            Ask(folder, () => entries = EntriesOf(folder));
             foreach (FileSystemInfo entry in entries)
             {
-                if ((int)entry.Attributes == -1)
-                {
-                    // Nothing is there by the name that .NET gives: it has no other for a name of bytes that are no UTF-8.
-                    LeaveOut(entry.Name.Contains('\uFFFD', StringComparison.Ordinal) ? "names that are no UTF-8" : "gone meanwhile");
-                }
-                else if ((entry.Attributes & (FileAttributes.Hidden | FileAttributes.System)) != 0)
-                {
-                    LeaveOut("hidden");
-                }
-                else if (entry.LinkTarget is not null)
-                {
-                    links.Enqueue(entry.FullName);
-                }
-                else if (entry is DirectoryInfo)
-                {
-                    folders.Push(entry.FullName);
-                }
-                else
-                {
-                    TakeMatching(entry.FullName);
-                }
+                // Of an entry that the system does not tell of, the folder is at fault, unless it is one itself, such as a mount that is gone.
+                Ask(entry is DirectoryInfo ? entry.FullName : folder, () => Classify(entry, folders, links));
+            }
+        }
+    }
+
+    /// <summary>What lies in a folder, in the order of the names; nothing where it is left out.</summary>
+    private FileSystemInfo[] EntriesOf(string folder)
+    {
+        if (!_seen.Add(FileIdentity.Of(folder)))
+        {
+            PassOver(folder, isFolder: true, "folders reached twice");
+            return [];
+        }
+
+        if (folder != _root && IsOwn(folder))
+        {
+            PassOver(folder, isFolder: true, "folders that Retro wrote");
+            return [];
+        }
+
+        return [.. new DirectoryInfo(folder).EnumerateFileSystemInfos().OrderBy(entry => entry.Name, StringComparer.Ordinal)];
+    }
+
+    private void Classify(FileSystemInfo entry, Stack<string> folders, Queue<string> links)
+    {
+        const string Hidden = "hidden";
+        bool isFolder = entry is DirectoryInfo;
+
+        if (entry.FullName.Length == 0)
+        {
+            throw new PathTooLongException("the path of a file in it is longer than the system takes."); // .NET gives such an entry no path at all
+        }
+
+        // Names come first: of what they leave out the system, which may not answer, is not asked.
+        if (entry.Name.StartsWith('.'))
+        {
+            PassOver(entry.FullName, isFolder, Hidden);
+        }
+        else if (isFolder && _folders.Match(AnyBelow(entry.FullName)).HasMatches)
+        {
+            Match(AnyBelow(entry.FullName));
+            PassOver(entry.FullName, isFolder, "by pattern");
+        }
+        else if ((int)entry.Attributes == -1)
+        {
+            // Nothing is there by the name that .NET gives: it has no other for a name of bytes that are no UTF-8.
+            PassOver(entry.FullName, isFolder, entry.Name.Contains('\uFFFD', StringComparison.Ordinal) ? "names that are no UTF-8" : "gone meanwhile");
+        }
+        else if ((entry.Attributes & (FileAttributes.Hidden | FileAttributes.System)) != 0)
+        {
+            PassOver(entry.FullName, isFolder, Hidden);
+        }
+        else if (entry.LinkTarget is not null)
+        {
+            links.Enqueue(entry.FullName);
+        }
+        else if (isFolder)
+        {
+            folders.Push(entry.FullName);
+        }
+        else
+        {
+            TakeMatching(entry.FullName);
+        }
+    }
+
+    /// <summary>Does what asks the system of a folder; where that does not answer, the folder is left out, if the options say so.</summary>
+    private void Ask(string folder, Action ask)
+    {
+        try
+        {
+            ask();
+        }
+        catch (Exception exception) when (_options.SkipBroken && folder != _root && exception is IOException or UnauthorizedAccessException)
+        {
+            if (_unlisted.TryAdd(folder, $"The folder {folder} cannot be listed: {exception.Message}"))
+            {
+                PassOver(folder, isFolder: true, NotListed);
             }
         }
     }
@@ -211,7 +266,7 @@ internal sealed class CorpusFiles
         DocumentKinds kind = KindOf(file);
         if (!FileIdentity.IsFile(file))
         {
-            LeaveOut("pipes and devices");
+            PassOver(file, isFolder: false, "pipes and devices");
             return;
         }
 
@@ -275,7 +330,28 @@ internal sealed class CorpusFiles
         Match(relative);
     }
 
+    // Patterns are compared with files: what leaves out this one, which need not be there, leaves out all that could be.
+    private string AnyBelow(string folder) => DocumentReader.RelativePath(_base, folder) + "/any";
+
     private void Match(string relative) => _unmatched.RemoveAll(one => one.Matcher.Match(relative).HasMatches);
+
+    /// <summary>Leaves out what is no file to read, or a whole folder: a pattern that leaves it out, too, or what may be in it, is no mistake.</summary>
+    private void PassOver(string path, bool isFolder, string what)
+    {
+        LeaveOut(what);
+        string relative = DocumentReader.RelativePath(_base, path);
+        foreach ((string pattern, Matcher matcher) in _unmatched.Where(one => !_options.Include.Contains(one.Pattern)).ToList())
+        {
+            if (matcher.Match(relative).HasMatches || (isFolder && matcher.Match(AnyBelow(path)).HasMatches))
+            {
+                _unmatched.Remove((pattern, matcher));
+            }
+            else if (isFolder && MayMatchBelow(pattern, relative))
+            {
+                _unsure.Add(pattern);
+            }
+        }
+    }
 
     private void LeaveOut(string what) => _leftOut[what] = _leftOut.GetValueOrDefault(what) + 1;
 }

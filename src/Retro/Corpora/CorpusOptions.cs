@@ -1,11 +1,16 @@
+using Microsoft.Extensions.FileSystemGlobbing;
+
 namespace Retro.Corpora;
 
 /// <summary>What of a corpus is read, and how. Checked by <see cref="Validate"/>.</summary>
 public sealed record CorpusOptions
 {
+    private const string Patterns = "patterns of paths, such as \"guide/**/*.md\", which have no \"..\" in their middle";
+
     /// <summary>
-    /// The kinds of files that are read; all by default. Where one kind alone is named, a single file, or files that <see cref="Include"/> names, are read as
-    /// that kind whatever their endings.
+    /// The kinds of files that are read; all by default. Where one kind alone is named, a corpus of a single file is read as that kind whatever the file's
+    /// ending, and of a folder the files that <see cref="Include"/> names are, unless their endings are those of another kind, which is left out. Such files
+    /// may be packed with gzip or Zstandard.
     /// </summary>
     public DocumentKinds Kinds { get; init; } = DocumentKinds.All;
 
@@ -17,7 +22,7 @@ public sealed record CorpusOptions
 
     /// <summary>
     /// Patterns of files that are left out, such as "**/LICENSE*"; they win over <see cref="Include"/>. Folders that one ending in "/**" leaves out whole, such
-    /// as "**/node_modules/**", are not entered. None by default.
+    /// as "**/node_modules/**", are not entered. None by default. What matches none is in <see cref="Corpus.Unmatched"/>.
     /// </summary>
     public IReadOnlyList<string> Exclude { get; init; } = [];
 
@@ -81,13 +86,25 @@ public sealed record CorpusOptions
     {
         OptionFaults faults = new(nameof(CorpusOptions));
         faults.Require(Kinds != DocumentKinds.None && (Kinds & ~DocumentKinds.All) == 0, Kinds, "one or more of the kinds");
-        faults.Require(Include is not null && !Include.Any(string.IsNullOrWhiteSpace), Include, "patterns of paths");
-        faults.Require(Exclude is not null && !Exclude.Any(string.IsNullOrWhiteSpace), Exclude, "patterns of paths");
+        faults.Require(Include is not null && Include.All(IsPattern), Include, Patterns);
+        faults.Require(Exclude is not null && Exclude.All(IsPattern), Exclude, Patterns);
         faults.Require(Encoding is null || TextDecoding.Named(Encoding) is not null, Encoding, "the name of an encoding, such as windows-1252, or null");
         faults.Require(Separator is null || !Separator.AsSpan().Trim().ContainsAny('\n', '\r'), Separator, "one line, or null");
         faults.Require(Root is null || !string.IsNullOrWhiteSpace(Root), Root, "a folder, or null");
         faults.Between(MaximumDocumentBytes, 1, 1 << 29); // of which a string can be made
         faults.Throw();
         return this;
+    }
+
+    private static bool IsPattern(string pattern)
+    {
+        try
+        {
+            return !string.IsNullOrWhiteSpace(pattern) && new Matcher().AddInclude(pattern) is not null;
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
     }
 }

@@ -8,6 +8,13 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
     public static string RelativePath(string root, string file)
         => Path.GetRelativePath(root, file).Replace(Path.DirectorySeparatorChar, '/');
 
+    /// <summary>Opens a file for reading; of a pipe, which can keep waiting whoever opens it, says what it is.</summary>
+    public static FileStream Open(string file)
+    {
+        FileIdentity.RequireFile(file);
+        return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+    }
+
     /// <summary>The documents of a file; the files of a reader come one after another.</summary>
     public abstract IEnumerable<Document> Documents(string file);
 
@@ -39,17 +46,21 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
         }
     }
 
-    /// <summary>A file's bytes, as far as a document may have them. The length that the system tells is not relied on: some files have none.</summary>
+    /// <summary>
+    /// A file's bytes, unpacked where its ending says that it is packed, as far as a document may have them. The length that the system tells is not relied on:
+    /// some files have none.
+    /// </summary>
     protected byte[] ReadBytes(string file)
     {
         try
         {
-            using FileStream stream = Open(file);
-            using MemoryStream bytes = new((int)Math.Min(stream.Length, Options.MaximumDocumentBytes));
+            using FileStream packed = Open(file);
+            using Stream stream = PackedFile.Unpack(file, packed);
+            using MemoryStream bytes = new((int)Math.Min(packed.Length, Options.MaximumDocumentBytes));
             byte[] buffer = new byte[1 << 16];
-            for (int read; (read = stream.Read(buffer)) > 0;)
+            for (int count; (count = stream.Read(buffer)) > 0;)
             {
-                if (read > Options.MaximumDocumentBytes - bytes.Length)
+                if (count > Options.MaximumDocumentBytes - bytes.Length)
                 {
                     throw CorpusException.Broken(
                         $"The file {file} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have.",
@@ -57,10 +68,20 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
                             + "(CorpusOptions.Separator, SkipBroken, MaximumDocumentBytes).");
                 }
 
-                bytes.Write(buffer, 0, read);
+                bytes.Write(buffer, 0, count);
             }
 
-            return bytes.Length == bytes.Capacity ? bytes.GetBuffer() : bytes.ToArray();
+            byte[] read = bytes.Length == bytes.Capacity ? bytes.GetBuffer() : bytes.ToArray();
+
+            // An encoding of a byte a character makes letters of whatever comes.
+            return PackedFile.EndingOf(read) is not { } ending
+                ? read
+                : throw CorpusException.Broken(
+                    $"The file {file} is packed, as files that end in {ending} are.", "Unpack it, or skip what is broken (CorpusOptions.SkipBroken).");
+        }
+        catch (Exception exception) when (PackedFile.IsDamage(exception))
+        {
+            throw Damaged(file, exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -68,11 +89,11 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
         }
     }
 
-    protected static FileStream Open(string file)
-    {
-        FileIdentity.RequireFile(file);
-        return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
-    }
+    protected static CorpusException Damaged(string file, Exception exception)
+        => CorpusException.Broken(
+            $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}.",
+            "Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
+            exception);
 
     protected static CorpusException Unreadable(string file, Exception exception)
         => CorpusException.Broken(

@@ -22,8 +22,8 @@ public sealed record HeldOutOptions
 
     /// <summary>
     /// The share of a held-out document's grams from which on a document of the training part that holds them is removed, however much else it holds, and so
-    /// is an excerpt, such a share of whose own grams stands in a held-out one; 0.8 by default. Held-out documents of fewer words than a gram has are looked
-    /// for as a whole alone: phrases of a few words stand in many texts.
+    /// is an excerpt, such a share of whose own grams stands in a held-out one; 0.8 by default. Documents of fewer words than a gram has, held out or not, are
+    /// compared as a whole alone, and so are no excerpts: phrases of a few words stand in many texts.
     /// </summary>
     public double Containment { get; init; } = 0.8;
 

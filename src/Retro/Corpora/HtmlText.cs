@@ -36,6 +36,12 @@ internal static partial class HtmlText
         "textarea", "video",
     };
 
+    // Those of them that hold no elements, or elements of their own: what ends around them ends none.
+    private static readonly HashSet<string> s_sealed = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "iframe", "noembed", "noframes", "noscript", "script", "style", "template", "textarea",
+    };
+
     // Elements that have no end, or need none.
     private static readonly HashSet<string> s_openEnded = new(StringComparer.OrdinalIgnoreCase)
     {
@@ -75,7 +81,7 @@ internal static partial class HtmlText
         try
         {
             byte[] head = new byte[HeadBytes];
-            using FileStream stream = File.OpenRead(file);
+            using FileStream stream = DocumentReader.Open(file);
             return head.AsSpan(0, stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)).IndexOf(OwnMark) >= 0;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -131,7 +137,7 @@ internal static partial class HtmlText
         StringBuilder? named = null;
         string? silent = null;
         Dictionary<string, int> around = []; // open elements that are shown
-        Dictionary<string, int>? within = null; // open elements of a hidden one
+        Dictionary<string, int>? within = null; // open elements of one that is silent, unless that is sealed
         int silentDepth = 0, withinPicture = 0, kept = 0;
         bool marked = false, listed = false; // behind the mark of an item, or the begin of a list, words have yet to come
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
@@ -172,8 +178,8 @@ internal static partial class HtmlText
                     silent = null;
                 }
 
-                // A hidden element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page. An end of what is open
-                // nowhere ends nothing, nor does an end of a span or a link around it end a block.
+                // A silent element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page. An end of what is open
+                // nowhere ends nothing, nor does an end of a span or a link around it end a block, or one of anything around it what a picture holds of HTML.
                 if (silent is not null && within is not null && begins && IsEndedBy(silent, token.Name, within))
                 {
                     silent = null;
@@ -182,7 +188,7 @@ internal static partial class HtmlText
                     && !s_void.Contains(token.Name) && !(IsBlock(silent) && s_openEnded.Contains(token.Name)))
                 {
                     bool ends = IsBlock(token.Name) || !IsBlock(silent) || token.Name is "button" or "object";
-                    silent = Count(within) < 0 && ends && around.GetValueOrDefault(token.Name) > 0 ? null : silent;
+                    silent = Count(within) < 0 && ends && withinPicture == 0 && around.GetValueOrDefault(token.Name) > 0 ? null : silent;
                 }
 
                 if (silent is not null)
@@ -194,7 +200,7 @@ internal static partial class HtmlText
                 else if (begins && !closes && (s_silent.Contains(token.Name) || IsHidden(tag)))
                 {
                     (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
-                    within = s_silent.Contains(token.Name) ? null : [];
+                    within = s_sealed.Contains(token.Name) ? null : [];
                 }
                 else
                 {

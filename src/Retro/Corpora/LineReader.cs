@@ -81,10 +81,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         }
         catch (Exception exception) when (PackedFile.IsDamage(exception))
         {
-            throw CorpusException.Broken(
-                $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}.",
-                "Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
-                exception);
+            throw Damaged(file, exception);
         }
         catch (DecoderFallbackException exception)
         {

@@ -6,7 +6,8 @@ namespace Retro.Corpora;
 
 /// <summary>
 /// Finds what names a person in a text, in one pass that looks a bounded number of characters ahead. Numbers are taken where their check digits are right, and
-/// only whole: what goes on with a letter or a digit before or behind is something else. What other numbers follow behind a space, or its port, is no part.
+/// only whole: what goes on with a letter or a digit before or behind is something else, but for letters of scripts whose words stand directly beside it. What
+/// other numbers follow behind a space, or its port, is no part.
 /// </summary>
 internal static class PersonalDataSearch
 {
@@ -17,6 +18,7 @@ internal static class PersonalDataSearch
     private const int LongestZone = 15; // names of interfaces
 
     private static readonly string[] s_dates = ["yyyy-MM-dd", "yyyy/MM/dd"];
+    private static readonly string[] s_versions = ["version", "版本", "版本号", "バージョン", "버전"];
 
     // Lengths by country of the IBAN registry (ISO 13616, https://www.swift.com/standards/data-standards/iban-international-bank-account-number).
     private static readonly Dictionary<string, int> s_ibanLengths =
@@ -85,10 +87,14 @@ internal static class PersonalDataSearch
             : null;
     }
 
+    // Words of scripts that put no spaces between them, and particles of Korean, stand directly beside what is of another script.
+    private static bool StandsBeside(char character) => WordGrams.WritesWithoutSpaces(character) || character is >= '\uAC00' and <= '\uD7A3';
+
+    private static bool GoesOn(char character) => char.IsLetterOrDigit(character) && !StandsBeside(character);
+
     // Nothing that the place could be the middle of comes before it.
     private static bool IsBefore(ReadOnlySpan<char> before)
-        => before.IsEmpty
-            || (!char.IsLetterOrDigit(before[^1]) && !(before.Length > 1 && before[^1] is '.' or '-' or '_' or '/' && char.IsLetterOrDigit(before[^2])));
+        => before.IsEmpty || (!GoesOn(before[^1]) && !(before.Length > 1 && before[^1] is '.' or '-' or '_' or '/' && GoesOn(before[^2])));
 
     // Whether a group of an IPv6 address and its colon come before a place.
     private static bool IsGroupOfAddress(ReadOnlySpan<char> before)
@@ -104,15 +110,18 @@ internal static class PersonalDataSearch
             length++;
         }
 
-        return length is >= 1 and <= 4 && (length == before.Length - 1 || !char.IsLetterOrDigit(before[^(length + 2)]));
+        return length is >= 1 and <= 4 && (length == before.Length - 1 || !GoesOn(before[^(length + 2)]));
     }
 
-    private static bool IsBehind(string text, int end) => end == text.Length || !(char.IsLetterOrDigit(text[end]) || text[end] == '_');
+    private static bool IsBehind(string text, int end) => end == text.Length || !(GoesOn(text[end]) || text[end] == '_');
 
     private static int Email(string text, int least, int at, out int start)
     {
+        // Of what can stand beside an address, nothing is part of one whose name ends in another script.
         start = at;
-        while (start > least && at - start < LongestAddress && (char.IsLetterOrDigit(text[start - 1]) || ".!#$%&'*+-/=?^_`{|}~".Contains(text[start - 1])))
+        bool beside = at > least && StandsBeside(text[at - 1]);
+        while (start > least && at - start < LongestAddress
+            && (GoesOn(text[start - 1]) || (beside && char.IsLetterOrDigit(text[start - 1])) || ".!#$%&'*+-/=?^_`{|}~".Contains(text[start - 1])))
         {
             start--;
         }
@@ -133,6 +142,10 @@ internal static class PersonalDataSearch
                 }
 
                 dot = end;
+            }
+            else if (dot > 0 && char.IsLetterOrDigit(text[end - 1]) && text[end] != '-' && StandsBeside(text[end]) != StandsBeside(text[end - 1]))
+            {
+                break; // the last part of a domain is of one script
             }
             else if (dot > 0 && text[end] != '-')
             {
@@ -285,7 +298,18 @@ internal static class PersonalDataSearch
 
     // Of four numbers, too, are versions: Version=8.0.0.0 in an assembly's name, AssemblyVersion("1.0.0.0").
     private static bool IsVersion(string text, int start)
-        => text.AsSpan(0, start).TrimEnd(" =:(>\"'").EndsWith("version", StringComparison.OrdinalIgnoreCase);
+    {
+        ReadOnlySpan<char> before = text.AsSpan(0, start).TrimEnd(" =:：(>\"'");
+        foreach (string word in s_versions)
+        {
+            if (before.EndsWith(word, StringComparison.OrdinalIgnoreCase))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     // Behind an address of one link stands which link that is: "%eth0" (RFC 4007, 11).
     private static int ZoneEnd(string text, int end)

@@ -33,6 +33,6 @@ internal sealed class TextFileReader(DocumentKinds kind, string root, CorpusOpti
         }
 
         string name = NameOf(file);
-        return new Document(name, title ?? Path.GetFileNameWithoutExtension(file), Cleaning.Clean(text), name);
+        return new Document(name, title ?? Path.GetFileNameWithoutExtension(PackedFile.WithoutEnding(file)), Cleaning.Clean(text), name);
     }
 }

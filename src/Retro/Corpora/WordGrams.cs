@@ -73,6 +73,28 @@ internal static class WordGrams
         return common;
     }
 
+    /// <summary>
+    /// Whether a character is of a script that puts no spaces between words: those of the line breaking classes SA and ID
+    /// (https://www.unicode.org/reports/tr14/), by blocks.
+    /// </summary>
+    public static bool WritesWithoutSpaces(int code) => code is
+        (>= 0x0E00 and <= 0x109F) // Thai, Lao, Tibetan, Myanmar
+        or (>= 0x1780 and <= 0x17FF) // Khmer
+        or (>= 0x1950 and <= 0x19FF) // Tai Le, New Tai Lue, Khmer symbols
+        or (>= 0x1A20 and <= 0x1AAF) // Tai Tham
+        or (>= 0x2E80 and <= 0x2FDF) // radicals
+        or (>= 0x3005 and <= 0x3007)
+        or (>= 0x3041 and <= 0x312F) // Hiragana, Katakana, Bopomofo
+        or (>= 0x31A0 and <= 0x31FF)
+        or (>= 0x3400 and <= 0x4DBF)
+        or (>= 0x4E00 and <= 0xA4CF) // ideographs, Yi
+        or (>= 0xA9E0 and <= 0xA9FF)
+        or (>= 0xAA60 and <= 0xAADF)
+        or (>= 0xF900 and <= 0xFAFF)
+        or (>= 0xFF66 and <= 0xFF9F)
+        or (>= 0x1B000 and <= 0x1B16F)
+        or (>= 0x20000 and <= 0x3FFFF);
+
     private static List<ulong> Words(string text)
     {
         const ulong none = 14695981039346656037;
@@ -127,26 +149,4 @@ internal static class WordGrams
 
     /// <summary>The plain form of what is written as wide as an ideograph.</summary>
     private static Rune Plain(Rune rune) => rune.Value is >= 0xFF01 and <= 0xFF5E ? new Rune(rune.Value - 0xFEE0) : rune;
-
-    /// <summary>
-    /// Whether a character is of a script that puts no spaces between words: those of the line breaking classes SA and ID
-    /// (https://www.unicode.org/reports/tr14/), by blocks.
-    /// </summary>
-    private static bool WritesWithoutSpaces(int code) => code is
-        (>= 0x0E00 and <= 0x109F) // Thai, Lao, Tibetan, Myanmar
-        or (>= 0x1780 and <= 0x17FF) // Khmer
-        or (>= 0x1950 and <= 0x19FF) // Tai Le, New Tai Lue, Khmer symbols
-        or (>= 0x1A20 and <= 0x1AAF) // Tai Tham
-        or (>= 0x2E80 and <= 0x2FDF) // radicals
-        or (>= 0x3005 and <= 0x3007)
-        or (>= 0x3041 and <= 0x312F) // Hiragana, Katakana, Bopomofo
-        or (>= 0x31A0 and <= 0x31FF)
-        or (>= 0x3400 and <= 0x4DBF)
-        or (>= 0x4E00 and <= 0xA4CF) // ideographs, Yi
-        or (>= 0xA9E0 and <= 0xA9FF)
-        or (>= 0xAA60 and <= 0xAADF)
-        or (>= 0xF900 and <= 0xFAFF)
-        or (>= 0xFF66 and <= 0xFF9F)
-        or (>= 0x1B000 and <= 0x1B16F)
-        or (>= 0x20000 and <= 0x3FFFF);
 }

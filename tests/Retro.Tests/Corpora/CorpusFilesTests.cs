@@ -68,6 +68,48 @@ public class CorpusFilesTests
         Assert.Equal(["c.txt", "guide/a.md"], all.Documents().Select(document => document.Id));
     }
 
+    [Theory]
+    [InlineData("**/.git/**")]
+    [InlineData(".git")]
+    [InlineData("**/.DS_Store")]
+    [InlineData("run/*.html")]
+    [InlineData("a/** a/b/**")]
+    [InlineData("**/node_modules/** **/LICENSE*")]
+    public void A_pattern_that_leaves_out_what_is_left_out_anyway_is_no_mistake(string patterns)
+    {
+        using TemporaryFolder folder = Mixed();
+        Corpus.Open(folder.Path, new() { Exclude = patterns.Split(' ') }).RequireMatched();
+    }
+
+    /// <summary>What is left out unseen excuses no pattern that could not match it, and none of files that are asked for.</summary>
+    [Fact]
+    public void A_mistyped_pattern_is_refused_beside_what_is_left_out_unseen()
+    {
+        using TemporaryFolder folder = Mixed();
+        foreach (string pattern in new[] { "drafts/**", "*.text", "gits/*/x.md" })
+        {
+            Corpus corpus = Corpus.Open(folder.Path, new() { Exclude = [pattern] });
+            Assert.Contains($"matches \"{pattern}\"; it holds", Assert.Throws<CorpusException>(corpus.RequireMatched).Message, StringComparison.Ordinal);
+        }
+
+        Corpus hidden = Corpus.Open(folder.Path, new() { Include = ["*.txt", ".git/**"], Exclude = ["**/node_modules/**", "**/LICENSE*"] });
+        Assert.Equal([".git/**", "**/LICENSE*"], hidden.Unmatched);
+        Assert.Contains("matches \".git/**\"; it holds", Assert.Throws<CorpusException>(hidden.RequireMatched).Message, StringComparison.Ordinal);
+    }
+
+    private static TemporaryFolder Mixed()
+    {
+        TemporaryFolder folder = new();
+        folder.File("z.txt", "text");
+        folder.File("a/b/c.txt", "text");
+        folder.File(".DS_Store", "");
+        folder.File(".git/config", "");
+        folder.File("node_modules/p/LICENSE", "license");
+        folder.File("run/.retro", "");
+        folder.File("run/report.html", "<p>ours");
+        return folder;
+    }
+
     /// <summary>So that what an update adds of a part is what the build read of it.</summary>
     [Fact]
     public void Patterns_of_a_part_of_a_corpus_are_those_of_the_whole()
@@ -145,6 +187,8 @@ public class CorpusFilesTests
         Assert.Equal(["a/train.jsonl:1"], Ids(new() { Include = ["a/**"] }));
         Assert.Equal(["a/notes.log"], Ids(new() { Include = ["**/*.log"], Kinds = DocumentKinds.Text }));
         Assert.Equal(["notes.log"], Corpus.Open(folder["a/notes.log"], new() { Kinds = DocumentKinds.Text }).Documents().Select(document => document.Id));
+        Assert.Equal("{\"text\": \"row\"}", Corpus.Open(folder["a/train.jsonl"], new() { Kinds = DocumentKinds.Text }).Documents().Single().Text);
+        Assert.Equal(["README.md"], Ids(new() { Include = ["README.md", "a/*.jsonl"], Kinds = DocumentKinds.Markdown }));
         Corpus some = Corpus.Open(folder.Path, new() { Include = ["a/*.jsonl", "*.md"], Kinds = DocumentKinds.JsonLines | DocumentKinds.Text });
         Assert.Equal([("Markdown", 2), ("by pattern", 1)], some.LeftOut.Select(kind => (kind.Key, kind.Value)));
 
@@ -186,17 +230,20 @@ public class CorpusFilesTests
         Assert.Equal(1, corpus.Skipped);
     }
 
-    [Fact]
-    public void A_folder_that_may_not_be_listed_stops_a_corpus_or_is_skipped()
+    /// <summary>A folder that may be listed and not searched tells the names of what nobody may ask for.</summary>
+    [Theory]
+    [InlineData("000")]
+    [InlineData("644")]
+    public void A_folder_that_may_not_be_listed_stops_a_corpus_or_is_skipped(string mode)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The right to list a folder is taken as on Linux.");
         using TemporaryFolder folder = new();
         folder.File("a.txt", "a");
-        Directory.CreateDirectory(folder["lost"]);
-        Run("chmod", "000", folder["lost"]);
+        string lost = folder.File("lost/b.txt", "b");
+        Run("chmod", mode, folder["lost"]);
         try
         {
-            Assert.SkipWhen(Listed(), "This user may list every folder.");
+            Assert.SkipWhen(IsTold(), "This user may search every folder.");
             Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path));
             Assert.Equal("1 text (left out: 1 folders that cannot be listed)", Corpus.Open(folder.Path, new() { SkipBroken = true }).Kind);
             Assert.Equal("1 text (left out: 1 by pattern)", Corpus.Open(folder.Path, new() { Exclude = ["**/lost/**"] }).Kind);
@@ -206,11 +253,11 @@ public class CorpusFilesTests
             Run("chmod", "700", folder["lost"]);
         }
 
-        bool Listed()
+        bool IsTold()
         {
             try
             {
-                return Directory.GetFiles(folder["lost"]).Length == 0;
+                return File.GetAttributes(lost) >= 0;
             }
             catch (UnauthorizedAccessException)
             {
@@ -219,15 +266,44 @@ public class CorpusFilesTests
         }
     }
 
+    /// <summary>The system tells nobody of a path that is too long for it.</summary>
+    [Fact]
+    public void A_folder_whose_entries_cannot_be_asked_for_stops_a_corpus_or_is_skipped()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "How long a path may be is taken as on Linux.");
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", "a");
+        string deep = new('d', 250);
+        Run("bash", "-c", $"cd '{folder.Path}' && for i in {{1..16}}; do mkdir {deep} && cd {deep} || exit 1; done && echo b > {deep}");
+        string strict;
+        Corpus corpus;
+        try
+        {
+            strict = Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path)).Message;
+            corpus = Corpus.Open(folder.Path, new() { SkipBroken = true });
+        }
+        finally
+        {
+            Run("rm", "-r", folder[deep]); // .NET does not get that deep
+        }
+
+        Assert.Contains("cannot be listed", strict, StringComparison.Ordinal);
+        Assert.Equal("1 text (left out: 1 folders that cannot be listed)", corpus.Kind);
+        Assert.Equal(1, corpus.UnlistedFolders);
+    }
+
     [Fact]
     public void Options_that_make_no_sense_are_named_together()
     {
         RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new CorpusOptions
         {
-            Kinds = DocumentKinds.None, Include = [" ", "a/*"], Encoding = "klingon", MaximumDocumentBytes = 0,
+            Kinds = DocumentKinds.None, Include = [" ", "a/*"], Exclude = ["a/../b/*"], Encoding = "klingon", MaximumDocumentBytes = 0,
         }.Validate());
         Assert.All(
-            [nameof(CorpusOptions.Kinds), "Include is \" \", \"a/*\"; expected", "klingon", nameof(CorpusOptions.MaximumDocumentBytes)],
+            [
+                nameof(CorpusOptions.Kinds), "Include is \" \", \"a/*\"; expected", "Exclude is \"a/../b/*\"; expected", "klingon",
+                nameof(CorpusOptions.MaximumDocumentBytes),
+            ],
             part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
     }
 
@@ -259,16 +335,15 @@ public class CorpusFilesTests
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux tells which file a name leads to and what is no file.");
         using TemporaryFolder folder = new();
         Run("ln", folder.File("a.txt", "a"), folder["b.txt"]);
-        Run("mkfifo", folder["pipe.txt"]);
+        Run("mkfifo", folder["pipe.txt"], folder["pipe.html"]);
         File.CreateSymbolicLink(folder["zeros.txt"], "/dev/zero");
 
         Corpus corpus = Corpus.Open(folder.Path);
 
         Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
-        Assert.Equal([("files reached twice", 1), ("pipes and devices", 2)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
-        Assert.Contains(
-            "is a pipe", Assert.Throws<CorpusException>(() => Corpus.Open(folder["pipe.txt"]).Documents().ToList()).Message, StringComparison.Ordinal);
-
+        Assert.Equal([("files reached twice", 1), ("pipes and devices", 3)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
+        Assert.All(["pipe.txt", "pipe.html"], pipe => Assert.Contains(
+            "is a pipe", Assert.Throws<CorpusException>(() => Corpus.Open(folder[pipe]).Documents().ToList()).Message, StringComparison.Ordinal));
     }
 
     [Fact]

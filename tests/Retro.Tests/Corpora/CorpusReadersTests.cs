@@ -189,6 +189,9 @@ public class CorpusReadersTests
     [InlineData("<ol><li><pre>\na\n  b</pre></ol>", "-\na\n  b")]
     [InlineData("<p>a</p><dialog><p>cookies</p></dialog><dialog open>b</dialog>c", "a\nb\nc")]
     [InlineData("<h1>Install<a class=\"x headerlink\" href=\"#install\" title=\"Link\">\u00B6</a></h1><p>\u00B6<a class=headerlinks href=x>a</a>", "Install\n\u00B6a")]
+    [InlineData("<div><canvas id=c></div><p>a</p><section><video src=x>no</section>b<p>c<audio>no</p>d", "a\nb\nc\nd")]
+    [InlineData("<div><svg><path d=''></div>a<div><svg><foreignObject></div>no</foreignObject></svg></div>b", "a\nb")]
+    [InlineData("<math><semantics><mi>a</mi><annotation>no</math><p><datalist><option>no</p>b<div><template>no</div>no</template></div>c", "a\nb\nc")]
     [InlineData("<p>\uE000 an icon's font</p>", "\uE000 an icon's font")]
     [InlineData("<p>&#150;&#x93;q&#148; &#128; &#xD800; &notit; AT&T", "–“q” € \uFFFD ¬it; AT&T")]
     public void Html_is_read_as_its_standard_has_it(string page, string text) => Assert.Equal(text, Read("page.html", page).Text);
@@ -492,6 +495,31 @@ public class CorpusReadersTests
 
             return result.ToArray();
         }
+    }
+
+    [Theory]
+    [InlineData(null, null)]
+    [InlineData(null, "---")]
+    [InlineData("windows-1252", null)]
+    [InlineData("windows-1252", "---")]
+    public void A_packed_text_that_is_named_is_unpacked_by_its_ending_and_refused_without_one(string? encoding, string? separator)
+    {
+        using TemporaryFolder folder = new();
+        using MemoryStream written = new();
+        using (GZipStream stream = new(written, CompressionMode.Compress))
+        {
+            stream.Write("One caf\u00E9.\n---\nTwo."u8);
+        }
+
+        byte[] packed = written.ToArray();
+        CorpusOptions options = new() { Kinds = DocumentKinds.Text, Encoding = encoding, Separator = separator, MaximumDocumentBytes = packed.Length };
+        string file = folder.File("book.txt.gz", packed);
+        string[] texts = separator is null ? ["One caf\u00E9.\n---\nTwo."] : ["One caf\u00E9.", "Two."];
+        Assert.Equal(texts, Corpus.Open(file, options).Documents().Select(document => document.Text));
+        Assert.Contains($"{folder.File("notes.txt", packed)} is packed", Fault("notes.txt"), StringComparison.Ordinal);
+        Assert.Contains($"{folder.File("cut.txt.gz", packed[..^3])} is damaged or cut short", Fault("cut.txt.gz"), StringComparison.Ordinal);
+
+        string Fault(string name) => Assert.Throws<CorpusException>(() => Corpus.Open(folder[name], options).Documents().ToList()).Message;
     }
 
     [Fact]

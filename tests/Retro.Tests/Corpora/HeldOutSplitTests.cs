@@ -212,6 +212,11 @@ public sealed class HeldOutSplitTests
         HeldOutOptions options = Enumerable.Range(0, 5000).Select(seed => new HeldOutOptions { Count = 1, Seed = seed })
             .First(options => HeldOutSplit.Create(documents, options).IsHeldOut("phrase"));
         Assert.Empty(HeldOutSplit.Create(documents, options).Removed);
+
+        // Nor does a page that is held out one of its phrases that is a document, which would be one of its excerpts.
+        options = Enumerable.Range(0, 5000).Select(seed => new HeldOutOptions { Count = 1, Seed = seed })
+            .First(options => HeldOutSplit.Create(documents, options).IsHeldOut("longer"));
+        Assert.DoesNotContain("phrase", HeldOutSplit.Create(documents, options).Removed.Select(document => document.Id));
     }
 
     [Theory]
