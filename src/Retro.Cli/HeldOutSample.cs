@@ -30,7 +30,7 @@ internal sealed class HeldOutSample
         {
             int[] tokens = Inspection.Tokens(heldOut, all[(int)((long)i * all.Length / count)], window);
             _texts.Add((tokens, reader is not null && source?.Database is not null
-                ? TextReading.Retrieve(reader, source, tokens, [], null, cancellationToken)?.Retrieved
+                ? TextReading.Retrieve(reader, source, tokens, cancellationToken)
                 : null));
         }
     }

@@ -238,17 +238,13 @@ internal sealed class ReadingOptions
         public int[] Excluded(IReadOnlyList<string> ids) => ids.Count == 0 || Sources is null ? [] : _excluded.Value.Of(ids);
 
         /// <summary>Shows texts as the model reads them; null: it reads nothing.</summary>
-        /// <param name="labels">The labels that may be seen; null: all.</param>
-        /// <exception cref="UsageException">It looks up by itself, and labels are given.</exception>
-        public Inspection? Inspection(IReadOnlyList<string>? labels)
+        /// <param name="settings">How it reads while it writes: how many neighbors, of which labels.</param>
+        public Inspection? Inspection(GenerationOptions settings)
         {
             IReader? reader = Copying is not null ? Copying : Trained.Model.Config.HasRetrieval ? new RetroReader(Trained.Model) : null;
-            if (labels is not null && Copying?.Database is not null)
-            {
-                throw new UsageException("What copies from anywhere in the database cannot be limited to labels while a text is inspected; leave them out.");
-            }
-
-            return reader is null || Source?.Database is not { } database ? null : new(database, Tokenizer, reader, Source, Sources!.Ready(), labels);
+            return reader is null || Source?.Database is not { } database
+                ? null
+                : new(database, Tokenizer, reader, Source, Sources!.Ready(), settings.Labels, settings.Neighbors);
         }
 
         /// <inheritdoc/>

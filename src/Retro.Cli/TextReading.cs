@@ -35,12 +35,9 @@ internal static class TextReading
     /// <param name="reader">The reader.</param>
     /// <param name="source">Finds neighbors in a database.</param>
     /// <param name="tokens">The text; its last token is predicted and read by nothing.</param>
-    /// <param name="excluded">Documents that nothing is read of.</param>
-    /// <param name="labels">The labels that may be seen; null: all.</param>
     /// <param name="cancellationToken">Stops the search.</param>
-    /// <returns>What was found; null: no stretch is complete.</returns>
-    public static Retrieval? Retrieve(
-        IReader reader, INeighborSource source, int[] tokens, IReadOnlyList<int> excluded, IReadOnlyList<string>? labels, CancellationToken cancellationToken)
+    /// <returns>What the reader reads; null: no stretch is complete.</returns>
+    public static RetrievedTokens? Retrieve(IReader reader, INeighborSource source, int[] tokens, CancellationToken cancellationToken)
     {
         int chunk = source.Database!.ChunkLength, stride = reader.ChunkLength ?? chunk, stretches = (tokens.Length - 1) / stride, k = reader.Neighbors;
         if (stretches == 0)
@@ -49,8 +46,7 @@ internal static class TextReading
         }
 
         RetrievedTokens retrieved = new(1, stretches, k, reader.RetrievedLength ?? 2 * chunk);
-        NeighborQuery[] queries =
-            [.. Enumerable.Range(1, stretches).Select(end => new NeighborQuery(Query(reader, source, tokens, end), excluded) { Labels = labels })];
+        NeighborQuery[] queries = [.. Enumerable.Range(1, stretches).Select(end => new NeighborQuery(Query(reader, source, tokens, end), []))];
         long[] found = new long[stretches * k];
         float[] scores = new float[found.Length];
         source.Find(queries, k, found, scores, cancellationToken);
@@ -59,14 +55,8 @@ internal static class TextReading
             retrieved.Take(0, i, source.Database, found.AsSpan(i * k, k), scores.AsSpan(i * k, k));
         }
 
-        return new(retrieved, found, scores);
+        return retrieved;
     }
-
-    /// <summary>What was found for the complete stretches of a text.</summary>
-    /// <param name="Retrieved">What the reader reads.</param>
-    /// <param name="Chunks">Of each stretch, as many chunks as the reader reads; -1 where there are no more.</param>
-    /// <param name="Scores">Their scores.</param>
-    public sealed record Retrieval(RetrievedTokens Retrieved, long[] Chunks, float[] Scores);
 
     /// <summary>What is asked with when so many stretches are complete.</summary>
     public static int[] Query(IReader reader, INeighborSource source, int[] tokens, int stretches)

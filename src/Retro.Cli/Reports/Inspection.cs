@@ -17,13 +17,15 @@ namespace Retro.Cli.Reports;
 /// <param name="source">Finds them.</param>
 /// <param name="beside">Sources whose ranks are shown too.</param>
 /// <param name="labels">The labels that may be seen; null: all.</param>
+/// <param name="neighbors">Neighbors that are read at once; null: as many as the reader reads.</param>
 internal sealed class Inspection(
     ChunkDatabase database,
     RetroTokenizer tokenizer,
     IReader reader,
     INeighborSource source,
     IReadOnlyList<INeighborSource> beside,
-    IReadOnlyList<string>? labels = null)
+    IReadOnlyList<string>? labels = null,
+    int? neighbors = null)
 {
     /// <summary>Neighbors shown of each stretch.</summary>
     private const int MostShown = 4;
@@ -43,26 +45,13 @@ internal sealed class Inspection(
         + "what was read while it was predicted: <mark>marked</mark> is what both have in common, <span class=\"found\">underlined</span> what the "
         + "neighbor has in common with the text before, which it was found with.</p>";
 
+    private readonly int _neighbors = neighbors ?? reader.Neighbors, _stride = reader.ChunkLength ?? database.ChunkLength;
+
     /// <summary>The tokens of a document.</summary>
     /// <param name="of">The database of the document.</param>
     /// <param name="document">The document.</param>
     /// <param name="most">Tokens at most.</param>
     public static int[] Tokens(ChunkDatabase of, DocumentEntry document, int most) => [.. of.TokensOf(document).Take(most)];
-
-    /// <summary>Reads a text, and shows it.</summary>
-    /// <param name="tokens">The text from its document's first token on.</param>
-    /// <param name="off">Reads it without neighbors.</param>
-    /// <param name="excluded">Documents that nothing is read of.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>HTML.</returns>
-    public string Show(int[] tokens, IReader off, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
-    {
-        TextReading.Retrieval? retrieval = TextReading.Retrieve(reader, source, tokens, excluded, labels, cancellationToken);
-        cancellationToken.ThrowIfCancellationRequested();
-        double[] offBits = TextReading.Bits(off, tokens, 1, null, database.ChunkLength);
-        double[] onBits = TextReading.Bits(reader, tokens, 1, retrieval?.Retrieved, database.ChunkLength);
-        return Show(tokens, offBits, onBits, retrieval, excluded, cancellationToken);
-    }
 
     /// <summary>Shows a text whose tokens' bits are known.</summary>
     /// <param name="tokens">The text from its document's first token on.</param>
@@ -72,23 +61,13 @@ internal sealed class Inspection(
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>HTML.</returns>
     public string Show(int[] tokens, IReadOnlyList<double> off, IReadOnlyList<double> on, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
-        => Show(tokens, off, on, TextReading.Retrieve(reader, source, tokens, excluded, labels, cancellationToken), excluded, cancellationToken);
-
-    private string Show(
-        int[] tokens,
-        IReadOnlyList<double> off,
-        IReadOnlyList<double> on,
-        TextReading.Retrieval? retrieval,
-        IReadOnlyList<int> excluded,
-        CancellationToken cancellationToken)
     {
-        int stride = reader.ChunkLength ?? database.ChunkLength;
-        List<Found>[] found = retrieval is null ? [] : Find(tokens, retrieval, excluded, cancellationToken);
+        List<Found>[] found = Find(tokens, excluded, cancellationToken);
         StringBuilder html = new();
-        for (int first = 0; first < tokens.Length; first += stride)
+        for (int first = 0; first < tokens.Length; first += _stride)
         {
-            int stretch = first / stride;
-            int[] own = tokens[first..Math.Min(tokens.Length, first + stride)];
+            int stretch = first / _stride;
+            int[] own = tokens[first..Math.Min(tokens.Length, first + _stride)];
             double gained = Enumerable.Range(first, own.Length).Select(i => off[i] - on[i]).Where(double.IsFinite).Sum();
             html.Append(CultureInfo.InvariantCulture, $"<section class=\"chunk\" aria-label=\"part {stretch + 1}\"><div><div class=\"text own\">");
             Append(html, own, first, off, on);
@@ -110,26 +89,33 @@ internal sealed class Inspection(
         return html.ToString();
     }
 
-    private List<Found>[] Find(int[] tokens, TextReading.Retrieval best, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
+    /// <summary>The best neighbors of each complete stretch, of which the last token is predicted and read by nothing.</summary>
+    private List<Found>[] Find(int[] tokens, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
     {
-        int stretches = best.Chunks.Length / reader.Neighbors;
+        int stretches = (tokens.Length - 1) / _stride;
+        if (stretches == 0)
+        {
+            return [];
+        }
+
         NeighborQuery[] queries =
         [
             .. Enumerable.Range(1, stretches)
                 .Select(end => new NeighborQuery(TextReading.Query(reader, source, tokens, end), excluded) { Labels = labels }),
         ];
-        int shown = Math.Min(MostShown, reader.Neighbors);
+        int shown = Math.Min(MostShown, _neighbors);
+        (long[] best, float[] bestScores) = Search(source, _neighbors);
         (INeighborSource Source, long[] Chunks, float[] Scores)[] ranked = [.. beside.Prepend(source).DistinctBy(one => one.Name).Select(one =>
         {
-            (long[] chunks, float[] scores) = one == source ? (best.Chunks, best.Scores) : Search(one, Ranked);
+            (long[] chunks, float[] scores) = one == source ? (best, bestScores) : Search(one, Ranked);
             return (one, chunks, scores);
         })];
-        return [.. Enumerable.Range(0, stretches).Select(stretch => Enumerable.Range(stretch * reader.Neighbors, shown)
-            .Where(i => best.Chunks[i] >= 0)
-            .Select(i => new Found(best.Chunks[i], [.. ranked.Select(one =>
+        return [.. Enumerable.Range(0, stretches).Select(stretch => Enumerable.Range(stretch * _neighbors, shown)
+            .Where(i => best[i] >= 0)
+            .Select(i => new Found(best[i], [.. ranked.Select(one =>
             {
                 int count = one.Chunks.Length / stretches, start = stretch * count;
-                int rank = Array.IndexOf(one.Chunks, best.Chunks[i], start, count) - start;
+                int rank = Array.IndexOf(one.Chunks, best[i], start, count) - start;
                 return (one.Source.Name, rank < 0 ? null : (int?)(rank + 1), rank < 0 ? float.NaN : one.Scores[start + rank], count);
             })]))
             .ToList())];

@@ -76,8 +76,8 @@ internal abstract class CompletionEndpoint(Writer writer)
         await foreach ((int text, GeneratedPiece piece) in pieces.ConfigureAwait(false))
         {
             Choice choice = choices[text];
-            TokenScore[] scores = order.Scores && (piece.Token is not null || (TellsEnd && piece.LogProbability is not null))
-                ? [new(piece.Token ?? writer.Tokenizer.EndOfText, piece.LogProbability, piece.Alternatives, choice.Length)]
+            TokenScore[] scores = order.Scores && (piece.Token ?? (TellsEnd ? piece.EndToken : null)) is { } token
+                ? [new(token, piece.LogProbability, piece.Alternatives, choice.Length)]
                 : [];
             choice.Add(piece.Text, scores);
             choice.End = piece.End ?? choice.End;

@@ -101,13 +101,13 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
 
         (string Text, int[] Tokens) OfIds(JsonArray ids)
         {
-            int most = Writer.Tokenizer.VocabularySize - 1;
+            int most = Writer.MostId;
             int[] tokens =
             [
                 .. ids.Select(id => id is JsonValue value && value.TryGetValue(out int token)
                     ? token >= 0 && token <= most
                         ? token
-                        : throw new Fault(400, $"prompt holds the id {token}; the tokenizer has 0 to {most}.", "out_of_range", "prompt")
+                        : throw new Fault(400, $"prompt holds the id {token}; the model reads 0 to {most}.", "out_of_range", "prompt")
                     : throw Wrong()),
             ];
             return (Writer.Tokenizer.Decode(tokens), tokens);

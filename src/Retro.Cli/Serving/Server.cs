@@ -22,6 +22,7 @@ internal sealed class Server : IAsyncDisposable
     private readonly ServingOptions _options;
     private readonly WebApplication _app;
     private readonly Turns _turns;
+    private readonly Writer _writer;
 
     /// <summary>Makes a server; it listens after <see cref="StartAsync"/>.</summary>
     /// <param name="opened">The model, and what it reads from; they stay the caller's.</param>
@@ -47,7 +48,7 @@ internal sealed class Server : IAsyncDisposable
             kestrel.AddServerHeader = false;
         });
         _app = builder.Build();
-        Writer writer = new(opened, generator, defaults, options, _turns);
+        _writer = new(opened, generator, defaults, options, _turns);
         _app.Use(GuardAsync);
         Get("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
         Get("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));
@@ -61,10 +62,10 @@ internal sealed class Server : IAsyncDisposable
             (int computing, int waiting, long served) = _turns.State;
             return context.Response.WriteAsJsonAsync(new JsonObject { ["running"] = computing, ["waiting"] = waiting, ["served"] = served });
         });
-        _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(writer, options.Template).AnswerAsync(context));
-        _app.MapPost("/v1/completions", (HttpContext context) => new Completions(writer).AnswerAsync(context));
+        _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(_writer, options.Template).AnswerAsync(context));
+        _app.MapPost("/v1/completions", (HttpContext context) => new Completions(_writer).AnswerAsync(context));
         _app.MapPost("/v1/embeddings", (HttpContext context) => Embeddings.AnswerAsync(context, opened, options, _turns));
-        _app.MapPost("/api/write", (HttpContext context) => writer.WriteAsync(context));
+        _app.MapPost("/api/write", (HttpContext context) => _writer.WriteAsync(context));
         _app.MapPost("/api/inspect", InspectAsync);
 
         // What can be got can be asked for without its body.
@@ -206,7 +207,8 @@ internal sealed class Server : IAsyncDisposable
     {
         RequestBody body = await RequestBody.ReadAsync(context, _options.MostBytes).ConfigureAwait(false);
         string text = body.Required("text");
-        if (_opened.Inspection(Caller.Of(context).Labels) is not { } inspection)
+        GenerationOptions settings = _defaults with { Labels = Caller.Of(context).Labels };
+        if (_opened.Inspection(settings) is not { } inspection)
         {
             throw new Fault(400, "The model reads nothing, so that there is nothing to inspect; serve a RETRO, or what retro fit made.", "reads_nothing");
         }
@@ -220,9 +222,17 @@ internal sealed class Server : IAsyncDisposable
 
         using IDisposable turn = await _turns.TakeAsync(1, context.RequestAborted).ConfigureAwait(false);
         CancellationToken aborted = context.RequestAborted;
-        DecoderReader off = new(_opened.Trained.Model);
-        int[] excluded = _opened.Excluded(_defaults.ExcludedDocuments);
-        string html = await Task.Run(() => inspection.Show(tokens, off, excluded, aborted), aborted).ConfigureAwait(false);
+
+        // By the rules by which it writes: of a reader that looks up by itself they alone say what is passed over.
+        IReadOnlyList<ScoredToken> scored = await _writer.ScoreAsync(tokens[1..], settings, aborted).ConfigureAwait(false);
+        double[] on = [double.NaN, .. scored.Select(token => -token.LogProbability!.Value / Math.Log(2))];
+        string html = await Task.Run(
+            () =>
+            {
+                double[] off = TextReading.Bits(new DecoderReader(_opened.Trained.Model), tokens, 1, null, _opened.Source!.Database!.ChunkLength);
+                return inspection.Show(tokens, off, on, _opened.Excluded(settings.ExcludedDocuments), aborted);
+            },
+            aborted).ConfigureAwait(false);
         context.Response.ContentType = "text/html; charset=utf-8";
         await context.Response.WriteAsync(Reports.Inspection.Legend + html, aborted).ConfigureAwait(false);
     }

@@ -20,6 +20,9 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <summary>The model's tokenizer.</summary>
     public RetroTokenizer Tokenizer => opened.Tokenizer;
 
+    /// <summary>The largest id that a prompt may hold: one of the tokenizer's for which the model, which may lack special ones, has a row.</summary>
+    public int MostId => Math.Min(Tokenizer.VocabularySize, opened.Trained.Model.Config.VocabularySize) - 1;
+
     /// <summary>A text that is asked with, in the form of the database's own.</summary>
     public string AsCleaned(string text) => opened.AsCleaned(text);
 

@@ -19,6 +19,9 @@ public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNei
     /// </summary>
     public double? LogProbability { get; init; }
 
+    /// <summary>The token that the model ended the text by, in the last piece of such a text, of which it is no part; null in every other.</summary>
+    public int? EndToken { get; init; }
+
     /// <summary>
     /// Where the token was copied from, where a reader that copies gave it more of its probability than the model did: the chunk, among the neighbors or, where
     /// the reader looks there, anywhere in the database, that counted most; or the given passage. Null where the model, or whoever reads otherwise, chose it.

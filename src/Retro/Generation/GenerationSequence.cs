@@ -23,7 +23,7 @@ internal sealed class GenerationSequence
     private float[] _changed = []; // what the sampler may change
     private double? _logSum;
     private GenerationEnd? _end;
-    private (double LogProbability, TokenAlternative[] Alternatives)? _endJudged; // where the model ended the text
+    private (int Token, double LogProbability, TokenAlternative[] Alternatives)? _endJudged; // where the model ended the text
 
     /// <param name="tokenizer">The model's tokenizer.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>
@@ -119,6 +119,7 @@ internal sealed class GenerationSequence
         string rest = _stops.Add(_text.Flush());
         return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end)
         {
+            EndToken = _endJudged?.Token,
             LogProbability = _endJudged?.LogProbability,
             Alternatives = _endJudged?.Alternatives ?? [],
         };
@@ -154,7 +155,12 @@ internal sealed class GenerationSequence
     }
 
     /// <summary>Ends the text as the model does, by one of its ends.</summary>
-    public void End(int token) => (_end, _endJudged) = (GenerationEnd.EndOfText, Judge(token));
+    public void End(int token)
+    {
+        (double logProbability, TokenAlternative[] alternatives) = Judge(token);
+        _end = GenerationEnd.EndOfText;
+        _endJudged = (token, logProbability, alternatives);
+    }
 
     /// <summary>Another text of the same prompt and the same tokens, which has drawn nothing yet.</summary>
     /// <param name="options">How it goes on, with another seed; null: as this one does.</param>

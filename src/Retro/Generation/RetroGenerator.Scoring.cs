@@ -10,8 +10,8 @@ public sealed partial class RetroGenerator
 {
     /// <summary>
     /// Tells how probable each token of a text is, read as a text that is generated is: with what is retrieved for the stretches before the token, and never
-    /// with what follows. A model reads the text in one pass; where another reader generates, or neighbors are found anew within a chunk, it is read token by
-    /// token.
+    /// with what follows. A model reads the text in one pass, as does a <see cref="CopyReader"/>; where another reader generates, or neighbors are found anew
+    /// within a chunk, it is read token by token.
     /// </summary>
     /// <param name="text">Its ids. The token that begins a text is put before them, as before those of a prompt.</param>
     /// <param name="options">
@@ -31,7 +31,7 @@ public sealed partial class RetroGenerator
         int[] tokens = Begun(text, options);
         (StretchRetriever? retriever, HashSet<int>? unread) = await Retriever(options, cancellationToken).ConfigureAwait(false);
         List<(double LogProbability, TokenAlternative[] Alternatives)> scores = tokens.Length < 2 ? [] : await Task.Run(
-            () => _reader is null && !Refreshes(options) ? ScoreAtOnce() : ScoreInTurn(), cancellationToken).ConfigureAwait(false);
+            () => _reader is null or CopyReader && !Refreshes(options) ? ScoreAtOnce() : ScoreInTurn(), cancellationToken).ConfigureAwait(false);
         TokenTextStream stream = new(_tokenizer, atBeginning: true);
         List<ScoredToken> scored = new(text.Length);
         for (int i = tokens.Length - text.Length; i < tokens.Length; i++)
@@ -50,8 +50,11 @@ public sealed partial class RetroGenerator
             using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(_model));
             using DisposeScope scope = NewDisposeScope();
             using IDisposable inference = inference_mode();
-            (Tensor? neighbors, Tensor? valid) = sequence.Found?.Tokens.ToTensors(_model.Device) ?? default;
+            RetrievedTokens? found = sequence.Found?.Tokens;
+            CopyReader? copying = _reader as CopyReader;
+            (Tensor? neighbors, Tensor? valid) = copying is not null ? copying.CrossAttended(found) : found?.ToTensors(_model.Device) ?? default;
             long[] read = [.. tokens[..^1].Select(token => (long)token)];
+            CopyCandidates? candidates = copying?.Candidates(read, found, unread);
             Tensor states = _model.StatesAt(
                 tensor(read, [1, read.Length], device: _model.Device),
                 tensor((long[])[.. Enumerable.Range(0, read.Length).Select(place => (long)place)], device: _model.Device),
@@ -64,7 +67,8 @@ public sealed partial class RetroGenerator
             {
                 using DisposeScope inner = NewDisposeScope();
                 int count = Math.Min(slice, read.Length - start);
-                Memory<float> logits = _model.Head(states.narrow(0, start, count)).Floats(ref room);
+                Tensor some = states.narrow(0, start, count); // [P, D]
+                Memory<float> logits = (copying is null ? _model.Head(some) : copying.Logits(some, candidates!, start).Logits).Floats(ref room);
                 for (int i = 0; i < count; i++)
                 {
                     sequence.Take(logits.Slice(i * vocabulary, vocabulary));

@@ -61,7 +61,7 @@ internal sealed class CopyCandidates
 
     /// <summary>Finds the candidates of places.</summary>
     /// <param name="batch">Texts and what was retrieved; the neighbors of the stretch before a place's next token are looked into.</param>
-    /// <param name="neighbors">K: neighbors that are read.</param>
+    /// <param name="neighbors">K: neighbors that are read at most; what the index finds ranks behind them.</param>
     /// <param name="places">Places in the B·T tokens, ascending: the token after each is predicted.</param>
     /// <param name="index">Where to look for the last tokens besides; null: in the neighbors alone.</param>
     /// <param name="excluded">Documents of the index that are not looked into, for each row; null: none.</param>
@@ -155,7 +155,7 @@ internal sealed class CopyCandidates
     {
         ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
         int next = 0;
-        PointerMatch match = new(neighbors, retrieved.Length);
+        PointerMatch match = new(Math.Min(neighbors, retrieved.Neighbors), retrieved.Length);
         foreach (int place in match.Walk(batch, retrieved, row))
         {
             while (next < places.Length && places[next] < ((long)row * batch.Length) + place)

@@ -87,6 +87,12 @@ public sealed partial class CopyReader
             model.RequireTokenizer(index.Database.Manifest.TokenizerHash);
         }
 
+        if (options.ContentWidth > 0)
+        {
+            file.RequireShape("query", width, options.ContentWidth);
+            file.RequireShape("taps", CopyCandidates.ContentTokens, width, options.ContentWidth);
+        }
+
         CopyMixture mixture = new(width, Ranks(options, FromAnywhere(file)), device: model.Device, content: options.ContentWidth);
         CopyReader reader = new(model, mixture, options, length, index, name);
         try

@@ -170,18 +170,35 @@ public sealed partial class CopyReader : IReader, IDisposable
         return CopyCandidates.Of([found], HasContent);
     }
 
+    /// <summary>What may be copied at each place of a text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="found">What was found for its stretches, which may be fewer neighbors than it reads; null: nothing.</param>
+    /// <param name="excluded">Documents of the index that are not looked into; null: nothing is copied at all.</param>
+    internal CopyCandidates Candidates(long[] text, RetrievedTokens? found, IReadOnlySet<int>? excluded)
+    {
+        if (excluded is null)
+        {
+            return CopyCandidates.Of(new List<CopyCandidates.Candidate>?[text.Length], HasContent);
+        }
+
+        ReadingBatch batch = new(1, text.Length, Options.Stride) { Retrieved = found };
+        text.CopyTo(batch.Tokens, 0);
+        return CopyCandidates.Find(batch, Neighbors, [.. Enumerable.Range(0, text.Length).Select(place => (long)place)], _index, [excluded], HasContent);
+    }
+
     /// <summary>What may follow at some places. No gradients are recorded.</summary>
     /// <param name="states">[P, D], the model's last states, normed.</param>
-    /// <param name="candidates">Of the P places.</param>
+    /// <param name="candidates">Of all places.</param>
+    /// <param name="start">The first of these P places among the candidates'.</param>
     /// <returns>
     /// [P, V]: logits on the scale of the model's own, which they are where nothing is copied; and [P, N]: the probability that each candidate gives its token.
     /// </returns>
-    internal (Tensor Logits, Tensor Copied) Logits(Tensor states, CopyCandidates candidates)
+    internal (Tensor Logits, Tensor Copied) Logits(Tensor states, CopyCandidates candidates, int start = 0)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         Tensor logits = _model.Head(states);
-        (Tensor mixed, Tensor copied) = _mixture.LogDistribution(logits, states, candidates, 0, _model.Embeddings.First());
+        (Tensor mixed, Tensor copied) = _mixture.LogDistribution(logits, states, candidates, start, _model.Embeddings.First());
         return (mixed.Plus(logits.to_type(mixed.dtype).logsumexp(1, keepdim: true)).MoveToOuterDisposeScope(), copied.MoveToOuterDisposeScope());
     }
 

@@ -52,10 +52,10 @@ public sealed partial class DecoupledReader
                 Rank = file.Setting("rank"),
                 AdaptationRank = file.Setting("adaptation_rank"),
             }.Validate();
-            RequireRank("1.down", options.Rank);
+            file.RequireShape("1.down", width, options.Rank);
             if (options.AdaptationRank > 0)
             {
-                RequireRank("1.q_down", options.AdaptationRank);
+                file.RequireShape("1.q_down", width, options.AdaptationRank);
             }
 
             reader = Fresh(model, options, options.RetrievedLength!.Value, name);
@@ -71,15 +71,6 @@ public sealed partial class DecoupledReader
         {
             reader?.Dispose();
             throw;
-        }
-
-        // No more is made than the file holds.
-        void RequireRank(string tensor, int rank)
-        {
-            if (file.Tensors.Entries.FirstOrDefault(entry => entry.Name == tensor) is not { } entry || !entry.Shape.SequenceEqual([width, rank]))
-            {
-                throw new CheckpointException($"{path} says a rank of {rank}, and holds no {tensor} of [{width}, {rank}]: it is damaged.");
-            }
         }
     }
 }

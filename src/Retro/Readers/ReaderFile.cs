@@ -69,6 +69,18 @@ internal sealed class ReaderFile : IDisposable
         }
     }
 
+    /// <summary>Refuses settings that say another shape of a tensor than it has, so that no more is made by them than the file holds.</summary>
+    /// <param name="name">The tensor.</param>
+    /// <param name="shape">Its shape, by the settings.</param>
+    /// <exception cref="CheckpointException">It has another, or is missing.</exception>
+    public void RequireShape(string name, params long[] shape)
+    {
+        if (!Tensors.Contains(name) || !Tensors.Entry(name).Shape.SequenceEqual(shape))
+        {
+            throw new CheckpointException($"{Tensors.FilePath} holds no {name} of [{string.Join(", ", shape)}], which its settings say: it is damaged.");
+        }
+    }
+
     /// <summary>Gives parameters the values that they have in the file.</summary>
     /// <exception cref="CheckpointException">One is missing, or of another shape.</exception>
     public void Fill(IEnumerable<(string Name, Parameter Parameter)> weights)

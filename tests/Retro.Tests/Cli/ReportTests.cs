@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
+using Retro.Cli;
 using Retro.Cli.Reports;
 using Retro.Cli.Workflow;
 using Retro.Corpora;
@@ -87,9 +88,12 @@ public sealed partial class ReportTests : IDisposable
         using RetroModel model = new(config with { Retrieval = config.Retrieval! with { ChunkLength = 8, RetrievedLength = 16, Neighbors = 2 } });
         RetroReader reader = new(model);
         int[] tokens = [tokenizer.BeginOfText, .. tokenizer.Encode(told)];
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        double[] offBits = TextReading.Bits(new DecoderReader(model), tokens, 1, null, 8);
+        double[] onBits = TextReading.Bits(reader, tokens, 1, TextReading.Retrieve(reader, source, tokens, cancel), 8);
 
         string html = new Inspection(database, tokenizer, reader, source, [new RandomNeighborSource(database, 1)])
-            .Show(tokens, new DecoderReader(model), [], TestContext.Current.CancellationToken);
+            .Show(tokens, offBits, onBits, [], cancel);
 
         XElement page = XElement.Parse($"<div>{html.Replace("<br>", "<br/>", StringComparison.Ordinal)}</div>", LoadOptions.PreserveWhitespace);
         Assert.Equal(told, string.Concat(page.Descendants("div").Where(div => (string?)div.Attribute("class") == "text own").Select(div => div.Value)));

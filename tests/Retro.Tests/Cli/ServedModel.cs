@@ -1,8 +1,11 @@
 using System.Net;
+using System.Text.Json.Nodes;
 using Retro.Cli;
 using Retro.Cli.Serving;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tests.Generation;
 using Retro.Cli.Workflow;
@@ -19,20 +22,24 @@ internal sealed class ServedModel : IAsyncDisposable
     private readonly ReadingOptions.Opened _opened;
     private readonly Server _server;
 
-    private ServedModel(Func<ServingOptions, ServingOptions> options, GenerationOptions defaults, bool reads, string? writes)
+    private ServedModel(
+        Func<ServingOptions, ServingOptions> options, GenerationOptions defaults, bool reads, bool copies, string? writes, char? end, string? rowless)
     {
         Workspace workspace = new(_folder["work"]);
-        RetroConfig config = Fill(workspace);
+        RetroConfig config = Fill(workspace, end, rowless);
         Sources sources = new(workspace.Folder, null, null, 1, null, default);
         manual_seed(1);
         RetroModel model = new(config with { TieEmbeddings = writes is null });
         if (writes is not null)
         {
-            ChainModel.Write(model, sources.Tokenizer.EndOfText, [.. writes.Select(letter => sources.Tokenizer.Encode($"{letter}").Single())]);
+            ChainModel.Write(model, sources.Tokenizer.EndTokens[^1], [.. writes.Select(letter => sources.Tokenizer.Encode($"{letter}").Single())]);
         }
 
         model.eval();
-        _opened = new(new TrainedModel(model, 0, default, []), null, sources.Tokenizer, sources, reads ? sources.Open("bm25", 1) : null);
+        INeighborSource? source = reads ? sources.Open("bm25", 1) : null;
+        CopyReaderOptions settings = new() { Neighbors = 2, Stride = 8, QueryLength = 16, Steps = 2, WindowLength = 32, BatchSize = 1 };
+        CopyReader? copying = copies ? CopyReader.Fit(model, sources.Database, source!, settings, sources.Runs()) : null;
+        _opened = new(new TrainedModel(model, 0, default, []), copying, sources.Tokenizer, sources, source);
         Database = sources.Database;
         try
         {
@@ -67,6 +74,10 @@ internal sealed class ServedModel : IAsyncDisposable
     /// <param name="stride">After how many tokens neighbors are found anew; null: after each chunk.</param>
     /// <param name="reads">Whether it reads from the documents.</param>
     /// <param name="writes">What it always writes, no letter of it twice; null: what comes of weights that are drawn.</param>
+    /// <param name="writing">What else is said of how it writes.</param>
+    /// <param name="copies">Whether it copies, from anywhere in the documents.</param>
+    /// <param name="end">A letter that ends a text, too, and what is always written; null: there is none.</param>
+    /// <param name="rowless">A special token of the tokenizer's, behind all others, for which the model has no row; null: there is none.</param>
     public static async Task<ServedModel> StartAsync(
         Func<ServingOptions, ServingOptions>? options = null,
         int tokens = 16,
@@ -74,10 +85,14 @@ internal sealed class ServedModel : IAsyncDisposable
         int beams = 1,
         int? stride = null,
         bool reads = true,
-        string? writes = null)
+        string? writes = null,
+        Func<GenerationOptions, GenerationOptions>? writing = null,
+        bool copies = false,
+        char? end = null,
+        string? rowless = null)
     {
         GenerationOptions defaults = new() { Temperature = 0, MaximumNewTokens = tokens, Labels = labels, Beams = beams, RetrievalStride = stride };
-        ServedModel served = new(options ?? (one => one), defaults, reads, writes);
+        ServedModel served = new(options ?? (one => one), writing?.Invoke(defaults) ?? defaults, reads, copies, writes, end, rowless);
         await served._server.StartAsync(TestContext.Current.CancellationToken);
         served.Http = new() { BaseAddress = new(served.Url), Timeout = TimeSpan.FromMinutes(5) };
         return served;
@@ -91,10 +106,27 @@ internal sealed class ServedModel : IAsyncDisposable
         _folder.Dispose();
     }
 
-    private static RetroConfig Fill(Workspace workspace)
+    private static RetroConfig Fill(Workspace workspace, char? end, string? rowless)
     {
         Retro.Tokenizers.RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
+        int rows = tokenizer.VocabularySize;
         tokenizer.Save(workspace.Tokenizer);
+        if (end is not null)
+        {
+            File.WriteAllText(
+                Path.Combine(workspace.Tokenizer, "generation_config.json"),
+                $"{{\"eos_token_id\": [{tokenizer.EndOfText}, {tokenizer.Encode($"{end}").Single()}]}}");
+        }
+
+        if (rowless is not null)
+        {
+            string path = Path.Combine(workspace.Tokenizer, "vocab.json");
+            JsonObject vocabulary = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+            vocabulary[rowless] = rows;
+            File.WriteAllText(path, vocabulary.ToJsonString());
+            tokenizer = Retro.Tokenizers.RetroTokenizer.Load(workspace.Tokenizer);
+        }
+
         string[] topics = ["river", "bridge", "harbor", "mountain"];
         using (Retro.Database.ChunkDatabaseBuilder.Build(
             workspace.Database,
@@ -113,7 +145,7 @@ internal sealed class ServedModel : IAsyncDisposable
             embedder.Save(workspace.Embedder);
         }
 
-        RetroConfig tiny = RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, InitialOutputScale = 1 };
+        RetroConfig tiny = RetroConfig.Tiny with { VocabularySize = rows, InitialOutputScale = 1 };
         return tiny with { Retrieval = tiny.Retrieval! with { ChunkLength = 16, RetrievedLength = 32, Neighbors = 2 } };
     }
 }

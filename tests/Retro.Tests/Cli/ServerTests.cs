@@ -1,9 +1,11 @@
 using System.ClientModel;
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using OpenAI;
 using OpenAI.Chat;
 using OpenAI.Embeddings;
@@ -164,6 +166,46 @@ public sealed class ServerTests
 
         async Task<string> Answer(string path, string body)
             => await (await served.Http.PostAsync(path, Body(body), Cancel)).Content.ReadAsStringAsync(Cancel);
+    }
+
+    /// <summary>By as many neighbors, and by none of a document that is left out or hidden: copied from it is nothing, either.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_text_is_inspected_as_it_is_written(bool copies)
+    {
+        const string Text =
+            "The bridge number 5 has 5 stones & 0 steps. The bridge number 5 has 12 stones & 5 steps. The harbor number 6 has 6 stones & 0 steps.";
+        GenerationOptions settings = new() { Neighbors = 1, ExcludedDocuments = ["bridge-5.md"], Labels = ["bridge", "river"] };
+        await using ServedModel served = await ServedModel.StartAsync(
+            writing: options => options with
+            {
+                Neighbors = settings.Neighbors, ExcludedDocuments = settings.ExcludedDocuments, Labels = settings.Labels,
+            },
+            copies: copies);
+        using HttpResponseMessage answer = await served.Http.PostAsync("/api/inspect", Body($$"""{"text":"{{Text}}"}"""), Cancel);
+        string html = await answer.Content.ReadAsStringAsync(Cancel);
+        Assert.True(answer.IsSuccessStatusCode, html);
+
+        double[] shown =
+            [.. Regex.Matches(html, @", on (-?\d+\.\d\d)""").Select(match => double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))];
+        double[] expected = await Bits(settings), free = await Bits(new());
+        Assert.Equal(expected.Length, shown.Length);
+        Assert.All(expected.Zip(shown), pair => Assert.Equal(pair.First, pair.Second, 0.006)); // two digits are shown
+        Assert.Contains(free.Zip(shown), pair => Math.Abs(pair.First - pair.Second) > 0.01);
+
+        string[] parts = html.Split("<section")[1..];
+        Assert.All(parts, part => Assert.InRange(part.Split("<article>").Length, 1, 2));
+        Assert.Contains("<article>", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("docs/bridge-5.md", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("docs/harbor-", html, StringComparison.Ordinal);
+
+        async Task<double[]> Bits(GenerationOptions options)
+            =>
+            [
+                .. (await served.Generator.ScoreAsync(EmbeddingInputs.Tokenizer.Encode(Text), options, Cancel))
+                    .Select(token => -token.LogProbability!.Value / Math.Log(2)),
+            ];
     }
 
     [Fact]
@@ -492,6 +534,33 @@ public sealed class ServerTests
             events.SelectMany(one => one["choices"]![0]!["logprobs"]?["tokens"]!.AsArray() ?? []).Select(token => (string)token!));
     }
 
+    /// <summary>A model may have several ends, and it is the one that came whose probability is told.</summary>
+    [Fact]
+    public async Task The_end_of_a_text_is_told_by_its_own_name()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "AB", end: 'Z');
+        using HttpResponseMessage answer = await served.Http.PostAsync(
+            "/v1/completions", Body("""{"model":"tiny","prompt":"AB","max_tokens":1,"logprobs":1}"""), Cancel);
+        JsonNode choice = (await Json(answer))["choices"]![0]!;
+        Assert.Equal(("", "stop"), ((string)choice["text"]!, (string)choice["finish_reason"]!));
+        Assert.Equal(["Z"], choice["logprobs"]!["tokens"]!.AsArray().Select(token => (string)token!));
+        Assert.Equal("Z", choice["logprobs"]!["top_logprobs"]![0]!.AsObject().Single().Key);
+    }
+
+    /// <summary>A special token that was added later is the tokenizer's alone.</summary>
+    [Fact]
+    public async Task An_id_that_the_model_has_no_row_for_is_the_requests_fault()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false, rowless: "<pad>");
+        int pad = EmbeddingInputs.Tokenizer.VocabularySize;
+        using HttpResponseMessage refused = await served.Http.PostAsync(
+            "/v1/completions", Body($$"""{"model":"tiny","prompt":[1,{{pad}}]}"""), Cancel);
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        JsonNode fault = (await Json(refused))["error"]!;
+        Assert.Equal($"prompt holds the id {pad}; the model reads 0 to {pad - 1}.", (string)fault["message"]!);
+        Assert.Equal("prompt", (string)fault["param"]!);
+    }
+
     [Theory]
     [InlineData(400, "The body is no JSON", "/v1/chat/completions", "{\"model\":")]
     [InlineData(400, "has to be a JSON object", "/v1/chat/completions", "[1]")]
@@ -536,7 +605,7 @@ public sealed class ServerTests
     [InlineData(400, "prompt has to be a text or ids", "/v1/completions", """{"model":"tiny"}""")]
     [InlineData(400, "prompt has to be a text or ids", "/v1/completions", """{"model":"tiny","prompt":[1,"a"]}""")]
     [InlineData(400, "prompt has to be a text or ids", "/v1/completions", """{"model":"tiny","prompt":[[1],[2.5]]}""")]
-    [InlineData(400, "prompt holds the id -1; the tokenizer has 0 to", "/v1/completions", """{"model":"tiny","prompt":[-1]}""")]
+    [InlineData(400, "prompt holds the id -1; the model reads 0 to", "/v1/completions", """{"model":"tiny","prompt":[-1]}""")]
     [InlineData(400, "logprobs has to be a whole number from 0 to 20", "/v1/completions", """{"model":"tiny","prompt":"a","logprobs":21}""")]
     [InlineData(400, "suffix is not supported", "/v1/completions", """{"model":"tiny","prompt":"a","suffix":"b"}""")]
     [InlineData(400, "2 prompts of 65 texts each are more than 128 texts", "/v1/completions", """{"model":"tiny","prompt":["a","b"],"n":65}""")]

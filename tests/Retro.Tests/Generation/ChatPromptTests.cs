@@ -369,7 +369,8 @@ public sealed class ChatPromptTests : IDisposable
         float[] logits = new float[tokenizer.VocabularySize];
         logits[257] = 9;
         text.Take(logits);
-        Assert.Equal(GenerationEnd.EndOfText, text.Next(default).End);
+        GeneratedPiece last = text.Next(default);
+        Assert.Equal((GenerationEnd.EndOfText, null, 257), (last.End, last.Token, last.EndToken));
     }
 
     [Theory]

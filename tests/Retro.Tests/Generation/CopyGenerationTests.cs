@@ -96,6 +96,39 @@ public sealed class CopyGenerationTests : IDisposable
         Assert.True(all > 10 * S, $"{all} tokens");
     }
 
+    /// <summary>A text is scored in one pass, by the neighbors and documents that it is written by, token by token.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    [InlineData(true, 3)]
+    public async Task A_text_scores_what_its_tokens_had_when_they_came(bool anywhere, int crossAttended = 0)
+    {
+        CopyReaderOptions settings = s_settings with { Steps = 5, ContentWidth = anywhere ? 8 : 0 };
+        settings = crossAttended > 0 ? settings with { CrossAttended = crossAttended, RetrievedLength = 2 * M } : settings;
+        using CopyReader reader = CopyReader.Fit(_model, _database, _source, settings, anywhere ? TokenIndex.Build(_database) : null);
+        RetroGenerator generator = new(reader, s_tokenizer, _source);
+        string prompt = _heldOut[0].Text[..60], twin = $"b{_heldOut[0].Id[1..]}";
+        GenerationOptions all = new() { Temperature = 0, MaximumNewTokens = 30, MinimumNewTokens = 30 };
+        List<double> first = [];
+        foreach (GenerationOptions options in new[]
+        {
+            all, all with { Neighbors = 2 }, all with { ExcludedDocuments = [twin] }, all with { Retrieval = false },
+        })
+        {
+            GeneratedPiece[] pieces = [.. (await Collect(generator, prompt, options)).Where(piece => piece.Token is not null)];
+            int[] text = [.. s_tokenizer.Encode(prompt), .. Tokens(pieces)];
+            IReadOnlyList<ScoredToken> scored = await generator.ScoreAsync(text, options, TestContext.Current.CancellationToken);
+            Assert.Equal(text, scored.Select(token => token.Token));
+            Assert.All(
+                pieces.Zip(scored.Skip(text.Length - pieces.Length)),
+                pair => Assert.Equal(pair.First.LogProbability!.Value, pair.Second.LogProbability!.Value, 1e-4));
+            first.Add(scored[text.Length - pieces.Length].LogProbability!.Value);
+        }
+
+        Assert.NotEqual(first[0], first[2], 1e-3);
+        Assert.NotEqual(first[0], first[3], 1e-3);
+    }
+
     [Fact]
     public async Task What_a_twin_in_the_database_holds_is_reproduced_and_without_it_is_not()
     {

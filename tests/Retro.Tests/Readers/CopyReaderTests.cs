@@ -257,6 +257,22 @@ public sealed class CopyReaderTests : IDisposable
         }
 
         Assert.Contains("the hash none", Assert.Throws<CheckpointException>(() => CopyReader.Load(old, model)).Message, StringComparison.Ordinal);
+
+        // What its metadata say is not made before it is known to be there.
+        string large = Path.Combine(_folder.Path, "large.safetensors");
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            Dictionary<string, string> settings = file.Metadata!.ToDictionary();
+            settings["content_width"] = "65536";
+            Safetensors.Write(large, file.Entries.Select(entry => KeyValuePair.Create(entry.Name, file.Read(entry.Name))), settings);
+        }
+
+        foreach (Action load in new Action[] { () => CopyReader.Load(large, model), () => CopyReader.Verify(large, model) })
+        {
+            Assert.Contains(
+                "holds no query of [16, 65536], which its settings say", Assert.Throws<CheckpointException>(load).Message, StringComparison.Ordinal);
+        }
+
         Assert.Contains(
             "no copy reader",
             Assert.Throws<CheckpointException>(() => CopyReader.Load(Path.Combine(_folder.Path, "model.safetensors"), model)).Message,

@@ -187,7 +187,9 @@ public sealed class DecoupledReaderTests : IDisposable
         }
 
         Assert.Contains(
-            "a rank of 2000000000", Assert.Throws<CheckpointException>(() => DecoupledReader.Load(large, model)).Message, StringComparison.Ordinal);
+            $"holds no 1.down of [{model.Config.Width}, 2000000000], which its settings say",
+            Assert.Throws<CheckpointException>(() => DecoupledReader.Load(large, model)).Message,
+            StringComparison.Ordinal);
         Checkpoint.Save(_folder.Path, model);
         Assert.Contains(
             "no decoupled reader",
