@@ -82,7 +82,7 @@ internal static class ModelFolder
             throw new RetroException(
                 $"{model} was trained with another tokenizer, {own.Kind} of {own.VocabularySize} tokens with the hash {own.Hash}; that of the database is "
                     + $"{tokenizer.Kind} of {tokenizer.VocabularySize} tokens with the hash {tokenizer.Hash}. Use a database that was built with the model's: "
-                    + $"{Tool.Name} build --tokenizer {Shell.Quote(model)}.");
+                    + $"{Tool.Name} build {Shell.Option("--tokenizer", model)}.");
         }
     }
 

@@ -7,4 +7,7 @@ internal static class Shell
     public static string Quote(string word)
         => word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./:,=+@%".Contains(c, StringComparison.Ordinal)) ? word
             : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
+    /// <summary>An option and its value, in one word where the value would be taken for an option itself.</summary>
+    public static string Option(string name, string value) => $"{name}{(value.StartsWith('-') ? '=' : ' ')}{Quote(value)}";
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
@@ -174,7 +175,14 @@ internal sealed class Sources : IDisposable
     public static bool NeedsKeys(string? name) => name is "dense" or "hybrid" or "rerank";
 
     /// <summary>Whether there is an embedder.</summary>
-    public bool HasEmbedder => Directory.Exists(EmbedderFolder);
+    public bool HasEmbedder => IsEmbedder(EmbedderFolder);
+
+    /// <summary>
+    /// Whether a folder holds an embedder, by the files that one begins to be read with: the encoder of sentence-transformers may lie in a folder below it. One
+    /// whose writing was stopped is a folder too, and holds none.
+    /// </summary>
+    public static bool IsEmbedder(string folder)
+        => new[] { Checkpoint.ConfigName, "modules.json" }.Any(name => File.Exists(Path.Combine(folder, name)));
 
     private string EmbedderFolder => _embedderFolder ?? Workspace.Embedder;
 
@@ -190,7 +198,7 @@ internal sealed class Sources : IDisposable
                     ? Stages.Run("load the embedder", progress => TextEmbedder.Load(EmbedderFolder, _device, progress, _cancellationToken))
                     : throw new RetroException(
                         $"There is no embedder in {EmbedderFolder}; name a BERT or sentence-transformers folder (--embedder), or train one: "
-                            + $"{Tool.Name} embed-train --database {Shell.Quote(Workspace.Folder)} --out {Shell.Quote(Workspace.Folder)}");
+                            + $"{Tool.Name} embed-train {Shell.Option("--database", Workspace.Folder)} {Shell.Option("--out", Workspace.Folder)}");
                 if (PromptsOf(_embedder) is { } prompts)
                 {
                     Screen.Note($"{prompts}");

@@ -8,6 +8,7 @@ using Retro.Cli.Commands;
 using Retro.Cli.Experiments;
 using Retro.Cli.Workflow;
 using Retro.Generation;
+using Retro.Training;
 
 namespace Retro.Cli;
 
@@ -244,16 +245,16 @@ internal static partial class Tool
 
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        string? fault;
         try
         {
             verb.RequireMeant(parsed);
             await Task.Run(() => verb.RunAsync(parsed, stopping.Token), stopping.Token).ConfigureAwait(false);
             return ExitCodes.Done;
         }
-        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        catch (OperationCanceledException exception) when (stopping.IsCancellationRequested)
         {
-            await Console.Error.WriteLineAsync($"Stopped. {verb.HowToGoOn(parsed)}").ConfigureAwait(false);
+            string stopped = AndWhyNotSaved("Stopped.", exception);
+            await Console.Error.WriteLineAsync($"{stopped.ReplaceLineEndings(" ")} {verb.HowToGoOn(parsed)}").ConfigureAwait(false);
             return ExitCodes.Stopped;
         }
         catch (UsageException exception)
@@ -264,27 +265,28 @@ internal static partial class Tool
         {
             return await SayUsageAsync(exception.Faults.Select(one => Typed(verb, one, s_ofWriting)), CommandOf(parsed)).ConfigureAwait(false);
         }
-        catch (RetroException exception)
+        catch (Exception exception) when (SentenceOf(verb, exception) is { } fault)
         {
-            fault = Typed(verb, exception.Message, s_ofBuilding);
+            await Console.Error.WriteLineAsync(AndWhyNotSaved(fault, exception).ReplaceLineEndings(" ")).ConfigureAwait(false);
+            return ExitCodes.Failed;
         }
-        catch (ArgumentException exception)
-        {
-            fault = exception.ParamName is { } name ? exception.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal) : exception.Message;
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            fault = $"Reading or writing failed: {exception.Message}";
-        }
-        catch (ExternalException exception)
-        {
-            // Of libtorch, such as a device whose memory is full; the first line says it, the rest is where in libtorch.
-            fault = $"libtorch: {exception.Message.Split('\n')[0]}";
-        }
-
-        await Console.Error.WriteLineAsync(fault.ReplaceLineEndings(" ")).ConfigureAwait(false);
-        return ExitCodes.Failed;
     }
+
+    /// <summary>What is said of an exception that ended a verb; null: it is a fault of the tool's own.</summary>
+    private static string? SentenceOf(Verb verb, Exception exception) => exception switch
+    {
+        RetroException => Typed(verb, exception.Message, s_ofBuilding),
+        ArgumentException { ParamName: { } name } => exception.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal),
+        ArgumentException => exception.Message,
+        IOException or UnauthorizedAccessException => $"Reading or writing failed: {exception.Message}",
+
+        // Of libtorch, such as a device whose memory is full; the first line says it, the rest is where in libtorch.
+        ExternalException => $"libtorch: {exception.Message.Split('\n')[0]}",
+        _ => null,
+    };
+
+    /// <summary>What is said of an exception, and, where it ended a training whose last steps could not be saved, why not.</summary>
+    internal static string AndWhyNotSaved(string said, Exception exception) => exception.Data[Trainer.NotSaved] is string why ? $"{said} {why}" : said;
 
     /// <summary>What was typed of the command: its name, and those of a group and of a verb as far as they are there.</summary>
     private static string CommandOf(ParseResult parsed)

@@ -199,7 +199,7 @@ internal sealed class TrainingRun
         Workspace workspace = new(parsed.GetValue(Out)!);
         return !_isSaved && !GoesOn(parsed) ? "No step was saved, and what the folder held is as it was; the same command begins again."
             : File.Exists(Path.Combine(workspace.Model, Trainer.StateFile))
-            ? $"The checkpoint is in {workspace.Model}; go on with: {Tool.Name} {verb} --out {Shell.Quote(workspace.Folder)} --resume"
+            ? $"The checkpoint is in {workspace.Model}; go on with: {Tool.Name} {verb} {Shell.Option(Out.Name, workspace.Folder)} --resume"
             : $"What was trained is in {workspace.Model}.";
     }
 
@@ -434,10 +434,10 @@ internal sealed class TrainingRun
         }
 
         Screen.Note($"Report: {page}");
-        string made = Shell.Quote(workspace.Folder), read = Shell.Quote(sources.Workspace.Folder);
-        string next = data is QuestionSampler ? $"eval --task {CommonOptions.Answering} --model {made}"
-            : model.Config.HasRetrieval ? $"eval --model {made}"
-            : $"fit --base {made} --reader copying{(Sources.CanSort(sources.Database) ? " --anywhere" : "")} --database {read} --out copied";
+        string made = Shell.Option("--model", workspace.Folder), read = Shell.Option("--database", sources.Workspace.Folder);
+        string next = data is QuestionSampler ? $"eval --task {CommonOptions.Answering} {made}"
+            : model.Config.HasRetrieval ? $"eval {made}"
+            : $"fit {Shell.Option("--base", workspace.Folder)} --reader copying{(Sources.CanSort(sources.Database) ? " --anywhere" : "")} {read} --out copied";
         Screen.Note($"Next: {Tool.Name} {next}");
         return result;
     }
@@ -505,7 +505,7 @@ internal sealed class TrainingRun
         Screen.Line($"  {Amount.Of(steps.Count, "step")} in {Amount.OfTime(took)};");
         Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last ?? double.NaN:0.00} nats a token over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");
-        Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
+        Screen.Note($"Next: {Tool.Name} eval {Shell.Option("--model", workspace.Folder)}");
         return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride, ["loss"] = last };
     }
 

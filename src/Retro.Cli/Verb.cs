@@ -128,9 +128,15 @@ internal abstract class Verb : Command
 
             foreach (JsonNode? one in value is JsonArray many ? [.. many] : new[] { value })
             {
-                string text = one?.ToString() ?? "";
+                string said = one?.ToString() ?? "", text = option is PathOption path ? Found(path, said, workspace) : said;
+                if (text.StartsWith('-'))
+                {
+                    yield return $"{option.Name}={text}"; // by itself it would be an option, or the end of all
+                    continue;
+                }
+
                 yield return option.Name;
-                yield return option is PathOption path ? Found(path, text, workspace) : text;
+                yield return text;
             }
         }
 

@@ -70,11 +70,26 @@ internal sealed class Workspace(string folder)
     /// <summary>The folder of the model.</summary>
     public string Model { get; private init; } = Path.Combine(folder, "model");
 
+    /// <summary>
+    /// The folders of databases and models: this one, those that have a name here, be they there or not, and behind these what else lies directly below it and
+    /// is one, such as the models of a quickstart, by name.
+    /// </summary>
+    public IReadOnlyList<string> Parts()
+    {
+        IEnumerable<string> below = Directory.Exists(Folder)
+            ? Directory.EnumerateDirectories(Folder).Where(IsDatabaseOrModel).Order(StringComparer.Ordinal)
+            : [];
+        return [.. new[] { Folder, Database, HeldOut, Passages, HeldOutPassages, Model }.Concat(below).DistinctBy(Full)];
+
+        static bool IsDatabaseOrModel(string folder) => File.Exists(Path.Combine(folder, DatabaseManifest.FileName))
+            || (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)) && ModelFolder.IsOurs(folder));
+    }
+
     /// <summary>The workspace that a named database belongs to.</summary>
     /// <param name="path">The workspace, or the database in it.</param>
     /// <exception cref="RetroException">There is no database.</exception>
     public static Workspace OfDatabase(string path)
-        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT --out {Shell.Quote(path)}");
+        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT {Shell.Option("--out", path)}");
 
     /// <summary>The workspace that a named database belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfDatabase"/>
@@ -86,9 +101,9 @@ internal sealed class Workspace(string folder)
     public static Workspace OfModel(string path)
         => FindModel(path) ?? throw (FindDatabase(path) is { } bare
             ? new RetroException(
-                $"{path} is a database without a model; train a decoder on it first: {Tool.Name} train --database {Shell.Quote(bare.Folder)} --out decoder "
+                $"{path} is a database without a model; train a decoder on it first: {Tool.Name} train {Shell.Option("--database", bare.Folder)} --out decoder "
                     + "--source none")
-            : Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER --out {Shell.Quote(path)}"));
+            : Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER {Shell.Option("--out", path)}"));
 
     /// <summary>The workspace that a named model belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfModel"/>

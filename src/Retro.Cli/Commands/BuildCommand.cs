@@ -98,7 +98,8 @@ internal sealed class BuildCommand : Verb
 
     public override string HowToGoOn(ParseResult parsed) => KeepsOld(parsed, new(parsed.GetValue(_out)!))
         ? base.HowToGoOn(parsed)
-        : $"Go on with: {Tool.Name} build --out {Shell.Quote(parsed.GetValue(_out)!)}{(parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "")}";
+        : $"Go on with: {Tool.Name} build {Shell.Option(_out.Name, parsed.GetValue(_out)!)}"
+            + (parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "");
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -128,7 +129,7 @@ internal sealed class BuildCommand : Verb
     /// <summary>What has come between a database and the build that would make it, and the ways on.</summary>
     private string OtherText(DatabaseDifference difference, ParseResult parsed, Workspace workspace)
     {
-        string folder = workspace.Folder, corpus = parsed.GetValue(_corpus)!, database = Shell.Quote(folder);
+        string folder = workspace.Folder, corpus = parsed.GetValue(_corpus)!;
         string what = difference switch
         {
             DatabaseDifference.Documents => $"The text is another than when {folder} was built",
@@ -137,8 +138,8 @@ internal sealed class BuildCommand : Verb
         };
         string tokenizer = parsed.GetValue(_tokenizer) is not null
             ? ""
-            : $" with a new tokenizer, which models trained on this database do not fit ({_tokenizer.Name} {Shell.Quote(workspace.Tokenizer)} keeps it)";
-        string update = $"`{Tool.Name} update --database {database} --add {Shell.Quote(corpus)}`";
+            : $" with a new tokenizer, which models trained on this database do not fit ({Shell.Option(_tokenizer.Name, workspace.Tokenizer)} keeps it)";
+        string update = $"`{Tool.Name} update {Shell.Option("--database", folder)} {Shell.Option("--add", corpus)}`";
         return $"{what}. {update} takes in what is new and changed in {corpus} and keeps the models; "
             + $"{_startOver.Name} builds anew{tokenizer}; another {_out.Name} leaves this one as it is.";
     }
@@ -156,7 +157,9 @@ internal sealed class BuildCommand : Verb
 
         // A tokenizer that was trained by the same command is not trained again. Shares are made of what such a command has left, and change none of it.
         string? made = HasDatabase(workspace) && !parsed.GetValue(_plan) && IsSame(parsed, workspace, Planned(workspace)) ? workspace.NewTokenizer
-            : IsSame(parsed, workspace, workspace.Section(Name)) && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver))
+            : IsSame(parsed, workspace, workspace.Section(Name))
+                && RetroTokenizer.IsIn(workspace.Tokenizer)
+                && (part is not null || !parsed.GetValue(_startOver))
                 ? workspace.Tokenizer
                 : null;
 
@@ -315,7 +318,7 @@ internal sealed class BuildCommand : Verb
 
         Screen.Report(cleaning);
         JsonArray skipped = Screen.ReportSkipped(corpus);
-        Screen.Note($"Next: {Tool.Name} train --database {Shell.Quote(workspace.Folder)} --out decoder --source none --minutes 5");
+        Screen.Note($"Next: {Tool.Name} train {Shell.Option("--database", workspace.Folder)} --out decoder --source none --minutes 5");
         WriteJson(parsed, new JsonObject
         {
             ["documents"] = database.Documents.Count,

@@ -62,7 +62,7 @@ internal sealed class EmbedTrainCommand : Verb
 
         void RequireFree()
         {
-            if (Directory.Exists(workspace.Embedder) && !parsed.GetValue(_startOver))
+            if (Sources.IsEmbedder(workspace.Embedder) && !parsed.GetValue(_startOver))
             {
                 throw new RetroException($"{workspace.Embedder} is there already; replace it ({_startOver.Name}), or name another folder.");
             }

@@ -37,7 +37,8 @@ internal sealed class InfoCommand : Verb
 
         JsonObject all = [];
         Workspace workspace = new(folder);
-        foreach (string part in new[] { folder, workspace.Tokenizer, workspace.Database, workspace.HeldOut, workspace.Model })
+        string[] parts = [.. workspace.Parts()];
+        foreach (string part in new[] { folder, workspace.Tokenizer }.Concat(parts[1..]))
         {
             Describe(part, all);
         }
@@ -55,7 +56,7 @@ internal sealed class InfoCommand : Verb
             }
         }
 
-        if (Directory.Exists(workspace.Embedder))
+        if (Sources.IsEmbedder(workspace.Embedder))
         {
             DescribeEmbedder(workspace.Embedder, all, cancellationToken);
         }
@@ -82,7 +83,7 @@ internal sealed class InfoCommand : Verb
     }
 
     private static IEnumerable<string> Typed(KeyValuePair<string, JsonNode?> option)
-        => (option.Value is JsonArray many ? [.. many] : new[] { option.Value }).Select(value => $"--{option.Key} {Shell.Quote(value?.ToString() ?? "")}");
+        => (option.Value is JsonArray many ? [.. many] : new[] { option.Value }).Select(value => Shell.Option($"--{option.Key}", value?.ToString() ?? ""));
 
     private static void Describe(string folder, JsonObject all)
     {

@@ -35,7 +35,7 @@ internal sealed class QuickstartCommand : Verb
     protected override PathOption Home => _out;
 
     public override string HowToGoOn(ParseResult parsed)
-        => $"Nothing half-written is taken for whole; go on with: {Tool.Name} quickstart --out {Shell.Quote(parsed.GetValue(_out)!)} --resume";
+        => $"Nothing half-written is taken for whole; go on with: {Tool.Name} quickstart {Shell.Option(_out.Name, parsed.GetValue(_out)!)} --resume";
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {

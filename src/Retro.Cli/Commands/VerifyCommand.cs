@@ -9,6 +9,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
+using Retro.Cli.Quickstart;
 using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
@@ -50,10 +51,7 @@ internal sealed class VerifyCommand : Verb
         Workspace workspace = new(folder);
         JsonObject all = [];
         List<string> faults = [];
-        foreach (string part in new[]
-        {
-            folder, workspace.Database, workspace.HeldOut, workspace.Passages, workspace.HeldOutPassages, workspace.Model,
-        })
+        foreach (string part in workspace.Parts())
         {
             if (File.Exists(Path.Combine(part, DatabaseManifest.FileName)))
             {
@@ -73,19 +71,24 @@ internal sealed class VerifyCommand : Verb
                     CheckpointLoadOptions options = new() { RequireFinite = true };
                     using RetroModel model = Stages.Run(
                         $"verify {part}", progress => Checkpoint.Load(part, options, progress, cancellationToken));
-                    string copying = Path.Combine(part, ModelFolder.CopyingFile), state = Path.Combine(part, Trainer.StateFile);
-                    bool copies = File.Exists(copying);
-                    if (copies)
+                    string state = Path.Combine(part, Trainer.StateFile);
+
+                    // That of a quickstart lies beside its closed book.
+                    IEnumerable<string> places = Path.GetFileName(part) == QuickstartRun.ClosedBookFolder ? [part, folder] : [part];
+                    string[] copying = [.. places.Select(place => Path.Combine(place, ModelFolder.CopyingFile)).Where(File.Exists).Distinct()];
+                    foreach (string file in copying)
                     {
-                        CopyReader.Verify(copying, model);
+                        CopyReader.Verify(file, model);
                     }
 
                     using Safetensors? training = File.Exists(state) ? Safetensors.Open(state) : null;
-                    return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite{(copies ? "; so is what copies on top" : "")}";
+                    return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite"
+                        + (copying.Length > 0 ? "; so is what copies on top" : "");
                 });
             }
         }
 
+        // One that has lost its files is told, too: nothing beside it can be read without.
         if (Directory.Exists(workspace.Tokenizer))
         {
             Check(workspace.Tokenizer, () =>
@@ -101,7 +104,7 @@ internal sealed class VerifyCommand : Verb
             });
         }
 
-        if (Directory.Exists(workspace.Embedder))
+        if (Sources.IsEmbedder(workspace.Embedder))
         {
             Check(workspace.Embedder, () =>
             {

@@ -29,6 +29,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         // --- text, databases and neighbors ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
+        using WriterLock writing = WriterLock.Take(folder, "evaluate");
         if (!options.Resume)
         {
             SampleCorpus.Replace(allModels, options.StartOver, Path.Combine(folder, ReportFile), goesOn: true);
@@ -50,6 +51,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         // --- training and measurement, seed by seed ---
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         RetroConfig retro = decoder with { Retrieval = retrieval };
+        IReadOnlyList<RetroConfig> ladder = Ladder(decoder, options.Ladder);
         Comparison comparison = new(heldOut, database, found, random, [rule], seed: 1, runs: (index, precisions));
         for (int i = 0; i < options.Seeds; i++)
         {
@@ -57,7 +59,17 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             Recipe recipe = new(seed, options.Dtype, options.Device);
             BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = options.Records && i == 0 };
             SeedModels models = new(
-                options, recipe, Path.Combine(allModels, recipe.OfType($"{seed}")), decoder, retrieval, database, neighbors, keyword, index, cancellationToken);
+                options,
+                recipe,
+                Path.Combine(allModels, recipe.OfType($"{seed}")),
+                decoder,
+                retrieval,
+                ladder,
+                database,
+                neighbors,
+                keyword,
+                index,
+                cancellationToken);
             models.Train();
             if (options.TrainOnly)
             {
@@ -90,9 +102,9 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 comparison.ClosedBook(EqualTime, byTime, measure, cancellationToken);
             }
 
-            foreach (double factor in options.Ladder)
+            foreach (RetroConfig config in ladder)
             {
-                TrainedModel larger = models.Larger(factor);
+                TrainedModel larger = models.Larger(config);
                 using RetroModel model = larger.Model;
                 double times = (double)larger.Model.Config.CountParameters().Total / decoder.CountParameters().Total;
                 string name = string.Create(CultureInfo.InvariantCulture, $"{ClosedBook}, {times:0.0} times as large");
@@ -120,6 +132,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         {
             IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
             string copier = comparison.RuleOn(ClosedBook, TableNeighbors), copierInTime = comparison.RuleOn(EqualTime, TableNeighbors);
+            string[] against = [ClosedBook, copier, EqualTime, copierInTime, comparison.RunsOn(EqualTime)];
             string report = string.Create(CultureInfo.InvariantCulture, $"""
                 # What reading from a database is worth
 
@@ -127,7 +140,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval;
                 in {CommonOptions.NameOf(options.Dtype)}.
 
-                {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime, $"{ClosedBook} + longest run in the database"]).ToMarkdown()}
+                {EvaluationTable.Of(entries, against).ToMarkdown()}
                 {SampleCorpus.HeldOutNote}
 
                 ## By overlap with the neighbors
@@ -146,6 +159,21 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             return [.. comparison.Entries.Where(
                 entry => entry.Reader is ClosedBook or Copying or Anywhere or $"{Retrieving} off" or Retrieving || entry.Reader == copier)];
         }
+    }
+
+    /// <summary>The larger decoders, each once, and says of which numbers of times the nearest is the same: a decoder has whole heads.</summary>
+    /// <param name="decoder">The decoder.</param>
+    /// <param name="factors">The numbers of times.</param>
+    internal static IReadOnlyList<RetroConfig> Ladder(RetroConfig decoder, IReadOnlyList<double> factors)
+    {
+        IGrouping<RetroConfig, double>[] ladder = [.. factors.GroupBy(factor => Larger(decoder, factor))];
+        foreach (IGrouping<RetroConfig, double> rung in ladder.Where(rung => rung.Count() > 1))
+        {
+            string asked = string.Join(' ', rung.Select(factor => factor.ToString(CultureInfo.InvariantCulture)));
+            Screen.Note($"--ladder {asked}: one decoder, of width {rung.Key.Width}, is the nearest to all of these, and is trained once");
+        }
+
+        return [.. ladder.Select(rung => rung.Key)];
     }
 
     /// <summary>The decoder of about so many times the parameters, as many times as deep as it is wide.</summary>

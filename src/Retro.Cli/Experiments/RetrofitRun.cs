@@ -31,6 +31,7 @@ internal sealed class RetrofitRun(RetrofitOptions options)
         // --- text: what is retrieved from, and, where the decoder is one's own, another half that it is trained on ---
         SampleCorpus corpus = SampleCorpus.Read(
             options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
+        using WriterLock writing = WriterLock.Take(Root, "fit and measure retrieval");
         string saved = Folder("model"), reportFile = Folder("retrofit.md");
         SampleCorpus.Replace(saved, options.StartOver, reportFile, goesOn: false);
         Document[] known = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 0)] : [];

@@ -17,6 +17,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="folder">Where the files are.</param>
 /// <param name="decoder">The decoder.</param>
 /// <param name="retrieval">What a RETRO has beside it.</param>
+/// <param name="ladder">Larger decoders.</param>
 /// <param name="database">The documents that are trained on and retrieved from.</param>
 /// <param name="neighbors">The neighbors of their chunks.</param>
 /// <param name="keyword">Finds neighbors for the last tokens of a text.</param>
@@ -28,6 +29,7 @@ internal sealed class SeedModels(
     string folder,
     RetroConfig decoder,
     RetrievalConfig retrieval,
+    IReadOnlyList<RetroConfig> ladder,
     ChunkDatabase database,
     NeighborTable neighbors,
     KeywordNeighborSource keyword,
@@ -63,9 +65,9 @@ internal sealed class SeedModels(
         }
 
         EqualTime().Model.Dispose();
-        foreach (double factor in options.Ladder)
+        foreach (RetroConfig larger in ladder)
         {
-            Larger(factor).Model.Dispose();
+            Larger(larger).Model.Dispose();
         }
     }
 
@@ -117,12 +119,9 @@ internal sealed class SeedModels(
     public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, _longest, "closed-book-equal-time");
 
     /// <summary>A larger decoder alone, trained for as many steps.</summary>
-    /// <param name="factor">How many times the parameters it has, about.</param>
-    public TrainedModel Larger(double factor)
-    {
-        RetroConfig larger = EvaluateRun.Larger(decoder, factor);
-        return Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, null, $"closed-book-{larger.Width}");
-    }
+    /// <param name="larger">Its configuration.</param>
+    public TrainedModel Larger(RetroConfig larger)
+        => Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, null, $"closed-book-{larger.Width}");
 
     private int FittingSteps => Recipe.Fitting(options.Steps);
 

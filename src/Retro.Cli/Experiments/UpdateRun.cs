@@ -43,6 +43,7 @@ internal sealed class UpdateRun(UpdateOptions options)
                     + "another beginning with --subject.");
         }
 
+        using WriterLock writing = WriterLock.Take(Root, "measure an update");
         string models = Folder("models"), closedBookFolder = Path.Combine(models, "closed-book"), reportFile = Folder("update.md");
         SampleCorpus.Replace(models, options.StartOver, reportFile, goesOn: false);
         HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
@@ -51,9 +52,12 @@ internal sealed class UpdateRun(UpdateOptions options)
         HeldOutSplit oldSplit = HeldOutSplit.Create(
             others, new() { Count = Math.Clamp(others.Length / 4, 1, OldHeldOut), Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] known = [.. oldSplit.Training(others)], oldMeasured = [.. oldSplit.HeldOut(others)];
+        (known, added) = Stages.Run("look for held-out documents among the others", _ => Apart(known, added, measured, oldMeasured, cancellationToken));
+        int repeating = documents.Count - known.Length - added.Length - measured.Length - oldMeasured.Length;
         Screen.Note(
-            $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured.");
-        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(known, SampleCorpus.Folder(options.Output, options.Corpus), cancellationToken);
+            $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured;");
+        Screen.Note($"  {oldMeasured.Length:#,0} about other things are held out, {repeating:#,0} that nearly repeat one held out in none");
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(known, Root, cancellationToken);
         using ChunkDatabase heldOut = Cut("held-out", measured), oldHeldOut = Cut("old-held-out", oldMeasured);
 
         // Facts are asked for by title and label; the alternative to reading them is trained on the same passages, too.
@@ -137,6 +141,7 @@ internal sealed class UpdateRun(UpdateOptions options)
             # Documents added to the database, against training on them
 
             {corpus.Kind}; subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} others about it are measured.
+            {repeating:#,0} more nearly repeat one that is measured, and are left out.
             Adding them took {update.TotalSeconds:0.0} seconds (chunks and index, those of everything), training on them {training.TotalSeconds:0.0} ({FittingSteps} steps); all models in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(_entries, [ClosedBook, "copying, before", "RETRO, before", Trained]).ToMarkdown()}
@@ -194,12 +199,43 @@ internal sealed class UpdateRun(UpdateOptions options)
             => EvaluationData.Cut($"cut chunks, {name}", Folder(name), content, tokenizer, cancellationToken);
     }
 
+    /// <summary>
+    /// The documents that know nothing of the subject and those that are added, without those that nearly repeat one that is held out from the other ones, as
+    /// versions of one page do; each split has seen to its own.
+    /// </summary>
+    private (Document[] Known, Document[] Added) Apart(
+        Document[] known, Document[] added, Document[] measured, Document[] oldMeasured, CancellationToken cancellationToken)
+    {
+        // By its bytes each text is compared as it is, and the tokenizer of the models is trained on what is left alone.
+        string compared = Folder("compared");
+        RetroTokenizer bytes = BpeTrainer.Train(
+            measured.Select(document => document.Text), BpeTrainer.SmallestVocabulary, Path.Combine(compared, "tokenizer"), null, cancellationToken);
+        (Document[] Known, Document[] Added) apart = (Without(measured, known), Without(oldMeasured, added));
+        Directory.Delete(compared, recursive: true);
+        return apart.Known.Length > 0 && apart.Added.Length > 0
+            ? apart
+            : throw new CorpusException(
+                $"Of {known.Length:#,0} documents that know nothing of the subject {apart.Known.Length:#,0} are left, and of {added.Length:#,0} to be added "
+                    + $"{apart.Added.Length:#,0}: the others nearly repeat one that is held out. Name another beginning with --subject, or give more "
+                    + "documents.");
+
+        Document[] Without(Document[] heldOut, Document[] all)
+        {
+            using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+                Path.Combine(compared, "database"), heldOut, bytes, new() { StartOver = true }, null, cancellationToken);
+            Func<Document, bool> repeats = HeldOut.Finder(database, bytes);
+            return [.. all.AsParallel().AsOrdered().WithCancellation(cancellationToken).Where(document => !repeats(document))];
+        }
+    }
+
     private int FittingSteps => Recipe.Fitting(options.Steps);
 
     private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
         => _entries.Add(new(name, [Stages.Run(stage, measure)]));
 
-    private string Folder(string name) => Path.Combine(SampleCorpus.Folder(options.Output, options.Corpus), name);
+    private string Root => SampleCorpus.Folder(options.Output, options.Corpus);
+
+    private string Folder(string name) => Path.Combine(Root, name);
 
     /// <summary>The beginning, up to the last separator, that most ids have, though not more than a fifth of them.</summary>
     private static string Largest(List<Document> documents)

@@ -50,6 +50,12 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
     private const string ClosedBook = "closed book", Retrieving = "RETRO";
 
+    /// <summary>The folder of the closed book, beside which the file of what copies on top of it lies.</summary>
+    internal const string ClosedBookFolder = "closed-book";
+
+    /// <summary>What else a run leaves for one that goes on with it.</summary>
+    private const string EmbedderFolder = "embedder", RetroFolder = "checkpoint", TrainingTime = "training.time", CopyingTime = "copying.time";
+
     private static readonly string s_copying = ModelFolder.NameOfCopying(fromAnywhere: true);
 
     private readonly Stopwatch _clock = Stopwatch.StartNew();
@@ -66,13 +72,18 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus);
+        if (!options.Resume)
+        {
+            TakeAwayEarlier(folder);
+        }
+
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
 
         // --- database ---
         using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
         using ChunkDatabase heldOut = EvaluationData.Cut("cut held-out chunks", Path.Combine(folder, "held-out"), held, tokenizer, cancellationToken);
-        string embedderFolder = Path.Combine(folder, "embedder");
-        bool isTrained = embedder is null && options.Resume && Directory.Exists(embedderFolder);
+        string embedderFolder = Path.Combine(folder, EmbedderFolder);
+        bool isTrained = embedder is null && options.Resume && Sources.IsEmbedder(embedderFolder);
         embedder ??= isTrained
             ? Stages.Run("load the embedder", progress => TextEmbedder.Load(embedderFolder, null, progress, cancellationToken))
             : Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
@@ -116,13 +127,13 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         WindowSamplerOptions windows = new() { WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, Seed = options.Seed };
 
         // A run that goes on keeps to the plan of the one that was stopped.
-        TimeSpan forTraining = Kept(Path.Combine(folder, "training.time"), () => Longer(TimeLeft(), options.Time * 0.2)),
+        TimeSpan forTraining = Kept(Path.Combine(folder, TrainingTime), () => Longer(TimeLeft(), options.Time * 0.2)),
             forClosedBook = forTraining * ClosedBookShare;
         long parameters = config.CountParameters().Total, decoderParameters = alone.CountParameters().Total;
         Screen.Note($"{Amount.Of(database.ChunkCount, "chunk")} of {retrieval.ChunkLength} tokens; training for {Amount.OfTime(forTraining)}");
         Screen.Note($"{parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's");
 
-        string closedBookFolder = Path.Combine(folder, "closed-book");
+        string closedBookFolder = Path.Combine(folder, ClosedBookFolder);
         TrainedModel closedBook = TrainedModel.Train(
             $"train {ClosedBook}",
             alone,
@@ -135,12 +146,12 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();
         CopyReaderOptions copyOptions = new() { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps), Seed = options.Seed };
-        string copyingFile = Path.Combine(folder, "copying.safetensors");
+        string copyingFile = Path.Combine(folder, ModelFolder.CopyingFile);
         bool isCopying = options.Resume && File.Exists(copyingFile);
         using CopyReader copying = isCopying ? CopyReader.Load(copyingFile, decoder, index) : Stages.Run(
             $"train {s_copying}",
             progress => CopyReader.Fit(decoder, database, keyword, copyOptions, index, progress: progress, cancellationToken: cancellationToken));
-        TimeSpan forCopying = Kept(Path.Combine(folder, "copying.time"), () => copyingClock.Elapsed);
+        TimeSpan forCopying = Kept(Path.Combine(folder, CopyingTime), () => copyingClock.Elapsed);
         if (!isCopying)
         {
             copying.Save(copyingFile);
@@ -151,7 +162,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // Windows without neighbors would teach a decoder that is frozen nothing.
         WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
         TimeSpan forRetro = Longer(forTraining - forClosedBook - forCopying, forClosedBook / 4);
-        string retroFolder = Path.Combine(folder, "checkpoint");
+        string retroFolder = Path.Combine(folder, RetroFolder);
         TrainedModel retro = TrainedModel.Fit(
             $"fit {Retrieving}",
             closedBookFolder,
@@ -204,6 +215,26 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         {
             Accumulation = WindowsPerStep, TimeBudget = time, CheckpointFolder = checkpoint, Seed = options.Seed,
         };
+    }
+
+    /// <summary>
+    /// Takes away what an earlier run has trained: else a run that goes on with this one would take that run's for this one's. An embedder that was named is no
+    /// run's, and may be what lies there.
+    /// </summary>
+    private void TakeAwayEarlier(string folder)
+    {
+        foreach (string trained in new[] { options.Embedder is null ? EmbedderFolder : null, ClosedBookFolder, RetroFolder }
+            .OfType<string>()
+            .Select(name => Path.Combine(folder, name))
+            .Where(Directory.Exists))
+        {
+            Directory.Delete(trained, recursive: true);
+        }
+
+        foreach (string file in new[] { ModelFolder.CopyingFile, TrainingTime, CopyingTime })
+        {
+            File.Delete(Path.Combine(folder, file));
+        }
     }
 
     /// <summary>What is left of the run's time before the measurement; it can be less than none.</summary>

@@ -38,6 +38,7 @@ internal sealed class AnswerRun(CompareOptions options)
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
         string file = Path.Combine(folder, "answers.md");
+        using WriterLock writing = WriterLock.Take(folder, "compare answers");
         SampleCorpus.RequireFree(models, options.StartOver, goesOn: false);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];

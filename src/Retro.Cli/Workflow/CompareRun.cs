@@ -50,6 +50,7 @@ internal sealed class CompareRun(CompareOptions options)
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         string file = Path.Combine(folder, "compare.md");
+        using WriterLock writing = WriterLock.Take(folder, "compare readers");
         SampleCorpus.Replace(allModels, options.StartOver, file, goesOn: false);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         var heldOutDocuments = corpus.HeldOutWithin(options.MeasuredCharacters, WindowTokens).Documents;

@@ -48,7 +48,10 @@ public sealed class PretrainedDecoder : IDisposable
         return new(model, origin);
     }
 
-    /// <summary>Says what a decoder is from its configuration and the names and shapes of its weights; no weight is read.</summary>
+    /// <summary>
+    /// Says what a decoder is from its configuration and the names and shapes of its weights. Of these only a head that is stored beside the embedding it is
+    /// tied to is read, with that, to see that it is the same.
+    /// </summary>
     /// <param name="path">A Hugging Face folder, a llama2.c file, or the folder of a <see cref="Checkpoint"/> without retrieval.</param>
     /// <returns>What <see cref="Load"/> would load.</returns>
     /// <exception cref="CheckpointException">It could not be loaded, and why.</exception>

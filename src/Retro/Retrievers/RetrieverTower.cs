@@ -42,8 +42,8 @@ internal sealed class RetrieverTower : IDisposable
     public int[] Read(ChunkDatabase database, long chunk) => _embedder.Tokens(Text(database, chunk));
 
     /// <summary>
-    /// What a posterior tower reads: a chunk and the one that follows it, x [SEP] y; where both do not fit, x is cut at its front, and y, if it does not fit
-    /// alone, at its end.
+    /// What a posterior tower reads: a chunk and the one that follows it, x [SEP] y. Each is first cut at its end, if it does not fit alone; where both do not
+    /// fit, what is left of x is cut at its front.
     /// </summary>
     public int[] ReadWithTarget(ChunkDatabase database, long chunk)
     {

@@ -407,6 +407,23 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Contains("null", Workspace.Serialize(new() { ["loss"] = TrainingRun.MeanLoss([double.NaN]) }), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("--out work", "--out", "work")]
+    [InlineData("--out 'my work'", "--out", "my work")]
+    [InlineData("--separator ''", "--separator", "")]
+    [InlineData("--separator=--", "--separator", "--")]
+    [InlineData("--separator='- -'", "--separator", "- -")]
+    public void An_option_is_printed_as_it_can_be_typed(string printed, string name, string value) => Assert.Equal(printed, Shell.Option(name, value));
+
+    [Fact]
+    public void Where_the_last_steps_of_a_training_could_not_be_saved_it_is_said_why()
+    {
+        RetroException fault = new("The text has ended.");
+        Assert.Equal("The text has ended.", Tool.AndWhyNotSaved(fault.Message, fault));
+        fault.Data[Trainer.NotSaved] = "There is no space left on the disk.";
+        Assert.Equal("The text has ended. There is no space left on the disk.", Tool.AndWhyNotSaved(fault.Message, fault));
+    }
+
     /// <summary>What stands behind -- is no option, and what retro.json knows is one.</summary>
     [Fact]
     public void A_text_that_begins_with_a_dash_is_no_option()

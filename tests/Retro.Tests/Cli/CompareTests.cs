@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Tests.Build;
 using Retro.Tests.Samples;
 
@@ -82,6 +83,24 @@ public sealed partial class CompareTests : IDisposable
             "dotnet", _folder.Path, Fixtures.Cli, "compare", "--task", task, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"));
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
         Assert.True(File.Exists(old));
+    }
+
+    [Theory]
+    [InlineData("compare")]
+    [InlineData("compare", "--task", "qa")]
+    [InlineData("experiment", "evaluate")]
+    [InlineData("experiment", "retrofit")]
+    public void Of_two_runs_in_one_folder_the_second_is_told(params string[] run)
+    {
+        MadeUpCorpus.Write(_folder, documents: 20, lines: 4, words: 50);
+        string corpus = Path.Combine(_folder.Path, "corpus"), made = Path.Combine(_folder.Path, "out", "corpus");
+        string trained = _folder.File(Path.Combine("out", "corpus", run.Contains("qa") ? "answer-models" : "models", "begun"), "of the run that goes on");
+        _folder.File(Path.Combine("out", "corpus", ".retro"), corpus);
+        using WriterLock other = WriterLock.Take(made, "compare what goes on");
+        (int code, string output) = Tool.Run(
+            "dotnet", _folder.Path, [Fixtures.Cli, .. run, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"), "--start-over"]);
+        Assert.True(code == 1 && output.Contains("which is to compare what goes on", StringComparison.Ordinal), output);
+        Assert.True(File.Exists(trained));
     }
 
     [Fact]

@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
+using Retro.Cli.Experiments;
 using Retro.Database;
+using Retro.Modeling;
 using Retro.Tests.Build;
 using Retro.Tests.Samples;
 using static TorchSharp.torch;
@@ -21,7 +23,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     {
         MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
         string[] command = [Fixtures.Cli, "experiment", "evaluate", "--corpus", _folder["corpus"], "--out", _folder["out"], "--seeds", "2", "--steps", "3",
-            "--records", "--ladder", "2", "4"];
+            "--records", "--ladder", "2", "4", "5"];
         string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");
         _folder.File(Path.Combine("out", "corpus", ".retro"), Path.Combine(_folder.Path, "corpus")); // whose run it was
         string report0 = _folder.File(Path.Combine("out", "corpus", "evaluation.md"), "of another run");
@@ -96,6 +98,11 @@ public sealed partial class EvaluateExperimentTests : IDisposable
             .Select(row => row.Groups["row"].Value + row.Groups["bits"].Value)
             .Where(row => !row.Contains("equal time", StringComparison.Ordinal))];
     }
+
+    /// <summary>Heads are whole, so that several numbers of times have one decoder, which can have one row of a table.</summary>
+    [Fact]
+    public void Of_larger_decoders_that_are_the_same_one_is_trained()
+        => Assert.Equal([160, 192, 224], EvaluateRun.Ladder(RetroConfig.Mini with { Retrieval = null }, [2, 3, 4, 5, 2]).Select(decoder => decoder.Width));
 
     [Fact]
     public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()

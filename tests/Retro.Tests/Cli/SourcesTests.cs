@@ -13,6 +13,16 @@ public sealed class SourcesTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
+    /// <summary>Where the writing of one was stopped, its folder is there already.</summary>
+    [Fact]
+    public void A_folder_holds_an_embedder_where_its_files_are()
+    {
+        Directory.CreateDirectory(_folder["empty"]);
+        _folder.File("bert/config.json", "{}");
+        _folder.File("sentences/modules.json", "[]");
+        Assert.Equal([false, false, true, true], new[] { "none", "empty", "bert", "sentences" }.Select(name => Sources.IsEmbedder(_folder[name])));
+    }
+
     /// <summary>What is ready is what is there: keys that another embedder has made are neither used nor made anew.</summary>
     [Fact]
     public void Nothing_is_made_of_what_only_has_to_be_ready()

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
+using Retro.Corpora;
 using Retro.Tests.Build;
 using static TorchSharp.torch;
 
@@ -31,6 +32,13 @@ public sealed partial class UpdateExperimentTests : IDisposable
             _folder.File(Path.Combine("corpus", "river", $"{i}.md"), string.Join('\n', facts.Concat(random.GetItems(phrases, 20))));
         }
 
+        // What is held out of the subject stands among the other documents once more, and the other way round.
+        File.Copy(_folder["corpus/river/4.md"], _folder["corpus/land/river.md"]);
+        File.Copy(_folder["corpus/land/2.md"], _folder["corpus/river/land.md"]);
+        HeldOutOptions holding = new() { Count = 4, Seed = 1 };
+        Assert.True(HeldOutSplit.Create(Documents("river"), holding).IsHeldOut("river/4.md"));
+        Assert.True(HeldOutSplit.Create(Documents("land"), holding with { Count = 15 }).IsHeldOut("land/2.md"));
+
         // A file that cannot be read is left out where that is asked for.
         File.WriteAllBytes(_folder["corpus/broken.md"], [0x41, 0xFD]);
         string[] command =
@@ -43,6 +51,7 @@ public sealed partial class UpdateExperimentTests : IDisposable
         Assert.StartsWith("# Documents added to the database", output, StringComparison.Ordinal); // the report, and no progress
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
         Assert.Contains("45 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
+        Assert.Contains("2 more nearly repeat one that is measured, and are left out.", report, StringComparison.Ordinal);
         Assert.Contains("all models in bfloat16.", report, StringComparison.Ordinal);
         Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(_folder.Path, "out", "corpus", "models", "retro")));
         Assert.Contains("what it was before, to the bit", report, StringComparison.Ordinal);
@@ -64,6 +73,9 @@ public sealed partial class UpdateExperimentTests : IDisposable
 
         (code, output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
+
+        Document[] Documents(string subject)
+            => [.. Corpus.Open(_folder["corpus"]).Documents().Where(document => document.Id.StartsWith(subject, StringComparison.Ordinal))];
     }
 
     [GeneratedRegex(@"^\| ([^|]+) \| (before|added|removed) \| ([^|]+) \| [^|]+ \|", RegexOptions.Multiline)]

@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Embedders;
+using Retro.Modeling;
 using Retro.Tests.Database;
 using static TorchSharp.torch;
 
@@ -687,6 +688,74 @@ public sealed class VerbTests : IDisposable
         Assert.DoesNotContain("skip what is broken", told, StringComparison.Ordinal);
         Assert.Equal(8, (int)_retro.Json("built.json")["unreadable"]!);
         Assert.Equal(5, _retro.Json("built.json")["unreadableExamples"]!.AsArray().Count);
+    }
+
+    /// <summary>By itself it would be an option, or the end of all.</summary>
+    [Fact]
+    public void A_value_that_begins_with_a_dash_is_remembered_as_a_value()
+    {
+        _retro.WriteFile("stories.txt", "One fox ran.\n--\nTwo rivers meet.\n--\nThree bells ring.\n");
+        string[] sizes = ["--vocabulary", "300", "--chunk", "8", "--held-out-share", "0"];
+        _retro.Done(["build", "--corpus", "stories.txt", "--separator=--", "--out", "work", .. sizes]);
+        Assert.Contains("3 documents", _retro.Done("build", "--out", "work"), StringComparison.Ordinal);
+        Assert.Contains("--separator=--", _retro.Done("info", "work"), StringComparison.Ordinal);
+        _retro.WriteFile("stories.txt", "One fox ran.\n--\nTwo rivers part.\n--\nThree bells ring.\n");
+        string updated = _retro.Done("update", "--database", "work", "--add", "stories.txt");
+        Assert.Contains("4 documents (3 before)", updated, StringComparison.Ordinal);
+    }
+
+    /// <summary>Where the writing of a tokenizer or an embedder was stopped, its folder is there already.</summary>
+    [Fact]
+    public void A_folder_that_nothing_was_written_into_is_not_taken_for_what_it_was_to_hold()
+    {
+        _retro.Build();
+        Directory.Delete(_retro["work/database"], recursive: true);
+        foreach (string file in Directory.GetFiles(_retro["work/tokenizer"]))
+        {
+            File.Delete(file);
+        }
+
+        Directory.CreateDirectory(_retro["work/embedder"]);
+        _retro.Done("info", "work");
+        _retro.Done("build", "--out", "work");
+        _retro.Done("verify", "work");
+        string[] embed = ["embed-train", "--database", "work", "--out", "work", "--steps", "1"];
+        _retro.Done(embed);
+        Assert.Contains("is there already; replace it (--start-over)", _retro.Run(embed).Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>A folder of several models, such as a quickstart's, has names of its own for them.</summary>
+    [Fact]
+    public void What_lies_beside_the_usual_parts_of_a_folder_is_looked_at_too()
+    {
+        _retro.Build();
+        foreach (string name in new[] { "model", "closed-book", "checkpoint" })
+        {
+            using RetroModel model = new(RetroConfig.Tiny with { Retrieval = null });
+            Checkpoint.Save(_retro[$"work/{name}"], model);
+        }
+
+        string[] parts = ["database", "held-out", "model", "checkpoint", "closed-book"];
+        _retro.Done("verify", "work", "--json", "verify.json");
+        Assert.Equal([.. parts, "tokenizer"], _retro.Json("verify.json").Select(part => Path.GetFileName(part.Key)));
+        _retro.Done("info", "work", "--json", "info.json");
+        Assert.Equal(["tokenizer", .. parts], _retro.Json("info.json").Take(parts.Length + 1).Select(part => Path.GetFileName(part.Key)));
+
+        // What copies on top of the closed book lies beside it.
+        string copying = _retro["work/copying.safetensors"], weights = _retro["work/closed-book/model.safetensors"];
+        File.WriteAllBytes(copying, new byte[100]);
+        RequireFound();
+        File.Delete(copying);
+        File.WriteAllBytes(weights, File.ReadAllBytes(weights)[..^1]);
+        RequireFound();
+
+        void RequireFound()
+        {
+            Assert.Equal(1, _retro.Run("verify", "work", "--quiet", "--json", "damaged.json").ExitCode);
+            Assert.Equal(
+                ["closed-book"],
+                _retro.Json("damaged.json").Where(part => !(bool)part.Value!["whole"]!).Select(part => Path.GetFileName(part.Key)));
+        }
     }
 
     /// <summary>Each is whole, and nothing can be read with both.</summary>

@@ -69,6 +69,34 @@ public sealed class QuickstartTests : IDisposable
         using RetroModel decoder = Checkpoint.Load(Path.Combine(made, "closed-book"));
         using CopyReader copying = CopyReader.Load(Path.Combine(made, "copying.safetensors"), decoder, TokenIndex.Build(database));
         Assert.Equal((16, 16), (copying.Options.Neighbors, copying.Options.Stride));
+
+        ChildProcess.Outcome verified = ChildProcess.Run(
+            CtrlC.Start(_folder.Path, "dotnet", Fixtures.Cli, "verify", made, "--json", In("verified.json"))).OfTool();
+        Assert.True(verified.ExitCode == 0, verified.Output + verified.Errors);
+        Assert.Contains("so is what copies on top", verified.Output, StringComparison.Ordinal);
+        Assert.Equal(
+            ["database", "held-out", "checkpoint", "closed-book", "tokenizer", "embedder"],
+            JsonNode.Parse(File.ReadAllText(In("verified.json")))!.AsObject().Select(part => Path.GetFileName(part.Key)));
+    }
+
+    /// <summary>Else a run that is stopped, and then goes on, would take the models of the run before it for its own.</summary>
+    [Fact]
+    public void What_an_earlier_run_has_trained_is_gone_once_another_has_read_its_corpus()
+    {
+        string corpus = WriteCorpus(), made = Path.Combine("out", "corpus");
+        _folder.File(Path.Combine(made, ".retro"), corpus); // whose run it was
+        string[] trained =
+            ["embedder/config.json", "closed-book/config.json", "checkpoint/config.json", "copying.safetensors", "training.time", "copying.time"];
+        string[] earlier = [.. trained.Select(name => _folder.File(Path.Combine(made, name), "of another run"))];
+
+        // Not for a corpus that cannot be read.
+        string broken = Path.Combine(corpus, "broken.md");
+        File.WriteAllBytes(broken, [0x41, 0xFD]);
+        Assert.Equal(1, Run("--corpus", corpus, "--out", Out).ExitCode);
+        Assert.All(earlier, file => Assert.True(File.Exists(file)));
+        File.Delete(broken);
+        InterruptIn("train the tokenizer");
+        Assert.All(earlier, file => Assert.False(File.Exists(file)));
     }
 
     [Theory]
