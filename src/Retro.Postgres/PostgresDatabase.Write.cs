@@ -134,7 +134,25 @@ public sealed partial class PostgresDatabase
                     connection) { CommandTimeout = 0 };
                 using CancellationTokenRegistration stop = cancellationToken.Register(command.Cancel);
                 using NpgsqlDataReader rows = command.ExecuteReader();
-                return ChunkDatabaseBuilder.Copy(folder, _settings.Build, Documents(rows), total, progress, cancellationToken);
+                try
+                {
+                    return ChunkDatabaseBuilder.Copy(folder, _settings.Build, Documents(rows), total, progress, cancellationToken);
+                }
+                catch
+                {
+                    // Else disposing would wait for the rest of the database first.
+                    command.Cancel();
+                    try
+                    {
+                        rows.Dispose();
+                    }
+                    catch (NpgsqlException)
+                    {
+                        // It was canceled; what is told is why.
+                    }
+
+                    throw;
+                }
             },
             cancellationToken);
     }

@@ -1,5 +1,10 @@
 using System.Runtime.CompilerServices;
+using Retro.Database;
 using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Tests.Readers;
 using Retro.Tests.Training;
 using Retro.Training;
 using TorchSharp;
@@ -213,6 +218,39 @@ public class FinalizerGateTests
         GC.Collect();
         GC.WaitForPendingFinalizers();
         Assert.Equal(15, finalized.Count);
+    }
+
+    /// <summary>Also behind the states, where the head is computed for some targets after the other.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Readers_on_a_model_with_a_hook_on_its_head_keep_the_gate_closed(bool copies)
+    {
+        using TestDatabases databases = new();
+        using ChunkDatabase database = databases.Build(TestDatabases.Documents(2, seed: 2, maximumLength: 30), 8);
+        using RetroModel model = new(TinyRetro.Config with { Retrieval = null });
+        nn.Module<Tensor, Tensor> head = (nn.Module<Tensor, Tensor>)model.named_modules().Single(module => module.name == "head").module;
+        Finalized finalized = new();
+        List<int> before = [], inside = [];
+        using TokenStore store = TokenStore.Build(model, database);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        using CopyReader copying = CopyReader.Fit(
+            model, database, source, new() { Neighbors = 1, Stride = 4, Steps = 1, WindowLength = 24, RetrievedLength = 8 });
+        IReader reader = copies ? copying : new NearestNeighborReader(model, store, 0.3, 0.8, 2);
+        head.register_forward_hook((_, _, logits) =>
+        {
+            before.Add(finalized.Count);
+            Leave(finalized, 3);
+            GC.Collect();
+            Thread.Sleep(20);
+            inside.Add(finalized.Count);
+            return logits;
+        });
+
+        reader.LogLikelihoods(ReaderContract.Batch(TinyRetro.Config.VocabularySize, 2, 9, 4, 1, 8, seed: 3));
+
+        Assert.NotEmpty(inside);
+        Assert.Equal(before, inside);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

@@ -349,6 +349,7 @@ public sealed partial class RetroGenerator
     internal async IAsyncEnumerable<GeneratedPiece> ContinueAsync(
         int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
+        _model.Evaluate(); // who answers questions comes past what checks the options
         using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.generate");
         activity?.SetTag("retro.prompt_tokens", prompt.Length);
 

@@ -301,6 +301,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor logits;
+        using (FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(_model)))
         using (no_grad())
         {
             logits = _model.Head(states);

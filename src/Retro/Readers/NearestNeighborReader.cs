@@ -208,6 +208,7 @@ public sealed class NearestNeighborReader : IReader
     /// <summary>The model's log-likelihoods of the targets at some places, and what it asks with there, [N, D].</summary>
     private static (double[] LogLikelihoods, double[] States) Read(RetroModel model, ReadingBatch batch, long[] places)
     {
+        using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(model));
         using DisposeScope scope = NewDisposeScope();
         (Tensor keys, Tensor states) = TokenStore.KeysAndStates(model, batch.Tokens, batch.Rows, batch.Length, places);
         Tensor targets = batch.TargetsAt(places, model.Device);

@@ -150,14 +150,24 @@ public sealed partial class RetrieverTrainer : IDisposable
 
     /// <summary>The query tower as it is now, as an embedder: a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>.</summary>
     /// <returns>A copy, frozen; dispose it.</returns>
-    public TextEmbedder QueryEmbedder() => _queries.Export();
+    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    public TextEmbedder QueryEmbedder()
+    {
+        using OneThread.Turn turn = _one.Enter();
+        return _queries.Export();
+    }
 
     /// <summary>
     /// The document tower as it is now. An index of a database that it is to be used with has to be built anew with it; one that was made with another
     /// embedder is refused by <see cref="DenseNeighborSource.Open"/>.
     /// </summary>
     /// <returns>A copy, frozen; dispose it. Null where documents are frozen: they have the embedder they had.</returns>
-    public TextEmbedder? DocumentEmbedder() => _documents.Tower?.Export();
+    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    public TextEmbedder? DocumentEmbedder()
+    {
+        using OneThread.Turn turn = _one.Enter();
+        return _documents.Tower?.Export();
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -260,6 +270,8 @@ public sealed partial class RetrieverTrainer : IDisposable
             found = [.. found.Select((own, row) => own.Union(others[row]).ToArray())];
         }
 
+        // What no tower can find, such as a line of signs, others find all the same: a score of it would say nothing of its text.
+        found = [.. found.Select(row => row.Where(_documents.HasKey).ToArray())];
         bool hasNull = Objective.Inputs.HasFlag(RetrieverInputs.Null);
         int[] rows = [.. Enumerable.Range(0, examples.Length).Where(row => hasNull || found[row].Length > 0)];
         if (rows.Length == 0)

@@ -421,7 +421,7 @@ public sealed partial class Trainer : IDisposable
             {
                 SaveIfSound(fault);
             }
-            catch (CheckpointException hindrance)
+            catch (Exception hindrance) when (hindrance is CheckpointException or InvalidOperationException)
             {
                 fault.Data[NotSaved] = hindrance.Message;
             }
@@ -469,9 +469,11 @@ public sealed partial class Trainer : IDisposable
     /// the weights stay what they are. No step may be done meanwhile.
     /// </summary>
     /// <returns>Gives the trained weights back when it is disposed.</returns>
+    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public IDisposable? Averaged()
     {
+        using OneThread.Turn turn = _one.Enter();
         RequireUndisposed();
         return _average?.Put();
     }

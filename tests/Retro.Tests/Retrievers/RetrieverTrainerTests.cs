@@ -212,6 +212,30 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         }
     }
 
+    /// <summary>Of signs alone there is no key, and no tower finds them; words do, and chance.</summary>
+    [Fact]
+    public void Passages_from_alongside_that_have_no_key_are_none()
+    {
+        using RetrieverWorld world = new(
+            random => [.. Texts("p", 3, random), .. Enumerable.Range(0, 3).Select(i => new Document($"signs{i}", "", new string('=', 10 + i), ""))]);
+        int all = (int)world.Passages.ChunkCount;
+        long keyed = Enumerable.Range(0, all).LongCount(chunk => Tokenizer.Decode(
+            world.Passages.Tokens(chunk)[..world.Passages.TokenCount(chunk)].ToArray()).Any(char.IsLetter));
+        Assert.InRange(keyed, 1, all - 3);
+        long[]? present = null;
+        RetrieverObjective own = new("own", batch =>
+        {
+            present = [.. batch.Present.sum(1).data<long>()];
+            return RetrieverObjectives.Emdr2(batch.Likelihoods, batch.Scores, batch.Present);
+        });
+        RetrieverTrainingOptions options = Options with { Neighbors = all, RefreshEvery = 3 };
+        using RetrieverTrainer trainer = new(
+            world.Embedder, Tokenizer, world.Source, Reader(all), own, options, world.Examples, world.HeldOut, new RandomNeighborSource(world.Passages));
+        RetrieverTrainingProgress step = trainer.Step(TestContext.Current.CancellationToken);
+        Assert.All(present!, count => Assert.Equal(keyed, count));
+        Assert.InRange(step.Staleness, 0, 1e-5);
+    }
+
     /// <summary>The null document is one of a row's own: the others' passages take less from a row that it has a share of.</summary>
     [Fact]
     public void The_null_document_counts_among_what_others_passages_are_measured_by()

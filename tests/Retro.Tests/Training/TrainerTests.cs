@@ -1168,11 +1168,12 @@ public sealed class TrainerTests : IDisposable
             {
                 refused.Add(Record.Exception(() => trainer.Save(Folder)));
                 refused.Add(Record.Exception(() => trainer.Run(data)));
+                refused.Add(Record.Exception(trainer.Averaged));
             });
             other.Start();
             other.Join();
         }));
-        Assert.Equal(2, refused.Count);
+        Assert.Equal(3, refused.Count);
         Assert.All(refused, fault => Assert.Contains("Another thread", Assert.IsType<InvalidOperationException>(fault).Message, StringComparison.Ordinal));
         Assert.Equal(s_options.Steps, trainer.StepsDone);
         trainer.Save(Folder);
