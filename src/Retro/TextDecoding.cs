@@ -99,8 +99,7 @@ internal static partial class TextDecoding
         {
             try
             {
-                string decoded = (certain ?? Named(encoding!)!).GetString(bytes);
-                return decoded.StartsWith('\uFEFF') ? decoded[1..] : decoded;
+                return WithoutMark((certain ?? Named(encoding!)!).GetString(bytes));
             }
             catch (DecoderFallbackException fault)
             {
@@ -111,6 +110,9 @@ internal static partial class TextDecoding
         int position = bytes.Length - text.Length + FirstInvalid(text);
         throw CorpusException.Broken($"{where} is not UTF-8: invalid byte 0x{bytes[position]:X2} at byte {position}.", remedy);
     }
+
+    /// <summary>Decoded text without the byte order mark that it may begin with.</summary>
+    public static string WithoutMark(string text) => text.StartsWith('\uFEFF') ? text[1..] : text;
 
     // A mark of UTF-32 begins as one of UTF-16.
     private static string? Marked(ReadOnlySpan<byte> head)

@@ -13,18 +13,18 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         string name = NameOf(file);
         bool utf8 = IsUtf8(file);
         TextIds ids = new(name);
-        foreach ((int number, byte[]? bytes) in Lines(file))
+        foreach (Line line in Lines(file))
         {
-            if (Guarded(() => Parse(bytes, utf8, file, name, ids, number)) is { } document && Checked(document) is { } kept)
+            if (Guarded(() => Parse(line, utf8, file, name, ids)) is { } document && Checked(document) is { } kept)
             {
                 yield return kept;
             }
         }
     }
 
-    private Document? Parse(byte[]? bytes, bool utf8, string file, string name, TextIds ids, int number)
+    private Document? Parse(Line line, bool utf8, string file, string name, TextIds ids)
     {
-        string json = Text(bytes, utf8, file, number);
+        string json = Text(line, utf8, file);
         if (string.IsNullOrWhiteSpace(json))
         {
             return null;
@@ -33,14 +33,14 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         try
         {
             JsonRow row = JsonRow.Read(Encoding.UTF8.GetBytes(json));
-            string text = Cleaning.Clean(row.Text), location = $"{name}:{number}";
+            string text = Cleaning.Clean(row.Text), location = $"{name}:{line.Number}";
             string id = row.Id is null ? ids.Next(text) : Options.IdsByFile ? $"{name}:{row.Id}" : row.Id;
             return new Document(id, row.Title ?? (row.Id is null ? location : id), text, location) { Labels = row.Labels };
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw CorpusException.Broken(
-                $"{Where(file, number)} is broken: {exception.Message.TrimEnd('.')}.",
+                $"{Where(file, line.Number)} is broken: {exception.Message.TrimEnd('.')}.",
                 "Correct the line, or skip what is broken (CorpusOptions.SkipBroken).",
                 exception);
         }

@@ -6,12 +6,10 @@ namespace Retro.Corpora;
 /// <summary>Reads files line by line, so that no more of one is held than a document has; they may be packed.</summary>
 internal abstract class LineReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
-    /// <summary>
-    /// The lines of a file with their numbers, from 1; one that is longer than a document may be has no bytes. The reading ends where the file is broken.
-    /// </summary>
-    protected IEnumerable<(int Number, byte[]? Bytes)> Lines(string file)
+    /// <summary>The lines of a file. The reading ends where the file is broken.</summary>
+    protected IEnumerable<Line> Lines(string file)
     {
-        using IEnumerator<(int Number, byte[]? Bytes)> lines = Read(file).GetEnumerator();
+        using IEnumerator<Line> lines = Read(file).GetEnumerator();
         while (Guarded(() => MoveNext(lines, file)) is not null)
         {
             yield return lines.Current;
@@ -20,22 +18,23 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
 
     /// <summary>The text of a line.</summary>
     /// <exception cref="CorpusException">It is too long, packed, or of another encoding.</exception>
-    protected string Text(byte[]? bytes, bool utf8, string file, int number)
+    protected string Text(Line line, bool utf8, string file)
     {
-        string where = Where(file, number);
-        if (bytes is null)
+        string where = Where(file, line.Number);
+        if (line.Bytes is not { } bytes)
         {
             throw CorpusException.Broken(
                 $"{where} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have.",
                 "Split it into documents, skip what is broken, or allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
         }
 
-        if (number == 1 && PackedFile.EndingOf(bytes) is { } ending)
+        if (line.Number == 1 && PackedFile.EndingOf(bytes) is { } ending)
         {
             throw new CorpusException($"The file {file} is packed: give its name the ending {ending}, or unpack it.");
         }
 
-        return TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
+        // What a decoder has made holds nothing of the file's encoding any more, whatever it looks like.
+        return line.IsDecoded ? TextDecoding.WithoutMark(Encoding.UTF8.GetString(bytes)) : TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
     }
 
     /// <summary>Names a line in a fault.</summary>
@@ -54,7 +53,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         int valid = 0, invalid = 0;
         try
         {
-            foreach ((_, byte[]? bytes) in Read(file))
+            foreach ((_, byte[]? bytes, _) in Read(file))
             {
                 // Of ASCII alone, it says nothing.
                 if (bytes is not null && !Ascii.IsValid(bytes))
@@ -73,7 +72,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         return valid > invalid || invalid == 0;
     }
 
-    private static IEnumerator<(int Number, byte[]? Bytes)>? MoveNext(IEnumerator<(int Number, byte[]? Bytes)> lines, string file)
+    private static IEnumerator<Line>? MoveNext(IEnumerator<Line> lines, string file)
     {
         try
         {
@@ -96,8 +95,8 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         }
     }
 
-    // A line that is too long has no bytes. Lines of UTF-16 and UTF-32 end in other bytes: such a file is made UTF-8 before it is cut.
-    private IEnumerable<(int Number, byte[]? Bytes)> Read(string file)
+    // Lines of UTF-16 and UTF-32 end in other bytes: such a file is made UTF-8 before it is cut.
+    private IEnumerable<Line> Read(string file)
     {
         using FileStream packed = Open(file);
         using Stream stream = PackedFile.Unpack(file, packed);
@@ -122,7 +121,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             while (buffer.AsSpan(begin, count - begin).IndexOf((byte)'\n') is >= 0 and int length)
             {
                 Add(begin, length);
-                yield return (number++, tooLong ? null : line.ToArray());
+                yield return new Line(number++, tooLong ? null : line.ToArray(), decoder is not null);
                 line.SetLength(0);
                 tooLong = false;
                 begin += length + 1;
@@ -133,7 +132,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
 
         if (line.Length > 0 || tooLong)
         {
-            yield return (number, tooLong ? null : line.ToArray());
+            yield return new Line(number, tooLong ? null : line.ToArray(), decoder is not null);
         }
 
         void Add(int begin, int length)
@@ -145,4 +144,10 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             }
         }
     }
+
+    /// <summary>A line of a file.</summary>
+    /// <param name="Number">Its number, from 1.</param>
+    /// <param name="Bytes">Its bytes; null where it is longer than a document may be.</param>
+    /// <param name="IsDecoded">Whether they are UTF-8 that a decoder has made of the file.</param>
+    protected readonly record struct Line(int Number, byte[]? Bytes, bool IsDecoded);
 }

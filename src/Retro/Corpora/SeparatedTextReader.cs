@@ -14,12 +14,12 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
         int first = 1; // where the document begins
         long bytes = 0;
         CorpusException? fault = null;
-        foreach ((int number, byte[]? line) in Lines(file))
+        foreach (Line line in Lines(file))
         {
             string? read = null;
             try
             {
-                read = Text(line, utf8, file, number);
+                read = Text(line, utf8, file);
             }
             catch (CorpusException exception)
             {
@@ -34,11 +34,11 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
                     yield return document;
                 }
 
-                first = number + 1;
+                first = line.Number + 1;
                 continue;
             }
 
-            bytes += (line?.Length ?? 0) + 1;
+            bytes += (line.Bytes?.Length ?? 0) + 1;
             fault ??= bytes > Options.MaximumDocumentBytes ? TooLong(file, first) : null;
             if (fault is null)
             {

@@ -69,7 +69,8 @@ public sealed class ChunkKeyer : IChunkKeyer
                 Dimensions.ToString(CultureInfo.InvariantCulture));
         }
 
-        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "chunk key 2", tokenizer.Hash, identity);
+        // The second kind had no spaces where the tokens bring them.
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, tokenizer.BringsSpaces ? "chunk key 3" : "chunk key 2", tokenizer.Hash, identity);
     }
 
     /// <summary>Length of a key.</summary>

@@ -22,7 +22,6 @@ internal sealed class Gpt2Family : DecoderFamily
         int width = config.Size("n_embd"), heads = config.Size("n_head");
         config.Require("scale_attn_weights", true);
         config.Require("scale_attn_by_inverse_layer_idx", false);
-        config.Require("add_cross_attention", false);
         return new()
         {
             VocabularySize = config.Size("vocab_size"),

@@ -124,6 +124,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         RetroConfig config = family.Configure(said);
         int? contextLength = family.ContextLength(said);
         said.Require("is_encoder_decoder", false);
+        said.Require("add_cross_attention", false);
         said.RequireAllRead();
         return (family, Validate(config, configPath), contextLength);
     }

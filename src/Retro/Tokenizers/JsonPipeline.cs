@@ -26,7 +26,7 @@ internal sealed class JsonPipeline : TextPipeline
     /// <param name="decode">From token texts to text.</param>
     /// <param name="before">The template's ids before a text.</param>
     /// <param name="after">The template's ids after a text.</param>
-    /// <param name="addsSpace">Whether encoding puts a space before a text.</param>
+    /// <param name="addsSpace">Whether a text's first token brings a space that is not the text's.</param>
     public JsonPipeline(
         AddedTokens added,
         Func<string, string> normalize,
@@ -57,16 +57,24 @@ internal sealed class JsonPipeline : TextPipeline
     /// <summary>Whether the normalizer takes a text's beginning away, where it counts whether a piece stands there; else null.</summary>
     public Func<string, bool>? LosesBeginning { get; init; }
 
+    /// <summary>Whether every token brings a space: encoding takes those of a text away, and the decoder puts one between any two tokens.</summary>
+    public bool BringsSpaces { get; init; }
+
     public override string Kind => _model.Kind;
 
     public override int IdOf(string token) => _addedIds.TryGetValue(token, out int id) ? id : _model.IdOf(token);
 
     public override int Recognized(string token) => _addedIds.GetValueOrDefault(token, -1);
 
-    // An added token that is a piece of text, too, stands for that: some models are padded with an exclamation mark, others have runs of spaces among both.
     public override byte[] BytesOf(int id)
-        => !_addedById.TryGetValue(id, out AddedToken? added) || _model.Gives(id) ? _model.BytesOf(id)
+    {
+        // An added token that is a piece of text, too, stands for that: some models are padded with an exclamation mark, others have runs of spaces among both.
+        byte[] bytes = !_addedById.TryGetValue(id, out AddedToken? added) || _model.Gives(id) ? _model.BytesOf(id)
             : added.Special ? [] : _model.BytesOfAdded(added.Content);
+
+        // A space before a byte that goes on with a character would break it.
+        return BringsSpaces && bytes is [< 0x80 or > 0xBF, ..] ? [(byte)' ', .. bytes] : bytes;
+    }
 
     // Whether a word of WordPiece's vocabulary comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
     public override bool Gives(int id)

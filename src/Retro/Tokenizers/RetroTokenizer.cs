@@ -143,7 +143,8 @@ public sealed class RetroTokenizer
 
     /// <summary>
     /// The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD. A space that encoding puts before a text, as the tokenizer's own
-    /// file says, is not part of it.
+    /// file says, is not part of it. White space that encoding takes away comes back as one space before each word of a WordPiece vocabulary, and of others
+    /// before each piece, where the tokenizer's own file has it so.
     /// </summary>
     /// <param name="ids">The ids.</param>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
@@ -218,6 +219,9 @@ public sealed class RetroTokenizer
 
     /// <summary>The ids that the tokenizer's template puts before and after a text.</summary>
     internal (int[] Before, int[] After) Template => (_tokenizer.Pipeline.Before, _tokenizer.Pipeline.After);
+
+    /// <summary>Whether every token brings a space, since encoding has taken those of the text away.</summary>
+    internal bool BringsSpaces => _tokenizer.Pipeline is JsonPipeline { BringsSpaces: true };
 
     /// <summary>What the beginning of a text loses.</summary>
     internal TextBeginning Beginning => new(_tokenizer.Pipeline.LeadingSpaces);

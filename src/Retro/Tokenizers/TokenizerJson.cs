@@ -55,6 +55,10 @@ internal static partial class TokenizerJson
         }
 
         Func<List<string>, List<string>> decoder = Part(root, "decoder") is { } decoding ? Decoders.Read(decoding) : texts => [string.Join(' ', texts)];
+
+        // The pieces of WordPiece bring their spaces by themselves, and bytes and marks hold theirs.
+        bool bringsSpaces = spaceMark is null && steps.SymbolSplits is null && model is not WordPieceModel && LosesSpaces(normalize, steps.Splits)
+            && string.Concat(decoder(["a", "b"])) == "a b";
         JsonPipeline pipeline = new(
             new AddedTokens(added, normalize),
             normalize,
@@ -64,8 +68,9 @@ internal static partial class TokenizerJson
             texts => string.Concat(decoder(texts)),
             before.ToArray(),
             after.ToArray(),
-            addsSpace || model is WordPieceModel)
+            addsSpace || bringsSpaces || model is WordPieceModel)
         {
+            BringsSpaces = bringsSpaces,
             LosesBeginning = steps.MindStart && normalizers.Count > 0 ? LosesBeginning(root, normalizers) : null,
             BertNormalizer = Steps(root, "normalizer", "normalizers").Where(step => Type(step) == "BertNormalizer").Select(ReadBert).FirstOrDefault(),
 
@@ -113,6 +118,13 @@ internal static partial class TokenizerJson
             _ => null,
         }).FirstOrDefault(found => found is not null);
         return (mark, adds || (prefix is not null && (prefix == " " || prefix == mark)));
+    }
+
+    /// <summary>Whether a space between words is in no piece that the model sees.</summary>
+    private static bool LosesSpaces(Func<string, string> normalize, IReadOnlyList<PreTokenizer> splits)
+    {
+        string words = normalize("a b");
+        return !PieceSplits.Of(words, splits).Any(piece => words.AsSpan(piece.Offset, piece.Length).Contains(' '));
     }
 
     /// <summary>A part of the file, or the parts of a sequence.</summary>

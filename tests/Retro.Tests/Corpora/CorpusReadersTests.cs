@@ -393,6 +393,20 @@ public class CorpusReadersTests
             Corpus.Open(folder.Path, new() { Encoding = "iso-2022-jp" }).Documents().Select(document => document.Text));
     }
 
+    /// <summary>There two tildes write one, and a tilde with a brace begins and ends letters.</summary>
+    [Fact]
+    public void What_a_decoder_has_made_is_not_decoded_again()
+    {
+        using TemporaryFolder folder = new();
+        string rows = folder.File("a.jsonl", "{\"text\": \"~{VPND~}\"}\n{\"text\": \"a ~~~~ b ~~{c}\"}\n");
+        Assert.Equal(["中文", "a ~~ b ~{c}"], Corpus.Open(rows, new() { Encoding = "hz-gb-2312" }).Documents().Select(document => document.Text));
+
+        // A zero is no sign of UTF-16 any more.
+        string text = folder.File("b.txt", Encoding.Unicode.GetBytes("\uFEFFa\0\n---\n\0b"));
+        Assert.Equal(
+            ["a\0", "\0b"], Corpus.Open(text, new() { Encoding = "utf-16", Separator = "---" }).Documents().Select(document => document.Text));
+    }
+
     [Fact]
     public void What_an_encoding_does_not_know_is_refused_with_its_place()
     {

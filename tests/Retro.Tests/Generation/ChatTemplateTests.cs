@@ -56,6 +56,7 @@ public sealed class ChatTemplateTests : IDisposable
     [Theory]
     [InlineData("{{ 1 + 2 * 3 - 4 // 3 }} {{ 7 % 4 }} {{ 1 / 2 }} {{ -2 + 1 }}", "6 3 0.5 -1")]
     [InlineData("{{ 'a' ~ 1 ~ none ~ true ~ missing }}", "a1NoneTrue")]
+    [InlineData("{{ 'Turn ' + 1 ~ ':' }} {{ 2 * 3 ~ 4 }}", "Turn 1: 64")]
     [InlineData("{{ [1, 'a', none] }} {{ {'k': [1.5]} | tojson }} {{ {'k': 'ä'} | tojson(indent=2) }}", "[1, 'a', None] {\"k\": [1.5]} {\n  \"k\": \"ä\"\n}")]
     [InlineData("{% for k, v in {'a': 1, 'b': 2}.items() %}{{ k }}={{ v }}{{ ',' if not loop.last }}{% endfor %}", "a=1,b=2")]
     [InlineData("{{ 'abcdef'[1:4] }} {{ [1,2,3][::-1] }} {{ 'abc'[-1] }} {{ messages[-1].content }}", "bcd [3, 2, 1] c And a \"bridge\"?")]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Retro.Generation;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Tokenizers;
@@ -368,6 +369,39 @@ public class TokenizerCasesTests
         Assert.Equal("uses dotnet core", tokenizer.Decode(ids));
         Assert.Equal("uses dotnet core", ((PretrainedTokenizer)tokenizer.Tokenizer).Decode(ids));
         Assert.Equal(" dotnet", System.Text.Encoding.UTF8.GetString(tokenizer.TokenBytes(5)));
+    }
+
+    /// <summary>As of https://huggingface.co/docs/tokenizers/quicktour: no piece holds white space, and where no decoder is named, spaces part them.</summary>
+    [Theory]
+    [InlineData("\"type\": \"Whitespace\"", "null", true, "ab a \u00E9")]
+    [InlineData("\"type\": \"WhitespaceSplit\"", "null", false, "ab a \u00E9")]
+    [InlineData("\"type\": \"BertPreTokenizer\"", "null", false, "ab a \u00E9")]
+    [InlineData("\"type\": \"Split\", \"pattern\": {\"String\": \" \"}, \"behavior\": \"Removed\"", "null", true, "ab a \u00E9")]
+    [InlineData("\"type\": \"WhitespaceSplit\"", "{\"type\": \"WordPiece\", \"prefix\": \"##\"}", true, "ab a \u00E9")]
+    [InlineData("\"type\": \"WhitespaceSplit\"", "{\"type\": \"ByteFallback\"}", true, "aba\u00E9")]
+    public void A_text_has_the_spaces_again_that_its_split_took_away(string split, string decoder, bool merges, string expected)
+    {
+        string[] symbols = ["?", "a", "b", "ab", "<0xC3>", "<0xA9>", "</s>"];
+        object model = merges
+            ? new
+            {
+                type = "BPE", unk_token = "?", byte_fallback = true, merges = new[] { "a b" },
+                vocab = symbols.Index().ToDictionary(symbol => symbol.Item, symbol => symbol.Index),
+            }
+            : new { type = "Unigram", unk_id = 0, byte_fallback = true, vocab = symbols.Select((symbol, id) => new object[] { symbol, -1 - (0.1 * id) }) };
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 6, \"content\": \"</s>\", \"special\": true}], \"pre_tokenizer\": {" + split + "}, \"decoder\": " + decoder
+                + ", \"model\": " + JsonSerializer.Serialize(model) + "}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        int[] ids = tokenizer.Encode("ab a  \u00E9");
+        Assert.Equal([3, 1, 4, 5], ids);
+        Assert.Equal(expected, tokenizer.Decode([tokenizer.EndOfText, .. ids]));
+        Assert.Equal(expected[2..], tokenizer.DecodeWithin(ids.AsSpan(1)));
+        TokenTextStream stream = new(tokenizer, atBeginning: true);
+        Assert.Equal(expected, string.Concat(ids.Select(stream.Add)) + stream.Flush());
+        Assert.True(tokenizer.BeginsWithinCharacter(5));
     }
 
     [Fact]

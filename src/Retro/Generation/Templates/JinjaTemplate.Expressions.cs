@@ -139,7 +139,9 @@ internal sealed partial class JinjaTemplate
         };
     }
 
-    private Func<Run, object?> Sum() => Computed(Product, "+", "-", "~");
+    private Func<Run, object?> Sum() => Computed(Joined, "+", "-");
+
+    private Func<Run, object?> Joined() => Computed(Product, "~");
 
     private Func<Run, object?> Product() => Computed(Power, "*", "/", "//", "%");
 
