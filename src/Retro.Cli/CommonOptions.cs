@@ -18,6 +18,9 @@ internal static class CommonOptions
     /// <summary>No step of cleaning.</summary>
     private const string NoCleaning = "none";
 
+    /// <summary>What a stored type gives way to, in helps.</summary>
+    private const string ButFloat32 = "but float32 in place of bfloat16 where the processor has no products of that";
+
     /// <summary>Tokens of a window where nothing is said and chunks divide it.</summary>
     private const int UsualWindow = 512;
 
@@ -287,14 +290,14 @@ internal static class CommonOptions
     public static Option<string> Device() => Choice("--device", "Where models compute: cpu or cuda.", "cpu", "cpu", "cuda");
 
     /// <summary>The type of a model that is used.</summary>
-    public static Option<string?> Dtype() => Dtype(
-        "Default: as it is stored, but float32 in place of bfloat16 where the processor has no products of that.", null);
+    public static Option<string?> Dtype() => Dtype($"Default: as it is stored, {ButFloat32}.", null);
 
     /// <summary>The type of a model that is trained from nothing.</summary>
     public static Option<string?> TrainedDtype() => Dtype("Default: bfloat16 where the processor has products of it, else float32.", null);
 
     /// <summary>The type of a model that something is fitted onto.</summary>
-    public static Option<string?> FittedDtype() => Dtype($"Default: as {Tool.Name} has stored the decoder; of any other decoder float32.", null);
+    public static Option<string?> FittedDtype() => Dtype(
+        $"Default: as {Tool.Name} has stored the decoder, {ButFloat32}; of any other decoder float32.", null);
 
     /// <summary>The type of models that are trained to be compared, with each other and with published ones.</summary>
     public static Option<string?> ComparedDtype() => Dtype(

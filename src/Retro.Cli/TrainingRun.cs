@@ -32,10 +32,7 @@ internal sealed class TrainingRun
     private readonly Option<int> _window = CommonOptions.Window();
     private readonly Option<int> _batch = CommonOptions.Whole("--batch", "Windows of a step.", 2, 1, 4096);
     private readonly Option<double?> _rate;
-
-    private readonly Option<double?> _muonRate = CommonOptions.NumberOrNone(
-        "--muon-rate", "Learning rate of Muon, which moves the matrices below 50 million parameters. Default: 0.02.", 1e-9, 10);
-
+    private readonly Option<double?> _muonRate;
     private readonly Option<int> _every = CommonOptions.Whole(
         "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
 
@@ -66,12 +63,14 @@ internal sealed class TrainingRun
     /// <param name="k">Neighbors read where nothing is said, for the help.</param>
     /// <param name="steps">Steps where nothing is said beside the usual ones, for the help; empty: none.</param>
     /// <param name="rate">The learning rate where nothing is said, for the help.</param>
+    /// <param name="muon">When Muon moves the matrices, for the help.</param>
     /// <param name="dtype">The type.</param>
-    public TrainingRun(string k, string steps, string rate, Option<string?> dtype)
+    public TrainingRun(string k, string steps, string rate, string muon, Option<string?> dtype)
     {
         _k = CommonOptions.WholeOrNone("--k", $"Neighbors that the model reads for each chunk. Default: {k}.", 1, 64);
         _steps = CommonOptions.Whole("--steps", $"Steps of the training.{steps}", 1000, 1, int.MaxValue);
         _rate = CommonOptions.NumberOrNone("--rate", $"Learning rate of AdamW. Default: {rate}.", 1e-9, 10);
+        _muonRate = CommonOptions.NumberOrNone("--muon-rate", $"Learning rate of Muon, which moves the matrices {muon}. Default: 0.02.", 1e-9, 10);
         _dtype = dtype;
     }
 

@@ -24,6 +24,7 @@ internal sealed class FitCommand : Verb
         k: "8, with --attention paper 2, of copying 16, of --task qa 5",
         steps: " Copying takes 300 where nothing is said.",
         rate: "0.016, with Muon for the matrices; of copying 0.01; of in-context, from 50 million parameters on, 0.0002",
+        muon: "with --reader retro, and with in-context below 50 million parameters",
         CommonOptions.FittedDtype());
 
     private readonly PathOption _base = new("--base", "FOLDER")

@@ -18,6 +18,7 @@ internal sealed class TrainCommand : Verb
         k: "8 below 50 million parameters, else 2",
         steps: "",
         rate: "0.016, with Muon for the matrices, below 50 million parameters; else the paper's 0.0002",
+        muon: "below 50 million parameters",
         CommonOptions.TrainedDtype())
     {
         Source = CommonOptions.Source("bm25", none: "a decoder alone, which reads no neighbors, is trained"),

@@ -23,6 +23,7 @@ internal sealed class AblationsExperiment : Experiment
     public AblationsExperiment()
         : base(
             "ablations",
+            "a hash",
             "Trains retrieval in one way after the other on the same text, of which each differs from another in one thing, and measures all beside the "
                 + "decoder alone.",
             "retro experiment ablations --corpus docs",

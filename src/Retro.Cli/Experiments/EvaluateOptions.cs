@@ -12,10 +12,10 @@ internal sealed record EvaluateOptions : ExperimentOptions
     /// <summary>How many times everything is trained, each time with another seed.</summary>
     public required int Seeds { get; init; }
 
-    /// <summary>Steps of each training.</summary>
+    /// <summary>Steps of the closed book, and of larger decoders; what is fitted takes half as many.</summary>
     public required int Steps { get; init; }
 
-    /// <summary>Time to train the closed book; a RETRO then has as many steps as this was enough for. Null: by <see cref="Steps"/>.</summary>
+    /// <summary>Time to train the closed book; the steps that it was enough for then take the place of <see cref="Steps"/>. Null: by these.</summary>
     public required TimeSpan? Time { get; init; }
 
     /// <summary>Neighbors that are copied from.</summary>
@@ -24,7 +24,7 @@ internal sealed record EvaluateOptions : ExperimentOptions
     /// <summary>Whether a RETRO is trained too.</summary>
     public required bool Retro { get; init; }
 
-    /// <summary>How many times the parameters larger decoders have, about, that are trained alone for as many steps.</summary>
+    /// <summary>How many times the parameters larger decoders have, about, that are trained alone for as many steps as the closed book.</summary>
     public required IReadOnlyList<double> Ladder { get; init; }
 
     /// <summary>Whether nothing is measured; a run that takes what was trained does that.</summary>

@@ -8,7 +8,7 @@ internal abstract class Experiment : Verb
 {
     private readonly PathOption _corpus = CommonOptions.CorpusOrReferencePacks();
     private readonly PathOption _out;
-    private readonly Option<double> _megabytes = CommonOptions.Megabytes("a hash");
+    private readonly Option<double> _megabytes;
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
@@ -16,11 +16,12 @@ internal abstract class Experiment : Verb
 
     /// <summary>Creates the verb.</summary>
     /// <param name="name">What is typed; its folder by default is named after it.</param>
+    /// <param name="chosenBy">What chooses the documents of a large corpus.</param>
     /// <param name="description">What it does, in sentences.</param>
     /// <param name="examples">Command lines, for its help.</param>
-    protected Experiment(string name, string description, params string[] examples)
+    protected Experiment(string name, string chosenBy, string description, params string[] examples)
         : base(name, description, examples)
-        => _out = CommonOptions.RunsOut(name);
+        => (_out, _megabytes) = (CommonOptions.RunsOut(name), CommonOptions.Megabytes(chosenBy));
 
     /// <summary>Seed of every random choice.</summary>
     protected Option<long> Seed { get; } = CommonOptions.Seed();

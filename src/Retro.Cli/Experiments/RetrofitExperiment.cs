@@ -27,6 +27,7 @@ internal sealed class RetrofitExperiment : Experiment
     public RetrofitExperiment()
         : base(
             "retrofit",
+            "the seed",
             "Fits retrieval onto a decoder over a corpus, and prints held-out bits per byte of the decoder, of the decoder trained on by as many steps, and of "
                 + "the fitted model without retrieval, with random neighbors, and with those that were found.",
             "retro experiment retrofit --corpus docs",

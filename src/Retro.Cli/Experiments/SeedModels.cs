@@ -36,6 +36,8 @@ internal sealed class SeedModels(
     TokenIndex index,
     CancellationToken cancellationToken)
 {
+    private const string ClosedBookFolder = "closed-book";
+
     private TimeSpan _longest;
 
     /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
@@ -48,7 +50,8 @@ internal sealed class SeedModels(
             if (File.Exists(weights) && File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
             {
                 throw new RetroException(
-                    $"{weights} was trained in {learned}, not in {Learning}; go on with --steps and --k as they were, or begin anew (--start-over).");
+                    $"{weights} was trained in {learned}, not in {Learning}; go on with --k, and --steps or --minutes, as they were, or begin anew "
+                        + "(--start-over).");
             }
         }
 
@@ -72,7 +75,7 @@ internal sealed class SeedModels(
     }
 
     /// <summary>The decoder alone.</summary>
-    public TrainedModel ClosedBook() => Longest(Decoder(EvaluateRun.ClosedBook, decoder, options.Time, "closed-book"));
+    public TrainedModel ClosedBook() => Longest(Decoder(EvaluateRun.ClosedBook, decoder, options.Steps, options.Time, ClosedBookFolder));
 
     /// <summary>The reader that copies on top of the closed book; the time is what both took.</summary>
     /// <param name="name">The reader's name.</param>
@@ -105,7 +108,7 @@ internal sealed class SeedModels(
         closedBook.Model.Dispose();
         TrainedModel fitted = TrainedModel.Fit(
             $"fit {EvaluateRun.Retrieving}, seed {recipe.Seed}",
-            Path.Combine(folder, "closed-book"),
+            Path.Combine(folder, ClosedBookFolder),
             retrieval,
             recipe.Windows(database, neighbors, retrieval),
             recipe.Training(FittingSteps, Path.Combine(folder, "retro")),
@@ -116,24 +119,27 @@ internal sealed class SeedModels(
     }
 
     /// <summary>The decoder alone, trained for as long as the longest of those that were asked for before.</summary>
-    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, _longest, "closed-book-equal-time");
+    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, options.Steps, _longest, "closed-book-equal-time");
 
-    /// <summary>A larger decoder alone, trained for as many steps.</summary>
+    /// <summary>A larger decoder alone, trained for as many steps as the closed book.</summary>
     /// <param name="larger">Its configuration.</param>
     public TrainedModel Larger(RetroConfig larger)
-        => Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, null, $"closed-book-{larger.Width}");
+        => Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, Steps, null, $"closed-book-{larger.Width}");
 
-    private int FittingSteps => Recipe.Fitting(options.Steps);
+    // Of the closed book; how many fit into a time is known once it is trained.
+    private int Steps => options.Time is null ? options.Steps : (int)Trainer.Stored(Path.Combine(folder, ClosedBookFolder)).Steps;
+
+    private int FittingSteps => Recipe.Fitting(Steps);
 
     private string Learning => string.Create(CultureInfo.InvariantCulture, $"{FittingSteps} steps with {options.Neighbors} neighbors");
 
     private string FileOf(string name, string kind) => Path.Combine(folder, $"{name.Replace(' ', '-')}.{kind}");
 
-    private TrainedModel Decoder(string name, RetroConfig config, TimeSpan? time, string file) => TrainedModel.Train(
+    private TrainedModel Decoder(string name, RetroConfig config, int steps, TimeSpan? time, string file) => TrainedModel.Train(
         $"train {name}, seed {recipe.Seed}",
         config,
         recipe.Windows(database),
-        recipe.Training(options.Steps, Path.Combine(folder, file), time),
+        recipe.Training(steps, Path.Combine(folder, file), time),
         cancellationToken,
         options.Device,
         resume: true);

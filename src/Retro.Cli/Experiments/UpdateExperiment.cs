@@ -18,6 +18,7 @@ internal sealed class UpdateExperiment : Experiment
     public UpdateExperiment()
         : base(
             "update",
+            "the seed",
             "Trains readers without anything about one subject, and measures them on held-out text about it: before documents about it are added to the "
                 + "database, after, and after they are removed again; beside a decoder that is trained on those documents instead.",
             "retro experiment update --corpus docs --subject river")

@@ -127,11 +127,18 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("fit", "--steps", "Copying takes 300")]
     [InlineData("fit", "--rate", "of copying 0.01")]
     [InlineData("fit", "--dtype", "of any other decoder float32")]
+    [InlineData("fit", "--dtype", "as retro has stored the decoder, but float32 in place of bfloat16 where the processor has no products of that")]
+    [InlineData("fit", "--muon-rate", "with --reader retro, and with in-context below 50 million parameters")]
+    [InlineData("train", "--muon-rate", "moves the matrices below 50 million parameters")]
+    [InlineData("experiment retrofit", "--megabytes", "documents are chosen by the seed")]
+    [InlineData("experiment update", "--megabytes", "documents are chosen by the seed")]
+    [InlineData("experiment evaluate", "--megabytes", "documents are chosen by a hash")]
+    [InlineData("experiment evaluate", "--steps", "what is fitted onto it takes half as many")]
     [InlineData("generate", "--source", "Default: what the model was trained with.")]
     [InlineData("eval", "--source", "Default: what the model was trained with.")]
     public void The_help_says_the_defaults_of_each_verb(string verb, string option, string said)
     {
-        Option described = Tool.MakeRoot().Subcommands.Single(command => command.Name == verb).Options.Single(one => one.Name == option);
+        Option described = Below(Tool.MakeRoot()).Single(one => one.Typed == verb).Verb.Options.Single(one => one.Name == option);
         Assert.Contains(said, described.Description, StringComparison.Ordinal);
         Assert.False(option == "--source" && described.HasDefaultValue);
     }
@@ -276,6 +283,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("--window does nothing here: answers are measured, and not text; leave it out.", "eval --model m --task qa --window 64")]
     [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
     [InlineData("--resume and --start-over exclude each other; leave out one of them.", "experiment ablations --resume --start-over")]
+    [InlineData("--steps and --minutes exclude each other; leave out one of them.", "experiment evaluate --steps 3 --minutes 1")]
     [InlineData("--decoder-steps does nothing here: the decoder is there;", "experiment retrofit --model m --decoder-steps 3")]
     [InlineData("--attention does nothing here: it is for --reader retro;", "fit --base b --database w --out o --reader copying --attention paper")]
     [InlineData("--source does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --source dense")]

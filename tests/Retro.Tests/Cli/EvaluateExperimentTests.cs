@@ -2,10 +2,16 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Cli.Experiments;
+using Retro.Cli.Workflow;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
 using Retro.Tests.Build;
 using Retro.Tests.Samples;
+using Retro.Tokenizers;
+using Retro.Training;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli;
@@ -97,6 +103,57 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         static string[] Bits(string text) => [.. Value().Matches(text)
             .Select(row => row.Groups["row"].Value + row.Groups["bits"].Value)
             .Where(row => !row.Contains("equal time", StringComparison.Ordinal))];
+    }
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void By_time_larger_decoders_take_the_steps_that_the_closed_book_made_and_what_is_fitted_half_of_them()
+    {
+        string corpus = MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
+        (int code, string output) = Tool.Run(
+            "dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--corpus", corpus, "--out", _folder["out"], "--seeds", "1", "--minutes", "0.02",
+            "--ladder", "2", "--train-only");
+        Assert.True(code == 0, output);
+        string models = Path.Combine(_folder.Path, "out", "corpus", "models", "1");
+        long made = Steps("closed-book");
+        Assert.Equal((made, Math.Max(1, made / 2)), (Steps(Assert.Single(Directory.GetDirectories(models, "closed-book-1*"))), Steps("retro")));
+
+        long Steps(string name) => Trainer.Stored(Path.Combine(models, name)).Steps;
+    }
+
+    [Fact]
+    public void By_time_what_copies_takes_half_of_the_steps_that_the_closed_book_made()
+    {
+        Document[] texts = [.. Enumerable.Range(0, 6).Select(i => new Document(
+            $"{i}", "", string.Concat(Enumerable.Range(0, 20).Select(j => $"The river {i} has {i * j} steps.\n")), ""))];
+        RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 300, _folder["tokenizer"]);
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_folder["database"], texts, tokenizer, new() { ChunkLength = 16 });
+        using KeywordNeighborSource keyword = KeywordNeighborSource.Build(database);
+        using NeighborTable neighbors = NeighborTable.Build(database, keyword, 1);
+        RetroConfig decoder = RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, Retrieval = null };
+        Recipe recipe = new(1, ScalarType.Float32) { WindowTokens = 64 };
+        using RetroModel model = new(decoder);
+        using (Trainer trainer = new(model, recipe.Training(5, _folder["closed-book"])))
+        {
+            trainer.Run(recipe.Windows(database));
+        }
+
+        EvaluateOptions options = new(new ExperimentOptions(null, _folder["out"], 1, 1, null, ScalarType.Float32, new(), false))
+        {
+            Seeds = 1,
+            Steps = 40,
+            Time = TimeSpan.FromMinutes(1),
+            Neighbors = 2,
+            Retro = false,
+            Ladder = [],
+            TrainOnly = true,
+            Resume = false,
+            Records = false,
+        };
+        SeedModels models = new(
+            options, recipe, _folder.Path, decoder, RetrievalConfig.Matching(decoder), [], database, neighbors, keyword, TokenIndex.Build(database), default);
+        using CopyReader reader = models.Copying(EvaluateRun.Copying, new(model, 5, TimeSpan.Zero, []), null).Reader;
+        Assert.Equal(2, reader.Options.Steps);
     }
 
     /// <summary>Heads are whole, so that several numbers of times have one decoder, which can have one row of a table.</summary>

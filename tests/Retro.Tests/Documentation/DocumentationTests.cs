@@ -123,6 +123,18 @@ public sealed partial class DocumentationTests
         Assert.All(rates.SelectMany(rate => NumberPattern().Matches(rate)), rate => Assert.Contains($" {rate.Value} ", report, StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("README.md")]
+    [InlineData("docs/measured.md")]
+    public void What_random_neighbors_cost_is_what_the_evaluation_found(string page)
+    {
+        string report = File.ReadAllText(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "evaluate.md"));
+        ILookup<string, string> found = RandomRowPattern().Matches(report).ToLookup(row => row.Groups["reader"].Value, row => row.Groups["share"].Value);
+        Match[] said = RandomSharesPattern().Matches(File.ReadAllText(Path.Combine(Fixtures.Root, page))).ToArray();
+        Assert.Equal(["RETRO", "copying"], said.Select(row => row.Groups["reader"].Value));
+        Assert.All(said, row => Assert.Equal(string.Join(", ", found[row.Groups["reader"].Value]), row.Groups["shares"].Value));
+    }
+
     [Fact]
     public void The_readme_fits_on_a_screen() => Assert.InRange(File.ReadLines(Pages.First()).Count(), 1, 75);
 
@@ -155,6 +167,14 @@ public sealed partial class DocumentationTests
     /// <summary>A ratio with its range behind it.</summary>
     [GeneratedRegex(@"\| ([0-9.]+) \[[0-9.]+, [0-9.]+\] \|")]
     private static partial Regex RatioPattern();
+
+    /// <summary>A reader's row of an evaluation with random neighbors, up to the difference to the closed book.</summary>
+    [GeneratedRegex(@"^\| (?<reader>RETRO|copying),? random \|(?:[^|\n]*\|){5} (?<share>[+-][0-9.]+) %", RegexOptions.Multiline)]
+    private static partial Regex RandomRowPattern();
+
+    /// <summary>The same differences of all corpora in one row.</summary>
+    [GeneratedRegex(@"^\| \**(?<reader>RETRO|copying)\b[^|\n]*random(?: neighbors)?: (?<shares>[^|\n]*) %\)", RegexOptions.Multiline)]
+    private static partial Regex RandomSharesPattern();
 
     [GeneratedRegex("[^a-z0-9 _-]")]
     private static partial Regex OthersPattern();
