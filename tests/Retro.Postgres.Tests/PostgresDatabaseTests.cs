@@ -65,7 +65,7 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
     [Fact]
     public void Copied_rows_are_those_that_are_inserted()
     {
-        Assert.SkipWhen(TestServer.Given is null, "PGlite takes no COPY: set RETRO_POSTGRES to the connection string of a server.");
+        TestServer.RequireGiven("PostgreSQL's COPY", "takes no COPY");
         List<Document> documents = TestTexts.Documents(40, seed: 4);
         List<string>[] rows = [.. new[] { PostgresWriting.Copy, PostgresWriting.Insert, PostgresWriting.Auto }.Select(writing =>
         {

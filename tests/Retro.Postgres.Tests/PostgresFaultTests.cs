@@ -188,7 +188,7 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     [Fact]
     public async Task Whoever_waits_for_another_writer_can_be_stopped()
     {
-        Assert.SkipWhen(TestServer.Given is null, "PGlite takes one connection at a time: set RETRO_POSTGRES to the connection string of a server.");
+        TestServer.RequireGiven("PostgreSQL's several connections", "takes one connection at a time");
         string schema = server.NewSchema();
         using PostgresDatabase database = Open(server.ConnectionString, schema);
         List<Document> documents = TestTexts.Documents(10, seed: 24);
@@ -273,7 +273,7 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     [Fact]
     public void A_schema_that_was_given_to_a_user_takes_a_database_without_the_right_to_make_another()
     {
-        Assert.SkipWhen(TestServer.Given is null, "PGlite has one user: set RETRO_POSTGRES to the connection string of a server.");
+        TestServer.RequireGiven("PostgreSQL's users", "has one user");
         string schema = server.NewSchema(), role = $"\"{Guid.NewGuid():N}\"";
         Open(server.ConnectionString, server.NewSchema()).Dispose(); // which is what makes the extension, where this test is the first
         server.Ask($"CREATE ROLE {role}");

@@ -199,6 +199,25 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         }
     }
 
+    /// <summary>One of a language finds a word in its other forms.</summary>
+    [Theory]
+    [InlineData("simple", false)]
+    [InlineData("english", true)]
+    public void Words_are_what_the_text_search_configuration_makes_of_a_text(string configuration, bool stems)
+    {
+        Assert.SkipUnless(
+            server.Ask($"SELECT 1 FROM pg_ts_config WHERE cfgname = '{configuration}'").Count > 0,
+            $"The server has no text search configuration {configuration}.");
+        using ChunkDatabase copy = TestTexts.Build([new("rivers", "", "rivers", "")], _folder["copy"]);
+        using PostgresDatabase database = PostgresDatabase.Create(
+            server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(server.NewSchema()) with { TextSearch = configuration });
+        database.Import(copy);
+        Assert.Equal(0, Found("rivers"));
+        Assert.Equal(stems ? 0 : -1, Found("river"));
+
+        long Found(string text) => Assert.Single(database.Keywords(copy).Ask([new NeighborQuery(TestTexts.Tokenizer.Encode(text), [])], 1).Chunks);
+    }
+
     [Fact]
     public void A_hybrid_joins_the_ranks_of_both()
     {

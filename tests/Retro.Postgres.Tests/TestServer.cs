@@ -47,6 +47,18 @@ public sealed class TestServer : IDisposable
         }
     }
 
+    /// <summary>Skips the test, and has the run's summary say so, where there is no server but PGlite.</summary>
+    /// <param name="untried">What is not tried without one.</param>
+    /// <param name="limit">What PGlite does otherwise.</param>
+    public static void RequireGiven(string untried, string limit)
+    {
+        if (Given is null)
+        {
+            NotCompared.Add(untried);
+            Assert.Skip($"PGlite {limit}: set RETRO_POSTGRES to the connection string of a server.");
+        }
+    }
+
     /// <summary>The name of a schema that no other test uses.</summary>
     public string NewSchema() => string.Create(CultureInfo.InvariantCulture, $"retro test {Environment.ProcessId} \"{Interlocked.Increment(ref _schemas)}\"");
 

@@ -121,6 +121,79 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.Equal((3, "-"), (apart.Questions, $"{apart.InformationIntegration}"));
     }
 
+    /// <summary>Behind "Barton and Dalham" Barton's answer comes first: what finds both and says them the wrong way round integrates nothing.</summary>
+    [Theory]
+    [InlineData(false, 1)]
+    [InlineData(true, 0)]
+    public void Two_answers_are_right_in_the_order_of_their_titles(bool turned, double expected)
+    {
+        TextsReader reader = new(_towns.Tokenizer, 5, (prompt, passages, answer) => answer == Said(prompt, passages) ? -1 : -2);
+        AbilityResult found = FourAbilities.Measure(reader, _towns.Set.Questions, _towns.Passages);
+        Assert.Equal(1, found.NoiseRobustness[^1].Accuracy.Value); // of one title, there is no order
+        Assert.Equal(expected, found.InformationIntegration.Value);
+
+        string Said(string prompt, string[] passages)
+        {
+            string[] lines = prompt.Split('\n'), titles = lines[0].Split(" and ");
+            string label = $"{lines[1]} ";
+            IEnumerable<string> said = titles.Select(title => passages.Where(passage => passage.StartsWith($"{title}\n", StringComparison.Ordinal))
+                .SelectMany(passage => passage.Split('\n')).Where(line => line.StartsWith(label, StringComparison.Ordinal))
+                .Select(line => line[label.Length..]).FirstOrDefault(""));
+            return string.Join(" and ", turned ? said.Reverse() : said);
+        }
+    }
+
+    /// <summary>Of noise that the source finds nothing is drawn; the wrong answers and the place of the right passage are, whatever the noise.</summary>
+    [Fact]
+    public void Noise_is_found_or_drawn_and_what_is_drawn_follows_from_the_seed()
+    {
+        using Towns towns = new(40, search: true);
+        Question[] questions = [.. towns.Set.Questions.Take(12)];
+        string[] hard =
+        [
+            .. questions.SelectMany(one => towns.Passages.Found(one, 10).Where(chunk => !towns.Passages.Holds(chunk, one)).Take(3))
+                .Select(chunk => Text(towns.Database.Documents[towns.Database.DocumentOf(chunk)].Id)),
+        ];
+        (string[] Noise, string[] Answers, int[] Places) found = Read(1, 0), again = Read(1, 5), drawn = Read(0, 0), other = Read(0, 5);
+        Assert.Equal(hard, found.Noise);
+        Assert.Equal(hard, again.Noise);
+        Assert.NotEqual(found.Answers, again.Answers);
+        Assert.NotEqual(found.Places, again.Places);
+        Assert.NotEqual(hard, drawn.Noise);
+        Assert.NotEqual(drawn.Noise, other.Noise);
+
+        string Text(string passage) => towns.Set.Passages.Single(one => one.Id == passage).Text;
+
+        // Where as many passages are read as can be: the noise alone with the answers that are asked for, and the place of the right passage among it.
+        (string[] Noise, string[] Answers, int[] Places) Read(double hardShare, long seed)
+        {
+            List<(string Prompt, string[] Passages, string Answer)> rows = [];
+            TextsReader reader = new(towns.Tokenizer, 3, (prompt, passages, answer) =>
+            {
+                lock (rows)
+                {
+                    rows.Add((prompt, passages, answer));
+                }
+
+                return -1;
+            });
+            FourAbilities.Measure(
+                reader, questions, towns.Passages, new() { Passages = 3, HardShare = hardShare, Seed = seed }, towns.Set.Questions);
+            List<string> noise = [], answers = [];
+            List<int> places = [];
+            foreach (Question question in questions)
+            {
+                string right = Text(question.PassageId);
+                var full = rows.Where(row => row.Prompt == question.Prompt && row.Passages.Length == 3).ToLookup(row => row.Passages.Contains(right));
+                noise.AddRange(full[false].First().Passages);
+                answers.AddRange(full[false].Select(row => row.Answer).Order(StringComparer.Ordinal));
+                places.Add(Array.IndexOf(full[true].First().Passages, right));
+            }
+
+            return ([.. noise], [.. answers], [.. places]);
+        }
+    }
+
     [Fact]
     public void A_reader_that_reads_nothing_is_the_same_with_any_passages()
     {

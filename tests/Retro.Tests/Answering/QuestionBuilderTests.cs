@@ -101,6 +101,20 @@ public sealed class QuestionBuilderTests
         Assert.Equal("Size: 8 m", set.Passages[4].Text);
     }
 
+    [Theory]
+    [InlineData(2, "")]
+    [InlineData(3, "4 m")]
+    [InlineData(4, "4 m, 45 m")]
+    public void What_is_longer_than_an_answer_may_be_is_not_asked_and_stays_in_its_passage(int longest, string answers)
+    {
+        QuestionSet set = QuestionBuilder.Build(
+            [new("a", "One", "Size: 4 m", ""), new("b", "Two", "Size: 45 m", "")],
+            EmbeddingInputs.Tokenizer,
+            s_any with { LongestAnswer = longest, Templates = QuestionTemplates.Fields });
+        Assert.Equal(answers, string.Join(", ", set.Questions.Select(one => one.Answers[0])));
+        Assert.Equal(["One\nSize: 4 m", "Two\nSize: 45 m"], set.Passages.Select(passage => passage.Text));
+    }
+
     [Fact]
     public void A_title_that_leaves_no_room_is_left_out()
     {

@@ -211,6 +211,20 @@ public class CorpusCleaningTests
         Assert.Equal(["a: 2 <email>, 1 <ip>"], cleaning.Report!.Steps[0].Examples);
     }
 
+    [Theory]
+    [InlineData(PersonalDataKinds.Email, "a@b.org", "<email>")]
+    [InlineData(PersonalDataKinds.Phone, "+49 30 9018200", "<phone>")]
+    [InlineData(PersonalDataKinds.Iban, "DE89 3704 0044 0532 0130 00", "<iban>")]
+    [InlineData(PersonalDataKinds.Card, "4111 1111 1111 1111", "<card>")]
+    [InlineData(PersonalDataKinds.IpAddress, "10.0.0.1", "<ip>")]
+    public void Each_kind_of_personal_data_takes_its_own_and_leaves_the_others(PersonalDataKinds kind, string own, string tag)
+    {
+        const string Text = "a@b.org called +49 30 9018200 from 10.0.0.1: IBAN DE89 3704 0044 0532 0130 00, card 4111 1111 1111 1111.";
+        CorpusCleaning cleaning = new(CleaningStep.PersonalData(kind));
+        Assert.Equal(Text.Replace(own, tag, StringComparison.Ordinal), cleaning.Clean([new("a", "", Text, "")]).Single().Text);
+        Assert.Equal([$"a: 1 {tag}"], cleaning.Report!.Steps[0].Examples);
+    }
+
     /// <summary>Whatever comes, in time that grows with the text alone.</summary>
     [Fact]
     public void Random_and_hostile_text_is_scanned_to_its_end()

@@ -151,6 +151,23 @@ public sealed class HeldOutSplitTests
         Assert.Contains("part", split.Training(with).Select(document => document.Id));
     }
 
+    /// <summary>Each of two changed words takes as many grams as a gram has words: 10 of 76 fives, 26 of 68 thirteens.</summary>
+    [Fact]
+    public void Shorter_grams_find_what_has_more_words_changed()
+    {
+        List<Document> documents = Documents(50);
+        string[] words = documents[7].Text.Split(' ');
+        (words[30], words[50]) = ("changed", "changed");
+        documents.Add(new("near", "", string.Join(' ', words), ""));
+        HeldOutOptions options = Enumerable.Range(0, 5000).Select(seed => new HeldOutOptions { Count = 1, Seed = seed })
+            .First(options => HeldOutSplit.Create(documents, options).IsHeldOut("d7"));
+
+        Assert.Empty(HeldOutSplit.Create(documents, options).Removed);
+        Assert.Equal(
+            [new SimilarDocument("near", "d7", 66.0 / 86, 66.0 / 76, 66.0 / 76, Exact: false)],
+            HeldOutSplit.Create(documents, options with { GramWords = 5 }).Removed);
+    }
+
     /// <summary>Forty pages in ten versions each: what is measured are pages, and each is counted once.</summary>
     [Theory]
     [InlineData(20, 0)]

@@ -96,6 +96,34 @@ public class PretrainedEmbedderTests
         Assert.Contains("The tokenizer has 881 ids, but the embedding of the encoder has 880 rows", exception.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The folders at hand say what is a default anyway: a key that nobody reads would change nothing in them.</summary>
+    [Fact]
+    public void Every_number_of_a_configuration_is_read()
+    {
+        using TemporaryFolder target = PretrainedDecoderTests.Copy("bert");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(target["config.json"]))!.AsObject();
+        foreach ((string key, JsonNode? value) in JsonNode.Parse("""
+            {"vocab_size": 901, "hidden_size": 60, "num_hidden_layers": 4, "num_attention_heads": 5, "intermediate_size": 100, "max_position_embeddings": 90,
+             "type_vocab_size": 3, "layer_norm_eps": 0.001}
+            """)!.AsObject())
+        {
+            config[key] = value?.DeepClone();
+        }
+
+        target.File("config.json", config.ToJsonString());
+        target.File("sentence_bert_config.json", """{"max_seq_length": 70}""");
+        target.File("1_Pooling/config.json", """{"word_embedding_dimension": 60, "pooling_mode_mean_tokens": true}""");
+        TextEncoderConfig plain = TextEncoderFolder.Read(Fixtures.Pretrained("bert")).Config;
+
+        Assert.Equal(
+            plain with
+            {
+                VocabularySize = 901, Width = 60, Layers = 4, Heads = 5, FeedForwardSize = 100, MaximumPositions = 90, TokenTypes = 3, LayerNormEpsilon = 1e-3,
+                MaximumLength = 70,
+            },
+            TextEncoderFolder.Read(target.Path).Config);
+    }
+
     /// <summary>As fine-tuning adds them, without a row: no text that leaves them out is another for it.</summary>
     [Fact]
     public void A_special_token_without_a_row_is_refused_where_a_text_has_it()

@@ -124,6 +124,34 @@ public sealed class TextEmbedderTests : IDisposable
         Assert.Equal(lowerCase, Vectors(loaded, "TEA")[0].SequenceEqual(Vectors(loaded, "tea")[0]));
     }
 
+    /// <summary>Newer sentence-transformers name the pooling, where older ones have a switch for each.</summary>
+    [Theory]
+    [InlineData(TextPooling.Mean, "mean")]
+    [InlineData(TextPooling.FirstToken, "cls")]
+    [InlineData(TextPooling.Max, "max")]
+    [InlineData(TextPooling.MeanSquareRoot, "mean_sqrt_len_tokens")]
+    public void A_pooling_that_is_named_is_that_of_the_switch(TextPooling pooling, string mode)
+    {
+        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny with { Pooling = pooling }, seed: 3), EmbeddingInputs.Tokenizer);
+        embedder.Save(Folder);
+        string path = Path.Combine(Folder, "1_Pooling", "config.json");
+        Write(mode, 32);
+
+        using TextEmbedder loaded = TextEmbedder.Load(Folder);
+
+        Assert.Equal((embedder.Encoder.Config, embedder.Identity), (loaded.Encoder.Config, loaded.Identity));
+        Assert.Equal(Vectors(embedder, EmbeddingInputs.Texts), Vectors(loaded, EmbeddingInputs.Texts));
+        Write(mode, 33);
+        Refused("\"hidden_size\" is 32, the pooling's config.json says 33 dimensions");
+        Write("lasttoken", 32);
+        Refused("the pooling (\"pooling_mode_...\") is lasttoken; supported is one of pooling_mode_mean_tokens");
+
+        void Write(string mode, int dimensions)
+            => File.WriteAllText(path, $"{{\"embedding_dimension\": {dimensions}, \"pooling_mode\": \"{mode}\", \"include_prompt\": true}}");
+        void Refused(string says)
+            => Assert.Contains(says, Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void The_identity_depends_on_everything_a_vector_depends_on()
     {

@@ -211,6 +211,44 @@ public class TextEncoderTests
         }
     }
 
+    /// <summary>A layer whose maps are zero is its two layer norms, behind that of the embeddings.</summary>
+    [Fact]
+    public void Layer_norms_equal_literal_code_with_the_configuration_s_epsilon()
+    {
+        const double Epsilon = 1e-3;
+        const int Width = 12, Token = 7;
+        using IDisposable guard = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        TextEncoder encoder = RandomEncoder(s_tiny with { Layers = 1, LayerNormEpsilon = Epsilon });
+        Dictionary<string, double[]> weights = encoder.named_parameters().ToDictionary(pair => pair.name, pair => Numbers(pair.parameter));
+        foreach ((string name, Parameter parameter) in encoder.named_parameters())
+        {
+            if (name.StartsWith("encoder.", StringComparison.Ordinal) && !name.Contains("LayerNorm", StringComparison.Ordinal))
+            {
+                parameter.zero_();
+            }
+        }
+
+        double[] expected =
+        [
+            .. Enumerable.Range(0, Width).Select(d => weights["embeddings.word_embeddings.weight"][(Token * Width) + d]
+                + weights["embeddings.position_embeddings.weight"][d] + weights["embeddings.token_type_embeddings.weight"][d]),
+        ];
+        foreach (string norm in new[] { "embeddings.LayerNorm", "encoder.layer.0.attention.output.LayerNorm", "encoder.layer.0.output.LayerNorm" })
+        {
+            double[] x = expected;
+            double mean = x.Average(), variance = x.Average(value => (value - mean) * (value - mean));
+            expected =
+            [
+                .. x.Select((value, d) => ((value - mean) / Math.Sqrt(variance + Epsilon) * weights[$"{norm}.weight"][d]) + weights[$"{norm}.bias"][d]),
+            ];
+        }
+
+        double[] came = Numbers(encoder.forward(torch.tensor(new long[] { Token }, [1, 1], ScalarType.Int64)));
+
+        Assert.All(expected.Zip(came), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
+    }
+
     [Fact]
     public void A_wrong_shape_is_refused_with_both_shapes()
     {

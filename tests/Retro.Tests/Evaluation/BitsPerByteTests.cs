@@ -87,6 +87,7 @@ public sealed class BitsPerByteTests : IDisposable
             heldOut.Documents.Select(document => chunkBits[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum()),
                 result.DocumentSums.Bits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(result.Bits / result.Bytes, result.Value);
+        Assert.Equal(Math.Exp(chunkBits.Sum() * Math.Log(2) / tokens), result.Perplexity, 1e-6);
         Assert.Equal(retrieve ? ("RETRO", "given", 2) : ("RETRO off", "off", 0), (result.Reader, result.SourceName, result.Neighbors));
         Assert.Equal(heldOut.Manifest.TokensHash, result.HeldOutHash);
     }

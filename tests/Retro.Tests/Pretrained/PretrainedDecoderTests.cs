@@ -18,6 +18,11 @@ public sealed class PretrainedDecoderTests
         Lily didn't want to help her mom, so
         """;
 
+    // Of Llama and its kin, none of them a default.
+    private const string LlamaNumbers = "\"vocab_size\": 821, \"hidden_size\": 60, \"num_hidden_layers\": 3, \"num_attention_heads\": 4, "
+        + "\"num_key_value_heads\": 1, \"head_dim\": 10, \"intermediate_size\": 100, \"rms_norm_eps\": 0.001, \"rope_theta\": 5000, "
+        + "\"max_position_embeddings\": 80";
+
     private static string Folder(string name) => Path.Combine(Fixtures.Own, "pretrained", name);
 
     public static IEnumerable<TheoryDataRow<string>> DecoderFolders()
@@ -194,6 +199,48 @@ public sealed class PretrainedDecoderTests
         Assert.Contains(folder.Path, fault.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The files at hand say what is a default anyway: a key that nobody reads would change nothing in them.</summary>
+    [Theory]
+    [InlineData("gpt2-no-prefix", """{"vocab_size": 651, "n_embd": 60, "n_layer": 3, "n_head": 3, "n_inner": 100, "n_positions": 80, "layer_norm_epsilon": 0.001}""")]
+    [InlineData(
+        "gpt-neox-buffers",
+        """
+        {"vocab_size": 657, "hidden_size": 60, "num_hidden_layers": 3, "num_attention_heads": 5, "intermediate_size": 100, "layer_norm_eps": 0.001,
+         "rope_theta": 5000, "rotary_emb_base": 5000, "rotary_pct": 0.75, "partial_rotary_factor": 0.75, "max_position_embeddings": 80}
+        """)]
+    [InlineData("llama-rope-linear", "{" + LlamaNumbers + ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}}")]
+    [InlineData("mistral-sliding-window", "{" + LlamaNumbers + ", \"sliding_window\": 20}")]
+    [InlineData("qwen2-v4", "{" + LlamaNumbers + ", \"sliding_window\": 20, \"use_sliding_window\": true, \"max_window_layers\": 0}")]
+    public void Every_number_of_a_configuration_is_read(string name, string numbers)
+    {
+        JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(Folder(name), "config.json")))!.AsObject();
+        RetroConfig plain = Read().Config;
+        foreach ((string key, JsonNode? value) in JsonNode.Parse(numbers)!.AsObject())
+        {
+            config[key] = value?.DeepClone();
+        }
+
+        RetroConfig sizes = plain with { Width = 60, Layers = 3, FeedForwardSize = 100, NormEpsilon = 1e-3 };
+        RetroConfig llama = sizes with { VocabularySize = 821, Heads = 4, KeyValueHeads = 1, HeadSize = 10, RotaryBase = 5000 };
+        RetroConfig expected = name switch
+        {
+            "gpt2-no-prefix" => sizes with { VocabularySize = 651, Heads = 3, HeadSize = 20, MaximumLength = 80 },
+            "gpt-neox-buffers" => sizes with { VocabularySize = 657, Heads = 5, HeadSize = 12, RotaryBase = 5000, RotaryFraction = 0.75 },
+            "llama-rope-linear" => llama with { RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 8 } },
+            _ => llama with { SlidingWindow = 20 },
+        };
+        (RetroConfig came, int? contextLength) = Read();
+        Assert.Equal(expected, came);
+        Assert.Equal(80, contextLength);
+
+        (RetroConfig Config, int? ContextLength) Read()
+        {
+            using StrictJson json = StrictJson.Parse("config.json", System.Text.Encoding.UTF8.GetBytes(config.ToJsonString()));
+            DecoderFamily family = DecoderFamily.Of(json);
+            return (family.Configure(json), family.ContextLength(json));
+        }
+    }
+
     [Theory]
     [InlineData("fast")]
     [InlineData("dropout-keys")]
@@ -232,6 +279,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "{\"attention_bias\": false, \"mlp_bias\": false, \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}")]
     [InlineData("mistral-sliding-window", "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 1}, \"use_sliding_window\": true}")]
     [InlineData("llama-rope-linear", "{\"use_sliding_window\": false, \"layer_types\": [\"full_attention\", \"full_attention\"]}")]
+    [InlineData("llama-rope-linear", "{\"add_cross_attention\": false, \"is_encoder_decoder\": false, \"cross_attention_hidden_size\": null}")]
     public void A_default_that_is_said_changes_nothing(string name, string said)
     {
         using TemporaryFolder folder = Copy(name);

@@ -10,9 +10,16 @@ namespace Retro.Tests.Retrievers;
 
 public class InverseClozeTrainerTests
 {
-    private const int Topics = 12;
+    private const int Topics = 12, Apart = 1000;
 
     private static readonly InverseClozeOptions s_short = new() { Steps = 2, BatchSize = 4, WindowLength = 16 };
+
+    private static readonly string[] s_alphabets = ["abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+
+    // Every character stands once, so that a token tells its text and its place: place i of text d is d * Apart + i.
+    private static readonly Dictionary<int, int> s_places = s_alphabets
+        .SelectMany((text, document) => EmbeddingInputs.Tokenizer.Encode(text).Select((token, place) => (token, (document * Apart) + place)))
+        .ToDictionary();
 
     /// <summary>The two halves of a text have no word in common; that they belong together is in the corpus alone.</summary>
     [Fact]
@@ -101,6 +108,82 @@ public class InverseClozeTrainerTests
 
         Assert.Equal(first, Identity(1));
         Assert.NotEqual(first, Identity(2));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void A_span_is_paired_with_the_rest_of_its_window_or_with_all_of_it(double keepSpan)
+    {
+        InverseClozeOptions options = s_short with { ClozeShare = 1, KeepSpan = keepSpan };
+        InverseClozePairs pairs = Alphabets(options);
+        HashSet<int> before = [], behind = [];
+        for (int draw = 0; draw < 50; draw++)
+        {
+            InverseClozePairs.Batch batch = pairs.Next();
+            for (int row = 0; row < options.BatchSize; row++)
+            {
+                int[] span = Places(batch.Left, row), right = Places(batch.Right, row);
+                int first = Math.Min(span[0], right[0]), last = first + options.WindowLength - 1;
+                int[] window = [.. Enumerable.Range(first, options.WindowLength)];
+                Assert.InRange(span.Length, 2, 8); // an eighth of the window to a half
+                Assert.Equal(Enumerable.Range(span[0], span.Length), span);
+                Assert.InRange(span[^1], first, last);
+                Assert.Equal(keepSpan == 1 ? window : [.. window.Except(span)], right);
+                before.Add(span[0] - first);
+                behind.Add(last - span[^1]);
+            }
+        }
+
+        // A span may begin and end where its window does.
+        Assert.Contains(0, before);
+        Assert.Contains(0, behind);
+    }
+
+    [Fact]
+    public void Parts_of_a_window_follow_each_other()
+    {
+        InverseClozeOptions options = s_short with { ClozeShare = 0, KeepSpan = 1 };
+        InverseClozePairs pairs = Alphabets(options);
+        for (int draw = 0; draw < 50; draw++)
+        {
+            InverseClozePairs.Batch batch = pairs.Next();
+            for (int row = 0; row < options.BatchSize; row++)
+            {
+                int[] left = Places(batch.Left, row), right = Places(batch.Right, row);
+                Assert.InRange(left.Length, 4, 12); // a quarter of the window to three
+                Assert.Equal(Enumerable.Range(left[0], options.WindowLength), left.Concat(right));
+            }
+        }
+    }
+
+    [Fact]
+    public void Rows_of_one_document_are_marked_for_each_other_and_no_row_for_itself()
+    {
+        // By which rows are of the first row's document, 0, and which of the other.
+        Dictionary<string, string> expected = new()
+        {
+            ["00"] = ".x x.", ["01"] = "none",
+            ["000"] = ".xx x.x xx.", ["001"] = ".x. x.. ...", ["010"] = "..x ... x..", ["011"] = "... ..x .x.",
+        };
+        HashSet<string> seen = [];
+        foreach (int rows in new[] { 2, 3 })
+        {
+            InverseClozePairs pairs = Alphabets(s_short with { BatchSize = rows });
+            for (int draw = 0; draw < 50; draw++)
+            {
+                InverseClozePairs.Batch batch = pairs.Next();
+                int[] documents = [.. Enumerable.Range(0, rows).Select(row => Places(batch.Left, row)[0] / Apart)];
+                string kind = string.Concat(documents.Select(document => document == documents[0] ? '0' : '1'));
+                string same = batch.SameDocument is null ? "none"
+                    : string.Join(' ', batch.SameDocument.Chunk(rows).Select(row => string.Concat(row.Select(one => one ? 'x' : '.'))));
+                Assert.Equal(documents, batch.Documents);
+                Assert.Equal(expected[kind], same);
+                seen.Add(kind);
+            }
+        }
+
+        Assert.Equal(expected.Count, seen.Count);
     }
 
     [Fact]
@@ -320,6 +403,22 @@ public class InverseClozeTrainerTests
 
     private static List<Document> Small()
         => Enumerable.Range(0, 3).Select(i => new Document($"{i}", "", string.Join(' ', Enumerable.Range(i * 100, 30)), "")).ToList();
+
+    private static InverseClozePairs Alphabets(InverseClozeOptions options)
+        => new(
+            s_alphabets.Select((text, i) => new Document($"{i}", "", text, "")),
+            EmbeddingInputs.Tokenizer,
+            EmbeddingInputs.Tiny.MaximumLength,
+            options,
+            TestContext.Current.CancellationToken);
+
+    /// <summary>Where the tokens of a row stood, without its frame.</summary>
+    private static int[] Places(TextBatch side, int row)
+    {
+        Assert.Null(side.Mask); // all rows are of one length
+        long[] framed = side.Tokens[(row * side.Length)..((row + 1) * side.Length)];
+        return [.. framed[1..^1].Select(token => s_places[(int)token])];
+    }
 
     /// <summary>Words of a topic's own: four for the first half, four others for the second.</summary>
     private static (string First, string Second) TopicText(int topic, Random random)

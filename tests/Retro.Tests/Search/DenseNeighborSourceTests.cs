@@ -185,6 +185,16 @@ public class DenseNeighborSourceTests
         Assert.Equal(1, index.ProbedLists);
     }
 
+    /// <summary>A key of 128 numbers with its id has 520 bytes, and one of a byte a number 136.</summary>
+    [Theory]
+    [InlineData(520_000_000, "IVF2048,Flat")]
+    [InlineData(519_999_999, "IVF2048,SQ8")]
+    [InlineData(136_000_000, "IVF2048,SQ8")]
+    [InlineData(135_999_999, "IVF2048,PQ64np")]
+    [InlineData(1, "IVF2048,PQ8np")]
+    public void An_index_chosen_by_size_keeps_to_the_memory_that_is_said(long memory, string factory)
+        => Assert.Equal(factory, new DenseNeighborOptions { Engine = VectorEngine.Faiss, IndexMemory = memory }.Plan(1_000_000, 128).Factory);
+
     [Theory]
     [InlineData(VectorEngine.Faiss, null)]
     [InlineData(VectorEngine.Faiss, "IVF2,Flat")]

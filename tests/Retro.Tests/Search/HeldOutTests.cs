@@ -25,4 +25,27 @@ public class HeldOutTests
         string Text(string words)
             => string.Join(' ', Enumerable.Range(0, 30).Select(i => $"{lossy} {words.Replace("{0}", $"{i}", StringComparison.Ordinal)}"));
     }
+
+    /// <summary>Each of two changed words takes as many grams as a gram has words: 10 of 76 fives, 26 of 68 thirteens.</summary>
+    [Fact]
+    public void Shorter_grams_find_what_has_more_words_changed()
+    {
+        using TemporaryFolder folder = new();
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.Pretrained("gpt2-no-prefix"));
+        string[] words = [.. Enumerable.Range(0, 80).Select(i => $"w{i}")];
+        Document held = TestDatabases.Document("held", string.Join(' ', words));
+        (words[30], words[50]) = ("changed", "changed");
+        Document near = TestDatabases.Document("near", string.Join(' ', words));
+        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(folder["held"], [held], tokenizer, new() { ChunkLength = 8 });
+        using ChunkDatabase retrieval = ChunkDatabaseBuilder.Build(folder["retrieval"], [near], tokenizer, new() { ChunkLength = 8 });
+        HeldOutOptions shorter = new() { GramWords = 5 };
+
+        HeldOut.Require(heldOut, retrieval, tokenizer);
+        Assert.Contains(
+            "similarity 0.77; 0.87 of it is there, 0.87 of that is here",
+            Assert.Throws<DatabaseException>(() => HeldOut.Require(heldOut, retrieval, tokenizer, shorter)).Message,
+            StringComparison.Ordinal);
+        Assert.False(HeldOut.Finder(heldOut, tokenizer)(near));
+        Assert.True(HeldOut.Finder(heldOut, tokenizer, shorter)(near));
+    }
 }
