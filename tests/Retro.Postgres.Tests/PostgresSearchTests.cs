@@ -208,7 +208,7 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         Assert.SkipUnless(
             server.Ask($"SELECT 1 FROM pg_ts_config WHERE cfgname = '{configuration}'").Count > 0,
             $"The server has no text search configuration {configuration}.");
-        using ChunkDatabase copy = TestTexts.Build([new("rivers", "", "rivers", "")], _folder["copy"]);
+        using ChunkDatabase copy = TestTexts.Build([new("rivers", "", "rivers, boats and mills beside them", "")], _folder["copy"]);
         using PostgresDatabase database = PostgresDatabase.Create(
             server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(server.NewSchema()) with { TextSearch = configuration });
         database.Import(copy);
