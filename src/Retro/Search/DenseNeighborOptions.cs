@@ -63,7 +63,8 @@ public sealed record DenseNeighborOptions
     public bool TrustIndexFile { get; init; }
 
     /// <summary>
-    /// Threads that index and search; 0 (the default) for one per processor. The neighbors do not depend on it, up to ties within rounding.
+    /// Threads that index and search; 0 (the default) for one per processor. The neighbors do not depend on it, up to ties within rounding, but for those of a
+    /// graph (HNSW), which several threads link in whatever order they come.
     /// </summary>
     public int Threads { get; init; }
 
