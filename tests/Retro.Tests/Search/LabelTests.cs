@@ -94,7 +94,7 @@ public class LabelTests
     /// <summary>What is near of a small part of the chunks lies farther off than what is near of all.</summary>
     [Theory]
     [InlineData("IVF128,Flat", "nprobe=8")]
-    [InlineData("HNSW8", "efSearch=16")]
+    [InlineData("HNSW6", "efSearch=16")]
     public void As_much_of_what_is_nearest_is_found_however_little_may_be_seen(string factory, string parameters)
     {
         Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
@@ -108,10 +108,10 @@ public class LabelTests
             data.Database, data.Keyer(), new() { Factory = factory, Parameters = parameters, Threads = 1 });
         NeighborQuery[] queries = [.. data.OwnQueries().Where((_, chunk) => chunk % 199 == 0)];
         double all = Recall(null);
-        Assert.InRange(all, 0.3, 0.99);
+        Assert.InRange(all, 0.3, 0.98);
         Assert.Equal(1, Recall("one in a thousand"));
         Assert.Equal(1, Recall("one in a hundred"));
-        Assert.InRange(Recall("nearly half"), all - (factory == "HNSW8" ? 0.06 : 0.02), 1); // a graph passes over what is hidden after it has searched
+        Assert.InRange(Recall("nearly half"), all - (factory == "HNSW6" ? 0.05 : 0.02), 1); // a graph passes over what is hidden after it has searched
 
         double Recall(string? label)
         {
