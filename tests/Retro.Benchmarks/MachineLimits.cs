@@ -26,12 +26,20 @@ internal sealed class MachineLimits
         using DisposeScope scope = NewDisposeScope();
         MachineLimits limits = new(device);
         Measuring.Head("The machine", "what", "limit");
-        foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        foreach (ScalarType dtype in Measuring.Types(device))
         {
             // Rows are the tokens of a step or of its neighbors, columns the widths of Mini and Small and what they multiply with.
             (long Rows, long Inner, long Columns)[] shapes = [(1024, 512, 2048), (1024, 2048, 512), (4096, 512, 2048), (1024, 512, 8192), (1024, 1024, 1024)];
             (limits._products[dtype], (long Rows, long Inner, long Columns) best) = shapes.Select(shape => (limits.Product(shape, dtype), shape)).Max();
             Measuring.Row($"matrix products in {dtype}, best at {best.Rows} x {best.Inner} x {best.Columns}", $"{limits._products[dtype] / 1e9:#,0} GFLOP/s");
+        }
+
+        if (!limits._products.ContainsKey(ScalarType.BFloat16))
+        {
+            Tensor square = randn(512, 512, dtype: ScalarType.BFloat16, device: device);
+            double seconds = limits.Time(() => square.mm(square).Dispose(), times: 1);
+            Measuring.Row($"matrix products in BFloat16, which the processor emulates and nothing below computes in, 512 x 512 x 512",
+                $"{2 * Math.Pow(512, 3) / seconds / 1e9:0.0} GFLOP/s");
         }
 
         Tensor large = zeros(64L << 20, device: device), other = zeros(64L << 20, device: device);

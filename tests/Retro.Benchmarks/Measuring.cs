@@ -1,11 +1,17 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Modeling;
+using static TorchSharp.torch;
 
 namespace Retro.Benchmarks;
 
 /// <summary>How the benchmarks take times and print tables.</summary>
 internal static class Measuring
 {
+    /// <summary>The types to compute models in: bfloat16 only where the device multiplies it; emulated, a product takes some hundred times as long.</summary>
+    public static ScalarType[] Types(Device? device = null)
+        => Precision.MultipliesBFloat16(device ?? CPU) ? [ScalarType.Float32, ScalarType.BFloat16] : [ScalarType.Float32];
+
     /// <summary>The median of some runs after one that warms up, in seconds of the clock.</summary>
     public static double Median(int times, Action work)
     {

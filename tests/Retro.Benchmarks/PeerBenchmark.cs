@@ -25,7 +25,7 @@ internal static class PeerBenchmark
 
     private static readonly Training[] s_trainings =
     [
-        .. from dtype in new[] { ScalarType.BFloat16, ScalarType.Float32 }
+        .. from dtype in Measuring.Types().Reverse()
            from recompute in new[] { false, true }
            from sideBySide in new[] { true, false }
            select new Training(dtype, recompute, sideBySide),
@@ -159,7 +159,7 @@ internal static class PeerBenchmark
         }
 
         double there = Ask("memory") / 1e9;
-        foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        foreach (ScalarType dtype in Measuring.Types())
         {
             model.to(dtype);
             Print($"a token after {Length}, {dtype} with caches here, Float32 by running all again there", ByTurns(Decoding(model), "token"));

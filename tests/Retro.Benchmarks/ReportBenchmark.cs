@@ -66,7 +66,7 @@ internal static class ReportBenchmark
             ("the same, Muon, whose own products are not counted", Middle, 2, OptimizerKind.Muon),
         })
         {
-            foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+            foreach (ScalarType dtype in Measuring.Types(device))
             {
                 Measuring.PeakMemory();
                 double seconds = Step(limits, config, neighbors, 512, dtype, device, kind: kind), work = new ModelWork(config).Step(2, 512, neighbors);

@@ -62,7 +62,7 @@ internal static class WaitingBenchmark
     public static void Work()
     {
         manual_seed(1);
-        foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        foreach (ScalarType dtype in Measuring.Types())
         {
             using RetroModel model = new(RetroConfig.Mini, dtype);
             using DisposeScope scope = NewDisposeScope();
