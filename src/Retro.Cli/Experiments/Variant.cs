@@ -44,10 +44,8 @@ internal abstract record Variant(string Name)
             new Reading("matching, in one run", matching),
             new Reading("matching, in one run, later start", matching) { Change = options => options with { ClosedBook = 0.5 } },
             new Copying("copying, 8 neighbors a chunk", new() { Neighbors = 8, Stride = 64, QueryLength = 64 }),
-            new Copying("copying, 8 neighbors a chunk, content keys", new() { Neighbors = 8, Stride = 64, QueryLength = 64, ContentWidth = 64 }),
             new Copying("copying, 8 neighbors every 16 tokens", new() { Neighbors = 8 }),
             new Copying(Copies, new()),
-            new Copying("copying, 16 neighbors every 16 tokens, content keys", new() { ContentWidth = 64 }),
             new Copying("copying, 32 neighbors every 16 tokens", new() { Neighbors = 32 }),
             new Copying("matching, and copying, 8 neighbors a chunk", new() { Neighbors = 8, Stride = 64, QueryLength = 64, CrossAttended = 8 })
             {

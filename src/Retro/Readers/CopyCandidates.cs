@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Retro.Search;
 using static TorchSharp.torch;
 
@@ -19,18 +18,14 @@ internal sealed class CopyCandidates
     /// </summary>
     public const int MostCandidates = 256;
 
-    /// <summary>Tokens before a candidate that its content is made of.</summary>
-    public const int ContentTokens = 8;
-
     private const int MostPlaces = 64, PlacesOfShorter = 16;
 
-    private CopyCandidates(int places, int width, bool content)
+    private CopyCandidates(int places, int width)
     {
         Width = width;
         int size = places * width;
         (Tokens, Runs, Equal, Ranks, Exists) = (new long[size], new long[size], new long[size], new long[size], new bool[size]);
         Places = new int[size];
-        Before = content ? new int[size * ContentTokens] : [];
     }
 
     /// <summary>N, at least 1.</summary>
@@ -54,25 +49,18 @@ internal sealed class CopyCandidates
     /// <summary>Which are candidates at all.</summary>
     public bool[] Exists { get; }
 
-    /// <summary>
-    /// [P, N, <see cref="ContentTokens"/>]: the tokens before a candidate, the nearest first; -1 where there is none. Empty where they were not asked for.
-    /// </summary>
-    public int[] Before { get; }
-
     /// <summary>Finds the candidates of places.</summary>
     /// <param name="batch">Texts and what was retrieved; the neighbors of the stretch before a place's next token are looked into.</param>
     /// <param name="neighbors">K: neighbors that are read at most; what the index finds ranks behind them.</param>
     /// <param name="places">Places in the B·T tokens, ascending: the token after each is predicted.</param>
     /// <param name="index">Where to look for the last tokens besides; null: in the neighbors alone.</param>
     /// <param name="excluded">Documents of the index that are not looked into, for each row; null: none.</param>
-    /// <param name="content">Whether the tokens before each are taken, too.</param>
     public static CopyCandidates Find(
         ReadingBatch batch,
         int neighbors,
         ReadOnlySpan<long> places,
         TokenIndex? index = null,
-        IReadOnlyList<IReadOnlySet<int>>? excluded = null,
-        bool content = false)
+        IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
         List<Candidate>?[] found = new List<Candidate>?[places.Length];
         if (batch.Retrieved is { } retrieved)
@@ -86,7 +74,7 @@ internal sealed class CopyCandidates
                     end++;
                 }
 
-                FindRow(batch, retrieved, neighbors, row, places[next..end], found.AsSpan(next, end - next), content);
+                FindRow(batch, retrieved, neighbors, row, places[next..end], found.AsSpan(next, end - next));
                 next = end;
             }
         }
@@ -97,17 +85,16 @@ internal sealed class CopyCandidates
             {
                 int row = (int)(places[i] / batch.Length);
                 ReadOnlySpan<long> text = batch.Tokens.AsSpan(row * batch.Length, (int)(places[i] % batch.Length) + 1);
-                AddFrom(index, text, excluded?[row], neighbors, found[i] ??= [], content);
+                AddFrom(index, text, excluded?[row], neighbors, found[i] ??= []);
             }
         }
 
-        return Of(found, content);
+        return Of(found);
     }
 
     /// <summary>Takes candidates that were found.</summary>
     /// <param name="found">Those of each place, in the order of the neighbors; null: none. Lists that are too long are cut.</param>
-    /// <param name="content">Whether they hold the tokens before each.</param>
-    public static CopyCandidates Of(List<Candidate>?[] found, bool content)
+    public static CopyCandidates Of(List<Candidate>?[] found)
     {
         int width = 1;
         foreach (List<Candidate>? one in found)
@@ -123,7 +110,7 @@ internal sealed class CopyCandidates
             width = Math.Max(width, one?.Count ?? 0);
         }
 
-        CopyCandidates candidates = new(found.Length, width, content);
+        CopyCandidates candidates = new(found.Length, width);
         for (int place = 0; place < found.Length; place++)
         {
             for (int i = 0; i < (found[place]?.Count ?? 0); i++)
@@ -132,10 +119,6 @@ internal sealed class CopyCandidates
                 Candidate one = found[place]![i];
                 (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at]) = (one.Token, one.Run, one.Equal);
                 (candidates.Ranks[at], candidates.Exists[at], candidates.Places[at]) = (one.Rank, true, one.Place);
-                for (int back = 0; content && back < ContentTokens; back++)
-                {
-                    candidates.Before[(at * ContentTokens) + back] = one.Before[back];
-                }
             }
         }
 
@@ -151,7 +134,7 @@ internal sealed class CopyCandidates
         => tensor(Exists.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
 
     private static void FindRow(
-        ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found, bool content)
+        ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found)
     {
         ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
         int next = 0;
@@ -165,7 +148,7 @@ internal sealed class CopyCandidates
 
             if (next < places.Length && places[next] == ((long)row * batch.Length) + place)
             {
-                found[next] = match.Candidates(tokens[..(place + 1)], content);
+                found[next] = match.Candidates(tokens[..(place + 1)]);
             }
         }
     }
@@ -173,7 +156,7 @@ internal sealed class CopyCandidates
     /// <summary>
     /// What follows the last tokens anywhere in a database: some places of the longest run that something allowed follows, and fewer of each shorter one.
     /// </summary>
-    internal static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found, bool content)
+    internal static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found)
     {
         Span<int> last = stackalloc int[Math.Min(TokenIndex.LongestRun, text.Length)];
         for (int i = 0; i < last.Length; i++)
@@ -197,14 +180,6 @@ internal sealed class CopyCandidates
                     continue;
                 }
 
-                TokensBefore before = default;
-                for (int back = 0; content && back < ContentTokens; back++)
-                {
-                    // Where a document ends, so does what stands before the beginning of the next.
-                    int earlier = index.Token(position - 1 - back);
-                    before[back] = earlier < 0 || (back > 0 && before[back - 1] < 0) ? -1 : earlier;
-                }
-
                 int run = 0, equal = 0, compared = Math.Min(ComparedTokens, text.Length);
                 for (int back = 0; back < compared && index.Token(position - 1 - back) is >= 0 and var earlier; back++)
                 {
@@ -215,18 +190,11 @@ internal sealed class CopyCandidates
                     }
                 }
 
-                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank, before, position));
+                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank, position));
             }
         }
     }
 
     /// <summary>A token that may be copied.</summary>
-    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank, TokensBefore Before, int Place = -1);
-
-    /// <summary>The tokens before a candidate, the nearest first; -1 where there is none, and zeros where none were asked for.</summary>
-    [InlineArray(ContentTokens)]
-    internal struct TokensBefore
-    {
-        private int _nearest;
-    }
+    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank, int Place = -1);
 }

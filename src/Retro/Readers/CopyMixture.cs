@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -12,9 +11,7 @@ namespace Retro.Readers;
 /// </summary>
 /// <remarks>
 /// <para>A candidate c with a run of m equal tokens before it, f equal ones among the last 16, in the neighbor of rank r, scores s = w[m] + a[m]·log p(c) +
-/// u[f] + b[r], p being the language model's distribution. With a content width w, (Q h)·(Σ W[i] e[i]) / √w is added: e[i] is the embedding of the i-th of the
-/// <see cref="CopyCandidates.ContentTokens"/> tokens before the candidate, divided by its root mean square, so that keys are a short causal convolution; Q is
-/// zero at first. α = softmax of the scores of a place, and copying gives a token the α of its candidates
+/// u[f] + b[r], p being the language model's distribution. α = softmax of the scores of a place, and copying gives a token the α of its candidates
 /// together.</para>
 /// <para>The gate is σ(z), z = logsumexp(s) − θ[M] − v·h + g·gelu(G φ + H h + i): M is the longest run, h the model's last normed state, φ 39 features of both
 /// distributions (<see cref="Features"/>). The mixture is σ(−z)·p + σ(z)·copy, and p where there is no candidate: a distribution in any case.</para>
@@ -25,7 +22,6 @@ internal sealed class CopyMixture : nn.Module
     private const int Runs = PointerRule.LongestRun + 1, EqualCounts = CopyCandidates.ComparedTokens + 1, FeatureCount = 13 + (2 * Runs), Hidden = 32;
     private const double Nothing = -1e9;
 
-    private readonly Parameter? _query, _taps;
     private readonly Parameter _run, _plausibility, _equal, _rank, _threshold, _state, _features, _featuresState, _featuresBias, _correction;
 
     /// <summary>Creates fresh weights: at first a long run is trusted, and what the model finds plausible.</summary>
@@ -33,8 +29,7 @@ internal sealed class CopyMixture : nn.Module
     /// <param name="neighbors">K.</param>
     /// <param name="seed">Decides them, on every device alike; TorchSharp's own generators are left alone.</param>
     /// <param name="device">Where the weights lie.</param>
-    /// <param name="content">w: numbers of a candidate's key; 0: content does not count.</param>
-    public CopyMixture(int width, int neighbors, long seed = 0, Device? device = null, int content = 0)
+    public CopyMixture(int width, int neighbors, long seed = 0, Device? device = null)
         : base(TorchLibrary.Require(nameof(CopyMixture)))
     {
         Tensor Fill(double value, params long[] shape)
@@ -58,13 +53,6 @@ internal sealed class CopyMixture : nn.Module
         register_parameter("features_state", _featuresState = new(Normal(0.3 / Math.Sqrt(width), width, Hidden)));
         register_parameter("features_bias", _featuresBias = new(Fill(0, Hidden)));
         register_parameter("correction", _correction = new(Fill(0, Hidden)));
-        if (content > 0)
-        {
-            register_parameter("query", _query = new(Fill(0, width, content)));
-            register_parameter(
-                "taps", _taps = new(Normal(1 / Math.Sqrt(width * CopyCandidates.ContentTokens), CopyCandidates.ContentTokens, width, content)));
-        }
-
         foreach (Parameter parameter in parameters())
         {
             scope.Detach(parameter);
@@ -77,12 +65,11 @@ internal sealed class CopyMixture : nn.Module
     /// <param name="candidates">Of all places.</param>
     /// <param name="start">The first of these P places among the candidates'.</param>
     /// <param name="targets">[P] of int64.</param>
-    /// <param name="embeddings">[V, D], of the model's tokens; read where content counts.</param>
     /// <returns>[P].</returns>
-    public Tensor LogLikelihoods(Tensor logits, Tensor states, CopyCandidates candidates, int start, Tensor targets, Tensor? embeddings = null)
+    public Tensor LogLikelihoods(Tensor logits, Tensor states, CopyCandidates candidates, int start, Tensor targets)
     {
         using DisposeScope scope = NewDisposeScope();
-        (Tensor logP, Tensor tokens, Tensor exists, Tensor shares, Tensor gate) = Mix(logits, states, candidates, start, embeddings);
+        (Tensor logP, Tensor tokens, Tensor exists, Tensor shares, Tensor gate) = Mix(logits, states, candidates, start);
         Tensor plain = logP.gather(1, targets.unsqueeze(1)).squeeze(1); // [P]
         Tensor copied = shares.mul(tokens.eq(targets.unsqueeze(1)).logical_and(exists)).sum(1); // [P]
         Tensor hit = copied.gt(KeptScalars.Zero), any = exists.any(1);
@@ -96,15 +83,13 @@ internal sealed class CopyMixture : nn.Module
     /// <param name="states">[P, D], the model's last states, normed.</param>
     /// <param name="candidates">Of all places.</param>
     /// <param name="start">The first of these P places among the candidates'.</param>
-    /// <param name="embeddings">[V, D], of the model's tokens; read where content counts.</param>
     /// <returns>
     /// [P, V]: log-probabilities, minus infinity nowhere that the language model's are not; and [P, N]: the probability that each candidate gives its token.
     /// </returns>
-    public (Tensor LogP, Tensor Copied) LogDistribution(
-        Tensor logits, Tensor states, CopyCandidates candidates, int start, Tensor? embeddings = null)
+    public (Tensor LogP, Tensor Copied) LogDistribution(Tensor logits, Tensor states, CopyCandidates candidates, int start)
     {
         using DisposeScope scope = NewDisposeScope();
-        (Tensor logP, Tensor tokens, Tensor exists, Tensor shares, Tensor gate) = Mix(logits, states, candidates, start, embeddings);
+        (Tensor logP, Tensor tokens, Tensor exists, Tensor shares, Tensor gate) = Mix(logits, states, candidates, start);
         Tensor given = shares.mul(exists), copied = zeros_like(logP).scatter_add(1, tokens, given); // [P, N], [P, V]
         Tensor kept = logP.Plus(nn.functional.logsigmoid(gate.neg()).unsqueeze(1)), gated = nn.functional.logsigmoid(gate).unsqueeze(1);
         Tensor with = kept.logaddexp(copied.log().Plus(gated));
@@ -114,7 +99,7 @@ internal sealed class CopyMixture : nn.Module
     }
 
     private (Tensor LogP, Tensor Tokens, Tensor Exists, Tensor Shares, Tensor Gate) Mix(
-        Tensor logits, Tensor states, CopyCandidates candidates, int start, Tensor? embeddings)
+        Tensor logits, Tensor states, CopyCandidates candidates, int start)
     {
         int count = (int)logits.shape[0];
         Device device = logits.device;
@@ -127,13 +112,8 @@ internal sealed class CopyMixture : nn.Module
         Tensor scores = At(_run, runs)
             .Plus(At(_plausibility, runs).mul(candidateLogP))
             .Plus(At(_equal, equal))
-            .Plus(At(_rank, ranks));
-        if (_query is not null)
-        {
-            scores = scores.Plus(Content(h, candidates, start, count, embeddings ?? throw new ArgumentNullException(nameof(embeddings))));
-        }
-
-        scores = scores.masked_fill(missing, nothing);
+            .Plus(At(_rank, ranks))
+            .masked_fill(missing, nothing);
         Tensor shares = scores.softmax(1), all = scores.logsumexp(1); // [P, N], [P]
         Tensor longest = runs.max(1).values;
         Tensor features = Features(logP, tokens, exists, runs, equal, longest, candidateLogP, scores.detach(), shares.detach(), all.detach());
@@ -141,47 +121,6 @@ internal sealed class CopyMixture : nn.Module
         Tensor gate = all.sub(_threshold.index_select(0, longest)).sub(h.mv(_state)).Plus(hidden.mv(_correction)); // [P]
         // Where there is no candidate the gate is not read; what stands there must only be finite.
         return (logP, tokens, exists, shares, where(exists.any(1), gate, zeros_like(gate)));
-    }
-
-    /// <summary>How alike the model's state and what stands before each candidate are.</summary>
-    /// <returns>[P, N].</returns>
-    private Tensor Content(Tensor h, CopyCandidates candidates, int start, int count, Tensor embeddings)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        const int Taps = CopyCandidates.ContentTokens;
-        ReadOnlySpan<int> before = candidates.Before.AsSpan(start * candidates.Width * Taps, count * candidates.Width * Taps);
-
-        // Each token is projected once, however often it stands there; row 0 is what stands where there is none.
-        Dictionary<int, long> rows = new() { [-1] = 0 };
-        long[] places = new long[before.Length];
-        for (int i = 0; i < before.Length; i++)
-        {
-            ref long row = ref CollectionsMarshal.GetValueRefOrAddDefault(rows, before[i], out bool known);
-            row = known ? row : rows.Count - 1;
-            places[i] = row;
-        }
-
-        for (int i = 0; i < places.Length; i++)
-        {
-            places[i] += i % Taps * rows.Count;
-        }
-
-        Tensor present = tensor(rows.Keys.Select(token => (long)Math.Max(token, 0)).ToArray(), device: h.device);
-        Tensor e = embeddings.detach().index_select(0, present).to_type(ScalarType.Float32); // [U, D]
-        e = e.mul(e.mul(e).mean([-1], keepdim: true).Plus(1e-6).rsqrt());
-        using (no_grad())
-        {
-            e[0].zero_();
-        }
-
-        // Every query with every token at every distance, and then the sums of what stands there: keys of all candidates would be many times as large.
-        Tensor taps = e.matmul(_taps!).reshape(-1, _taps!.shape[2]); // [8·U, w]
-        Tensor products = h.mm(_query!).mm(taps.t()); // [P, 8·U]
-        return products.gather(1, tensor(places, [count, (long)candidates.Width * Taps], device: h.device))
-            .view(count, candidates.Width, Taps)
-            .sum(2)
-            .Over(Math.Sqrt(taps.shape[1]))
-            .MoveToOuterDisposeScope();
     }
 
     /// <summary>φ: what tells how far the copy can be trusted.</summary>

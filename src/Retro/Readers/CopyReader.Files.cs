@@ -6,7 +6,8 @@ namespace Retro.Readers;
 
 public sealed partial class CopyReader
 {
-    private const string Kind = "copy reader";
+    // Older files say how wide their keys of content are.
+    private const string Kind = "copy reader", ContentWidth = "content_width";
 
     /// <summary>Writes the reader's own weights and settings to one safetensors file; the model is saved by itself.</summary>
     /// <param name="path">The file; replaced when the new one is whole.</param>
@@ -22,7 +23,6 @@ public sealed partial class CopyReader
             ("stride", Options.Stride),
             ("query_length", Options.QueryLength),
             ("retrieved_length", _retrievedLength),
-            ("content_width", Options.ContentWidth),
             ("cross_attended", Options.CrossAttended),
             ("anywhere", _index is null ? 0 : 1));
 
@@ -87,13 +87,7 @@ public sealed partial class CopyReader
             model.RequireTokenizer(index.Database.Manifest.TokenizerHash);
         }
 
-        if (options.ContentWidth > 0)
-        {
-            file.RequireShape("query", width, options.ContentWidth);
-            file.RequireShape("taps", CopyCandidates.ContentTokens, width, options.ContentWidth);
-        }
-
-        CopyMixture mixture = new(width, Ranks(options, FromAnywhere(file)), device: model.Device, content: options.ContentWidth);
+        CopyMixture mixture = new(width, Ranks(options, FromAnywhere(file)), device: model.Device);
         CopyReader reader = new(model, mixture, options, length, index, name);
         try
         {
@@ -111,6 +105,12 @@ public sealed partial class CopyReader
 
     private static CopyReaderOptions OptionsOf(ReaderFile file, Action<CopyReaderOptions>? require = null)
     {
+        if (file.Setting(ContentWidth, 0) is not 0 and var content)
+        {
+            throw new CheckpointException(
+                $"{file.Tensors.FilePath} has a {ContentWidth} of {content}, and keys of content are no longer read; train it again without them.");
+        }
+
         try
         {
             CopyReaderOptions options = new CopyReaderOptions
@@ -119,7 +119,6 @@ public sealed partial class CopyReader
                 Stride = file.Setting("stride"),
                 QueryLength = file.Setting("query_length"),
                 RetrievedLength = file.Setting("retrieved_length"),
-                ContentWidth = file.Setting("content_width"),
                 CrossAttended = file.Setting("cross_attended"),
             }.Validate();
             require?.Invoke(options);

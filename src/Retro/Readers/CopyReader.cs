@@ -66,8 +66,6 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <summary>The language model.</summary>
     internal RetroModel Model => _model;
 
-    private bool HasContent => Options.ContentWidth > 0;
-
     /// <summary>Where it looks besides the neighbors; null: nowhere.</summary>
     internal TokenIndex? Index => _index;
 
@@ -109,7 +107,7 @@ public sealed partial class CopyReader : IReader, IDisposable
             database.RequireSameTokenizer(index.Database);
         }
 
-        CopyMixture mixture = new(model.Config.Width, Ranks(options, index is not null), options.Seed, model.Device, options.ContentWidth);
+        CopyMixture mixture = new(model.Config.Width, Ranks(options, index is not null), options.Seed, model.Device);
         CopyReader fresh = new(model, mixture, options, length, index, name);
         return ReaderTraining.Trained(fresh, reader => reader.Train(database, source, progress, cancellationToken));
     }
@@ -127,7 +125,7 @@ public sealed partial class CopyReader : IReader, IDisposable
 
     /// <inheritdoc/>
     public long RowBytes(int length)
-        => ModelReading.RowBytes(_model, length, Options.CrossAttended) + (length * (long)CopyCandidates.MostCandidates * (HasContent ? 512 : 64));
+        => ModelReading.RowBytes(_model, length, Options.CrossAttended) + (length * (long)CopyCandidates.MostCandidates * 64);
 
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch)
@@ -158,16 +156,16 @@ public sealed partial class CopyReader : IReader, IDisposable
     {
         if (excluded is null)
         {
-            return CopyCandidates.Of([null], HasContent);
+            return CopyCandidates.Of([null]);
         }
 
-        List<CopyCandidates.Candidate> found = match?.Candidates(last, HasContent) ?? [];
+        List<CopyCandidates.Candidate> found = match?.Candidates(last) ?? [];
         if (_index is not null)
         {
-            CopyCandidates.AddFrom(_index, last, excluded, Neighbors, found, HasContent);
+            CopyCandidates.AddFrom(_index, last, excluded, Neighbors, found);
         }
 
-        return CopyCandidates.Of([found], HasContent);
+        return CopyCandidates.Of([found]);
     }
 
     /// <summary>What may be copied at each place of a text.</summary>
@@ -178,12 +176,12 @@ public sealed partial class CopyReader : IReader, IDisposable
     {
         if (excluded is null)
         {
-            return CopyCandidates.Of(new List<CopyCandidates.Candidate>?[text.Length], HasContent);
+            return CopyCandidates.Of(new List<CopyCandidates.Candidate>?[text.Length]);
         }
 
         ReadingBatch batch = new(1, text.Length, Options.Stride) { Retrieved = found };
         text.CopyTo(batch.Tokens, 0);
-        return CopyCandidates.Find(batch, Neighbors, [.. Enumerable.Range(0, text.Length).Select(place => (long)place)], _index, [excluded], HasContent);
+        return CopyCandidates.Find(batch, Neighbors, [.. Enumerable.Range(0, text.Length).Select(place => (long)place)], _index, [excluded]);
     }
 
     /// <summary>What may follow at some places. No gradients are recorded.</summary>
@@ -198,7 +196,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         Tensor logits = _model.Head(states);
-        (Tensor mixed, Tensor copied) = _mixture.LogDistribution(logits, states, candidates, start, _model.Embeddings.First());
+        (Tensor mixed, Tensor copied) = _mixture.LogDistribution(logits, states, candidates, start);
         return (mixed.Plus(logits.to_type(mixed.dtype).logsumexp(1, keepdim: true)).MoveToOuterDisposeScope(), copied.MoveToOuterDisposeScope());
     }
 
@@ -236,7 +234,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         }
 
         _model.Evaluate();
-        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded, HasContent);
+        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded);
         Tensor states = States(batch, places); // [N, D]
         long slice = _model.HeadSlice(ModelReading.HeadBytes);
         for (int start = 0; start < places.Length; start += (int)slice)
@@ -308,6 +306,6 @@ public sealed partial class CopyReader : IReader, IDisposable
         }
 
         Tensor targets = batch.TargetsAt(places, Device);
-        return _mixture.LogLikelihoods(logits, states, candidates, start, targets, _model.Embeddings.First()).MoveToOuterDisposeScope();
+        return _mixture.LogLikelihoods(logits, states, candidates, start, targets).MoveToOuterDisposeScope();
     }
 }

@@ -19,12 +19,6 @@ public sealed record CopyReaderOptions
     public int? RetrievedLength { get; init; }
 
     /// <summary>
-    /// Numbers of a candidate's key, which is made of the embeddings of the tokens before it and compared with the model's state: what is alike in content, not
-    /// in letter, counts too. 0: candidates are told apart by what runs alike alone. Default 0: within 300 steps, 64 took 0.8 % more bits of held-out text.
-    /// </summary>
-    public int ContentWidth { get; init; }
-
-    /// <summary>
     /// How many of the neighbors, the best ones, the model itself reads by chunked cross-attention, besides copying from all of them: those that were found
     /// when a chunk of the model's ended. The model has to be a RETRO whose chunks are whole stretches of <see cref="Stride"/> tokens, with neighbors of
     /// <see cref="RetrievedLength"/> tokens. 0: it reads none, even where it could. Default 0.
@@ -65,7 +59,6 @@ public sealed record CopyReaderOptions
             Stride > 0 && (chunkLength ?? Stride) % Stride == 0, Stride, chunkLength is { } length ? $"a divisor of the chunk length, {length}" : "at least 1");
         faults.Between(QueryLength, 1);
         faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2");
-        faults.Between(ContentWidth, 0, 65_536);
         faults.Require(CrossAttended >= 0 && CrossAttended <= Neighbors, CrossAttended, $"0 to {Neighbors}, as many as there are neighbors");
         faults.Between(Steps, 1);
         faults.Require(

@@ -118,8 +118,7 @@ internal sealed class PointerMatch
 
     /// <summary>Every token that follows a run of last tokens, in the order of the neighbors.</summary>
     /// <param name="text">The text so far.</param>
-    /// <param name="content">Whether the tokens before each are taken, too.</param>
-    public List<CopyCandidates.Candidate> Candidates(ReadOnlySpan<long> text, bool content)
+    public List<CopyCandidates.Candidate> Candidates(ReadOnlySpan<long> text)
     {
         List<CopyCandidates.Candidate> found = [];
         for (int start = 0; start < _runs.Length; start += _length)
@@ -134,13 +133,7 @@ internal sealed class PointerMatch
                         equal += _tokens[i - back] == text[^(back + 1)] ? 1 : 0;
                     }
 
-                    CopyCandidates.TokensBefore before = default;
-                    for (int back = 0; content && back < CopyCandidates.ContentTokens; back++)
-                    {
-                        before[back] = i - back < start ? -1 : (int)_tokens[i - back];
-                    }
-
-                    found.Add(new(_tokens[i + 1], _runs[i], equal, start / _length, before));
+                    found.Add(new(_tokens[i + 1], _runs[i], equal, start / _length));
                 }
             }
         }

@@ -52,8 +52,11 @@ internal sealed class ReaderFile : IDisposable
     }
 
     /// <summary>A setting.</summary>
+    /// <param name="key">Which.</param>
+    /// <param name="otherwise">What it is where the file does not have it; null: it has to.</param>
     /// <exception cref="CheckpointException">It is missing, or no number.</exception>
-    public int Setting(string key) => int.TryParse(Told(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
+    public int Setting(string key, int? otherwise = null) => Told(key) is null && otherwise is { } assumed ? assumed
+        : int.TryParse(Told(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
         ? value
         : throw new CheckpointException($"{Tensors.FilePath} does not tell its {key}; it holds {Told(key) ?? "nothing"} there.");
 

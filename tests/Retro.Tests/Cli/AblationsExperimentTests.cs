@@ -26,7 +26,7 @@ public sealed partial class AblationsExperimentTests : IDisposable
         string[] command = [Fixtures.Cli, "experiment", "ablations", "--corpus", Path.Combine(_folder.Path, "corpus"), "--out", output, "--steps", "2"];
         string[] fitted = ["matching, fitted: off", "matching, fitted: random", "matching, fitted"];
         string[] together = ["paper, branches by AdamW: off", "paper, branches by AdamW: random", "paper, branches by AdamW"];
-        string[] copying = ["copying, 8 neighbors a chunk, content keys: random", "copying, 8 neighbors a chunk, content keys"];
+        string[] copying = ["copying, 8 neighbors a chunk: random", "copying, 8 neighbors a chunk"];
         Assert.Equal(["closed book", .. fitted], Rows("--only", fitted[^1]));
         string closedBook = Path.Combine(output, "corpus", "variants-2-1", "closed book.json"), first = File.ReadAllText(closedBook);
         Assert.Equal(["closed book", .. together, .. fitted, .. copying], Rows("--resume", "--only", together[^1], copying[^1]));

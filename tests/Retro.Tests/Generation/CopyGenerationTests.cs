@@ -87,8 +87,7 @@ public sealed class CopyGenerationTests : IDisposable
     [InlineData(true, 3)]
     public async Task Cached_generation_equals_reading_everything_anew_for_every_token(bool anywhere, int crossAttended = 0)
     {
-        CopyReaderOptions settings = s_settings with { ContentWidth = anywhere ? 8 : 0 };
-        settings = crossAttended > 0 ? settings with { CrossAttended = crossAttended, RetrievedLength = 2 * M } : settings;
+        CopyReaderOptions settings = crossAttended > 0 ? s_settings with { CrossAttended = crossAttended, RetrievedLength = 2 * M } : s_settings;
         using CopyReader reader = CopyReader.Fit(_model, _database, _source, settings, anywhere ? TokenIndex.Build(_database) : null);
         RetroGenerator generator = new(reader, s_tokenizer, _source);
         ReadingAnew anew = new(s_tokenizer, tokens => Best(reader, tokens), tokens => Batch(tokens, reader.RetrievedLength!.Value));
@@ -103,7 +102,7 @@ public sealed class CopyGenerationTests : IDisposable
     [InlineData(true, 3)]
     public async Task A_text_scores_what_its_tokens_had_when_they_came(bool anywhere, int crossAttended = 0)
     {
-        CopyReaderOptions settings = s_settings with { Steps = 5, ContentWidth = anywhere ? 8 : 0 };
+        CopyReaderOptions settings = s_settings with { Steps = 5 };
         settings = crossAttended > 0 ? settings with { CrossAttended = crossAttended, RetrievedLength = 2 * M } : settings;
         using CopyReader reader = CopyReader.Fit(_model, _database, _source, settings, anywhere ? TokenIndex.Build(_database) : null);
         RetroGenerator generator = new(reader, s_tokenizer, _source);
@@ -402,7 +401,7 @@ public sealed class CopyGenerationTests : IDisposable
         }
 
         Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last), neighbors, valid);
-        (Tensor logits, _) = reader.Logits(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
+        (Tensor logits, _) = reader.Logits(states, CopyCandidates.Find(batch, K, last, reader.Index)); // [1, V]
         Tensor all = nn.functional.log_softmax(logits, 1);
         Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();

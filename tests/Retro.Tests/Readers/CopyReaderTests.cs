@@ -29,15 +29,12 @@ public sealed class CopyReaderTests : IDisposable
         _folder.Dispose();
     }
 
-    [Theory]
-    [InlineData(0)]
-    [InlineData(4)]
-    public void The_mixture_is_its_definition_in_float64_and_sums_to_one(int content)
+    [Fact]
+    public void The_mixture_is_its_definition_in_float64_and_sums_to_one()
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(1);
-        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1, content: content);
-        Tensor embeddings = randn(V, 3);
+        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1);
         using (no_grad())
         {
             // Nothing at its initial value, so that every term counts.
@@ -52,19 +49,19 @@ public sealed class CopyReaderTests : IDisposable
         {
             ReadingBatch batch = Batch(random, round);
             long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
-            CopyCandidates candidates = CopyCandidates.Find(batch, K, places, content: content > 0);
+            CopyCandidates candidates = CopyCandidates.Find(batch, K, places);
             Tensor logits = randn(places.Length, V), states = randn(places.Length, 3);
-            double[] whole = mixture.LogDistribution(logits, states, candidates, 0, embeddings).LogP.to(ScalarType.Float64).data<double>().ToArray();
-            double[,] weights = Table(logits), h = Table(states), e = Table(embeddings);
+            double[] whole = mixture.LogDistribution(logits, states, candidates, 0).LogP.to(ScalarType.Float64).data<double>().ToArray();
+            double[,] weights = Table(logits), h = Table(states);
             double[][] targets = [.. Enumerable.Range(0, V).Select(target
-                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64), embeddings)
+                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64))
                     .to(ScalarType.Float64)
                     .data<double>()
                     .ToArray())];
             for (int place = 0; place < places.Length; place++)
             {
                 double[] expected = Definition(
-                    mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])], e);
+                    mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])]);
                 Assert.Equal(1, Enumerable.Range(0, V).Sum(target => Math.Exp(whole[(place * V) + target])), 1e-5);
                 for (int target = 0; target < V; target++)
                 {
@@ -213,23 +210,20 @@ public sealed class CopyReaderTests : IDisposable
         }
     }
 
-    [Theory]
-    [InlineData(0)]
-    [InlineData(4)]
-    public void Saved_and_loaded_it_reads_the_same_and_another_models_is_refused(int content)
+    [Fact]
+    public void Saved_and_loaded_it_reads_the_same_and_another_models_is_refused()
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config), other = new(s_config with { Width = 8, Heads = 1 });
-        CopyReaderOptions options = new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20, ContentWidth = content };
+        CopyReaderOptions options = new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 };
         using CopyReader reader = CopyReader.Fit(model, database, source, options);
         string path = Path.Combine(_folder.Path, "copy.safetensors");
         reader.Save(path);
         using CopyReader loaded = CopyReader.Load(path, model);
 
-        Assert.Equal(
-            (2, 2, 2 * S, content, reader.Name), (loaded.Neighbors, loaded.ChunkLength, loaded.RetrievedLength, loaded.Options.ContentWidth, loaded.Name));
+        Assert.Equal((2, 2, 2 * S, reader.Name), (loaded.Neighbors, loaded.ChunkLength, loaded.RetrievedLength, loaded.Name));
         ReadingBatch batch = Batch(new Random(4), 1, stride: 2, length: 2 * S);
         Array.Copy(batch.Tokens, 1, batch.Targets, 0, batch.Tokens.Length - 1);
         Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
@@ -258,25 +252,31 @@ public sealed class CopyReaderTests : IDisposable
 
         Assert.Contains("the hash none", Assert.Throws<CheckpointException>(() => CopyReader.Load(old, model)).Message, StringComparison.Ordinal);
 
-        // What its metadata say is not made before it is known to be there.
-        string large = Path.Combine(_folder.Path, "large.safetensors");
-        using (Safetensors file = Safetensors.Open(path))
-        {
-            Dictionary<string, string> settings = file.Metadata!.ToDictionary();
-            settings["content_width"] = "65536";
-            Safetensors.Write(large, file.Entries.Select(entry => KeyValuePair.Create(entry.Name, file.Read(entry.Name))), settings);
-        }
-
-        foreach (Action load in new Action[] { () => CopyReader.Load(large, model), () => CopyReader.Verify(large, model) })
+        // Older files say the width of their keys of content: 0 is as now, and others are refused.
+        CopyReader.Load(Older("0"), model).Dispose();
+        string keyed = Older("64");
+        foreach (Action load in new Action[] { () => CopyReader.Load(keyed, model), () => CopyReader.Verify(keyed, model), () => CopyReader.Describe(keyed) })
         {
             Assert.Contains(
-                "holds no query of [16, 65536], which its settings say", Assert.Throws<CheckpointException>(load).Message, StringComparison.Ordinal);
+                "has a content_width of 64, and keys of content are no longer read; train it again",
+                Assert.Throws<CheckpointException>(load).Message,
+                StringComparison.Ordinal);
         }
 
         Assert.Contains(
             "no copy reader",
             Assert.Throws<CheckpointException>(() => CopyReader.Load(Path.Combine(_folder.Path, "model.safetensors"), model)).Message,
             StringComparison.Ordinal);
+
+        string Older(string contentWidth)
+        {
+            using Safetensors file = Safetensors.Open(path);
+            Dictionary<string, string> settings = file.Metadata!.ToDictionary();
+            settings.Add("content_width", contentWidth);
+            string older = Path.Combine(_folder.Path, $"content-{contentWidth}.safetensors");
+            Safetensors.Write(older, file.Entries.Select(entry => KeyValuePair.Create(entry.Name, file.Read(entry.Name))), settings);
+            return older;
+        }
     }
 
     [Fact]
@@ -331,8 +331,8 @@ public sealed class CopyReaderTests : IDisposable
         using ChunkDatabase without = _databases.Build(others, S, "without");
         long[] text = [.. own[..^1].Select(one => (long)one)];
         List<CopyCandidates.Candidate> training = [], evaluation = [];
-        CopyCandidates.AddFrom(TokenIndex.Build(with), text, new HashSet<int> { 0 }, 0, training, content: false);
-        CopyCandidates.AddFrom(TokenIndex.Build(without), text, null, 0, evaluation, content: false);
+        CopyCandidates.AddFrom(TokenIndex.Build(with), text, new HashSet<int> { 0 }, 0, training);
+        CopyCandidates.AddFrom(TokenIndex.Build(without), text, null, 0, evaluation);
         Assert.Equal(64, evaluation.Count(candidate => candidate.Run == Phrase.Length));
         Assert.InRange(training.Count(candidate => candidate.Run == Phrase.Length), 63, 64); // one of the places may be the text's own
     }
@@ -344,10 +344,9 @@ public sealed class CopyReaderTests : IDisposable
         using ChunkDatabase database = _databases.Build([TestDatabases.Document("a", "xyzw"), TestDatabases.Document("b", "pq")], S, "database");
         long[] text = ['y', 'z', 'w', TestDatabases.EndOfText, 1, 2, 'p']; // from the fourth last on as before b, if there were no end between
         List<CopyCandidates.Candidate> found = [];
-        CopyCandidates.AddFrom(TokenIndex.Build(database), text, null, 0, found, content: true);
+        CopyCandidates.AddFrom(TokenIndex.Build(database), text, null, 0, found);
         CopyCandidates.Candidate one = Assert.Single(found);
         Assert.Equal(('q', 1, 1), ((char)one.Token, one.Run, one.Equal));
-        Assert.Equal(['p', TestDatabases.EndOfText, -1, -1], [one.Before[0], one.Before[1], one.Before[2], one.Before[3]]);
     }
 
     [Fact]
@@ -456,7 +455,7 @@ public sealed class CopyReaderTests : IDisposable
     }
 
     /// <summary>The mixture's distribution at a place, written out from its definition.</summary>
-    private static double[] Definition(CopyMixture mixture, ReadingBatch batch, int place, double[] logits, double[] h, double[,] e)
+    private static double[] Definition(CopyMixture mixture, ReadingBatch batch, int place, double[] logits, double[] h)
     {
         Dictionary<string, double[]> w = mixture.named_parameters()
             .ToDictionary(pair => pair.name, pair => pair.parameter.detach().to(ScalarType.Float64).contiguous().data<double>().ToArray());
@@ -468,7 +467,7 @@ public sealed class CopyReaderTests : IDisposable
             return p;
         }
 
-        List<(long Token, int M, int F, int Rank, double Content)> candidates = [];
+        List<(long Token, int M, int F, int Rank)> candidates = [];
         for (int k = 0; k < K; k++)
         {
             int offset = batch.Retrieved.Offset(row, stretch, k);
@@ -480,28 +479,9 @@ public sealed class CopyReaderTests : IDisposable
                 int m = Enumerable.Range(0, 12).TakeWhile(back => Match(back) == 1).Count();
                 if (m > 0 && passage[j] is { } token)
                 {
-                    candidates.Add((token, m, Enumerable.Range(0, 16).Sum(Match), k, Content([.. passage.Take(j)])));
+                    candidates.Add((token, m, Enumerable.Range(0, 16).Sum(Match), k));
                 }
             }
-        }
-
-        // Query and key, the key a sum over the last eight tokens before the candidate.
-        double Content(long?[] before)
-        {
-            int width = w.TryGetValue("query", out double[]? query) ? query.Length / h.Length : 0;
-            double sum = 0;
-            for (int i = 0; i < width; i++)
-            {
-                double q = Enumerable.Range(0, h.Length).Sum(d => h[d] * query![(d * width) + i]);
-                for (int back = 0; back < Math.Min(8, before.Length); back++)
-                {
-                    double[] token = [.. Enumerable.Range(0, h.Length).Select(d => e[before[^(back + 1)]!.Value, d])];
-                    double scale = Math.Sqrt((token.Sum(x => x * x) / h.Length) + 1e-6);
-                    sum += q * Enumerable.Range(0, h.Length).Sum(d => token[d] / scale * w["taps"][(((back * h.Length) + d) * width) + i]);
-                }
-            }
-
-            return width == 0 ? 0 : sum / Math.Sqrt(width);
         }
 
         if (candidates.Count == 0)
@@ -510,12 +490,12 @@ public sealed class CopyReaderTests : IDisposable
         }
 
         double[] scores = [
-            .. candidates.Select(c => w["run"][c.M] + (w["plausibility"][c.M] * logP[c.Token]) + w["equal"][c.F] + w["rank"][c.Rank] + c.Content)
+            .. candidates.Select(c => w["run"][c.M] + (w["plausibility"][c.M] * logP[c.Token]) + w["equal"][c.F] + w["rank"][c.Rank])
         ];
         double all = Math.Log(scores.Sum(Math.Exp));
         double[] shares = [.. scores.Select(score => Math.Exp(score - all))];
         int longest = candidates.Max(c => c.M), best = Array.IndexOf(scores, scores.Max());
-        (long bestToken, int bestRun, int bestEqual, _, _) = candidates[best];
+        (long bestToken, int bestRun, int bestEqual, _) = candidates[best];
         double share = candidates.Zip(shares).Where(pair => pair.First.Token == bestToken).Sum(pair => pair.Second);
         List<double> features = [
             .. Enumerable.Range(0, 13).Select(i => i == bestRun ? 1.0 : 0), .. Enumerable.Range(0, 13).Select(i => i == longest ? 1.0 : 0)
