@@ -115,7 +115,7 @@ internal sealed class StretchRetriever(
     private string Text(int[] passage, Range read)
     {
         (int start, int length) = read.GetOffsetAndLength(Length(passage));
-        return tokenizer.DecodePart(passage.AsSpan(start, length), begins: start == 0, ends: start + length == passage.Length);
+        return tokenizer.DecodePart(passage.AsSpan(start, length), begins: true, ends: start + length == passage.Length);
     }
 
     private RetrievedNeighbor Describe(long chunk, float score, Range read)

@@ -15,8 +15,9 @@ public sealed record InContextOptions
     public int? RetrievedLength { get; init; }
 
     /// <summary>
-    /// What stands in front of the text, with <see cref="Place"/> once where the passages go; what is around it is encoded by itself. A begin-of-text token
-    /// always stands before it all, and those that begin and end a passage's document are left out. Default: the passages and the end of a line.
+    /// What stands in front of the text, with <see cref="Place"/> once where the passages go, the best one next to the text; what is around it is encoded by
+    /// itself. A begin-of-text token always stands before it all, and those that begin and end a passage's document are left out. Default: the passages and
+    /// the end of a line.
     /// </summary>
     public string Template { get; init; } = Place + "\n";
 
@@ -24,8 +25,9 @@ public sealed record InContextOptions
     public string Separator { get; init; } = "\n";
 
     /// <summary>
-    /// Most tokens in front of the text: begin-of-text token, template and passages. Default 260, two passages of 128 tokens with what else the default
-    /// template takes.
+    /// Most tokens in front of the text: begin-of-text token, template and passages. Of passages that are longer, every one that is longer than its equal share
+    /// loses its end; where a share is less than a token, the worst are left out. Default 260, two passages of 128 tokens with what else the default template
+    /// takes.
     /// </summary>
     public int PrefixLength { get; init; } = 260;
 
@@ -34,12 +36,6 @@ public sealed record InContextOptions
     /// that the model was trained on, or less where its configuration allows less. Default 512.
     /// </summary>
     public int WindowLength { get; init; } = 512;
-
-    /// <summary>In which order the passages stand. Default: the best next to the text.</summary>
-    public PassageOrder Order { get; init; } = PassageOrder.BestLast;
-
-    /// <summary>What is left out where the passages are longer than the budget. Default: the ends.</summary>
-    public PassageCut Cut { get; init; } = PassageCut.Ends;
 
     /// <summary>Checks every setting.</summary>
     /// <returns>These options.</returns>
@@ -54,8 +50,6 @@ public sealed record InContextOptions
         faults.Require(Separator is not null, "null", "a text, which may be empty", nameof(Separator));
         faults.Between(PrefixLength, 2);
         faults.Require(WindowLength > PrefixLength, WindowLength, $"more than {nameof(PrefixLength)}, {PrefixLength}, which may stand in front of the text");
-        faults.Defined(Order);
-        faults.Defined(Cut);
         faults.Throw();
         return this;
     }

@@ -85,11 +85,7 @@ internal sealed class PassagePrompt
             return [];
         }
 
-        if (_options.Order == PassageOrder.BestLast)
-        {
-            kept.Reverse();
-        }
-
+        kept.Reverse(); // the best one stands next to the text
         List<long> prefix = [_begin, .. _before];
         for (int i = 0; i < kept.Count; i++)
         {
@@ -154,29 +150,16 @@ internal sealed class PassagePrompt
         Range[] kept = new Range[passages.Count];
         (int Start, int Length)[] texts = [.. passages.Select(TextOf)];
         int[] filled = [.. Enumerable.Range(0, kept.Length).Where(i => texts[i].Length > 0)];
-        if (_options.Cut == PassageCut.Worst)
-        {
-            int left = _room;
-            foreach (int i in filled.TakeWhile(_ => left > 0))
-            {
-                kept[i] = Part(i, 0, Whole(Math.Min(left, texts[i].Length)));
-                left -= texts[i].Length + _between.Length;
-            }
-
-            return kept;
-        }
 
         // As many as have a token each.
         int count = Math.Min(filled.Length, (_room + _between.Length) / (1 + _between.Length));
         foreach (int i in filled.Take(count))
         {
             int share = Whole(Math.Min((_room - ((count - 1) * _between.Length)) / count, texts[i].Length));
-            kept[i] = Part(i, _options.Cut == PassageCut.Ends ? 0 : texts[i].Length - share, share);
+            kept[i] = texts[i].Start..(texts[i].Start + share);
         }
 
         return kept;
-
-        Range Part(int i, int from, int length) => (texts[i].Start + from)..(texts[i].Start + from + length);
 
         // A few tokens of a passage are worth less than a prefix that is filled up to the next chunk costs.
         int Whole(int length)

@@ -19,14 +19,14 @@ public sealed class PromptReaderTests
     private static readonly int[] s_before = [1, 2], s_between = [3], s_after = [4];
 
     [Theory]
-    [InlineData(60, 512, PassageOrder.BestLast, true)]
-    [InlineData(60, 512, PassageOrder.BestFirst, false)]
-    [InlineData(13, 512, PassageOrder.BestLast, false)]
-    [InlineData(13, 17, PassageOrder.BestFirst, true)]
-    [InlineData(7, 12, PassageOrder.BestLast, true)]
-    public void In_context_is_the_decoder_behind_the_passages_of_the_chunk_before(int budget, int window, PassageOrder order, bool begins)
+    [InlineData(60, 512, true)]
+    [InlineData(60, 512, false)]
+    [InlineData(13, 512, false)]
+    [InlineData(13, 17, true)]
+    [InlineData(7, 12, true)]
+    public void In_context_is_the_decoder_behind_the_passages_of_the_chunk_before(int budget, int window, bool begins)
     {
-        InContextOptions options = new() { Neighbors = 2, PrefixLength = budget, WindowLength = window, Order = order };
+        InContextOptions options = new() { Neighbors = 2, PrefixLength = budget, WindowLength = window };
         using RetroModel model = Model();
         ReadingBatch batch = Batch(begins);
         double[] found = new InContextReader(model, Prompt(options), options).LogLikelihoods(batch);
@@ -208,7 +208,7 @@ public sealed class PromptReaderTests
         using RetroModel model = Model();
         ReadingBatch batch = Batch(true);
         InContextOptions wide = new() { Neighbors = 3, PrefixLength = 40 };
-        InContextOptions narrow = new() { Neighbors = 2, PrefixLength = 9, WindowLength = 14, Cut = PassageCut.Worst };
+        InContextOptions narrow = new() { Neighbors = 2, PrefixLength = 9, WindowLength = 14 };
         foreach (InContextOptions options in new[] { wide, narrow })
         {
             ReaderContract.Check(new InContextReader(model, Prompt(options), options), batch, V);
@@ -269,23 +269,18 @@ public sealed class PromptReaderTests
     }
 
     [Fact]
-    public void A_budget_cuts_what_the_options_say()
+    public void A_budget_cuts_the_ends_of_passages_and_the_best_stands_last()
     {
         long[] best = [5, 6, 7, 8], second = [9, 9], third = [7];
-        long[] Of(PassageCut cut, int budget, PassageOrder order = PassageOrder.BestFirst, params long[][] passages)
-            => Prompt(new() { PrefixLength = budget, Cut = cut, Order = order }).Prefix(passages);
+        long[] Of(int budget, params long[][] passages) => Prompt(new() { PrefixLength = budget }).Prefix(passages);
 
-        Assert.Equal([10, 1, 2, 5, 6, 7, 8, 3, 9, 9, 4], Of(PassageCut.Ends, 20, PassageOrder.BestFirst, best, [], second));
-        Assert.Equal([10, 1, 2, 9, 9, 3, 5, 6, 7, 8, 4], Of(PassageCut.Ends, 20, PassageOrder.BestLast, best, second));
+        Assert.Equal([10, 1, 2, 9, 9, 3, 5, 6, 7, 8, 4], Of(20, best, [], second));
 
         // Four for the template leave 5, of which one parts the passages.
-        Assert.Equal([10, 1, 2, 5, 6, 3, 9, 9, 4], Of(PassageCut.Ends, 9, PassageOrder.BestFirst, best, second));
-        Assert.Equal([10, 1, 2, 7, 8, 3, 9, 9, 4], Of(PassageCut.Beginnings, 9, PassageOrder.BestFirst, best, second));
-        Assert.Equal([10, 1, 2, 5, 6, 7, 8, 4], Of(PassageCut.Worst, 9, PassageOrder.BestFirst, best, second));
-        Assert.Equal([10, 1, 2, 5, 6, 7, 8, 3, 9, 4], Of(PassageCut.Worst, 10, PassageOrder.BestFirst, best, second));
-        Assert.Equal([10, 1, 2, 5, 3, 9, 4], Of(PassageCut.Ends, 8, PassageOrder.BestFirst, best, second, third)); // a third has no token of its own
-        Assert.Equal([10, 1, 2, 5, 4], Of(PassageCut.Ends, 5, PassageOrder.BestFirst, best, second));
-        Assert.Empty(Of(PassageCut.Ends, 9, PassageOrder.BestFirst, [], []));
+        Assert.Equal([10, 1, 2, 9, 9, 3, 5, 6, 4], Of(9, best, second));
+        Assert.Equal([10, 1, 2, 9, 3, 5, 4], Of(8, best, second, third)); // a third has no token of its own
+        Assert.Equal([10, 1, 2, 5, 4], Of(5, best, second));
+        Assert.Empty(Of(9, [], []));
     }
 
     /// <summary>To a decoder that has learned from documents, one after the other, they say that what stands before is of no use.</summary>
@@ -295,36 +290,30 @@ public sealed class PromptReaderTests
         long[][] plain = [[5, 6, 7], [8, 9], [6]];
         long[][] marked = [[Begin, 5, 6, 7, End], [8, 9, End], [Begin, End], [End], [Begin], [Begin, 6]];
         Range[] texts = [1..4, 0..2, default, default, default, 1..2];
-        PassagePrompt wide = Prompt(new() { PrefixLength = 20, Order = PassageOrder.BestFirst });
-        Assert.Equal([10, 1, 2, 5, 6, 7, 3, 8, 9, 3, 6, 4], wide.Prefix(marked));
+        PassagePrompt wide = Prompt(new() { PrefixLength = 20 });
+        Assert.Equal([10, 1, 2, 6, 3, 8, 9, 3, 5, 6, 7, 4], wide.Prefix(marked));
         Assert.Equal(wide.Prefix(plain), wide.Prefix(marked));
         Assert.Equal(texts, wide.Fit(marked));
         Assert.Empty(wide.Prefix(marked[2..5]));
 
         // What is cut is the text: two tokens of each.
-        foreach ((PassageCut cut, Range first) in new[] { (PassageCut.Ends, 1..3), (PassageCut.Beginnings, 2..4), (PassageCut.Worst, 1..4) })
-        {
-            PassagePrompt narrow = Prompt(new() { PrefixLength = 9, Cut = cut });
-            Assert.Equal([first, cut == PassageCut.Worst ? 0..1 : 0..2], narrow.Fit(marked[..2]));
-            Assert.Equal(narrow.Prefix(plain[..2]), narrow.Prefix(marked[..2]));
-        }
+        PassagePrompt narrow = Prompt(new() { PrefixLength = 9 });
+        Assert.Equal([1..3, 0..2], narrow.Fit(marked[..2]));
+        Assert.Equal(narrow.Prefix(plain[..2]), narrow.Prefix(marked[..2]));
 
         // One token can be both, and alone it is one of them.
-        PassagePrompt one = new(new() { PrefixLength = 20, Order = PassageOrder.BestFirst }, Begin, Begin, [], [], [], null);
-        Assert.Equal([Begin, 5, 6, 7], one.Prefix([[Begin, 5, Begin], [Begin], [Begin, Begin], [6, Begin], [Begin, 7]]));
+        PassagePrompt one = new(new() { PrefixLength = 20 }, Begin, Begin, [], [], [], null);
+        Assert.Equal([Begin, 7, 6, 5], one.Prefix([[Begin, 5, Begin], [Begin], [Begin, Begin], [6, Begin], [Begin, 7]]));
     }
 
     /// <summary>What is told to be read of each passage is what the prompts hold, whatever is cut.</summary>
     [Theory]
-    [InlineData(PassageCut.Ends, 9)]
-    [InlineData(PassageCut.Ends, 12)]
-    [InlineData(PassageCut.Beginnings, 12)]
-    [InlineData(PassageCut.Worst, 9)]
-    [InlineData(PassageCut.Worst, 17)]
-    [InlineData(PassageCut.Worst, 60)]
-    public void What_is_read_is_what_stands_in_the_prompts(PassageCut cut, int budget)
+    [InlineData(9)]
+    [InlineData(12)]
+    [InlineData(60)]
+    public void What_is_read_is_what_stands_in_the_prompts(int budget)
     {
-        InContextOptions options = new() { Neighbors = 3, PrefixLength = budget, Cut = cut, Order = PassageOrder.BestFirst };
+        InContextOptions options = new() { Neighbors = 3, PrefixLength = budget };
         using RetroModel model = Model();
         RetrievedTokens retrieved = Batch(true).Retrieved!;
         retrieved.Scores[^1] = float.NegativeInfinity; // which weighs nothing
@@ -334,7 +323,7 @@ public sealed class PromptReaderTests
         {
             (int row, int chunk) = (at / retrieved.Chunks, at % retrieved.Chunks);
             long[][] passages = [.. Enumerable.Range(0, 3).Select(k => retrieved.Passage(row, chunk, k))];
-            Assert.Equal(InPrompts(context), Read(context) is { Length: > 0 } some ? [Framed(some)] : []);
+            Assert.Equal(InPrompts(context), Read(context) is { Length: > 0 } some ? [Framed([.. some.Reverse()])] : []);
             Assert.Equal(InPrompts(ensemble), Read(ensemble).Select(part => Framed(part)));
             bool first = Text(passages[0]).Length > 0;
             Assert.Equal(InPrompts(best), first ? [Framed(Read(best)[0])] : []);
@@ -484,11 +473,7 @@ public sealed class PromptReaderTests
 
         int share = (options.PrefixLength - 1 - 2 - 1 - (passages.Count - 1)) / passages.Count;
         passages = [.. passages.Select(passage => passage[..Math.Min(share, passage.Length)])];
-        if (options.Order == PassageOrder.BestLast)
-        {
-            passages.Reverse();
-        }
-
+        passages.Reverse();
         long[] prefix = [Begin, 1, 2, .. passages.Skip(1).Aggregate<long[], IEnumerable<long>>(passages[0], (all, next) => [.. all, 3, .. next]), 4];
         long[] rest = text[0] == Begin ? text[1..] : text;
 
