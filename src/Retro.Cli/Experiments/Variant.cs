@@ -1,5 +1,4 @@
 using Retro.Modeling;
-using Retro.Optimization;
 using Retro.Readers;
 using Retro.Training;
 
@@ -29,7 +28,6 @@ internal abstract record Variant(string Name)
             new Reading("paper, gate from zero", paper with { Gate = true, ZeroOutput = false }),
             new Reading("paper, gate from zero, planted neighbors", paper with { Gate = true, ZeroOutput = false }) { Planting = new() },
             new Reading("paper, branches at a tenth of the rate", paper) { Change = options => options with { RetrievalRate = 0.1 } },
-            new Reading("paper, branches by AdamW", paper) { Change = options => options with { RetrievalOptimizer = OptimizerKind.AdamW } },
             new Reading("paper, Muon with decay", paper) { Change = options => options with { Optimizer = options.Optimizer with { MuonWeightDecay = 0.1 } } },
             new Reading("paper, later start", paper) { Change = options => options with { ClosedBook = 0.5 } },
             new Reading("paper, 8 neighbors", paper with { Neighbors = 8 }),

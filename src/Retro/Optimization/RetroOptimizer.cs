@@ -47,7 +47,6 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <param name="parameters">The parameters.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="masters">The float32 values of bfloat16 parameters where they are known; they are copied.</param>
-    /// <param name="kinds">What moves a parameter's matrix; null: what the options say.</param>
     /// <param name="sharing">
     /// Processes each of which remembers and moves a share of the parameters and gives them to the others (stage 1 of ZeRO; Rajbhandari et al., arXiv
     /// 1910.02054); null: this one moves all.
@@ -56,7 +55,6 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> parameters,
         RetroOptimizerOptions? options = null,
         IReadOnlyDictionary<string, Tensor>? masters = null,
-        Func<Parameter, OptimizerKind>? kinds = null,
         IGradientExchange? sharing = null)
     {
         Options = (options ?? new RetroOptimizerOptions()).Validate();
@@ -70,7 +68,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         {
             (string name, Parameter parameter, ParameterKind kind) = trained[i];
             // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
-            bool muon = (kinds?.Invoke(parameter) ?? Options.Kind) == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
+            bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
             _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name), _owners is null || _owners[i] == sharing!.Rank));
         }
 

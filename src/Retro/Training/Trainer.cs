@@ -198,7 +198,7 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>The learning rates of a step, for whoever is to lower them: lower ones of AdamW alone leave Muon's as they are.</summary>
     private string Rates(double rate)
-        => OptimizerName is null && (Options.Optimizer.Kind == OptimizerKind.Muon || Options.RetrievalOptimizer == OptimizerKind.Muon)
+        => OptimizerName is null && Options.Optimizer.Kind == OptimizerKind.Muon
             ? FormattableString.Invariant($"the learning rates, AdamW's ({rate}) and Muon's ({MuonRate(rate)}),")
             : FormattableString.Invariant($"the learning rate ({rate})");
 

@@ -28,13 +28,7 @@ internal static class TrainingOptimizers
             .OfType<nn.Module>()
             .Concat(model.Encoder is null ? [] : [model.Encoder]);
         HashSet<nint> retrieval = [.. branches.SelectMany(branch => branch.parameters()).Select(parameter => parameter.Handle)];
-        OptimizerKind ofRetrieval = options.RetrievalOptimizer ?? options.Optimizer.Kind;
-        RetroOptimizer optimizer = new(
-            ParameterKinds.Of(model),
-            options.Optimizer,
-            exact,
-            parameter => retrieval.Contains(parameter.Handle) ? ofRetrieval : options.Optimizer.Kind,
-            options.ShardOptimizer ? exchange : null);
+        RetroOptimizer optimizer = new(ParameterKinds.Of(model), options.Optimizer, exact, options.ShardOptimizer ? exchange : null);
         optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
         return optimizer;
     }
@@ -50,11 +44,10 @@ internal static class TrainingOptimizers
         Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer> make,
         bool scheduled)
     {
-        if (options.RetrievalRate != 1 || options.RetrievalOptimizer is not null)
+        if (options.RetrievalRate != 1)
         {
             throw new ArgumentException(
-                $"{nameof(options.RetrievalRate)} and {nameof(options.RetrievalOptimizer)} are for Retro's optimizer; make one of TorchSharp over groups of "
-                    + "parameters that have rates of their own.",
+                $"{nameof(options.RetrievalRate)} is for Retro's optimizer; make one of TorchSharp over groups of parameters that have rates of their own.",
                 nameof(options));
         }
 

@@ -41,12 +41,6 @@ public sealed record TrainingOptions
     public double RetrievalRate { get; init; } = 1;
 
     /// <summary>
-    /// What moves the matrices of chunked cross-attention and encoder; null: what moves the others, <see cref="RetroOptimizerOptions.Kind"/>. Muon turns every
-    /// matrix at full speed, one that nothing has yet been learned of, too. Default null.
-    /// </summary>
-    public OptimizerKind? RetrievalOptimizer { get; init; }
-
-    /// <summary>
     /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step;
     /// retrieval is fitted onto it then. 0: they are read from the first step on. A training that has read some goes on reading, however much longer it is
     /// made. What is planted before is not read either: see <see cref="PlantingSchedule.Begin"/>. 0 where all that is trained reads neighbors. Default 0.
@@ -169,7 +163,6 @@ public sealed record TrainingOptions
             FormattableString.Invariant($"0 to {nameof(LearningRate)}, {LearningRate}"));
         faults.Positive(MuonLearningRate);
         faults.Positive(RetrievalRate);
-        faults.Require(RetrievalOptimizer is null || Enum.IsDefined(RetrievalOptimizer.Value), RetrievalOptimizer, "a kind of optimizer, or null");
         faults.Share(ClosedBook);
         faults.Require(Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, Dtype, "Float32, Float64 or BFloat16");
         faults.Between(Accumulation, 1);

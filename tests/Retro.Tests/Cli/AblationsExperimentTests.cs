@@ -25,7 +25,7 @@ public sealed partial class AblationsExperimentTests : IDisposable
         string output = Path.Combine(_folder.Path, "out");
         string[] command = [Fixtures.Cli, "experiment", "ablations", "--corpus", Path.Combine(_folder.Path, "corpus"), "--out", output, "--steps", "2"];
         string[] fitted = ["matching, fitted: off", "matching, fitted: random", "matching, fitted"];
-        string[] together = ["paper, branches by AdamW: off", "paper, branches by AdamW: random", "paper, branches by AdamW"];
+        string[] together = ["paper, Muon with decay: off", "paper, Muon with decay: random", "paper, Muon with decay"];
         string[] copying = ["copying, 8 neighbors a chunk: random", "copying, 8 neighbors a chunk"];
         Assert.Equal(["closed book", .. fitted], Rows("--only", fitted[^1]));
         string closedBook = Path.Combine(output, "corpus", "variants-2-1", "closed book.json"), first = File.ReadAllText(closedBook);

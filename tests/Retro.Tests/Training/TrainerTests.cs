@@ -1222,6 +1222,9 @@ public sealed class TrainerTests : IDisposable
             Assert.Equal(retrieval ? 0.25 : 1, part[name] / whole[name], 1e-3);
         });
         Assert.Contains(whole.Keys, name => name.StartsWith("encoder.", StringComparison.Ordinal));
+        using RetroModel model = Model(s_config);
+        Assert.Throws<ArgumentException>(() => new Trainer(
+            model, options with { RetrievalRate = 0.25 }, optimizer: parameters => optim.SGD(parameters.Select(pair => pair.parameter), 0.1)));
     }
 
     /// <summary>Of the first step, which either optimizer moves in proportion to its rate, however large the gradient.</summary>
@@ -1247,30 +1250,6 @@ public sealed class TrainerTests : IDisposable
             (double Rate, Dictionary<string, double> Moved) came = Moved(with);
             Assert.All(moved.Keys, name => Assert.Equal(muon.Contains(name) ? ofMuon : ofOthers, came.Moved[name] / moved[name], 1e-3));
             return came;
-        }
-    }
-
-    [Fact]
-    public void The_retrieval_branches_are_moved_by_an_optimizer_of_their_own()
-    {
-        TrainingOptions muon = s_options with { Optimizer = new() { Kind = OptimizerKind.Muon } };
-        TrainingOptions adam = s_options with { Optimizer = new() { Kind = OptimizerKind.AdamW } };
-        using RetroModel model = Model(s_config);
-        string[] all = Moved(muon), decoder = Moved(muon with { RetrievalOptimizer = OptimizerKind.AdamW });
-        string[] branches = Moved(adam with { RetrievalOptimizer = OptimizerKind.Muon });
-        Assert.Equal(all.Order(StringComparer.Ordinal), decoder.Concat(branches).Order(StringComparer.Ordinal));
-        Assert.Equal(branches, all.Where(name => name.Contains(".cca.", StringComparison.Ordinal) || name.StartsWith("encoder.", StringComparison.Ordinal)));
-        Assert.NotEmpty(branches);
-        Assert.NotEmpty(decoder);
-        Assert.Throws<ArgumentException>(() => new Trainer(
-            model,
-            s_options with { RetrievalOptimizer = OptimizerKind.AdamW },
-            optimizer: parameters => optim.SGD(parameters.Select(pair => pair.parameter), 0.1)));
-
-        string[] Moved(TrainingOptions options)
-        {
-            using RetroOptimizer optimizer = TrainingOptimizers.Own(model, options);
-            return [.. optimizer.MuonNames];
         }
     }
 
@@ -1562,7 +1541,6 @@ public sealed class TrainerTests : IDisposable
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
             RetrievalRate = 0,
-            RetrievalOptimizer = (OptimizerKind)9,
             ClosedBook = 2,
             MeasureEvery = -1,
             Measures = -1,
@@ -1571,7 +1549,7 @@ public sealed class TrainerTests : IDisposable
         Assert.All(
             [
                 "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "CheckpointFolder", "TimeBudget", "Optimizer.Beta2", "Dtype",
-                "RetrievalRate", "RetrievalOptimizer", "ClosedBook",
+                "RetrievalRate", "ClosedBook",
                 "MeasureEvery", "Measures", "Patience"
             ],
             part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
