@@ -129,11 +129,7 @@ internal sealed class RetrofitRun(RetrofitOptions options)
     private PretrainedDecoder Load(string path, CancellationToken cancellationToken) => Stages.Run(
         "load the decoder", progress => PretrainedDecoder.Load(path, options.Dtype, options.Device, progress, cancellationToken));
 
-    private RetroTokenizer LoadTokenizer(string model)
-    {
-        string path = options.Tokenizer ?? (Directory.Exists(model) ? model : Beside(model));
-        return path.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(path) : RetroTokenizer.Load(path);
-    }
+    private RetroTokenizer LoadTokenizer(string model) => RetroTokenizer.Load(options.Tokenizer ?? (Directory.Exists(model) ? model : Beside(model)));
 
     /// <summary>llama2.c names its tokenizers tok512.bin or tokenizer.bin; a SentencePiece model may lie there instead.</summary>
     private static string Beside(string model)

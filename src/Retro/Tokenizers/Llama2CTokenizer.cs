@@ -10,7 +10,7 @@ namespace Retro.Tokenizers;
 /// length (int32) and, for each piece, its score (float32), length (int32) and UTF-8. Pieces 0, 1 and 2 are the unknown, the begin and the end, 3 to 258 the
 /// bytes.
 /// </summary>
-public static class Llama2CTokenizer
+internal static class Llama2CTokenizer
 {
     private const int Begin = 1;
     private const int End = 2;

@@ -70,7 +70,7 @@ public sealed class RetroTokenizer
     /// <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.
     /// </summary>
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
-    /// <param name="folder">The folder; or one such file of JSON or SentencePiece, or a .bin of llama2.c (<see cref="Llama2CTokenizer"/>). Under its usual name
+    /// <param name="folder">The folder; or one such file of JSON or SentencePiece, or a .bin of llama2.c. Under its usual name
     /// it is its folder's tokenizer, with the configuration beside it; under another it stands by itself.</param>
     /// <param name="progress">Stage "load tokenizer"; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops before the files are read and after.</param>
