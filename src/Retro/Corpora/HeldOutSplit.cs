@@ -77,11 +77,6 @@ public sealed class HeldOutSplit
     /// <returns>Whether it belongs to the held-out part.</returns>
     public bool IsHeldOut(string id) => _heldOut.Contains(id);
 
-    /// <summary>Whether a document was removed because it resembles a held-out one.</summary>
-    /// <param name="id">Its id.</param>
-    /// <returns>Whether it belongs to neither part.</returns>
-    public bool IsRemoved(string id) => _removed.Contains(id);
-
     /// <summary>The training part, in the order of the corpus.</summary>
     /// <param name="documents">The corpus that was split.</param>
     /// <returns>
@@ -89,7 +84,7 @@ public sealed class HeldOutSplit
     /// they are others than those that were compared with the held-out ones, or come in another order: the corpus has changed since.
     /// </returns>
     public IEnumerable<Document> Training(IEnumerable<Document> documents)
-        => AsCompared(documents).Where(document => !IsHeldOut(document.Id) && !IsRemoved(document.Id));
+        => AsCompared(documents).Where(document => !IsHeldOut(document.Id) && !_removed.Contains(document.Id));
 
     /// <summary>The held-out part, in the order of the corpus.</summary>
     /// <param name="documents">The corpus that was split.</param>

@@ -18,11 +18,11 @@ public sealed record ChunkDatabaseOptions
     /// <summary>The name of the cleaning the documents went through before they came here, kept in the manifest; "none" by default.</summary>
     public string Cleaning { get; init; } = "none";
 
-    /// <summary>Characters of text after which a block is written and can be resumed from; 4 million by default. It does not change the result.</summary>
-    public int BlockCharacters { get; init; } = 4_000_000;
-
     /// <summary>Threads that encode text; 0 (the default) for one per processor. It does not change the result.</summary>
     public int Threads { get; init; }
+
+    /// <summary>Characters of text after which a block is written and can be resumed from. It does not change the result.</summary>
+    internal int BlockCharacters { get; init; } = 4_000_000;
 
     /// <summary>Checks every setting.</summary>
     /// <returns>These options.</returns>

@@ -194,11 +194,8 @@ public sealed class AttentionPlan
     /// <param name="neighbors">K: neighbors of a chunk in this pass.</param>
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
-    public static AttentionPlan EncoderCross(RetroConfig config, long neighbors, ScalarType dtype, Device device)
-        => EncoderCrossPass(config, neighbors, null, dtype, device);
-
-    /// <summary>The same for states of some tokens alone.</summary>
-    internal static AttentionPlan EncoderCrossPass(RetroConfig config, long neighbors, PackedTokens? packed, ScalarType dtype, Device device)
+    /// <param name="packed">The tokens that there are states of; null: all.</param>
+    internal static AttentionPlan EncoderCross(RetroConfig config, long neighbors, ScalarType dtype, Device device, PackedTokens? packed = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         RetrievalConfig retrieval = config.RequireRetrieval();

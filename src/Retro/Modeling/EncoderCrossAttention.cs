@@ -8,7 +8,7 @@ namespace Retro.Modeling;
 /// retrieved for. Norm of the asking side included, residual excluded; the states are asked as they are, or normalized where
 /// <see cref="EncoderConfig.NormalizeStates"/> says so. Keys and values are made once per chunk, whatever the number of neighbors.
 /// </summary>
-public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
+internal sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
     private readonly AttentionParts _parts;
     private readonly Normalization? _statesNorm;

@@ -7,7 +7,7 @@ namespace Retro.Modeling;
 /// A layer of the retrieval encoder (section 2.4 of the paper): self-attention within a neighbor, cross-attention to the query chunk where the layer has it,
 /// feed-forward; each a residual branch.
 /// </summary>
-public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, AttentionPlan, Tensor>
+internal sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, AttentionPlan, Tensor>
 {
     private readonly double _dropout;
 

@@ -133,7 +133,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
 
         x = training ? SeededDropout.Of(x, _retrieval.Encoder.Dropout) : x;
         AttentionPlan plan = AttentionPlan.EncoderPass(_config, valid?.reshape(-1, length), packed, x.dtype, x.device);
-        AttentionPlan crossPlan = AttentionPlan.EncoderCrossPass(_config, neighbors, packed, x.dtype, x.device);
+        AttentionPlan crossPlan = AttentionPlan.EncoderCross(_config, neighbors, x.dtype, x.device, packed);
         foreach (EncoderLayer layer in _layers)
         {
             x = layer.call(x, states, plan, crossPlan);

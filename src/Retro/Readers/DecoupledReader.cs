@@ -52,9 +52,6 @@ public sealed partial class DecoupledReader : IReader, IDisposable
     /// <summary>What is trained.</summary>
     internal DecoupledWeights Weights => _weights;
 
-    /// <summary>Numbers that are trained.</summary>
-    public long ParameterCount => _weights.parameters().Sum(parameter => parameter.numel());
-
     /// <summary>Makes a reader with fresh weights: the decoder, until it is trained.</summary>
     internal static DecoupledReader Fresh(RetroModel model, DecoupledReaderOptions options, int retrievedLength, string? name = null)
     {

@@ -11,7 +11,7 @@ namespace Retro.Retrievers;
 /// <param name="Value">The share, from 0 to 1; not a number where there is no such token.</param>
 /// <param name="Queries">Chunks that were asked for.</param>
 /// <param name="Documents">Tokens found and tokens looked for, of each document that has any: what a bootstrap over documents takes.</param>
-public sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(int Document, long Found, long Wanted)> Documents)
+internal sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(int Document, long Found, long Wanted)> Documents)
 {
     private const int Block = 256;
 
