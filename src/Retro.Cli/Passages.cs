@@ -27,7 +27,7 @@ internal static class Passages
     /// <returns>From 0 to 1.</returns>
     public static double Overlap(ReadOnlySpan<int> tokens, ChunkDatabase database, long neighbor)
     {
-        long[] there = new long[2 * database.ChunkLength];
+        long[] there = new long[database.RetrievedLength()];
         bool[] valid = new bool[there.Length];
         database.CopyRetrieved(neighbor, there, valid);
         int[] runs = CommonRuns(tokens, [.. there.TakeWhile((_, i) => valid[i]).Select(token => (int)token)]);

@@ -45,7 +45,7 @@ internal static class TextReading
             return null;
         }
 
-        RetrievedTokens retrieved = new(1, stretches, k, reader.RetrievedLength ?? 2 * chunk);
+        RetrievedTokens retrieved = new(1, stretches, k, source.Database.RetrievedLength(reader.RetrievedLength));
         NeighborQuery[] queries = [.. Enumerable.Range(1, stretches).Select(end => new NeighborQuery(Query(reader, source, tokens, end), []))];
         long[] found = new long[stretches * k];
         float[] scores = new float[found.Length];

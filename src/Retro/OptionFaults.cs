@@ -53,6 +53,22 @@ internal sealed class OptionFaults
     public void Between(long value, long least, long most = long.MaxValue, [CallerArgumentExpression(nameof(value))] string name = "")
         => Require(value >= least && value <= most, value, most == long.MaxValue ? $"at least {least}" : $"{least} to {most}", name);
 
+    /// <summary>A number of tokens that is whole chunks.</summary>
+    /// <param name="value">The tokens.</param>
+    /// <param name="chunkLength">M: tokens of a chunk; null: not known yet.</param>
+    /// <param name="leastChunks">How many chunks it is at least.</param>
+    /// <param name="name">The property; left out, it is read from the expression of the value.</param>
+    public void MultipleOf(int value, int? chunkLength, int leastChunks = 1, [CallerArgumentExpression(nameof(value))] string name = "")
+    {
+        int chunk = chunkLength ?? 1;
+        Require(
+            value >= (long)leastChunks * chunk && value % chunk == 0,
+            value,
+            chunkLength is null ? $"at least {leastChunks}"
+                : $"a multiple of the chunk length, {chunk}{(leastChunks > 1 ? $", and at least {leastChunks} chunks" : "")}",
+            name);
+    }
+
     /// <summary>A finite number above 0.</summary>
     public void Positive(double value, [CallerArgumentExpression(nameof(value))] string name = "")
         => Require(value > 0 && double.IsFinite(value), value, "a finite number above 0", name);

@@ -30,6 +30,28 @@ public class OptionFaultsTests
     }
 
     [Fact]
+    public void Tokens_of_a_window_are_whole_chunks()
+    {
+        OptionFaults faults = new("SomeOptions");
+        int window = 96, none = 0, chunk = 64;
+        faults.MultipleOf(128, chunk, leastChunks: 2);
+        faults.MultipleOf(window, chunkLength: null);
+        faults.MultipleOf(window, chunk);
+        faults.MultipleOf(none, chunk);
+        faults.MultipleOf(chunk, chunk, leastChunks: 2);
+        faults.MultipleOf(none, chunkLength: null, name: "Stride");
+
+        Assert.Equal(
+            [
+                "window is 96; expected a multiple of the chunk length, 64.",
+                "none is 0; expected a multiple of the chunk length, 64.",
+                "chunk is 64; expected a multiple of the chunk length, 64, and at least 2 chunks.",
+                "Stride is 0; expected at least 1.",
+            ],
+            Assert.Throws<RetroOptionsException>(faults.Throw).Faults);
+    }
+
+    [Fact]
     public void Without_a_fault_nothing_is_thrown()
     {
         OptionFaults faults = new("SomeOptions");

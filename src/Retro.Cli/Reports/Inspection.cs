@@ -153,7 +153,7 @@ internal sealed class Inspection(
     private void Append(StringBuilder html, Found found, int[] own, int[] query)
     {
         DocumentEntry document = database.Documents[database.DocumentOf(found.Chunk)];
-        long[] read = new long[reader.RetrievedLength ?? 2 * database.ChunkLength];
+        long[] read = new long[database.RetrievedLength(reader.RetrievedLength)];
         bool[] valid = new bool[read.Length];
         database.CopyRetrieved(found.Chunk, read, valid);
         int[] tokens = [.. read.Where((_, i) => valid[i]).Select(token => (int)token)];

@@ -32,7 +32,7 @@ public sealed class QuestionSampler : ITrainingData
         ArgumentNullException.ThrowIfNull(passages);
         Options = (options ?? new()).Validate();
         (_passages, _stretch) = (passages, passages.Database.ChunkLength);
-        _retrievedLength = Options.RetrievedLength ?? Options.InContext?.RetrievedLength ?? (2 * _stretch);
+        _retrievedLength = passages.Database.RetrievedLength(Options.RetrievedLength ?? Options.InContext?.RetrievedLength);
         InContextOptions? prompt = Options.InContext is { } context && Options.Neighbors > 0 ? context with { Neighbors = Options.Neighbors } : null;
         _prompt = prompt?.PromptFor(passages.Tokenizer, null);
         _prompt?.RequireRoomFor(_stretch, nameof(QuestionSampler));

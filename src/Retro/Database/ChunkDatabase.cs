@@ -207,6 +207,10 @@ public sealed partial class ChunkDatabase : IDisposable
         return TokensToDocumentEnd(chunk) > ChunkLength ? chunk + 1 : -1;
     }
 
+    /// <summary>R, of neighbors from here: what was asked for, or else two chunks, a neighbor and what continues it.</summary>
+    /// <param name="wanted">Tokens of a neighbor, its continuation among them; null: nothing was asked for.</param>
+    public int RetrievedLength(int? wanted = null) => wanted ?? 2 * ChunkLength;
+
     /// <summary>
     /// Copies what a neighbor brings to the model: a chunk and what follows it in its document, <c>[N, F]</c> (the paper's section 2.3),
     /// cut or extended to <c>R</c> tokens. What lies beyond the document's end is filled with the end-of-text token and not valid.

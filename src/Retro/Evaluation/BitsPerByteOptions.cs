@@ -34,11 +34,13 @@ public sealed record BitsPerByteOptions
     public BitsPerByteOptions Validate(int? chunkLength = null)
     {
         OptionFaults faults = new(nameof(BitsPerByteOptions));
-        int chunk = chunkLength ?? 1;
-        string multiple = chunkLength is null ? "at least 1" : $"a multiple of the chunk length, {chunk}";
-        faults.Require(WindowLength > 0 && WindowLength % chunk == 0, WindowLength, multiple);
-        faults.Require(
-            Stride is null || (Stride > 0 && Stride <= WindowLength && Stride % chunk == 0), Stride, $"{multiple}, and at most {nameof(WindowLength)}");
+        faults.MultipleOf(WindowLength, chunkLength);
+        if (Stride is { } stride)
+        {
+            faults.MultipleOf(stride, chunkLength, name: nameof(Stride));
+            faults.Require(stride <= WindowLength, stride, $"at most {nameof(WindowLength)}", nameof(Stride));
+        }
+
         faults.Between(BatchSize, 1);
         faults.Between(MaximumBytes, 1);
         faults.Throw();

@@ -72,7 +72,7 @@ public sealed class LeakageCurve
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(table);
         ArgumentNullException.ThrowIfNull(chunkBytes);
-        int length = retrievedLength ?? 2 * heldOut.ChunkLength;
+        int length = heldOut.RetrievedLength(retrievedLength);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length, nameof(retrievedLength));
         if (chunkBytes.Count != heldOut.ChunkCount)

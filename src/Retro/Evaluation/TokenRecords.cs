@@ -63,7 +63,7 @@ public static class TokenRecords
             throw new ArgumentException($"{count} neighbors are to be looked at, and the table holds {table.Count}.", nameof(neighbors));
         }
 
-        RetrievedTokens retrieved = new(1, 1, count, retrievedLength ?? 2 * heldOut.ChunkLength);
+        RetrievedTokens retrieved = new(1, 1, count, heldOut.RetrievedLength(retrievedLength));
         PointerMatch match = new(count, retrieved.Length);
         AtomicFile.Write(
             path,

@@ -100,7 +100,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         ArgumentNullException.ThrowIfNull(source);
         model.RequireTokenizer(database.Manifest.TokenizerHash);
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
-        int length = options.RetrievedLength ?? 2 * ReaderTraining.RequireDatabase(source, database, "copy").ChunkLength;
+        int length = ReaderTraining.RequireDatabase(source, database, "copy").RetrievedLength(options.RetrievedLength);
         RequireFit(options, model, length);
         if (index is not null)
         {

@@ -58,13 +58,10 @@ public sealed record CopyReaderOptions
         faults.Require(
             Stride > 0 && (chunkLength ?? Stride) % Stride == 0, Stride, chunkLength is { } length ? $"a divisor of the chunk length, {length}" : "at least 1");
         faults.Between(QueryLength, 1);
-        faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2");
+        faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2, of which the second is copied");
         faults.Require(CrossAttended >= 0 && CrossAttended <= Neighbors, CrossAttended, $"0 to {Neighbors}, as many as there are neighbors");
         faults.Between(Steps, 1);
-        faults.Require(
-            WindowLength > 0 && WindowLength % (chunkLength ?? 1) == 0,
-            WindowLength,
-            chunkLength is { } chunk ? $"a multiple of the chunk length, {chunk}" : "at least 1");
+        faults.MultipleOf(WindowLength, chunkLength);
         faults.Between(BatchSize, 1);
         faults.Positive(LearningRate);
         faults.Share(RandomShare);

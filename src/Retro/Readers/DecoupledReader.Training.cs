@@ -38,7 +38,7 @@ public sealed partial class DecoupledReader
         options = (options ?? new DecoupledReaderOptions()).Validate(database.ChunkLength);
         ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, database, "read");
         return ReaderTraining.Trained(
-            Fresh(model, options, options.RetrievedLength ?? (2 * retrieval.ChunkLength), name),
+            Fresh(model, options, retrieval.RetrievedLength(options.RetrievedLength), name),
             reader => reader.Train(database, source, progress, cancellationToken));
     }
 

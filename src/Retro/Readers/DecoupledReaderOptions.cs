@@ -48,10 +48,7 @@ public sealed record DecoupledReaderOptions
         faults.Between(Rank, 1);
         faults.Between(AdaptationRank, 0);
         faults.Between(Steps, 1);
-        faults.Require(
-            WindowLength > 0 && WindowLength % (chunkLength ?? 1) == 0,
-            WindowLength,
-            chunkLength is { } chunk ? $"a multiple of the chunk length, {chunk}" : "at least 1");
+        faults.MultipleOf(WindowLength, chunkLength);
         faults.Between(BatchSize, 1);
         faults.Positive(LearningRate);
         faults.Share(RandomShare);

@@ -71,7 +71,7 @@ public sealed class PointerRule
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(table);
         options = (options ?? new PointerRuleOptions()).Validate();
-        int length = options.RetrievedLength ?? 2 * database.ChunkLength;
+        int length = database.RetrievedLength(options.RetrievedLength);
         table.RequireMatch(database);
         if (!table.Retrieval.HasSameChunks(database))
         {

@@ -22,7 +22,7 @@ public sealed record PointerRuleOptions
     {
         OptionFaults faults = new(nameof(PointerRuleOptions));
         faults.Between(Neighbors, 1);
-        faults.Require(RetrievedLength is null or > 0, RetrievedLength, "at least 1");
+        faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2, of which the second is copied");
         faults.Between(Chunks, 1);
         faults.Throw();
         return this;

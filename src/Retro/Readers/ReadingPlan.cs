@@ -23,7 +23,7 @@ internal sealed record ReadingPlan(int Neighbors, int RetrievedLength, int Strid
 
         return new(
             reader.Neighbors,
-            reader.RetrievedLength ?? 2 * passages.ChunkLength,
+            passages.RetrievedLength(reader.RetrievedLength),
             reader.ChunkLength ?? chunkLength,
             reader.QueryLength ?? chunkLength);
     }

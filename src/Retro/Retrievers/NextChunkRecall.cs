@@ -48,7 +48,7 @@ internal sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<
         }
 
         SortedDictionary<int, (long Found, long Wanted)> sums = [];
-        int length = 2 * retrieval.ChunkLength, done = 0;
+        int length = retrieval.RetrievedLength(), done = 0;
         long[] tokens = new long[length];
         bool[] valid = new bool[length];
         foreach (long[] block in asked.Chunk(Block))

@@ -53,11 +53,7 @@ public sealed record RetrieverTrainingOptions
         faults.Between(Steps, 1);
         faults.Between(BatchSize, 1);
         faults.Between(Neighbors, 1, 1024);
-        int chunk = chunkLength ?? 1;
-        faults.Require(
-            WindowLength >= 2 * chunk && WindowLength % chunk == 0,
-            WindowLength,
-            chunkLength is null ? "at least 2" : $"a multiple of the chunk length, {chunk}, and at least two chunks");
+        faults.MultipleOf(WindowLength, chunkLength, leastChunks: 2);
         faults.Positive(Temperature);
         faults.Positive(LearningRate);
         faults.NotNegative(WeightDecay);

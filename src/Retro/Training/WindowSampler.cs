@@ -66,7 +66,7 @@ public sealed class WindowSampler : ITrainingData
                 nameof(targets));
         }
 
-        _retrievedLength = options.RetrievedLength ?? 2 * _retrieval.ChunkLength;
+        _retrievedLength = _retrieval.RetrievedLength(options.RetrievedLength);
         Options = options with { RetrievedLength = _retrievedLength };
         _targets = targets;
         _chunks = options.WindowLength / database.ChunkLength;

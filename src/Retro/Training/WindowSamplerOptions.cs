@@ -32,11 +32,7 @@ public sealed record WindowSamplerOptions
     public WindowSamplerOptions Validate(int? chunkLength = null)
     {
         OptionFaults faults = new(nameof(WindowSamplerOptions));
-        int chunk = chunkLength ?? 1;
-        faults.Require(
-            WindowLength > 0 && WindowLength % chunk == 0,
-            WindowLength,
-            chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
+        faults.MultipleOf(WindowLength, chunkLength);
         faults.Between(BatchSize, 1);
         faults.Between(Neighbors, 0);
         faults.Require(RetrievedLength is null or > 0, RetrievedLength, "at least 1");

@@ -389,10 +389,14 @@ public sealed class CopyReaderTests : IDisposable
     public void Settings_that_cannot_be_are_refused_with_every_fault()
     {
         RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() =>
-            new CopyReaderOptions { Neighbors = 0, Stride = 5, Steps = 0, RandomShare = 2 }.Validate(16));
+            new CopyReaderOptions { Neighbors = 0, Stride = 5, RetrievedLength = 1, Steps = 0, RandomShare = 2 }.Validate(16));
         Assert.All(
-            ["Neighbors is 0", "Stride is 5; expected a divisor of the chunk length, 16", "Steps is 0", "RandomShare is 2"],
+            ["Neighbors is 0", "Stride is 5; expected a divisor of the chunk length, 16", "RetrievedLength is 1", "Steps is 0", "RandomShare is 2"],
             part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
+        Assert.Contains( // which has nothing to copy either
+            "RetrievedLength is 1; expected at least 2",
+            Assert.Throws<RetroOptionsException>(() => new PointerRuleOptions { RetrievedLength = 1 }.Validate()).Message,
+            StringComparison.Ordinal);
         using ChunkDatabase database = _databases.Build(Twins(3, 40, seed: 1), S, "database");
         manual_seed(1);
         using RetroModel model = new(s_config);
