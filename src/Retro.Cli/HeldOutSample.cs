@@ -15,7 +15,7 @@ internal sealed class HeldOutSample
     private readonly List<(int[] Tokens, RetrievedTokens? Retrieved)> _texts = [];
     private readonly int _chunkLength;
 
-    /// <summary>Chooses the documents, evenly among all that have two chunks, and finds their neighbors.</summary>
+    /// <summary>Chooses the documents and finds their neighbors.</summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="reader">How they are read; null: without neighbors.</param>
     /// <param name="source">Finds neighbors; null: none are read.</param>
@@ -24,11 +24,9 @@ internal sealed class HeldOutSample
     public HeldOutSample(ChunkDatabase heldOut, IReader? reader, INeighborSource? source, int window, CancellationToken cancellationToken)
     {
         _chunkLength = heldOut.ChunkLength;
-        DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
-        int count = Math.Min(MostDocuments, all.Length);
-        for (int i = 0; i < count; i++)
+        foreach (DocumentEntry document in Evenly(heldOut, MostDocuments))
         {
-            int[] tokens = Inspection.Tokens(heldOut, all[(int)((long)i * all.Length / count)], window);
+            int[] tokens = Inspection.Tokens(heldOut, document, window);
             _texts.Add((tokens, reader is not null && source?.Database is not null
                 ? TextReading.Retrieve(reader, source, tokens, cancellationToken)
                 : null));
@@ -37,6 +35,16 @@ internal sealed class HeldOutSample
 
     /// <summary>Whether there is anything to look at.</summary>
     public bool IsEmpty => _texts.Count == 0;
+
+    /// <summary>Some documents, evenly among all that have two chunks, in their order.</summary>
+    /// <param name="heldOut">The held-out documents.</param>
+    /// <param name="most">How many at most.</param>
+    public static IEnumerable<DocumentEntry> Evenly(ChunkDatabase heldOut, int most)
+    {
+        DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
+        int count = Math.Min(most, all.Length);
+        return Enumerable.Range(0, count).Select(i => all[(int)((long)i * all.Length / count)]);
+    }
 
     /// <summary>Looks at a model.</summary>
     public TrainingWatch Watch(RetroModel model) => Watch(new DecoderReader(model), model.Config.HasRetrieval ? new RetroReader(model) : null);

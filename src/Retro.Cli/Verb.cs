@@ -343,7 +343,7 @@ internal abstract class Verb : Command
         string? built = database?.Section("build")?[Corpus[2..]]?.ToString();
         foreach (string corpus in new[] { Said(Corpus), built is null ? null : database!.Locate(built) }.OfType<string>())
         {
-            if (Full(corpus) == Full(folder))
+            if (Workspace.Full(corpus) == Workspace.Full(folder))
             {
                 throw new UsageException(
                     $"{home.Name} {folder} is the corpus itself, and what is written there would be read as text the next time; name another folder, such as "
@@ -352,8 +352,6 @@ internal abstract class Verb : Command
         }
 
         string? Said(string name) => Options.OfType<PathOption>().FirstOrDefault(option => option.Name == name) is { } option ? parsed.GetValue(option) : null;
-
-        static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
     }
 
     /// <summary>Writes the results where --json asks for them.</summary>

@@ -265,7 +265,8 @@ internal sealed class Workspace(string folder)
         }
     }
 
-    private static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+    /// <summary>The whole path of a folder, without a separator at its end.</summary>
+    public static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
 
     /// <summary>The folders above one that can be a project's, and are copied with all that is in it, from the nearest on.</summary>
     private static IEnumerable<string> OfProject(string folder)

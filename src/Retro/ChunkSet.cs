@@ -66,19 +66,13 @@ internal sealed class ChunkSet
     /// <summary>The member before which so many others come.</summary>
     public long Select(long place)
     {
-        int low = 0, high = _before.Length - 1; // the last word with no more members before it
-        while (low < high)
-        {
-            int middle = (low + high + 1) / 2;
-            (low, high) = _before[middle] <= place ? (middle, high) : (low, middle - 1);
-        }
-
-        ulong word = _words[low];
-        for (long left = place - _before[low]; left > 0; left--)
+        int last = Ascending.LastAtMost<long>(_before, place); // the last word with no more members before it
+        ulong word = _words[last];
+        for (long left = place - _before[last]; left > 0; left--)
         {
             word &= word - 1;
         }
 
-        return (long)low * Bits + BitOperations.TrailingZeroCount(word);
+        return (long)last * Bits + BitOperations.TrailingZeroCount(word);
     }
 }

@@ -402,11 +402,8 @@ internal sealed class EvalCommand : Verb
 
             Inspection inspection = new(sources.Database, sources.Tokenizer, reader, source, sources.Ready());
             report.Page.Heading($"What {on} read").Html(Inspection.Legend);
-            DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
-            int count = Math.Min(MostInspected, all.Length);
-            for (int i = 0; i < count; i++)
+            foreach (DocumentEntry document in HeldOutSample.Evenly(heldOut, MostInspected))
             {
-                DocumentEntry document = all[(int)((long)i * all.Length / count)];
                 int[] tokens = Inspection.Tokens(heldOut, document, InspectedTokens);
                 int first = (int)document.FirstChunk * heldOut.ChunkLength;
                 double[] Bits(IReadOnlyList<float> all) => [.. Enumerable.Range(first, tokens.Length).Select(place => (double)all[place])];

@@ -221,13 +221,13 @@ public static class ChunkDatabaseBuilder
         using (BuildFolder work = BuildFolder.Open(folder, 0, settings, startOver: true, progress, cancellationToken))
         using (IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
         {
-            AtomicFile.Guard(folder, Fault, () => work.Rewind(0)); // what another copy has left may be of another state
+            AtomicFile.Guard(folder, DatabaseException.Of, () => work.Rewind(0)); // what another copy has left may be of another state
             long done = 0;
             foreach (PreparedDocument[] block in Blocks.Of(documents, document => 2L * document.Ids.Length))
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 Array.ForEach(block, document => corpus.AppendData(document.Hash));
-                AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, block, tokenizer, settings.ChunkLength));
+                AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), DatabaseException.Of, () => Append(work, block, tokenizer, settings.ChunkLength));
                 progress?.Report(new StageProgress("copy documents", done += block.Length, total));
             }
 
@@ -255,8 +255,6 @@ public static class ChunkDatabaseBuilder
                 $"'{Path.Combine(folder, DatabaseManifest.FileName)}' could not be read ({exception.Message}); check its rights.", exception);
         }
     }
-
-    private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
 
     // The finished database if it is the one asked for; else, where it may be replaced, its manifest, null where that cannot be read.
     private static (ChunkDatabase? Database, DatabaseManifest? Manifest) OpenFinished(
@@ -367,7 +365,7 @@ public static class ChunkDatabaseBuilder
                             + $"there, {block.Count} documents with hash {found} asked); build with that corpus, choose another folder, or start over.");
                 }
 
-                AtomicFile.Guard(folder, Fault, () => work.Rewind(number));
+                AtomicFile.Guard(folder, DatabaseException.Of, () => work.Rewind(number));
             }
 
             if (block.Count == 0)
@@ -384,7 +382,7 @@ public static class ChunkDatabaseBuilder
             }
 
             Array.ForEach(prepared, document => corpus.AppendData(document.Hash));
-            AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, prepared, tokenizer, options.ChunkLength));
+            AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), DatabaseException.Of, () => Append(work, prepared, tokenizer, options.ChunkLength));
             progress?.Report(new StageProgress(EncodeStage, reader.Count, 0));
         }
     }
@@ -509,10 +507,13 @@ public static class ChunkDatabaseBuilder
         string tokensPath = Path.Combine(folder, DatabaseManifest.TokensFileOf(version));
         string documentsPath = Path.Combine(folder, DatabaseManifest.DocumentsFileOf(version));
         long recordBytes = work.Records.Position;
-        AtomicFile.Write(documentsPath, stream => DocumentTable.Write(stream, work.Records, recordBytes, settings.ChunkLength, documents, chunks), Fault);
+        AtomicFile.Write(
+            documentsPath,
+            stream => DocumentTable.Write(stream, work.Records, recordBytes, settings.ChunkLength, documents, chunks),
+            DatabaseException.Of);
         progress?.Report(new StageProgress("write documents", documents, documents));
         cancellationToken.ThrowIfCancellationRequested();
-        AtomicFile.Guard(tokensPath, Fault, () =>
+        AtomicFile.Guard(tokensPath, DatabaseException.Of, () =>
         {
             work.Tokens.Position = 0;
             work.Tokens.Write(TokenFile.Header(settings, chunks, tokens));

@@ -365,7 +365,7 @@ public sealed partial class Trainer
     private static Safetensors OpenState(string folder, out string description)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
+        StagedFiles.Finish(folder, CheckpointException.Of);
         string path = Path.Combine(folder, StateFile);
         if (!File.Exists(path))
         {
