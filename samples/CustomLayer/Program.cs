@@ -10,7 +10,7 @@ using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
 
-// Builds a database of <corpus>, and trains, saves, loads, measures and generates with a model whose cross-attention is one's own.
+// Builds a database of <corpus>, and trains, saves, loads, measures and generates with a model with a custom cross-attention.
 try
 {
     TorchLibrary.Require();

@@ -20,7 +20,7 @@ internal sealed class CorpusReading
 
     private readonly Option<bool> _idsByFile = new("--ids-by-file")
     {
-        Description = "Put the file's name before the ids of JSON lines, where they begin anew in every file.",
+        Description = "Put the file's name before the ids of JSON lines, where they start again in every file.",
     };
 
     private readonly Option<bool> _skipBroken = new("--skip-broken")

@@ -115,7 +115,7 @@ internal abstract class Verb : Command
             {
                 if (all)
                 {
-                    throw new RetroException($"{workspace.SettingsPath} says '{name}' for {Tool.Name} {Name}, which has no such option; mend the file.");
+                    throw new RetroException($"{workspace.SettingsPath} says '{name}' for {Tool.Name} {Name}, which has no such option; fix the file.");
                 }
 
                 continue;

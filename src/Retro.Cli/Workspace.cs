@@ -172,7 +172,7 @@ internal sealed class Workspace(string folder)
     {
         null => null,
         JsonObject section => section,
-        _ => throw new RetroException($"{SettingsPath} holds no object for '{verb}'; mend the file, or delete it and say everything anew."),
+        _ => throw new RetroException($"{SettingsPath} holds no object for '{verb}'; fix the file, or delete it and give all options again."),
     };
 
     /// <summary>Keeps what was typed for a verb, and the rest of the file.</summary>
@@ -306,7 +306,7 @@ internal sealed class Workspace(string folder)
         }
         catch (Exception exception) when (exception is JsonException or IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw new RetroException($"{SettingsPath} cannot be read ({exception.Message}); mend the file, or delete it and say everything anew.", exception);
+            throw new RetroException($"{SettingsPath} cannot be read ({exception.Message}); fix the file, or delete it and give all options again.", exception);
         }
     }
 }

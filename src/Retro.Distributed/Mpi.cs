@@ -75,7 +75,7 @@ internal static unsafe partial class Mpi
         {
             byte* text = stackalloc byte[512];
             int length = ErrorString(code, text, out int count) == 0 ? count : 0;
-            throw new ExchangeException($"{call} failed with {code}: {Encoding.UTF8.GetString(text, length)}. All processes have to be started anew.");
+            throw new ExchangeException($"{call} failed with {code}: {Encoding.UTF8.GetString(text, length)}. All processes have to be started again.");
         }
     }
 

@@ -12,7 +12,7 @@ namespace Retro.Distributed;
 /// <remarks>
 /// <code>using MpiExchange exchange = MpiExchange.Start();
 /// using Trainer trainer = new(model, options, exchange: exchange);</code>
-/// A process that an exception ends ends the others, and its rank, host and exception are told on the standard error stream; so does one that is disposed
+/// A process that an exception ends ends the others, and its rank, host and exception are written to the standard error stream; so does one that is disposed
 /// while others have something to exchange. A program that catches what happens outside of the trainer calls <see cref="Abort"/> itself, since disposing waits
 /// for the others. A program that was not started by mpirun is one process alone. Tensors of GPUs are exchanged by way of the processor; see
 /// <see cref="NcclExchange"/>.

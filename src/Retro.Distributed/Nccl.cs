@@ -31,7 +31,7 @@ internal static unsafe partial class Nccl
         if (code != 0)
         {
             throw new ExchangeException(
-                $"{call} failed with {code}: {Marshal.PtrToStringUTF8(ErrorString(code))}. NCCL_DEBUG=WARN tells more; all processes have to be started anew.");
+                $"{call} failed with {code}: {Marshal.PtrToStringUTF8(ErrorString(code))}. NCCL_DEBUG=WARN says more; all processes have to be started again.");
         }
     }
 

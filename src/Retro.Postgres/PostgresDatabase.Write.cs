@@ -20,7 +20,7 @@ public sealed partial class PostgresDatabase
     /// Its stored keys are taken where they were made by the same function, and made otherwise. In one transaction.
     /// </summary>
     /// <param name="database">The database, of the same tokenizer, chunk length and cleaning.</param>
-    /// <param name="progress">Told the bytes checked, then the documents done.</param>
+    /// <param name="progress">Receives the number of bytes checked, then of documents done.</param>
     /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
     /// <exception cref="DatabaseException">
     /// It was made with another tokenizer, chunk length or cleaning, its tokens or documents do not have their checksums (it is damaged), or it is several
@@ -52,7 +52,7 @@ public sealed partial class PostgresDatabase
     /// nor are lines known that a cleaning took out before: clean them by what they are to be added to.
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
-    /// <param name="progress">Told the documents encoded, then those done.</param>
+    /// <param name="progress">Receives the number of documents encoded, then of those done.</param>
     /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
     /// <exception cref="CorpusException">The documents to add have no text, and there is nothing to take out.</exception>
     /// <exception cref="DatabaseException">Two documents to add have one id, or there is no room for temporary files.</exception>
@@ -89,7 +89,7 @@ public sealed partial class PostgresDatabase
     /// so the same bytes wherever and whenever it is made of the same documents.
     /// </summary>
     /// <param name="folder">The copy's folder; a copy of the same documents that is there is opened.</param>
-    /// <param name="progress">Told the documents done.</param>
+    /// <param name="progress">Receives the number of documents done.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <returns>The copy, open; dispose it.</returns>
     /// <exception cref="CorpusException">There are no documents.</exception>

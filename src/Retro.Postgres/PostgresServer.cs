@@ -28,7 +28,7 @@ internal sealed class PostgresServer : IDisposable
         {
             // What is wrong with it may quote a part of it, and the password with that.
             throw new PostgresDatabaseException(
-                "The connection string cannot be used: expected the form of Npgsql's, such as \"Host=localhost;Database=texts;Username=reader\"; mend it.");
+                "The connection string cannot be used: expected the form of Npgsql's, such as \"Host=localhost;Database=texts;Username=reader\"; fix it.");
         }
 
         NpgsqlConnectionStringBuilder settings = builder.ConnectionStringBuilder;
@@ -103,7 +103,7 @@ internal sealed class PostgresServer : IDisposable
 
     private static string Advice(string state) => state switch
     {
-        PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification => "Mend user and password of the connection string.",
+        PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification => "Fix user and password of the connection string.",
         PostgresErrorCodes.InvalidCatalogName => "Create that database, or name another in the connection string.",
         PostgresErrorCodes.InsufficientPrivilege => "Ask its administrator for the right, or use another user.",
         PostgresErrorCodes.DiskFull or PostgresErrorCodes.OutOfMemory => "Make room on the server, and do it again; nothing was changed.",

@@ -12,7 +12,7 @@ namespace Retro;
 /// collection during the call, the finalizer thread frees the number under the reader: the training dies, or computes something else. While the gate is closed
 /// the finalizer thread waits in it, and what has been collected stays as it is.</para>
 /// <para>Retro's own layers hold their numbers and do not need it. Trainer, RetroGenerator and BitsPerByte close the gate for a model that has a module or a
-/// hook of other origin. A model of one's own in a loop of one's own is safe where the loop closes it around each step, the optimizer's included:</para>
+/// hook of other origin. A custom model in a custom loop is safe where the loop closes it around each step, the optimizer's included:</para>
 /// <code>using (FinalizerGate.Close())
 /// {
 ///     loss(model.call(x)).backward();

@@ -10,7 +10,7 @@ internal static class ParallelLoop
     /// expects the fault itself.
     /// </summary>
     /// <param name="count">How often.</param>
-    /// <param name="body">Told the number; called by several threads at once.</param>
+    /// <param name="body">Receives the number; called by several threads at once.</param>
     /// <param name="threads">Most threads; 0 for one per processor.</param>
     /// <param name="cancellationToken">Stops between two numbers.</param>
     /// <exception cref="OperationCanceledException">The work was canceled.</exception>

@@ -5,7 +5,7 @@ namespace Retro;
 
 /// <summary>
 /// What can be watched of a running program: the meter and the activity source named <see cref="Name"/>, for OpenTelemetry (<c>AddMeter("Retro")</c>,
-/// <c>AddSource("Retro")</c>), dotnet-counters or a listener of one's own. Names and units follow OpenTelemetry's conventions. Where nobody listens nothing is
+/// <c>AddSource("Retro")</c>), dotnet-counters or a custom listener. Names and units follow OpenTelemetry's conventions. Where nobody listens nothing is
 /// measured.
 /// </summary>
 /// <remarks>

@@ -1,9 +1,9 @@
 namespace Retro;
 
-/// <summary>Counts the units of a stage of long work: before each, cancellation is looked for and the progress told.</summary>
+/// <summary>Counts the units of a stage of long work: before each, cancellation is looked for and the progress reported.</summary>
 /// <param name="stage">The stage's name.</param>
 /// <param name="total">Units in all.</param>
-/// <param name="progress">Whom to tell; null: nobody.</param>
+/// <param name="progress">Receives the progress; null: no reporting.</param>
 /// <param name="cancellationToken">Stops between two units.</param>
 internal sealed class StageCounter(string stage, long total, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
 {

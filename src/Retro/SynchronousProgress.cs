@@ -5,28 +5,28 @@ namespace Retro;
 /// pool where there is no synchronization context, as in a console program: they can come out of order, and after the work has ended.
 /// </summary>
 /// <typeparam name="T">What is reported, such as <see cref="StageProgress"/>.</typeparam>
-/// <remarks>What is thrown while it is told ends the work.</remarks>
+/// <remarks>What a handler throws ends the work.</remarks>
 public sealed class SynchronousProgress<T> : IProgress<T>
 {
-    private readonly Action<T> _told;
+    private readonly Action<T> _handler;
 
-    /// <summary>Does something with each report.</summary>
-    /// <param name="told">Does it.</param>
-    public SynchronousProgress(Action<T> told)
+    /// <summary>Hands each report to a handler.</summary>
+    /// <param name="handler">Receives each report.</param>
+    public SynchronousProgress(Action<T> handler)
     {
-        ArgumentNullException.ThrowIfNull(told);
-        _told = told;
+        ArgumentNullException.ThrowIfNull(handler);
+        _handler = handler;
     }
 
-    /// <summary>Tells several of each report, one after the other, such as a file and whoever watches.</summary>
-    /// <param name="observers">They stay the caller's; of one that is null, nobody is told.</param>
+    /// <summary>Hands each report to several, one after the other, such as a file and whoever watches.</summary>
+    /// <param name="observers">They stay the caller's; one that is null is left out.</param>
     public SynchronousProgress(params IProgress<T>?[] observers)
     {
         ArgumentNullException.ThrowIfNull(observers);
         IProgress<T>?[] all = [.. observers];
-        _told = value => Array.ForEach(all, observer => observer?.Report(value));
+        _handler = value => Array.ForEach(all, observer => observer?.Report(value));
     }
 
     /// <inheritdoc/>
-    public void Report(T value) => _told(value);
+    public void Report(T value) => _handler(value);
 }

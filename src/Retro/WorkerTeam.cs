@@ -30,7 +30,7 @@ internal sealed class WorkerTeam
     /// <summary>Runs a body for 0 to <paramref name="count"/> - 1; which thread takes which number is not defined.</summary>
     /// <param name="count">How often.</param>
     /// <param name="threads">Most threads, the caller among them.</param>
-    /// <param name="body">Told the number; called by several threads at once. What the first to fail throws comes out when all have come back.</param>
+    /// <param name="body">Receives the number; called by several threads at once. What the first to fail throws comes out when all have come back.</param>
     public void Run(int count, int threads, Action<int> body)
     {
         int helpers = Math.Min(Math.Min(threads, count), Environment.ProcessorCount) - 1;

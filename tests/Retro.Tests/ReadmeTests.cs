@@ -55,7 +55,7 @@ public class ReadmeTests
         string bert = Path.Combine(Fixtures.Own, "pretrained", "bert"), mistral = Path.Combine(Fixtures.Own, "pretrained", "mistral-sliding-window");
         // <pretrained>
         using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT or sentence-transformers folder
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // folder of a Llama, Mistral, Qwen2, Qwen3, GPT-2 or GPT-NeoX, or one's own; llama2.c
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // folder of a Llama, Mistral, Qwen2, Qwen3, GPT-2 or GPT-NeoX, or your own; llama2.c
         using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.Matching(decoder.Model.Config)); // the decoder is frozen: step 0 equals it bit for bit
         // </pretrained>
         Assert.Equal(48, embedder.Dimensions);

@@ -172,7 +172,7 @@ internal sealed class UpdateCommand : Verb
                         return parsed.GetValue(_removeGone)
                             ? throw new RetroException(
                                 "What cannot be read cannot be told from what is gone, and nothing was removed: give this user the right to read it, "
-                                    + $"mend it, or leave out {_removeGone.Name}. {unread}")
+                                    + $"fix it, or leave out {_removeGone.Name}. {unread}")
                             : [];
                     }
 

@@ -28,7 +28,7 @@ internal sealed class RetrofitRun(RetrofitOptions options)
             given.RequireTokenizer(tokenizer!);
         }
 
-        // --- text: what is retrieved from, and, where the decoder is one's own, another half that it is trained on ---
+        // --- text: what is retrieved from, and, where the decoder is trained here, another half that it is trained on ---
         SampleCorpus corpus = SampleCorpus.Read(
             options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         using WriterLock writing = WriterLock.Take(Root, "fit and measure retrieval");

@@ -50,7 +50,7 @@ internal sealed class SeedModels(
             if (File.Exists(weights) && File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
             {
                 throw new RetroException(
-                    $"{weights} was trained in {learned}, not in {Learning}; go on with --k, and --steps or --minutes, as they were, or begin anew "
+                    $"{weights} was trained in {learned}, not in {Learning}; go on with --k, and --steps or --minutes, as they were, or start again "
                         + "(--start-over).");
             }
         }

@@ -139,11 +139,11 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         }
 
         int tokens = 0;
-        HashSet<long> told = [];
+        HashSet<long> seen = [];
         await foreach ((_, GeneratedPiece piece) in pieces.ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
-            foreach (RetrievedNeighbor neighbor in piece.Sources(told))
+            foreach (RetrievedNeighbor neighbor in piece.Sources(seen))
             {
                 await events.SendAsync(new() { ["source"] = Source(neighbor, HowRead(piece, neighbor)) }, aborted).ConfigureAwait(false);
             }

@@ -49,7 +49,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             }
         }
 
-        throw new RetroException($"{numbered} holds the run of another corpus, or of nobody knows which; take it away, or name another folder for all runs.");
+        throw new RetroException($"{numbered} holds the run of another corpus or of an unknown one; remove it, or name another folder for all runs.");
     }
 
     /// <summary>
@@ -155,7 +155,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="corpus">The corpus, which is read once.</param>
     /// <param name="mostBytes">Most text to take; one document in any case.</param>
     /// <param name="seed">Chooses.</param>
-    /// <param name="progress">Told the documents read.</param>
+    /// <param name="progress">Receives the number of documents read.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <returns>Whether a document is taken, and how many are.</returns>
     public static (Func<Document, bool> Takes, long Count) Choose(

@@ -28,7 +28,7 @@ public static class FourAbilities
     /// Questions whose answers are taken for wrong ones of the same kind, and which are asked together with one, their passages among the others; null: those
     /// that are measured.
     /// </param>
-    /// <param name="progress">Told the parts done.</param>
+    /// <param name="progress">Receives the number of parts done.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <returns>What was measured: of no question, where none has another of its kind with another answer and a passage that holds its own as far as it is
     /// read.</returns>

@@ -21,7 +21,7 @@ public static partial class QuestionBuilder
     /// <param name="documents">The documents. One without a title, or with one that others have too, gives passages and no questions.</param>
     /// <param name="tokenizer">Counts the tokens of a passage.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the documents done.</param>
+    /// <param name="progress">Receives the number of documents done.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <returns>Passages and questions; there may be none of the latter.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>

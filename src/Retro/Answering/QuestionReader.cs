@@ -139,7 +139,7 @@ public sealed class QuestionReader
     /// source's scores.
     /// </param>
     /// <param name="given">What that is called in reports; null: the source's name, "none" for a reader that reads no passages.</param>
-    /// <param name="progress">Told the questions done.</param>
+    /// <param name="progress">Receives the number of questions done.</param>
     /// <param name="cancellationToken">Stops between two questions.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="ArgumentException">There is no question, or one is longer than the model takes.</exception>

@@ -31,7 +31,7 @@ public static class Checkpoint
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="model">The model.</param>
     /// <param name="options">How; null for the defaults.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it
     /// would be lost.</exception>
@@ -185,7 +185,7 @@ public static class Checkpoint
     /// <summary>Loads a model.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="options">How; null for the defaults.</param>
-    /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>The model, in training mode as a fresh one; call eval() to use it.</returns>
     /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists
@@ -198,7 +198,7 @@ public static class Checkpoint
         options.Validate();
         RetroConfig config = LoadConfig(folder);
         using WeightFolder weights = WeightFolder.Open(folder);
-        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add or leave out is known only when they
+        // Nothing is allocated for a file that does not hold what its configuration says. What custom branches add or leave out is known only when they
         // are there.
         Check(
             folder,
@@ -268,7 +268,7 @@ public static class Checkpoint
 
     private static string ShardName(int number, int count) => string.Create(CultureInfo.InvariantCulture, $"model-{number:D5}-of-{count:D5}.safetensors");
 
-    /// <summary>What branches of one's own keep beside their parameters, such as running means; the library's own keep nothing.</summary>
+    /// <summary>What custom branches keep beside their parameters, such as running means; the library's own keep nothing.</summary>
     internal static IEnumerable<KeyValuePair<string, Tensor>> Buffers(RetroModel model) => model.state_dict().Where(pair => pair.Value is not Parameter);
 
     /// <summary>All that a checkpoint holds of a model.</summary>

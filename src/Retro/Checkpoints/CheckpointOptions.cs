@@ -31,7 +31,7 @@ public sealed record CheckpointLoadOptions
     /// <summary>Device of the model; null: the CPU. Default null.</summary>
     public Device? Device { get; init; }
 
-    /// <summary>Makes the model's branches where they are of one's own; null: Retro's. Default null.</summary>
+    /// <summary>Makes the model's branches where they are custom; null: Retro's. Default null.</summary>
     public LayerFactory? Layers { get; init; }
 
     /// <summary>

@@ -15,7 +15,7 @@ public sealed partial class Safetensors
     /// <param name="path">The file; replaced where it exists.</param>
     /// <param name="tensors">Tensors by name, on any device, contiguous or not.</param>
     /// <param name="metadata">The file's own key-value pairs; null for none.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; a file that was there stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format
     /// lacks.</exception>

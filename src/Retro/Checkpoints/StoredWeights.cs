@@ -25,7 +25,7 @@ internal abstract class StoredWeights : IDisposable
     /// <summary>
     /// SHA-256 over names, types, shapes and bytes of every tensor, ordered by name: whatever the files are called and however many they are.
     /// </summary>
-    /// <param name="progress">Stage "hash weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "hash weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     public string Hash(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {

@@ -1,7 +1,7 @@
 namespace Retro.Corpora;
 
 /// <summary>
-/// One step of a <see cref="CorpusCleaning"/>: it takes documents out, or changes their text, and tells the report. Derive from it for a step of one's own.
+/// One step of a <see cref="CorpusCleaning"/>: it takes documents out, or changes their text, and tells the report. Derive from it for a custom step.
 /// </summary>
 public abstract class CleaningStep
 {

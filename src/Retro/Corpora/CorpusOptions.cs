@@ -61,8 +61,8 @@ public sealed record CorpusOptions
     public string? Separator { get; init; }
 
     /// <summary>
-    /// Puts the file's name before the ids of JSON lines ("part-1.jsonl:7"), for shards in which they begin anew. False by default: an id that comes twice is
-    /// then told when a database is built.
+    /// Puts the file's name before the ids of JSON lines ("part-1.jsonl:7"), for shards in which they start again. False by default: an id that comes twice is
+    /// then reported when a database is built.
     /// </summary>
     public bool IdsByFile { get; init; }
 

@@ -92,7 +92,7 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
     protected static CorpusException Damaged(string file, Exception exception)
         => CorpusException.Broken(
             $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}.",
-            "Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
+            "Fetch it again, or skip what is broken (CorpusOptions.SkipBroken).",
             exception);
 
     protected static CorpusException Unreadable(string file, Exception exception)

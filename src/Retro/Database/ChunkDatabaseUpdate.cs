@@ -22,7 +22,7 @@ public static class ChunkDatabaseUpdate
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
     /// <param name="tokenizer">The tokenizer that the database was made with.</param>
-    /// <param name="progress">Told of the documents compared and encoded.</param>
+    /// <param name="progress">Receives the number of documents compared and encoded.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The changed database, and what came of the documents.</returns>
     /// <exception cref="DatabaseException">

@@ -56,7 +56,7 @@ internal sealed class TokenShares : IDisposable
     /// <param name="share">The share.</param>
     /// <param name="options">How much is written at once.</param>
     /// <param name="prepare">Hashes documents, and encodes them where that is asked for.</param>
-    /// <param name="progress">Told the documents of the share done.</param>
+    /// <param name="progress">Receives the number of documents of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">Another process makes the same share, or it cannot be written.</exception>
     public static void Make(

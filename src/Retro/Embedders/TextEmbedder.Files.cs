@@ -19,7 +19,7 @@ public sealed partial class TextEmbedder
     /// of documents where they alone have one, and empty where queries alone do: a chunk is a document, which such a model reads bare.
     /// </param>
     /// <param name="device">Where the weights are to lie; the CPU by default. They are float32, whatever is stored.</param>
-    /// <param name="progress">Stages "load tokenizer" and "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stages "load tokenizer" and "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>The embedder.</returns>
     /// <exception cref="CheckpointException">
@@ -66,7 +66,7 @@ public sealed partial class TextEmbedder
     /// <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing, an embedder that was saved there is replaced.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the folder holds another model, which would be lost.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)

@@ -17,7 +17,7 @@ public static class BitsPerByte
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null: retrieval off.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
+    /// <param name="progress">Receives the number of documents compared with the database's, then of tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">
@@ -52,7 +52,7 @@ public static class BitsPerByte
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null for a reader that reads none.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
+    /// <param name="progress">Receives the number of documents compared with the database's, then of tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">
@@ -98,7 +98,7 @@ public static class BitsPerByte
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="source">Finds the neighbors, in a database that holds no held-out document.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
+    /// <param name="progress">Receives the number of documents compared with the database's, then of tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A held-out document is in the source's database, or there is no held-out document.</exception>
@@ -150,7 +150,7 @@ public static class BitsPerByte
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="source">Finds the neighbors.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
+    /// <param name="progress">Receives the number of documents compared with the database's, then of tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="ArgumentException">The model does not retrieve, or see the other.</exception>

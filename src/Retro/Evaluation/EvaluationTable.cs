@@ -10,7 +10,7 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
     /// <summary>The mark of what is not known, or makes no sense.</summary>
     private const string Nothing = "-";
 
-    /// <summary>What the tokenizer loses of the held-out documents, to be told in the <see cref="Notes"/>; null: nobody looked.</summary>
+    /// <summary>What the tokenizer loses of the held-out documents, to be reported in the <see cref="Notes"/>; null: nobody looked.</summary>
     public TextLoss? TextLoss { get; init; }
 
     /// <summary>Makes the table.</summary>
@@ -34,7 +34,7 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
     }
 
     /// <summary>
-    /// What has to be known to read the table: what was measured, over how many seeds, and what can be told of differences. Whether the documents were kept
+    /// What has to be known to read the table: what was measured, over how many seeds, and what can be said of differences. Whether the documents were kept
     /// out of training and retrieval, whoever measured knows. Empty: there are no rows.
     /// </summary>
     public string Notes

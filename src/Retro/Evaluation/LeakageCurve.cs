@@ -55,7 +55,7 @@ public sealed class LeakageCurve
     /// <param name="chunkBytes">Bytes of text behind each chunk of <paramref name="heldOut"/>, such as <see cref="ChunkBytes"/> gives.</param>
     /// <param name="neighbors">Nearest neighbors looked at, at most. Default 10, the paper's.</param>
     /// <param name="retrievedLength">Tokens of a neighbor and its continuation. Default: twice the chunk length.</param>
-    /// <param name="progress">Told the chunks done, in order.</param>
+    /// <param name="progress">Receives the number of chunks done, in order.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <returns>The curve.</returns>
     /// <exception cref="DatabaseException">The table belongs to another database.</exception>

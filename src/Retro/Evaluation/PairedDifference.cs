@@ -20,7 +20,7 @@ public sealed record PairedDifference(double Value, double Low, double High, int
     public const int LeastDocuments = 20;
 
     /// <summary>
-    /// Whether there is an interval: there are documents enough, and these do not all differ by the same share, from which nothing can be told of others.
+    /// Whether there is an interval: there are documents enough, and these do not all differ by the same share, from which nothing can be said of others.
     /// </summary>
     public bool HasInterval => !double.IsNaN(Low);
 

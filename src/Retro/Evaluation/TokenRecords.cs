@@ -24,7 +24,7 @@ public static class TokenRecords
     /// <param name="table">Neighbors of every held-out chunk.</param>
     /// <param name="neighbors">Neighbors of a chunk that are looked at; null: all of the table.</param>
     /// <param name="retrievedLength">Tokens of a neighbor and its continuation; null: twice the chunk length.</param>
-    /// <param name="progress">Told the documents done.</param>
+    /// <param name="progress">Receives the number of documents done.</param>
     /// <param name="cancellationToken">Ends the writing between two documents.</param>
     /// <exception cref="ArgumentException">A measurement is of other documents, or did not keep its tokens; or the table holds fewer neighbors.</exception>
     /// <exception cref="DatabaseException">The table belongs to another database, or the file cannot be written.</exception>

@@ -62,7 +62,7 @@ public sealed class ChatTemplate
         }
         catch (Exception fault) when (fault is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException or KeyNotFoundException)
         {
-            throw new RetroException($"The chat template of {folder} cannot be read ({fault.Message}); mend {read}.", fault);
+            throw new RetroException($"The chat template of {folder} cannot be read ({fault.Message}); fix {read}.", fault);
         }
 
         return template is null ? null : new(template, tokens);

@@ -31,14 +31,14 @@ public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNei
     /// <summary>The most probable tokens in its place, the most probable first (<see cref="GenerationOptions.Alternatives"/>).</summary>
     public IReadOnlyList<TokenAlternative> Alternatives { get; init; } = [];
 
-    /// <summary>What was read in this step: what was retrieved, and the chunk that the token was copied from, where no step before has told it.</summary>
-    /// <param name="told">The numbers of the chunks that were told before, to which those of this step are added.</param>
-    public IReadOnlyList<RetrievedNeighbor> Sources(ISet<long> told)
+    /// <summary>What was read in this step: what was retrieved, and the chunk that the token was copied from, where no earlier step gave it.</summary>
+    /// <param name="seen">The numbers of the chunks that earlier steps gave, to which those of this step are added.</param>
+    public IReadOnlyList<RetrievedNeighbor> Sources(ISet<long> seen)
     {
-        ArgumentNullException.ThrowIfNull(told);
+        ArgumentNullException.ThrowIfNull(seen);
         IReadOnlyList<RetrievedNeighbor> retrieved = Retrieved?.Neighbors ?? [];
-        told.UnionWith(retrieved.Select(neighbor => neighbor.Chunk));
-        return CopiedFrom is { } copied && told.Add(copied.Chunk) ? [.. retrieved, copied] : retrieved;
+        seen.UnionWith(retrieved.Select(neighbor => neighbor.Chunk));
+        return CopiedFrom is { } copied && seen.Add(copied.Chunk) ? [.. retrieved, copied] : retrieved;
     }
 
     /// <summary>The text: pieces that are printed one after the other print it whole.</summary>

@@ -24,12 +24,12 @@ public sealed record GeneratedText(string Text, IReadOnlyList<RetrievedNeighbor>
     {
         StringBuilder text = new();
         List<RetrievedNeighbor> read = [];
-        HashSet<long> told = [];
+        HashSet<long> seen = [];
         GenerationEnd end = default;
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
             text.Append(piece.Text);
-            read.AddRange(piece.Sources(told));
+            read.AddRange(piece.Sources(seen));
             end = piece.End ?? end;
         }
 

@@ -164,11 +164,11 @@ public sealed class RetroChatClient : IChatClient
     {
         string id = Guid.NewGuid().ToString("N");
         int tokens = 0;
-        HashSet<long> told = [];
+        HashSet<long> seen = [];
         await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt.AsMemory(), options, cancellationToken).ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
-            IReadOnlyList<RetrievedNeighbor> read = piece.Sources(told);
+            IReadOnlyList<RetrievedNeighbor> read = piece.Sources(seen);
             if (piece.Text.Length > 0 || read.Count > 0 || piece.End is not null)
             {
                 ChatResponseUpdate update = new(ChatRole.Assistant, piece.Text) { ResponseId = id, MessageId = id, ModelId = modelId };

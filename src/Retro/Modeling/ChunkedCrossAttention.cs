@@ -6,7 +6,7 @@ namespace Retro.Modeling;
 /// <summary>
 /// Chunked cross-attention (section 2.4 of the paper; specification 2.1), norm included and residual excluded. Position p with p ≥ M − 1 asks the encoded
 /// neighbors of chunk e = floor((p + 1)/M) − 1, all K·R of their tokens in one softmax; positions before, and those whose chunk has no valid neighbor, get
-/// exactly zero. A branch of one's own derives from it, and registers what parameters it adds; see <see cref="LayerFactory"/>. What changes its output
+/// exactly zero. A custom branch derives from it, and registers what parameters it adds; see <see cref="LayerFactory"/>. What changes its output
 /// overrides <see cref="forward"/> and <see cref="Step"/> alike; what changes the neighbors before they are read overrides <see cref="KeysAndValues"/> alone,
 /// from which both read: a step has no other way to them.
 /// </summary>
@@ -121,7 +121,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     }
 
     /// <summary>The same, of the shape that everything after it counts on.</summary>
-    /// <exception cref="ShapeException">A branch of one's own gives another.</exception>
+    /// <exception cref="ShapeException">A custom branch gives another.</exception>
     internal (Tensor Keys, Tensor Values) CheckedKeysAndValues(Tensor encoded, AttentionPlan plan)
     {
         (Tensor keys, Tensor values) = KeysAndValues(encoded, plan);

@@ -24,9 +24,9 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="number">Its number, from 1.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
-    /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
+    /// <param name="layers">Makes custom branches; null: Retro's.</param>
     /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
-    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token, or keeps parts where they are not
+    /// <exception cref="RetroException">A custom branch overrides forward, and not what computes it token by token, or keeps parts where they are not
     /// found, or there is none.</exception>
     public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(DecoderLayer)))
@@ -54,7 +54,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
             DerivedParts.RequireAllRegistered(branch);
         }
 
-        // What one's own function makes besides what is registered is in no file.
+        // What a custom function makes besides what is registered is in no file.
         T Make<T>(Func<RetroConfig, ScalarType, Device?, T>? make, Func<RetroConfig, ScalarType, Device?, T> retros, string name)
             where T : nn.Module
         {

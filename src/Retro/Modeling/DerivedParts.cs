@@ -8,7 +8,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>The parts that a branch of one's own adds to Retro's.</summary>
+/// <summary>The parts that a custom branch adds to Retro's.</summary>
 internal static class DerivedParts
 {
     /// <summary>

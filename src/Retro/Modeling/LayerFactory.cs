@@ -3,10 +3,10 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Makes branches of a decoder's layers, where one's own are to take the place of Retro's: derive from the branch, override what it computes, and name the new
+/// Makes branches of a decoder's layers, where custom ones take the place of Retro's: derive from the branch, override what it computes, and name the new
 /// one here.
 /// </summary>
-/// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again. What a branch
+/// <remarks>A model with custom branches is trained, saved, evaluated and generated with as any other; to load it, give the factory again. What a branch
 /// keeps in fields, modules, parameters and tensors, is a part of the model by the field's name, as in any module of TorchSharp; several stand in a
 /// <c>ModuleList</c> or <c>ParameterList</c>, and in an array or a list, where nobody finds them, they are refused. A branch with dropout of its own drops by
 /// <see cref="SeededDropout"/>, and one with parameters that it registers itself asks for them by their names (<c>get_parameter</c>): where a model is moved

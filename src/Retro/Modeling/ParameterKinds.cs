@@ -8,7 +8,7 @@ namespace Retro.Modeling;
 internal static class ParameterKinds
 {
     /// <summary>
-    /// Every parameter with its kind: of a <see cref="RetroModel"/> what its configuration says; of branches of one's own and of any other module, tables
+    /// Every parameter with its kind: of a <see cref="RetroModel"/> what its configuration says; of custom branches and of any other module, tables
     /// belong to an embedding, what else has two dimensions or more and is not called a bias is a matrix, and the rest counts as biases do.
     /// </summary>
     /// <param name="module">The module.</param>

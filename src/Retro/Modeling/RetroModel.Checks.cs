@@ -5,7 +5,7 @@ namespace Retro.Modeling;
 
 public sealed partial class RetroModel
 {
-    /// <summary>Says whose ids the model is trained on. A <c>Trainer</c> does, and so should a training loop of one's own.</summary>
+    /// <summary>Says whose ids the model is trained on. A <c>Trainer</c> does, and so should a custom training loop.</summary>
     /// <param name="hash">Hash of the tokenizer, <see cref="TokenizerHash"/> from then on.</param>
     /// <exception cref="RetroException">The model was trained with another.</exception>
     public void TieTokenizer(string hash)

@@ -25,9 +25,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <param name="config">The configuration.</param>
     /// <param name="dtype">Type of the parameters, in which the model computes: float32, float64 or bfloat16.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
-    /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
+    /// <param name="layers">Makes custom branches; null: Retro's.</param>
     /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
-    /// <exception cref="RetroException">A branch of one's own overrides forward, and not what computes it token by token, or keeps parts where they are not
+    /// <exception cref="RetroException">A custom branch overrides forward, and not what computes it token by token, or keeps parts where they are not
     /// found, or there is none.</exception>
     public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(RetroModel)))

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Dropout (Srivastava et al., 2014) that follows from a training's seed: what is kept is divided by the share that is kept. A branch of one's own drops by it,
-/// so that a training that was interrupted goes on with the same bits.
+/// Dropout (Srivastava et al., 2014) that follows from a training's seed: what is kept is divided by the share that is kept. Custom branches use it for
+/// dropout, so that a training that was interrupted goes on with the same bits.
 /// </summary>
 /// <remarks>A trainer gives each batch numbers of its own, so that batches are computed side by side. Outside of a training they are those of TorchSharp's
 /// generator.</remarks>

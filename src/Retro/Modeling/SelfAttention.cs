@@ -5,7 +5,7 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// Self-attention, norm included and residual excluded: y = W_O attention(norm(x)). The decoder's sees what came before (section 2.5 of the paper), the
-/// encoder's all of one neighbor (section 2.4). A branch of one's own derives from it and overrides <see cref="Attend"/>; see <see cref="LayerFactory"/>.
+/// encoder's all of one neighbor (section 2.4). A custom branch derives from it and overrides <see cref="Attend"/>; see <see cref="LayerFactory"/>.
 /// </summary>
 public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
 {

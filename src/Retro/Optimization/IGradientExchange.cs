@@ -17,7 +17,7 @@ public interface IGradientExchange
     /// <summary>Number of processes.</summary>
     int Size { get; }
 
-    /// <summary>This process in words, such as "rank 1 of 4 on node-b"; what went wrong is told with it.</summary>
+    /// <summary>This process in words, such as "rank 1 of 4 on node-b"; what went wrong is reported with it.</summary>
     string Place { get; }
 
     /// <summary>
@@ -42,6 +42,6 @@ public interface IGradientExchange
     IReadOnlyList<string> Gather(string text);
 
     /// <summary>Ends all processes at once, this one too, since those that wait for it would wait for ever.</summary>
-    /// <param name="reason">What went wrong here; told together with <see cref="Place"/>.</param>
+    /// <param name="reason">What went wrong here; reported together with <see cref="Place"/>.</param>
     void Abort(string reason);
 }

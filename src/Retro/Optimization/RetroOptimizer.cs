@@ -24,7 +24,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
 
     /// <summary>Creates the optimizer over the parameters of a module.</summary>
     /// <remarks>
-    /// Muon moves the matrices of a <see cref="RetroModel"/>'s branches; of branches of one's own and of any other module, what has two dimensions and is
+    /// Muon moves the matrices of a <see cref="RetroModel"/>'s branches; of custom branches and of any other module, what has two dimensions and is
     /// neither an embedding nor a bias.
     /// </remarks>
     /// <param name="module">The module; it stays the caller's.</param>

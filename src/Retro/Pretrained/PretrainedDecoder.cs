@@ -30,7 +30,7 @@ public sealed class PretrainedDecoder : IDisposable
     /// <param name="path">A Hugging Face folder, a llama2.c file, or the folder of a <see cref="Checkpoint"/> without retrieval.</param>
     /// <param name="dtype">Type to compute in: float32, float64 or bfloat16.</param>
     /// <param name="device">Where the model is to lie; null: the CPU.</param>
-    /// <param name="progress">Stages "hash weights" and "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stages "hash weights" and "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The architecture is not known, a setting is not supported, files are missing or damaged, or they contradict each
     /// other.</exception>

@@ -68,7 +68,7 @@ public abstract class PretrainedOrigin
     /// </summary>
     /// <param name="model">The decoder, or a model that was made of it by RETROfitting, whose additions are left out.</param>
     /// <param name="path">A folder for a Hugging Face model, made where it is missing; a file for llama2.c.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">A file cannot be written, the folder holds a model of another configuration, which would be lost, the model has
     /// other parameters, or it computes in a type that cannot hold the stored values.</exception>

@@ -25,7 +25,7 @@ public sealed partial class Retrofit
     /// <see cref="Checkpoint.Save"/>, and the decoder back in its own format by <see cref="PretrainedOrigin.Write"/>.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -66,7 +66,7 @@ public sealed partial class Retrofit
     /// <param name="folder">The folder with <see cref="FileName"/>, or with config.json and weights.</param>
     /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, but where it is taken.</param>
     /// <param name="take">Whether the decoder's weights become the model's, as <see cref="From"/> takes them.</param>
-    /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The file is missing or damaged, or belongs to another decoder.</exception>
     public static Retrofit Load(

@@ -78,7 +78,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="index">Where to look for the text's last tokens besides, at every token: anywhere in a database. Null: in the neighbors alone.</param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
-    /// <param name="progress">Told the steps done, each with its loss in nats a token.</param>
+    /// <param name="progress">Receives the number of steps done, each with its loss in nats a token.</param>
     /// <param name="cancellationToken">Ends the training between two steps.</param>
     /// <returns>The reader; dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit the model.</exception>

@@ -15,7 +15,7 @@ public sealed partial class DecoupledReader
     /// <param name="source">Finds neighbors for a chunk of text, in the same database or another.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
-    /// <param name="progress">Told the steps done, each with its loss in nats a token.</param>
+    /// <param name="progress">Receives the number of steps done, each with its loss in nats a token.</param>
     /// <param name="cancellationToken">Ends the training between two steps.</param>
     /// <returns>The reader; dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>

@@ -17,7 +17,7 @@ public sealed partial class EnsembleReader
     /// <param name="source">Finds neighbors; those of a document's own text, and of its copies, are left out.</param>
     /// <param name="options">How each passage is written in front of the text; null takes the defaults.</param>
     /// <param name="name">The name in reports; null: made of the settings.</param>
-    /// <param name="progress">Told the documents read.</param>
+    /// <param name="progress">Receives the number of documents read.</param>
     /// <param name="cancellationToken">Ends the fitting between two documents.</param>
     /// <returns>The reader.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit template and model.</exception>

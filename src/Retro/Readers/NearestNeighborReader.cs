@@ -90,7 +90,7 @@ public sealed class NearestNeighborReader : IReader
     /// <param name="validation">Documents to fit on: other ones than those that are evaluated on; the store's own will do.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="name">The name in reports; null: made of the model's.</param>
-    /// <param name="progress">Told the tokens read.</param>
+    /// <param name="progress">Receives the number of tokens read.</param>
     /// <param name="cancellationToken">Ends the fitting between two windows.</param>
     /// <returns>The reader.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>

@@ -54,7 +54,7 @@ public sealed class PointerRule
     /// <param name="database">The database.</param>
     /// <param name="table">The neighbors of its chunks, each from another document.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Ends the counting between two chunks.</param>
     /// <returns>The rule.</returns>
     /// <exception cref="DatabaseException">

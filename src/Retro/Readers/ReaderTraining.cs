@@ -49,7 +49,7 @@ internal static class ReaderTraining
     /// <param name="what">What is trained, as it stands behind "train".</param>
     /// <param name="prepare">Makes the batch of a step, from 0.</param>
     /// <param name="step">Does a step, and gives its loss, in nats a token; where that is not finite it has moved nothing.</param>
-    /// <param name="progress">Told the steps done, each with its loss.</param>
+    /// <param name="progress">Receives the number of steps done, each with its loss.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <exception cref="TrainingException">The loss is not finite.</exception>
     public static void Run<T>(

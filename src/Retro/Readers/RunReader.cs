@@ -85,7 +85,7 @@ public sealed class RunReader : IReader
     /// <param name="index">The runs of a database without held-out documents.</param>
     /// <param name="chunks">Chunks that are counted, drawn at random.</param>
     /// <param name="seed">Draws them.</param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Ends the counting between two chunks.</param>
     /// <returns>The precision of runs of 1, 2, ... tokens; a length that was never seen has that of the one below.</returns>
     public static double[] CountPrecisions(

@@ -54,7 +54,7 @@ public sealed unsafe class TokenStore : IDisposable
     /// one is made anew, and the indexes of its keys are deleted; a run that was stopped is taken up. Null: everything is kept in memory.
     /// </param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the tokens done.</param>
+    /// <param name="progress">Receives the number of tokens done.</param>
     /// <param name="cancellationToken">Stops between two blocks.</param>
     /// <returns>The store; dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>

@@ -8,7 +8,7 @@ namespace Retro.Readers;
 /// <summary>What tells one model from another.</summary>
 internal static class WeightsHash
 {
-    /// <summary>Of configuration, type, weights and what branches of one's own keep beside them: whether a model computes the same, to the bit.</summary>
+    /// <summary>Of configuration, type, weights and what custom branches keep beside them: whether a model computes the same, to the bit.</summary>
     public static string Exact(RetroModel model, CancellationToken cancellationToken = default)
     {
         // The names of the weights tell it, too, and what was made of a model before there was the setting is of that model still.

@@ -23,7 +23,7 @@ public static class FeedbackTrainer
     /// <param name="pairs">Pairs of its database (<see cref="FeedbackLog.Replay"/>).</param>
     /// <param name="options">Steps, prompts of a step (<see cref="RetrieverTrainingOptions.BatchSize"/>), temperature, rate, decay and seed, and nothing
     /// else; null takes the defaults.</param>
-    /// <param name="progress">Told the steps done.</param>
+    /// <param name="progress">Receives the number of steps done.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <returns>The tower; a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>. Dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or is of another training and not at its default.</exception>

@@ -19,7 +19,7 @@ internal sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<
     /// <param name="source">The source; its database holds none of the documents.</param>
     /// <param name="heldOut">The documents.</param>
     /// <param name="neighbors">K.</param>
-    /// <param name="progress">Told the documents compared, and then the chunks done; null: nobody.</param>
+    /// <param name="progress">Receives the number of documents compared, and then of chunks done; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between blocks.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A document stands in the source's database, or that has chunks of another tokenizer.</exception>

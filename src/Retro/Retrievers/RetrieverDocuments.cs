@@ -117,7 +117,7 @@ internal sealed class RetrieverDocuments : IDisposable
 
     /// <summary>Makes the keys anew, with the tower as it is.</summary>
     /// <param name="step">Steps done.</param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Stops it; the keys are then as they were.</param>
     public void Refresh(long step, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -130,7 +130,7 @@ internal sealed class RetrieverDocuments : IDisposable
     /// <summary>Makes the keys by weights of the tower as it was after a step.</summary>
     /// <param name="by">The weights, which are taken over.</param>
     /// <param name="step">The step.</param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Stops it.</param>
     public void Make(TextEncoder by, long step, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {

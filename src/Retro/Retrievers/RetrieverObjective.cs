@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Retrievers;
 
-/// <summary>What a <see cref="RetrieverTrainer"/> minimizes: one of <see cref="RetrieverObjectives"/>, or a function of one's own.</summary>
+/// <summary>What a <see cref="RetrieverTrainer"/> minimizes: one of <see cref="RetrieverObjectives"/>, or a custom function.</summary>
 /// <remarks>
 /// The reader stays as it is, and its log-likelihoods are constants: of a method that trains reader and retriever together this is the retriever's half.
 /// </remarks>

@@ -49,7 +49,7 @@ internal sealed record RetrieverState(
         ];
         if (differing.Length > 0)
         {
-            throw new CheckpointException($"{path} is of another training: {string.Join(", ", differing)}. Go on with its settings and data, or start anew.");
+            throw new CheckpointException($"{path} is of another training: {string.Join(", ", differing)}. Go on with its settings and data, or start again.");
         }
     }
 }

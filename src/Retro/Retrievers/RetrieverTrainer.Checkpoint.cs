@@ -21,7 +21,7 @@ public sealed partial class RetrieverTrainer
 
     /// <summary>Writes all that <see cref="Load"/> goes on from into one file, which takes its name when it is whole.</summary>
     /// <param name="folder">The folder of <see cref="StateFile"/>; made where it is missing.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs the training.</exception>
@@ -47,7 +47,7 @@ public sealed partial class RetrieverTrainer
     /// weights that it had been made by, and is as old as it was.
     /// </summary>
     /// <param name="folder">The folder of <see cref="StateFile"/>.</param>
-    /// <param name="progress">Told the chunks embedded; null: nobody.</param>
+    /// <param name="progress">Receives the number of chunks embedded; null: no reporting.</param>
     /// <param name="cancellationToken">Stops it; the training is then as it was, or the index alone is that of the checkpoint.</param>
     /// <exception cref="CheckpointException">The file is missing or damaged, or of other settings or data: those that differ are named.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs the training.</exception>
@@ -59,7 +59,7 @@ public sealed partial class RetrieverTrainer
         string path = Path.Combine(folder, StateFile);
         if (!File.Exists(path))
         {
-            throw new CheckpointException($"There is no state of a retriever's training at {path}; start anew, or name the folder that one was saved to.");
+            throw new CheckpointException($"There is no state of a retriever's training at {path}; start again, or name the folder that one was saved to.");
         }
 
         using Safetensors file = Safetensors.Open(path);
@@ -134,7 +134,7 @@ public sealed partial class RetrieverTrainer
                     + $"[{string.Join(", ", like.shape)}].");
     }
 
-    /// <summary>What a training depends on, and what it is gone on with alone.</summary>
+    /// <summary>What a training depends on, and is continued with alone.</summary>
     private Dictionary<string, string> Settings()
     {
         Dictionary<string, string> settings = new()

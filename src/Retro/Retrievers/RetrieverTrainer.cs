@@ -52,7 +52,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="heldOut">Documents that may be neither examples nor passages; null: nobody looks.</param>
     /// <param name="alongside">A source over the same database, whose passages are read besides, as many again: a tower learns little from passages among
     /// which what is wanted is not, and words find others than vectors do. It stays the caller's. Null: those that the towers find are all.</param>
-    /// <param name="progress">Told of the documents that have been compared; null: nobody.</param>
+    /// <param name="progress">Receives the number of documents compared; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the source alongside is of another database, or the
@@ -115,8 +115,8 @@ public sealed partial class RetrieverTrainer : IDisposable
     public long IndexAge => Options.RefreshEvery is null ? 0 : StepsDone - _documents.MadeAt;
 
     /// <summary>Trains until the steps are used up.</summary>
-    /// <param name="progress">Told of each step; null: nobody.</param>
-    /// <param name="cancellationToken">Ends the training between two steps, or while the index is made anew; it can be gone on with, or saved.</param>
+    /// <param name="progress">Receives each step; null: no reporting.</param>
+    /// <param name="cancellationToken">Ends the training between two steps, or while the index is made anew; it can be continued, or saved.</param>
     /// <exception cref="TrainingException">The loss or a gradient is no longer finite.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
@@ -138,7 +138,7 @@ public sealed partial class RetrieverTrainer : IDisposable
 
     /// <summary>Embeds every chunk with the document tower as it is now, so that the index is of age 0. Where documents are frozen there is nothing to
     /// do.</summary>
-    /// <param name="progress">Told the chunks done; null: nobody.</param>
+    /// <param name="progress">Receives the number of chunks done; null: no reporting.</param>
     /// <param name="cancellationToken">Stops it; the index is then as it was.</param>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>

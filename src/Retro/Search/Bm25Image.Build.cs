@@ -19,7 +19,7 @@ internal sealed unsafe partial class Bm25Image
     /// <param name="b">The constant b.</param>
     /// <param name="part">What it is a part of (<see cref="PartBytes"/>); null: the whole index.</param>
     /// <param name="threads">Threads that work; 0 for one per processor.</param>
-    /// <param name="progress">Told the documents done, 2 N in all.</param>
+    /// <param name="progress">Receives the number of documents done, 2 N in all.</param>
     /// <param name="cancellationToken">Stops between documents.</param>
     public static Bm25Image Build(
         int count,

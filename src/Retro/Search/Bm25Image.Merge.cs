@@ -13,7 +13,7 @@ internal sealed unsafe partial class Bm25Image
     /// <param name="parts">The parts, in the order of their documents.</param>
     /// <param name="k1">The constant k1.</param>
     /// <param name="b">The constant b.</param>
-    /// <param name="progress">Told the bytes written.</param>
+    /// <param name="progress">Receives the number of bytes written.</param>
     /// <param name="cancellationToken">Stops between blocks.</param>
     public static void Merge(
         Stream output, IReadOnlyList<Bm25Image> parts, double k1, double b, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

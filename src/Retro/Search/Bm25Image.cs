@@ -95,7 +95,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     /// <param name="path">The file.</param>
     /// <param name="verify">Whether to compare the checksum and everything that is named.</param>
     /// <param name="part">What it has to be a part of; null: an index.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <exception cref="DatabaseException">It is damaged, no index, or a part of something else.</exception>
     public static Bm25Image Open(string path, bool verify, byte[]? part, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

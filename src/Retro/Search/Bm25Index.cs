@@ -48,7 +48,7 @@ internal sealed class Bm25Index : IDisposable
     /// <summary>Makes the keyword index of a database's chunks in its folder, where it is not there with these constants, and opens it.</summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants of BM25.</param>
-    /// <param name="progress">Told the work done.</param>
+    /// <param name="progress">Receives how much of the work is done.</param>
     /// <param name="cancellationToken">Stops the work; the next run starts over.</param>
     /// <returns>The index, memory-mapped; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
@@ -138,7 +138,7 @@ internal sealed class Bm25Index : IDisposable
     /// <param name="database">The database, or the segment of one.</param>
     /// <param name="share">The share: of one file, or of as many as the memory takes.</param>
     /// <param name="options">The constants of BM25, and the memory.</param>
-    /// <param name="progress">Told the work done.</param>
+    /// <param name="progress">Receives how much of the work is done.</param>
     /// <param name="cancellationToken">Stops the work; the next run goes on with the files that are there.</param>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">Another process makes the same share, or it cannot be written.</exception>
@@ -184,7 +184,7 @@ internal sealed class Bm25Index : IDisposable
     /// <summary>Opens the keyword index of a database, memory-mapped.</summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants that it has to have been built with; null for whatever there are.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The index; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
@@ -237,7 +237,7 @@ internal sealed class Bm25Index : IDisposable
     /// <summary>Opens an index file, memory-mapped.</summary>
     /// <param name="path">The file.</param>
     /// <param name="verify">Compares the checksum as well; without it only sizes and the tables of contents are checked.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <exception cref="DatabaseException">The file is missing, cut short, damaged or of another version.</exception>
     public static Bm25Index Open(string path, bool verify = true, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)

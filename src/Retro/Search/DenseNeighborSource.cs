@@ -82,7 +82,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="options">How the keys are indexed and searched; by size where null.</param>
-    /// <param name="progress">Told the chunks done; a message says where the exact managed index takes FAISS's place.</param>
+    /// <param name="progress">Receives the number of chunks done; a message says where the exact managed index takes FAISS's place.</param>
     /// <param name="cancellationToken">Stops between blocks, though not FAISS in the middle of training; the next run goes on with the keys there.</param>
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
@@ -140,7 +140,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <param name="database">The database, which may be changed by nobody meanwhile.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="share">The share.</param>
-    /// <param name="progress">Told the chunks of the share done.</param>
+    /// <param name="progress">Receives the number of chunks of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">Another process makes the same share, or its file cannot be written.</exception>
     public static void BuildShare(
@@ -161,7 +161,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="options">Those that the index has to have been made with, as far as they say, and how it is searched; null for whatever there is.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>

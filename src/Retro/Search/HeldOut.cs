@@ -14,7 +14,7 @@ public static class HeldOut
     /// </summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="retrieval">The database that is retrieved from.</param>
-    /// <param name="progress">Told the documents compared.</param>
+    /// <param name="progress">Receives the number of documents compared.</param>
     /// <param name="cancellationToken">Ends it between two documents.</param>
     /// <exception cref="DatabaseException">A document is in both; the first are named.</exception>
     public static void Require(
@@ -63,7 +63,7 @@ public static class HeldOut
     /// <param name="retrieval">The database that is retrieved from.</param>
     /// <param name="tokenizer">The tokenizer of both.</param>
     /// <param name="options">What is similar; null: the defaults. What does not concern similarity is not used.</param>
-    /// <param name="progress">Told the documents of the database done.</param>
+    /// <param name="progress">Receives the number of documents of the database done.</param>
     /// <param name="cancellationToken">Ends it between two documents.</param>
     /// <exception cref="DatabaseException">A document is in both, or a database was made with another tokenizer.</exception>
     public static void Require(

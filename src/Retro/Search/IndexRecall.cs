@@ -46,7 +46,7 @@ internal static class IndexRecall
     /// <param name="unkeyed">The chunks that have none.</param>
     /// <param name="factory">FAISS's factory text of the index.</param>
     /// <param name="wanted">The recall to reach; null: how far the index looks is said already.</param>
-    /// <param name="progress">Told the probes, and in a message what was reached.</param>
+    /// <param name="progress">Receives the number of probes, and in a message what was reached.</param>
     /// <param name="cancellationToken">Stops between searches.</param>
     /// <returns>What the manifest says.</returns>
     public static Dictionary<string, string> Measure(
@@ -153,7 +153,7 @@ internal static class IndexRecall
     /// <param name="source">The source over all segments.</param>
     /// <param name="wanted">The recall that is enough.</param>
     /// <param name="threads">Threads that compare.</param>
-    /// <param name="progress">Told the probes, and in a message what is to be done about too little.</param>
+    /// <param name="progress">Receives the number of probes, and in a message what is to be done about too little.</param>
     /// <param name="cancellationToken">Stops between searches.</param>
     /// <exception cref="DatabaseException">There are no keys, or the file cannot be written.</exception>
     public static bool IsEnough(

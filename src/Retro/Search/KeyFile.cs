@@ -147,7 +147,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="verify">Whether keys that are there are compared with their checksums, which reads all of them.</param>
     /// <param name="whole">The database that this one is a segment of: keys of the same texts in others of its segments are taken.</param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
     public static void Build(
@@ -204,7 +204,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="database">The database; it is not changed.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="share">The share.</param>
-    /// <param name="progress">Told the chunks of the share done.</param>
+    /// <param name="progress">Receives the number of chunks of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">Another process makes the same share, or it cannot be written.</exception>
     public static void BuildShare(
@@ -223,7 +223,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <summary>Takes over the keys of a database that has the same chunks, where all of it has keys of one function and none is damaged.</summary>
     /// <param name="from">The database.</param>
     /// <param name="to">The one that gets the keys.</param>
-    /// <param name="progress">Told the chunks done, and in a message where the keys are damaged.</param>
+    /// <param name="progress">Receives the number of chunks done, and in a message where the keys are damaged.</param>
     /// <param name="cancellationToken">Stops between blocks.</param>
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
     public static void Copy(ChunkDatabase from, ChunkDatabase to, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

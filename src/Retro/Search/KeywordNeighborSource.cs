@@ -75,7 +75,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants of BM25, and how it is searched.</param>
-    /// <param name="progress">Told the work done.</param>
+    /// <param name="progress">Receives how much of the work is done.</param>
     /// <param name="cancellationToken">Stops the work; the next run starts over, or goes on with the blocks that are there.</param>
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
@@ -95,7 +95,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <param name="database">The database, which may be changed by nobody meanwhile.</param>
     /// <param name="share">The share.</param>
     /// <param name="options">The constants of BM25 that the index will have, and the memory, which is the same for all shares.</param>
-    /// <param name="progress">Told the work done.</param>
+    /// <param name="progress">Receives how much of the work is done.</param>
     /// <param name="cancellationToken">Stops the work; the next run goes on with the files that are there.</param>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">Another process makes the same share, or its file cannot be written.</exception>
@@ -116,7 +116,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <summary>Opens the source from what <see cref="Build"/> made; makes nothing.</summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants that the index has to have been made with, and how it is searched; null for whatever constants there are.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>

@@ -49,14 +49,14 @@ internal static class NeighborQueries
                 {
                     throw new DatabaseException(
                         $"The source {source.Name} finds chunk {chunk}, and its database in {database.Folder} has the chunks 0 to "
-                            + $"{database.ChunkCount - 1}: mend the source.");
+                            + $"{database.ChunkCount - 1}: fix the source.");
                 }
 
                 if (chunk >= 0 && !excluded[q].Admits(chunk, visible))
                 {
                     throw new DatabaseException(
                         $"The source {source.Name} finds chunk {chunk}, of the document {database.Documents[database.DocumentOf(chunk)].Id}, which the query "
-                            + $"excludes or its labels do not show: mend the source ({nameof(NeighborQuery)}.{nameof(NeighborQuery.Admits)} tells what may "
+                            + $"excludes or its labels do not show: fix the source ({nameof(NeighborQuery)}.{nameof(NeighborQuery.Admits)} tells what may "
                             + "come).");
                 }
             }

@@ -45,7 +45,7 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
     }
 
     /// <summary>
-    /// Whether a chunk may come: it stands in no document that is excluded, and the labels show its own. For sources of one's own; those of the library go by
+    /// Whether a chunk may come: it stands in no document that is excluded, and the labels show its own. For custom sources; those of the library go by
     /// it, and what another gives in spite of it is refused by whatever asks.
     /// </summary>
     /// <param name="database">The source's database.</param>

@@ -17,7 +17,7 @@ internal sealed class NeighborRows : IDisposable
     /// <param name="source">Finds them.</param>
     /// <param name="count">K, neighbors of a row.</param>
     /// <param name="excludeOwnDocument">Whether to leave out a chunk's own document.</param>
-    /// <param name="progress">Told of the documents compared; null: nobody.</param>
+    /// <param name="progress">Receives the number of documents compared; null: no reporting.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <exception cref="DatabaseException">The two databases have chunks of different tokenizers.</exception>
     public NeighborRows(

@@ -25,7 +25,7 @@ public sealed unsafe partial class NeighborTable
     /// Whether to leave out a chunk's own document: that document itself where the neighbors come from the same database, and in any case every document of the
     /// same id or the same text.
     /// </param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <returns>The table; dispose it, or the database of the queries.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
@@ -79,7 +79,7 @@ public sealed unsafe partial class NeighborTable
     /// <param name="share">The share.</param>
     /// <param name="count">Neighbors for each chunk.</param>
     /// <param name="excludeOwnDocument">Whether to leave out a chunk's own document, and those of the same id or text.</param>
-    /// <param name="progress">Told the chunks of the share done.</param>
+    /// <param name="progress">Receives the number of chunks of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
     /// <exception cref="DatabaseException">Another process makes the same share, its file cannot be written, or the two databases have chunks of different

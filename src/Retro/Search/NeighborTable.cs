@@ -73,7 +73,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
     /// <param name="source">The source that found them.</param>
     /// <param name="count">Neighbors of each chunk.</param>
     /// <param name="excludeOwnDocument">Whether a chunk's own document was left out.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The table; dispose it, or the database of the queries.</returns>
     /// <exception cref="DatabaseException">There is none of this source with these settings, or it is damaged.</exception>
@@ -114,7 +114,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
     /// <summary>Opens a table. Its size, its checksum and every number in it are checked.</summary>
     /// <param name="path">The table's file.</param>
     /// <param name="retrieval">The database that the neighbors are in.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The table; dispose it.</returns>
     /// <exception cref="DatabaseException">It is missing, cut short or damaged, or of another database.</exception>

@@ -67,7 +67,7 @@ internal sealed class RowBlocks(byte[] header, long rows, long rowBytes, int blo
     /// <param name="note">Names everything that its content depends on.</param>
     /// <param name="stage">What the rows are made for, in reports.</param>
     /// <param name="make">Makes the rows of a block.</param>
-    /// <param name="progress">Told the rows done.</param>
+    /// <param name="progress">Receives the number of rows done.</param>
     /// <param name="cancellationToken">Stops between blocks.</param>
     /// <returns>SHA-256 of the whole file.</returns>
     /// <exception cref="DatabaseException">It cannot be written.</exception>

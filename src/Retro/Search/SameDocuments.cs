@@ -24,7 +24,7 @@ internal sealed class SameDocuments
 
     /// <param name="queries">The database whose chunks are asked for.</param>
     /// <param name="retrieval">The database of the neighbors; may be the same.</param>
-    /// <param name="progress">Told of the documents compared; null: nobody.</param>
+    /// <param name="progress">Receives the number of documents compared; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     public SameDocuments(
         ChunkDatabase queries, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)

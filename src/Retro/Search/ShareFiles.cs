@@ -33,7 +33,7 @@ internal sealed class ShareFiles : IDisposable
     /// <param name="share">The share.</param>
     /// <param name="stage">What the rows are made for, in reports.</param>
     /// <param name="make">Makes the rows of a block of the whole file.</param>
-    /// <param name="progress">Told the rows of the share done.</param>
+    /// <param name="progress">Receives the number of rows of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
     public static void Make(

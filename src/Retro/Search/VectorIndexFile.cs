@@ -30,7 +30,7 @@ internal static class VectorIndexFile
     /// </summary>
     /// <param name="database">The database, with keys.</param>
     /// <param name="options">How; by size where null.</param>
-    /// <param name="progress">Told the keys done.</param>
+    /// <param name="progress">Receives the number of keys done.</param>
     /// <param name="cancellationToken">Stops between blocks, though not FAISS in the middle of training; the next run starts over.</param>
     /// <returns>The index; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
@@ -115,7 +115,7 @@ internal static class VectorIndexFile
     /// <summary>Opens the index, with its search parameters set.</summary>
     /// <param name="database">The database.</param>
     /// <param name="options">Those that it has to have been made with, as far as they say, and how it is searched; null for whatever there is.</param>
-    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="progress">Receives the number of bytes checked.</param>
     /// <param name="cancellationToken">Stops the checking.</param>
     /// <returns>The index; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>

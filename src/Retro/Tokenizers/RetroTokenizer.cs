@@ -72,7 +72,7 @@ public sealed class RetroTokenizer
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
     /// <param name="folder">The folder; or one such file of JSON or SentencePiece, or a .bin of llama2.c. Under its usual name
     /// it is its folder's tokenizer, with the configuration beside it; under another it stands by itself.</param>
-    /// <param name="progress">Stage "load tokenizer"; null: nobody is told.</param>
+    /// <param name="progress">Stage "load tokenizer"; null: no reporting.</param>
     /// <param name="cancellationToken">Stops before the files are read and after.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
     public static RetroTokenizer Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)

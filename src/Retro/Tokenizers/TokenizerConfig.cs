@@ -221,5 +221,5 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
         => exception is JsonException or InvalidOperationException or FormatException or OverflowException or KeyNotFoundException;
 
     private static CorpusException Unusable(string path, Exception exception)
-        => new($"The file {path} cannot be used: {exception.Message} Correct it or take it away.", exception);
+        => new($"The file {path} cannot be used: {exception.Message} Correct it or remove it.", exception);
 }

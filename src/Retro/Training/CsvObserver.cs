@@ -6,7 +6,7 @@ namespace Retro.Training;
 /// Writes each step of a training as a line of comma-separated values, below a line that names them; a value that a step does not have is left empty.
 /// </summary>
 /// <param name="path">
-/// The file. One that is there is gone on with: a training that goes on from a checkpoint replaces the lines of the steps that it does again.
+/// The file. An existing file is continued: a training that goes on from a checkpoint replaces the lines of the steps that it does again.
 /// </param>
 public sealed class CsvObserver(string path) : IProgress<TrainingProgress>, IDisposable
 {

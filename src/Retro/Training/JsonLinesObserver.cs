@@ -5,7 +5,7 @@ namespace Retro.Training;
 
 /// <summary>Writes each step of a training as a line of JSON, and reads such a file.</summary>
 /// <param name="path">
-/// The file. One that is there is gone on with: a training that goes on from a checkpoint replaces the lines of the steps that it does again.
+/// The file. An existing file is continued: a training that goes on from a checkpoint replaces the lines of the steps that it does again.
 /// </param>
 public sealed class JsonLinesObserver(string path) : IProgress<TrainingProgress>, IDisposable
 {

@@ -15,7 +15,7 @@ namespace Retro.Training;
 /// <param name="recompute">Activations are computed again. Called before each layer is computed, with its number, from 0 for what it reads: what it drops is to
 /// be the same both times. Null: they are kept.</param>
 /// <param name="after">Called after the backward of a segment with its number, from 0 for the head, and the gradients as they are by then, of which it may take
-/// some and leave null. Segments below anything that is trained are left out. Null: nobody is told.</param>
+/// some and leave null. Segments below anything that is trained are left out. Null: no reporting.</param>
 /// <param name="mayShare">Whether autograd may give two parameters one tensor.</param>
 internal sealed class SegmentedGradients(
     RetroModel model, IList<Tensor> parameters, Action<int>? recompute = null, Action<int, IList<Tensor?>>? after = null, bool mayShare = false)

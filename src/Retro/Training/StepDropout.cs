@@ -20,7 +20,7 @@ internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange
     /// <summary>
     /// Begins a step. What is returned, once disposed, gives GPUs' generators back, from which dropout takes its numbers there; null: it takes none of theirs.
     /// </summary>
-    /// <param name="hasOwn">Whether the model has a branch or a hook of one's own, which may drop by <see cref="SeededDropout"/> whatever the configuration
+    /// <param name="hasOwn">Whether the model has a custom branch or hook, which may drop by <see cref="SeededDropout"/> whatever the configuration
     /// says.</param>
     public IDisposable? BeginStep(bool hasOwn)
     {

@@ -11,7 +11,7 @@ namespace Retro.Training;
 /// <param name="optimizer">Holds the parameters that the gradient is of.</param>
 /// <param name="seed">Decides what dropout drops.</param>
 /// <param name="recompute">Whether activations are computed again in backward rather than kept.</param>
-/// <param name="sideBySide">Batches that may be computed side by side; null: as many as there are threads, and one where branches of one's own keep
+/// <param name="sideBySide">Batches that may be computed side by side; null: as many as there are threads, and one where custom branches keep
 /// buffers.</param>
 /// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
 internal sealed class StepGradients(
@@ -26,7 +26,7 @@ internal sealed class StepGradients(
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
     /// <param name="step">Number of the step, from 0.</param>
-    /// <param name="hasOwn">Whether the model has a branch or a hook of one's own (<see cref="FinalizerGate.IsNeededFor"/>), which may come between two
+    /// <param name="hasOwn">Whether the model has a custom branch or hook (<see cref="FinalizerGate.IsNeededFor"/>), which may come between two
     /// steps.</param>
     /// <returns>That loss, how many targets there are, and how many tokens were read, of all processes. Without any target the loss is 0.</returns>
     public (double Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step, bool hasOwn)
@@ -66,7 +66,7 @@ internal sealed class StepGradients(
 
     /// <summary>
     /// Whether nothing is summed before backward is done: within one machine sums take the cores that backward needs, a GPU's would wait for all that it is to
-    /// compute, and a branch of one's own may connect layers by more than their states, so that the graph cannot be cut between them. One process in which it
+    /// compute, and a custom branch may connect layers by more than their states, so that the graph cannot be cut between them. One process in which it
     /// is so decides for all.
     /// </summary>
     private bool IsOnePiece => exchange is not null && (!exchange.IsRemote || model.Device.type != DeviceType.CPU || _hasOwn);
@@ -190,7 +190,7 @@ internal sealed class StepGradients(
         else
         {
             apart = new Tensor?[parameters.Count];
-            // Two parameters may get one tensor for their gradients, as those of y = a + b do: to add to one would add to both. Only branches of one's own
+            // Two parameters may get one tensor for their gradients, as those of y = a + b do: to add to one would add to both. Only custom branches
             // have such.
             foreach ((int i, Tensor gradient) in asked.Zip(autograd.grad(given, inputs, gradientsOf, allow_unused: true)))
             {

@@ -9,6 +9,6 @@ namespace Retro.Training;
 /// <param name="Data">The <see cref="ITrainingData.Identity"/> of what it was trained on; null: nothing was read.</param>
 public sealed record StoredTraining(long Steps, TimeSpan Elapsed, ScalarType Dtype, string? Data)
 {
-    /// <summary>B: rows of a batch of the data; null: nothing was read, or data of one's own do not say.</summary>
+    /// <summary>B: rows of a batch of the data; null: nothing was read, or custom data do not say.</summary>
     public int? BatchSize => Data is null ? null : WindowSampler.BatchSizeOf(Data);
 }

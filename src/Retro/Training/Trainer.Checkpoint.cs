@@ -48,7 +48,7 @@ public sealed partial class Trainer
     /// folder for its checkpoint, nothing is saved there.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing.</param>
-    /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
+    /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder; all processes throw it.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or another thread runs the
@@ -209,13 +209,13 @@ public sealed partial class Trainer
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
-    /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of branches of one's own go
+    /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of custom branches go
     /// on as they were. An average of the weights that the checkpoint does not have begins with its weights; one that it has goes on, and a trainer without
     /// <see cref="TrainingOptions.AverageDecay"/> would lose it. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps
     /// on.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
-    /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="progress">Stage "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; the training is then as it was.</param>
     /// <exception cref="CheckpointException">
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
@@ -370,7 +370,7 @@ public sealed partial class Trainer
         if (!File.Exists(path))
         {
             throw new CheckpointException(
-                $"There is no state of a training at {path}; start anew, or name the folder of a checkpoint that a trainer has written.");
+                $"There is no state of a training at {path}; start again, or name the folder of a checkpoint that a trainer has written.");
         }
 
         Safetensors file = Safetensors.Open(path);

@@ -54,14 +54,14 @@ public sealed partial class Trainer : IDisposable
     /// <param name="options">Settings.</param>
     /// <param name="time">The clock of the time budget and of the rates reported; null: the system's.</param>
     /// <param name="optimizer">
-    /// Makes an optimizer of TorchSharp, or one's own, over the parameters to be trained, which takes the place of <see cref="RetroOptimizer"/>; the trainer
+    /// Makes an optimizer of TorchSharp, or a custom one, over the parameters to be trained, which takes the place of <see cref="RetroOptimizer"/>; the trainer
     /// disposes it. The learning rates it is made with are those at the end of the warm-up; they rise and fall as <see cref="TrainingOptions.Schedule"/> does.
     /// Of <see cref="TrainingOptions.Optimizer"/> it follows <see cref="RetroOptimizerOptions.ClipNorm"/> alone, and it moves bfloat16 parameters in bfloat16.
     /// Null: Retro's.
     /// </param>
     /// <param name="scheduler">Makes a scheduler over that optimizer, which then sets its learning rates, a step of it per step of the training; null: the
     /// schedule of the options, or <paramref name="rate"/>.</param>
-    /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of an optimizer of one's own, are in proportion. Null: the schedule of the
+    /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of a custom optimizer, are in proportion. Null: the schedule of the
     /// options.</param>
     /// <param name="exchange">The processes that train the model together, whose this one is; it stays the caller's. Null, or one process: this one trains
     /// alone.</param>
@@ -184,7 +184,7 @@ public sealed partial class Trainer : IDisposable
     /// moves nothing, and its loss is 0. Of several processes, each gives its own.</param>
     /// <returns>What the step gave, to every process the same but for its time.</returns>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
-    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0, or
+    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below 0, or
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
     /// trainer was made; or another thread runs or saves the training.</exception>
@@ -258,7 +258,7 @@ public sealed partial class Trainer : IDisposable
             throw Everywhere(new TrainingException(string.Create(
                 CultureInfo.InvariantCulture,
                 $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower "
-                    + $"{Rates(rate)} and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start anew")}.")));
+                    + $"{Rates(rate)} and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start again")}.")));
         }
 
         _learns |= targets > 0 && norm != 0;
@@ -267,7 +267,7 @@ public sealed partial class Trainer : IDisposable
             throw Everywhere(new TrainingException($"{Amount.Of(StepsDone, "step")} have taught nothing: " + (NeedsNeighbors
                 ? "all that is trained reads neighbors, and no batch held any. Give data with neighbors: a table in which chunks have some, of a database of "
                     + "more documents or of another source; or train the decoder, too."
-                : "the gradient of the loss was 0 in each. What is trained has to reach the loss: a branch of one's own may be computed without a graph, or "
+                : "the gradient of the loss was 0 in each. What is trained has to reach the loss: a custom branch may be computed without a graph, or "
                     + "behind zeros.")));
         }
 
@@ -282,7 +282,7 @@ public sealed partial class Trainer : IDisposable
     /// given it.
     /// </summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
-    /// <param name="progress">Told of each step, in every process that gives one; null: nobody.</param>
+    /// <param name="progress">Receives each step, in every process that gives one; null: no reporting.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done, in all processes; a checkpoint is written first where a folder is
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
@@ -294,7 +294,7 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written, or another training has its folder, which is named before
     /// the first step.</exception>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
-    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a learning rate of one's own is not finite or below 0; or the
+    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below 0; or the
     /// processes do not train the same, or are more than the batches of a step.</exception>
     /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
@@ -351,7 +351,7 @@ public sealed partial class Trainer : IDisposable
         if (_batches > 0 && _dataIdentity is not null && _dataIdentity != data.Identity)
         {
             throw Everywhere(new CheckpointException(
-                $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with the data it was begun on, or start anew."));
+                $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with that data, or start again."));
         }
 
         if (Options.CheckpointFolder is { } folder)
@@ -681,7 +681,7 @@ public sealed partial class Trainer : IDisposable
     }
 
     /// <summary>Saves where the run ends, but for a checkpoint that it would be worse to go on from than from the one that is there.</summary>
-    /// <param name="end">What ends it before its time, which is told where nothing is saved; null: it has come to its end.</param>
+    /// <param name="end">What ends it before its time, which is reported where nothing is saved; null: it has come to its end.</param>
     private void SaveIfSound(Exception? end)
     {
         if (end is not null && _skippedInARow > 0 && _isKept)

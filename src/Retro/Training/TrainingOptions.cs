@@ -62,7 +62,7 @@ public sealed record TrainingOptions
 
     /// <summary>
     /// How many of a step's batches the processor computes side by side, with a share of torch's threads each; null: as many as there are threads, which is
-    /// fastest, but 1 where a branch of one's own keeps buffers (see <see cref="LayerFactory"/>). Each takes memory of its own for activations and gradients; 1
+    /// fastest, but 1 where a custom branch keeps buffers (see <see cref="LayerFactory"/>). Each takes memory of its own for activations and gradients; 1
     /// computes one after the other, with all threads. The weights are the same but for rounding. Default null.
     /// </summary>
     public int? SideBySide { get; init; }

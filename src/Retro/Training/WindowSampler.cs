@@ -11,7 +11,7 @@ namespace Retro.Training;
 /// <remarks>
 /// <para>Every epoch cuts the database anew, from a random first chunk and around its end, so that windows of different epochs begin at different
 /// chunks.</para>
-/// <para>Padding and a document's first token are no targets, and in <see cref="Trainer"/> no token reads padding; in a loop of one's own, which gives the
+/// <para>Padding and a document's first token are no targets, and in <see cref="Trainer"/> no token reads padding; in a custom loop, which gives the
 /// model the tokens alone, those behind it do. A neighbor never comes from any document with a token in the window, nor from a copy of one (arXiv 2112.04426,
 /// section 2.3, read so that packed windows do not leak). A chunk gets neighbors only where the window goes on with the same document: they are the neighbors
 /// of a chunk, read while the next one is predicted.</para>
@@ -32,7 +32,7 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted
     /// neighbors alone. Without any neighbor, the retrieval branches of a model that has them stay as they are.</param>
     /// <param name="targets">Numbers of the documents whose tokens are to be predicted; the others are read alone, as what stands before. Null: all.</param>
-    /// <param name="progress">Told of the documents that have been compared for copies, which takes seconds where there are millions; null: nobody.</param>
+    /// <param name="progress">Receives the number of documents compared for copies, which takes seconds where there are millions; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">The database is smaller than a window.</exception>

@@ -210,7 +210,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "broken/retro.json cannot be read", "build --corpus docs --out broken")]
     [InlineData(1, "There is no folder or file nowhere", "experiment update --corpus nowhere")]
     [InlineData(1, "There is neither a folder nor a file nowhere.", "experiment retrofit --corpus docs --model nowhere --tokenizer docs")]
-    [InlineData(1, "unknown/retro.json says 'stepz' for retro build, which has no such option; mend the file.", "build --corpus docs --out unknown")]
+    [InlineData(1, "unknown/retro.json says 'stepz' for retro build, which has no such option; fix the file.", "build --corpus docs --out unknown")]
     public void What_cannot_be_meant_or_done_gets_one_sentence_and_an_exit_code(int code, string message, string line)
     {
         _retro.WriteCorpus();

@@ -303,13 +303,13 @@ public sealed class ChatTemplateTests : IDisposable
         _folder.File("chat_template.jinja", "\uFEFFof its own"); // a byte order mark is no part of it
         Assert.Equal("of its own", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         File.WriteAllText(config, "{");
-        Assert.Contains("mend tokenizer_config.json", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains("fix tokenizer_config.json", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
         File.Delete(config);
         using (FileStream longer = File.Create(_folder["chat_template.jinja"]))
         {
             longer.SetLength((1 << 24) + 1);
         }
 
-        Assert.Contains("mend chat_template.jinja", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains("fix chat_template.jinja", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
     }
 }

@@ -913,7 +913,7 @@ public sealed class TrainerTests : IDisposable
         TrainingException exception = Assert.Throws<TrainingException>(() => resumed.Run(data));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
-        Assert.Contains("start anew", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("start again", exception.Message, StringComparison.Ordinal);
         Assert.Equal(3, resumed.StepsDone);
     }
 
