@@ -64,7 +64,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             }
         }
         catch (Exception exception)
-            when (PackedFile.IsDamage(exception) || exception is DecoderFallbackException or IOException or UnauthorizedAccessException)
+            when (PackedFile.IsDamage(exception) || exception is CorpusException or DecoderFallbackException or IOException or UnauthorizedAccessException)
         {
             // What cannot be read is told of when it is.
         }

@@ -481,6 +481,14 @@ public class CorpusReadersTests
                 Assert.Throws<CorpusException>(() => Corpus.Open(file, new() { Encoding = "windows-1252" }).Documents().ToList()).Message);
         }
 
+        // RFC 1952, 2.3.1: the flag of FHCRC, and behind the header the lower half of its CRC-32.
+        byte[] head = [0x1F, 0x8B, 8, 2, 0, 0, 0, 0, 0, 3];
+        string summed = folder.File("summed.jsonl.gz", [.. head, 0xA7, 0x77, .. packed.AsSpan(10)]);
+        Assert.Contains(
+            $"{summed} is gzip with a checksum of its header",
+            Assert.Throws<CorpusException>(() => Corpus.Open(summed, new() { Encoding = "latin1" }).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+
         // What was changed shows at the end at the latest, or in a line before.
         string other = folder.File("changed.jsonl.gz", changed);
         Assert.Contains(other, Assert.Throws<CorpusException>(() => Corpus.Open(other).Documents().ToList()).Message, StringComparison.Ordinal);
