@@ -99,7 +99,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     private IEnumerable<Line> Read(string file)
     {
         using FileStream packed = Open(file);
-        using Stream stream = PackedFile.Unpack(file, packed);
+        using Stream stream = Unpacked(file, packed);
         byte[] read = new byte[1 << 16], buffer = read;
         Decoder? decoder = null;
         using MemoryStream line = new();

@@ -422,6 +422,29 @@ public class CorpusReadersTests
         Assert.Contains("neither UTF-8 nor shift_jis, at byte", message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("a.txt", null)]
+    [InlineData("a.txt", "---")]
+    [InlineData("a.md", null)]
+    [InlineData("a.html", null)]
+    [InlineData("a.xml", null)]
+    [InlineData("a.jsonl", null)]
+    [InlineData("a.jsonl.gz", null)]
+    public void A_pointer_of_Git_LFS_is_no_document(string name, string? separator)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(name, $"version https://git-lfs.github.com/spec/v1\noid sha256:{new string('a', 64)}\nsize 12345\n");
+        folder.File("z.txt", "fine");
+        CorpusOptions options = new() { Separator = separator, Encoding = "windows-1252" };
+        Assert.Contains(
+            $"{folder[name]} is a pointer of Git LFS",
+            Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path, options).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        Corpus lenient = Corpus.Open(folder.Path, options with { SkipBroken = true });
+        Assert.Equal("fine", Assert.Single(lenient.Documents()).Text);
+        Assert.Equal(1, lenient.Skipped);
+    }
+
     [Fact]
     public void Html_and_xml_that_name_their_encoding_need_no_option()
     {
