@@ -351,6 +351,14 @@ public class CorpusReadersTests
     [InlineData("euc-kr", "8C63", "똠")]
     [InlineData("windows-31j", "8740", "①")]
     [InlineData("iso-2022-jp", "1B2442467C1B2842", "日")]
+    [InlineData("gb2312", "A2E3809439FC36", "€€😀")]
+    [InlineData("chinese", "8139EE39C180", "㐀羳")]
+    [InlineData("x-gbk", "A8BFA6D9", "ǹ\uE78D")]
+    [InlineData("iso-8859-7", "E1A4A5AA", "α€₯ͺ")]
+    [InlineData("iso-8859-8", "E0FDFE", "א\u200E\u200F")]
+    [InlineData("euc-jp", "B0A18FB0A1ADA18EB1", "亜丂①ｱ")]
+    [InlineData("shift_jis", "F04088A0", "\uE000唖")]
+    [InlineData("macintosh", "F08A", "\uF8FFä")]
     public void Html_means_by_the_name_of_an_encoding_what_the_web_does(string label, string bytes, string text)
     {
         byte[] content = Convert.FromHexString(bytes);
@@ -420,6 +428,30 @@ public class CorpusReadersTests
             () => Corpus.Open(file, new() { Encoding = "shift_jis" }).Documents().ToList()).Message;
         Assert.Contains(file, message, StringComparison.Ordinal);
         Assert.Contains("neither UTF-8 nor shift_jis, at byte", message, StringComparison.Ordinal);
+    }
+
+    /// <summary>.NET gives characters for private use to most of these bytes; to the web they are faults.</summary>
+    [Theory]
+    [InlineData("big5", "CA5C925D9DEF", 2)]
+    [InlineData("big5-hkscs", "41C840", 1)]
+    [InlineData("windows-1253", "61AA", 1)]
+    [InlineData("windows-1255", "D9", 0)]
+    [InlineData("iso-8859-7", "E1A4D2", 2)]
+    [InlineData("shift_jis", "88A0FD", 2)]
+    [InlineData("euc-kr", "B0A1C9A1", 2)]
+    [InlineData("euc-jp", "B0A18FB0A1A041", 5)]
+    [InlineData("euc-jp", "B0A18FB020", 2)]
+    [InlineData("euc-jp", "B0A18FA1A1", 2)]
+    [InlineData("euc-jp", "B0A18FB0FF", 2)]
+    [InlineData("gb18030", "8061FF", 2)]
+    public void What_an_encoding_does_not_define_is_no_character_for_private_use(string label, string bytes, int at)
+    {
+        string head = $"<meta charset=\"{label}\"><p>";
+        using TemporaryFolder folder = new();
+        string file = folder.File("a.html", [.. Encoding.ASCII.GetBytes(head), .. Convert.FromHexString(bytes)]);
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList()).Message;
+        Assert.StartsWith($"The file {file} is neither UTF-8 nor ", message, StringComparison.Ordinal);
+        Assert.Contains($", at byte {head.Length + at}.", message, StringComparison.Ordinal);
     }
 
     [Theory]
