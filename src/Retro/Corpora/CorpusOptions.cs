@@ -28,8 +28,8 @@ public sealed record CorpusOptions
 
     /// <summary>
     /// The encoding of files that are not UTF-8, such as "windows-1252" or "utf-16"; null (the default), and there must be none. A file that is UTF-8 (of JSON
-    /// lines, most of those that are not ASCII) is read as that in any case. HTML and XML files that name their encoding need no other, nor do files that begin
-    /// with a mark of UTF-16 or UTF-32.
+    /// lines, most of those that are not ASCII) is read as that in any case. HTML and XML files that name their encoding need no other, unless they are not of
+    /// it, nor do files that begin with a mark of UTF-16 or UTF-32.
     /// </summary>
     public string? Encoding { get; init; }
 

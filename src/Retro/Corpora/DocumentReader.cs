@@ -101,6 +101,23 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
             : throw CorpusException.Broken($"The file {file} is {LfsPointer.Said}.", "Fetch it, or skip what is broken (CorpusOptions.SkipBroken).");
     }
 
+    /// <summary>The text of a file that may name its encoding; where that is wrong, the one of the options counts.</summary>
+    /// <param name="bytes">The file's bytes.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="named">The encoding that it names; null: none.</param>
+    protected string Decode(byte[] bytes, string file, string? named)
+    {
+        string where = $"The file {file}";
+        try
+        {
+            return TextDecoding.Decode(bytes, where, named ?? Options.Encoding);
+        }
+        catch (CorpusException) when (named is not null && Options.Encoding is not null)
+        {
+            return TextDecoding.Decode(bytes, where, Options.Encoding);
+        }
+    }
+
     protected static CorpusException Damaged(string file, Exception exception)
         => CorpusException.Broken(
             $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}.",

@@ -104,8 +104,7 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     private Tuple<string?, List<(string Type, List<XElement> Members)>> Types(string file, byte[] bytes)
     {
         string? declared = TextDecoding.DeclaredInXml(bytes);
-        string? encoding = declared is not null && TextDecoding.Named(declared) is not null ? declared : Options.Encoding;
-        string text = TextDecoding.Decode(bytes, $"The file {file}", encoding);
+        string text = Decode(bytes, file, declared is not null && TextDecoding.Named(declared) is not null ? declared : null);
         string? assembly = null;
         List<(string Type, List<XElement> Members)> types = [];
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);

@@ -454,6 +454,22 @@ public class CorpusReadersTests
         Assert.Contains($", at byte {head.Length + at}.", message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void The_option_counts_where_the_encoding_that_a_file_names_is_wrong()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.html", [.. "<meta charset='shift_jis'><p>Caf"u8, 0xE9]);
+        folder.File(
+            "b.xml",
+            [
+                .. "<?xml version='1.0' encoding='us-ascii'?><doc><members><member name='T:B'><summary>Caf"u8, 0xE9,
+                .. "</summary></member></members></doc>"u8,
+            ]);
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(folder["a.html"]).Documents().ToList()).Message;
+        Assert.Contains("nor shift_jis", message, StringComparison.Ordinal);
+        Assert.Equal(["Café", "B\nCafé"], Corpus.Open(folder.Path, new() { Encoding = "latin1" }).Documents().Select(document => document.Text));
+    }
+
     [Theory]
     [InlineData("a.txt", null)]
     [InlineData("a.txt", "---")]
