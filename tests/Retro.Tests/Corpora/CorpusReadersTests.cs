@@ -493,6 +493,40 @@ public class CorpusReadersTests
         Assert.Equal(1, lenient.Skipped);
     }
 
+    [Theory]
+    [InlineData("<?xml version='1.1' encoding='UTF-8'?>\n<hudson/>")]
+    [InlineData("<?xml version='1.0' encoding='windows-1251'?>\n<!DOCTYPE rss SYSTEM 'rss-0.91.dtd'>\n<rss version='0.91'/>")]
+    [InlineData("<?xml version='1.0' encoding='windows-1251'?>\n<rss version='0.91'/>")]
+    [InlineData("<?xml version='1.0' encoding='no-such'?>\n<docs/>")]
+    [InlineData("")]
+    [InlineData("{% if x %}<config/>{% endif %}")]
+    public void Xml_that_is_no_documentation_is_left_out(string content)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.xml", content);
+        folder.File("b.xml", [.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes("<?xml version='1.0' encoding='utf-16'?><list/>")]);
+        folder.File("z.txt", "fine");
+        Corpus corpus = Corpus.Open(folder.Path);
+        Assert.Equal("fine", Assert.Single(corpus.Documents()).Text);
+        Assert.Equal(2, Assert.Single(corpus.LeftOut, left => left.Key == "other .xml").Value);
+    }
+
+    [Fact]
+    public void Documentation_is_known_in_any_encoding_and_told_of_where_it_is_broken()
+    {
+        const string text = "<!-- é --><doc><members><member name='T:B'><summary>Café</summary></member></members></doc>";
+        using TemporaryFolder folder = new();
+        folder.File("a.xml", [.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes(text)]);
+        folder.File("b.xml", Encoding.BigEndianUnicode.GetBytes(text.Replace("B'", "C'", StringComparison.Ordinal)));
+        folder.File("c.xml", "\uFEFF" + text.Replace("B'", "D'", StringComparison.Ordinal));
+        Assert.Equal(
+            ["B\nCafé", "C\nCafé", "D\nCafé"],
+            Corpus.Open(folder.Path, new() { Encoding = "utf-16BE" }).Documents().Select(document => document.Text));
+        string broken = folder.File("d.xml", "{% if x %}" + text);
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(broken).Documents().ToList()).Message;
+        Assert.Contains($"{broken} is no well-formed XML", message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Html_and_xml_that_name_their_encoding_need_no_option()
     {
