@@ -37,7 +37,7 @@ internal sealed class CorpusReading
     public CorpusReading()
     {
         Require(_encoding, value => new() { Encoding = value }, "the name of an encoding, such as windows-1252");
-        Require(_separator, value => new() { Separator = value }, "one line");
+        Require(_separator, value => new() { Separator = value }, "one line that is not of white space alone, or \"\"");
     }
 
     /// <summary>The options.</summary>

@@ -6,6 +6,9 @@ internal static class LfsPointer
     /// <summary>What such a file is, and what is to be done.</summary>
     public const string Said = "a pointer of Git LFS in place of the file, which has to be fetched (git lfs pull)";
 
+    /// <summary>As many bytes of a file as say for certain whether it is one.</summary>
+    public const int HeadBytes = 32;
+
     private static ReadOnlySpan<byte> Start => "version https://git-lfs"u8;
 
     /// <summary>Whether a file is one.</summary>

@@ -25,20 +25,26 @@ internal static partial class TextDecoding
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
-    /// <summary>An encoding that refuses what it cannot read; null where none has the name, or .NET does not read it (UTF-7).</summary>
+    /// <summary>
+    /// An encoding that refuses what it cannot read; null where none has the name, or .NET does not read it (UTF-7). GB 2312 and GBK are what has grown of
+    /// them, GB 18030.
+    /// </summary>
     public static Encoding? Named(string name)
     {
+        const int Gb2312 = 20936, Gbk = 936, Gb18030 = 54936;
         try
         {
-            Encoding encoding = (Encoding)(CodePagesEncodingProvider.Instance.GetEncoding(name) ?? Encoding.GetEncoding(name)).Clone();
-            encoding.DecoderFallback = DecoderFallback.ExceptionFallback;
-            return encoding;
+            Encoding encoding = CodePagesEncodingProvider.Instance.GetEncoding(name) ?? Encoding.GetEncoding(name);
+            return encoding.CodePage is Gb2312 or Gbk ? Strict(Gb18030) : Strict(encoding);
         }
         catch (Exception exception) when (exception is ArgumentException or NotSupportedException)
         {
             return null;
         }
     }
+
+    /// <summary>A code page that refuses what it cannot read.</summary>
+    public static Encoding Strict(int page) => Strict(CodePagesEncodingProvider.Instance.GetEncoding(page)!);
 
     /// <summary>
     /// The name for <see cref="Named"/> of what a label means on the web, where "iso-8859-1" is windows-1252, for instance
@@ -99,7 +105,7 @@ internal static partial class TextDecoding
         {
             try
             {
-                return WithoutMark((certain ?? Named(encoding!)!).GetString(bytes));
+                return WithoutMark(CodePageText.Read(bytes, certain ?? Named(encoding!)!));
             }
             catch (DecoderFallbackException fault)
             {
@@ -113,6 +119,13 @@ internal static partial class TextDecoding
 
     /// <summary>Decoded text without the byte order mark that it may begin with.</summary>
     public static string WithoutMark(string text) => text.StartsWith('\uFEFF') ? text[1..] : text;
+
+    private static Encoding Strict(Encoding encoding)
+    {
+        Encoding strict = (Encoding)encoding.Clone();
+        strict.DecoderFallback = DecoderFallback.ExceptionFallback;
+        return strict;
+    }
 
     // A mark of UTF-32 begins as one of UTF-16.
     private static string? Marked(ReadOnlySpan<byte> head)

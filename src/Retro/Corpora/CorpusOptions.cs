@@ -28,8 +28,8 @@ public sealed record CorpusOptions
 
     /// <summary>
     /// The encoding of files that are not UTF-8, such as "windows-1252" or "utf-16"; null (the default), and there must be none. A file that is UTF-8 (of JSON
-    /// lines, most of those that are not ASCII) is read as that in any case. HTML and XML files that name their encoding need no other, nor do files that begin
-    /// with a mark of UTF-16 or UTF-32.
+    /// lines, most of those that are not ASCII) is read as that in any case. HTML and XML files that name their encoding need no other, unless they are not of
+    /// it, nor do files that begin with a mark of UTF-16 or UTF-32.
     /// </summary>
     public string? Encoding { get; init; }
 
@@ -53,10 +53,10 @@ public sealed record CorpusOptions
     public bool KeepFrontMatter { get; init; }
 
     /// <summary>
-    /// The line that parts the documents of a file of plain text (.txt, .text), such as "&lt;|endoftext|&gt;" or "---", white space around it aside; "" for
-    /// empty lines. They are called by the file and a hash of their text ("stories.txt#93a44bbb96c75121"), as rows of JSON lines without an id are, so that one
-    /// keeps its id when others come before it; a file may be of any length. Null (the default): a file is a document, which a model that reads other
-    /// documents than its own has nothing to find in where it is the only one.
+    /// The line that parts the documents of a file of plain text (.txt, .text), such as "&lt;|endoftext|&gt;" or "---", white space around it aside, and not of
+    /// that alone; "" for empty lines. They are called by the file and a hash of their text ("stories.txt#93a44bbb96c75121"), as rows of JSON lines without an
+    /// id are, so that one keeps its id when others come before it; a file may be of any length. Null (the default): a file is a document, which a model that
+    /// reads other documents than its own has nothing to find in where it is the only one.
     /// </summary>
     public string? Separator { get; init; }
 
@@ -89,7 +89,10 @@ public sealed record CorpusOptions
         faults.Require(Include is not null && Include.All(IsPattern), Include, Patterns);
         faults.Require(Exclude is not null && Exclude.All(IsPattern), Exclude, Patterns);
         faults.Require(Encoding is null || TextDecoding.Named(Encoding) is not null, Encoding, "the name of an encoding, such as windows-1252, or null");
-        faults.Require(Separator is null || !Separator.AsSpan().Trim().ContainsAny('\n', '\r'), Separator, "one line, or null");
+        faults.Require(
+            string.IsNullOrEmpty(Separator) || (Separator.AsSpan().Trim() is { IsEmpty: false } line && !line.ContainsAny('\n', '\r')),
+            Separator,
+            "one line that is not of white space alone, \"\" or null");
         faults.Require(Root is null || !string.IsNullOrWhiteSpace(Root), Root, "a folder, or null");
         faults.Between(MaximumDocumentBytes, 1, 1 << 29); // of which a string can be made
         faults.Throw();

@@ -11,7 +11,7 @@ public sealed record Document(string Id, string Title, string Text, string Locat
 {
     /// <summary>
     /// What whoever is to see it has to be allowed to see: every one of these labels (see <see cref="Search.NeighborQuery.Labels"/>). None by default, and then
-    /// everybody may.
+    /// everybody may; an empty one is refused.
     /// </summary>
     public IReadOnlyList<string> Labels { get; init; } = [];
 

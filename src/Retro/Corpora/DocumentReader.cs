@@ -55,7 +55,7 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
         try
         {
             using FileStream packed = Open(file);
-            using Stream stream = PackedFile.Unpack(file, packed);
+            using Stream stream = Unpacked(file, packed);
             using MemoryStream bytes = new((int)Math.Min(packed.Length, Options.MaximumDocumentBytes));
             byte[] buffer = new byte[1 << 16];
             for (int count; (count = stream.Read(buffer)) > 0;)
@@ -86,6 +86,35 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw Unreadable(file, exception);
+        }
+    }
+
+    /// <summary>What a file holds, unpacked where its ending says that it is packed.</summary>
+    /// <exception cref="CorpusException">It is a pointer to what it should hold.</exception>
+    protected static Stream Unpacked(string file, FileStream packed)
+    {
+        byte[] head = new byte[LfsPointer.HeadBytes];
+        int count = packed.ReadAtLeast(head, head.Length, throwOnEndOfStream: false);
+        packed.Position = 0;
+        return !LfsPointer.Is(head.AsSpan(0, count))
+            ? PackedFile.Unpack(file, packed)
+            : throw CorpusException.Broken($"The file {file} is {LfsPointer.Said}.", "Fetch it, or skip what is broken (CorpusOptions.SkipBroken).");
+    }
+
+    /// <summary>The text of a file that may name its encoding; where that is wrong, the one of the options counts.</summary>
+    /// <param name="bytes">The file's bytes.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="named">The encoding that it names; null: none.</param>
+    protected string Decode(byte[] bytes, string file, string? named)
+    {
+        string where = $"The file {file}";
+        try
+        {
+            return TextDecoding.Decode(bytes, where, named ?? Options.Encoding);
+        }
+        catch (CorpusException) when (named is not null && Options.Encoding is not null)
+        {
+            return TextDecoding.Decode(bytes, where, Options.Encoding);
         }
     }
 

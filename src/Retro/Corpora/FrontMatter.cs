@@ -13,8 +13,8 @@ internal static partial class FrontMatter
     private const int DeepestNode = 64;
 
     /// <summary>
-    /// Splits front matter off: from a first line "---" to the next "---" or "...", where a mapping stands between them, or at least begins as one does (files
-    /// whose YAML is not quite right are many), or nothing but comments; or from "+++" to "+++", where TOML is between them.
+    /// Splits front matter off: from a first line "---" to the next "---" or "...", where a mapping stands between them, or lines that could be those of one
+    /// (files whose YAML is not quite right are many), or nothing but comments; or from "+++" to "+++", where TOML is between them.
     /// </summary>
     /// <returns>The title in it, if any, and the rest; the whole text where there is none.</returns>
     public static (string? Title, string Body) Split(string text)
@@ -23,7 +23,7 @@ internal static partial class FrontMatter
         {
             string inside = yaml.Groups["in"].Value;
             (bool mapping, string? title) = ReadYaml(inside);
-            if (mapping || YamlBegins().IsMatch(inside))
+            if (mapping || YamlLines().IsMatch(inside))
             {
                 return (title, text[yaml.Length..]);
             }
@@ -123,8 +123,13 @@ internal static partial class FrontMatter
     [GeneratedRegex(@"\A(?:[ \t]*\n)*---[ \t]*\n(?<in>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\z)")]
     private static partial Regex Yaml();
 
-    [GeneratedRegex(@"\A(?:\s*\z|(?:#.*\n)+\z|(?:#.*\n)*\s*[\p{L}_][\p{L}\p{N}_.-]*[ \t]*:(?:\s|\z))")]
-    private static partial Regex YamlBegins();
+    // Behind the first key every line is indented, a comment, a key, an item, the end of a flow, or empty: text between two rules has others.
+    [GeneratedRegex("""
+        (?x) \A (?: \s*\z | (?:\#.*\n)+\z
+        | (?:\#.*\n)* \s* (?=[\p{L}_][\p{L}\p{N}_.-]*[ \t]*:\s)
+          (?: (?: [ \t].* | \#.* | -(?:[ \t].*)? | [\]}].* | ["']?[\p{L}_][\p{L}\p{N}_.-]*(?:[ ][\p{L}\p{N}_.-]+){0,2}["']?[ \t]*:(?:[ \t].*)? )? \n )* \z )
+        """)]
+    private static partial Regex YamlLines();
 
     [GeneratedRegex(@"\A(?:[ \t]*\n)*\+\+\+[ \t]*\n(?<in>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\z)")]
     private static partial Regex Toml();

@@ -97,12 +97,12 @@ internal sealed record JsonRow(string Text, string? Id, string? Title, IReadOnly
         _ => null,
     };
 
-    /// <summary>The labels that a value is, by a reader of its own; null: it is none.</summary>
+    /// <summary>The labels that a value is, by a reader of its own; null: it is none. Empty ones, as tables have them, are no labels.</summary>
     private static IReadOnlyList<string>? ReadLabels(Utf8JsonReader reader)
     {
         if (reader.TokenType != JsonTokenType.StartArray)
         {
-            return reader.TokenType switch { JsonTokenType.Null => [], JsonTokenType.String => [reader.GetString()!], _ => null };
+            return reader.TokenType switch { JsonTokenType.Null => [], JsonTokenType.String => NotEmpty([reader.GetString()!]), _ => null };
         }
 
         List<string> labels = [];
@@ -111,6 +111,8 @@ internal sealed record JsonRow(string Text, string? Id, string? Title, IReadOnly
             labels.Add(reader.GetString()!);
         }
 
-        return reader.TokenType == JsonTokenType.EndArray ? labels : null;
+        return reader.TokenType == JsonTokenType.EndArray ? NotEmpty(labels) : null;
+
+        static IReadOnlyList<string> NotEmpty(IEnumerable<string> labels) => [.. labels.Where(label => label.Length > 0)];
     }
 }

@@ -6,6 +6,9 @@ namespace Retro.Corpora;
 /// <summary>Reads files line by line, so that no more of one is held than a document has; they may be packed.</summary>
 internal abstract class LineReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
+    /// <summary>Whether lines end at '\r', too, as those of old Macintosh do.</summary>
+    protected virtual bool EndsAtReturn => false;
+
     /// <summary>The lines of a file. The reading ends where the file is broken.</summary>
     protected IEnumerable<Line> Lines(string file)
     {
@@ -64,7 +67,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             }
         }
         catch (Exception exception)
-            when (PackedFile.IsDamage(exception) || exception is DecoderFallbackException or IOException or UnauthorizedAccessException)
+            when (PackedFile.IsDamage(exception) || exception is CorpusException or DecoderFallbackException or IOException or UnauthorizedAccessException)
         {
             // What cannot be read is told of when it is.
         }
@@ -99,11 +102,11 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     private IEnumerable<Line> Read(string file)
     {
         using FileStream packed = Open(file);
-        using Stream stream = PackedFile.Unpack(file, packed);
+        using Stream stream = Unpacked(file, packed);
         byte[] read = new byte[1 << 16], buffer = read;
         Decoder? decoder = null;
         using MemoryStream line = new();
-        bool tooLong = false;
+        bool tooLong = false, returned = false; // behind a return, a newline ends nothing more
         int number = 1;
         for (bool head = true, more = true; more; head = false)
         {
@@ -118,8 +121,16 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             }
 
             int begin = 0;
-            while (buffer.AsSpan(begin, count - begin).IndexOf((byte)'\n') is >= 0 and int length)
+            while (End(begin, count) is >= 0 and int length)
             {
+                bool isRest = returned && length == 0 && buffer[begin] == '\n';
+                returned = buffer[begin + length] == '\r';
+                if (isRest)
+                {
+                    begin++;
+                    continue;
+                }
+
                 Add(begin, length);
                 yield return new Line(number++, tooLong ? null : line.ToArray(), decoder is not null);
                 line.SetLength(0);
@@ -128,11 +139,18 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             }
 
             Add(begin, count - begin);
+            returned &= begin == count;
         }
 
         if (line.Length > 0 || tooLong)
         {
             yield return new Line(number, tooLong ? null : line.ToArray(), decoder is not null);
+        }
+
+        int End(int begin, int end)
+        {
+            ReadOnlySpan<byte> rest = buffer.AsSpan(begin, end - begin);
+            return EndsAtReturn ? rest.IndexOfAny((byte)'\n', (byte)'\r') : rest.IndexOf((byte)'\n');
         }
 
         void Add(int begin, int length)

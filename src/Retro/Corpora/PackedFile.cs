@@ -16,11 +16,12 @@ internal static class PackedFile
     /// <summary>
     /// What a stream of a file holds. Not .NET's own reader of gzip: of a file that was cut short it gives the beginning, and says nothing.
     /// </summary>
+    /// <exception cref="CorpusException">At reading: it is gzip with a part that the reader does not know.</exception>
     public static Stream Unpack(string file, Stream stream)
     {
         if (!IsZstandard(file))
         {
-            return IsGzip(file) ? new WholeGzip(stream) : stream;
+            return IsGzip(file) ? new WholeGzip(file, stream) : stream;
         }
 
         // As far back as the format goes (zstd --long=31); by default the reader refuses more than 128 MiB.
@@ -44,13 +45,26 @@ internal static class PackedFile
     /// <summary>
     /// The reader says nothing of what stands behind a whole member and begins none: a damaged one, with all that follow it. Zeros are padding.
     /// </summary>
-    private sealed class WholeGzip(Stream packed) : GZipInputStream(packed, 1 << 16)
+    private sealed class WholeGzip(string file, Stream packed) : GZipInputStream(packed, 1 << 16)
     {
         private readonly Stream _packed = packed;
 
         public override int Read(byte[] buffer, int offset, int count)
         {
-            int read = base.Read(buffer, offset, count);
+            int read;
+            try
+            {
+                read = base.Read(buffer, offset, count);
+            }
+            catch (GZipException exception) when (exception.Message.StartsWith("Header CRC", StringComparison.Ordinal))
+            {
+                // It takes the two bytes of that checksum (RFC 1952, 2.3.1: FHCRC) in the wrong order.
+                throw CorpusException.Broken(
+                    $"The file {file} is gzip with a checksum of its header, which is not read.",
+                    "Pack it anew (gzip -dc, and gzip), or skip what is broken (CorpusOptions.SkipBroken).",
+                    exception);
+            }
+
             if (read == 0 && count > 0)
             {
                 RequireZeros(inputBuffer.RawData.AsSpan(inputBuffer.RawLength - inputBuffer.Available, inputBuffer.Available));

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -17,6 +18,9 @@ internal static class PersonalDataSearch
     private const int LongestPhone = 15, LongestCountry = 3; // E.164
     private const int LongestZone = 15; // names of interfaces
 
+    // No-break, thin and figure spaces; hyphens, figure and en dash, minus.
+    private static readonly SearchValues<char> s_parting = SearchValues.Create("\u00A0\u2007\u2009\u202F\u2010\u2011\u2012\u2013\u2212");
+
     private static readonly string[] s_dates = ["yyyy-MM-dd", "yyyy/MM/dd"];
     private static readonly string[] s_versions = ["version", "版本", "版本号", "バージョン", "버전"];
 
@@ -35,10 +39,11 @@ internal static class PersonalDataSearch
     public static List<Found> In(string text, PersonalDataKinds kinds)
     {
         List<Found> found = [];
+        string plain = Plain(text);
         int done = 0;
         for (int i = 0; i < text.Length; i++)
         {
-            if (At(text, i, done, kinds) is { } one)
+            if (At(text, plain, i, done, kinds) is { } one)
             {
                 found.Add(one);
                 done = one.End;
@@ -49,8 +54,22 @@ internal static class PersonalDataSearch
         return found;
     }
 
+    /// <summary>The text with the spaces and the dashes that typesetters part numbers with as those of ASCII, each in its place.</summary>
+    private static string Plain(string text) => !text.AsSpan().ContainsAny(s_parting) ? text : string.Create(text.Length, text, (plain, from) =>
+    {
+        for (int i = 0; i < plain.Length; i++)
+        {
+            plain[i] = !s_parting.Contains(from[i]) ? from[i] : char.IsWhiteSpace(from[i]) ? ' ' : '-';
+        }
+    });
+
     /// <summary>What begins at a place or, of an address of e-mail, has its @ there.</summary>
-    private static Found? At(string text, int at, int done, PersonalDataKinds kinds)
+    /// <param name="text">The text.</param>
+    /// <param name="plain">What numbers are looked for in.</param>
+    /// <param name="at">The place.</param>
+    /// <param name="done">Where what was found before ends.</param>
+    /// <param name="kinds">What is looked for.</param>
+    private static Found? At(string text, string plain, int at, int done, PersonalDataKinds kinds)
     {
         char character = text[at];
         if (character == '@')
@@ -76,13 +95,13 @@ internal static class PersonalDataSearch
         // A colon ends a label, but for one in a time or in an address; with check digits, what follows is neither.
         bool labeled = before is not [.., >= '0' and <= '9', ':'];
         bool isFraction = before is [.., '.'] and not [.., '.', '.']; // without its zero
-        return kinds.HasFlag(PersonalDataKinds.Iban) && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
+        return kinds.HasFlag(PersonalDataKinds.Iban) && char.IsAsciiLetterUpper(character) && Iban(plain, at) is var iban and > 0
                 ? new(at, iban, PersonalDataKinds.Iban)
-            : kinds.HasFlag(PersonalDataKinds.Card) && digit && !isFraction && Card(text, at) is var card and > 0
+            : kinds.HasFlag(PersonalDataKinds.Card) && digit && !isFraction && Card(plain, at) is var card and > 0
                 ? new(at, card, PersonalDataKinds.Card)
             : kinds.HasFlag(PersonalDataKinds.IpAddress) && !IsGroupOfAddress(before) && Address(text, at) is var address and > 0
                 ? new(at, address, PersonalDataKinds.IpAddress)
-            : kinds.HasFlag(PersonalDataKinds.Phone) && labeled && (digit || character is '+' or '(') && Phone(text, at) is var phone and > 0
+            : kinds.HasFlag(PersonalDataKinds.Phone) && labeled && (digit || character is '+' or '(') && Phone(plain, text, at) is var phone and > 0
                 ? new(at, phone, PersonalDataKinds.Phone)
             : null;
     }
@@ -91,6 +110,12 @@ internal static class PersonalDataSearch
     private static bool StandsBeside(char character) => WordGrams.WritesWithoutSpaces(character) || character is >= '\uAC00' and <= '\uD7A3';
 
     private static bool GoesOn(char character) => char.IsLetterOrDigit(character) && !StandsBeside(character);
+
+    private static bool IsOfWord(char character) => char.IsLetterOrDigit(character) || IsMark(character);
+
+    // What belongs to the letter before it: accents of decomposed text, vowels of Indic scripts and of Thai.
+    private static bool IsMark(char character)
+        => char.GetUnicodeCategory(character) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark;
 
     // Nothing that the place could be the middle of comes before it.
     private static bool IsBefore(ReadOnlySpan<char> before)
@@ -121,7 +146,7 @@ internal static class PersonalDataSearch
         start = at;
         bool beside = at > least && StandsBeside(text[at - 1]);
         while (start > least && at - start < LongestAddress
-            && (GoesOn(text[start - 1]) || (beside && char.IsLetterOrDigit(text[start - 1])) || ".!#$%&'*+-/=?^_`{|}~".Contains(text[start - 1])))
+            && ((IsOfWord(text[start - 1]) && (beside || !StandsBeside(text[start - 1]))) || ".!#$%&'*+-/=?^_`{|}~".Contains(text[start - 1])))
         {
             start--;
         }
@@ -132,7 +157,7 @@ internal static class PersonalDataSearch
         }
 
         int end = at + 1, last = -1, dot = -1, label = -1;
-        for (; end < text.Length && end - at < LongestAddress && (char.IsLetterOrDigit(text[end]) || text[end] is '-' or '.'); end++)
+        for (; end < text.Length && end - at < LongestAddress && (IsOfWord(text[end]) || text[end] is '-' or '.'); end++)
         {
             if (text[end] == '.')
             {
@@ -143,7 +168,7 @@ internal static class PersonalDataSearch
 
                 dot = end;
             }
-            else if (dot > 0 && char.IsLetterOrDigit(text[end - 1]) && text[end] != '-' && StandsBeside(text[end]) != StandsBeside(text[end - 1]))
+            else if (dot > 0 && IsOfWord(text[end - 1]) && text[end] != '-' && StandsBeside(text[end]) != StandsBeside(text[end - 1]))
             {
                 break; // the last part of a domain is of one script
             }
@@ -162,7 +187,7 @@ internal static class PersonalDataSearch
         // hyphen a word may follow.
         ReadOnlySpan<char> top = text.AsSpan(label, last - label);
         int letters = 0;
-        while (letters < top.Length && char.IsLetter(top[letters]))
+        while (letters < top.Length && (char.IsLetter(top[letters]) || IsMark(top[letters])))
         {
             letters++;
         }
@@ -188,7 +213,7 @@ internal static class PersonalDataSearch
             {
                 code[taken++] = text[end];
             }
-            else if (text[end] is not (' ' or '\u00A0' or '-') || !char.IsAsciiLetterOrDigit(text[end - 1]))
+            else if (text[end] is not (' ' or '-') || !char.IsAsciiLetterOrDigit(text[end - 1]))
             {
                 return -1;
             }
@@ -213,7 +238,7 @@ internal static class PersonalDataSearch
     {
         Span<char> number = stackalloc char[LongestNumber];
         Span<int> ends = stackalloc int[LongestNumber + 1];
-        int digits = Digits(text, start, number, " \u00A0-", ends);
+        int digits = Digits(text, start, number, " -", ends);
         if (number[0] is < '2' or > '6')
         {
             return -1;
@@ -336,7 +361,7 @@ internal static class PersonalDataSearch
         return true;
     }
 
-    private static int Phone(string text, int start)
+    private static int Phone(string text, string written, int start)
     {
         if (text[start] == '+')
         {
@@ -348,7 +373,7 @@ internal static class PersonalDataSearch
 
             Span<char> number = stackalloc char[LongestNumber];
             Span<int> ends = stackalloc int[LongestNumber + 1];
-            int digits = Digits(text, start + 1, number, " \u00A0-./()", ends);
+            int digits = Digits(text, start + 1, number, " -./()", ends);
             for (int count = Math.Min(digits, LongestPhone); count >= 8 && number[0] != '0' && !IsQuantity(ends); count--)
             {
                 if (ends[count] > 0 && IsBehindNumber(ends[count]))
@@ -375,8 +400,9 @@ internal static class PersonalDataSearch
                 fits = form[i] == 'd' ? char.IsAsciiDigit(text[start + i]) : text[start + i] == form[i];
             }
 
-            // No more of the number.
-            fits = fits && IsBehindNumber(end) && !(end + 1 < text.Length && text[end] is '-' or '.' && char.IsAsciiDigit(text[end + 1]));
+            // No more of the number; another may stand behind a dash that is none of its own.
+            fits = fits && IsBehindNumber(end)
+                && !(end + 1 < text.Length && (written[end] is '-' or '.' || written[end] == written[end - 5]) && char.IsAsciiDigit(text[end + 1]));
             return fits ? end : -1;
         }
 

@@ -5,6 +5,8 @@ namespace Retro.Corpora;
 /// <summary>Several documents in a file of plain text, parted by lines that hold nothing but a separator (<see cref="CorpusOptions.Separator"/>).</summary>
 internal sealed class SeparatedTextReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
 {
+    protected override bool EndsAtReturn => true;
+
     public override IEnumerable<Document> Documents(string file)
     {
         string separator = Options.Separator!.Trim(), name = NameOf(file);

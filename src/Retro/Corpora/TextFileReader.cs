@@ -14,8 +14,7 @@ internal sealed class TextFileReader(DocumentKinds kind, string root, CorpusOpti
     private Document Read(string file)
     {
         byte[] bytes = ReadBytes(file);
-        string? encoding = kind == DocumentKinds.Html ? HtmlText.EncodingOf(bytes) ?? Options.Encoding : Options.Encoding;
-        string text = Cleaning.Lines(TextDecoding.Decode(bytes, $"The file {file}", encoding));
+        string text = Cleaning.Lines(Decode(bytes, file, kind == DocumentKinds.Html ? HtmlText.EncodingOf(bytes) : null));
         string? title = null;
         switch (kind)
         {

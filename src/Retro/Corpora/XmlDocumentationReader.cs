@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Xml;
 using System.Xml.Linq;
 
@@ -10,10 +11,13 @@ namespace Retro.Corpora;
 /// begins it, and has the assembly's behind it elsewhere: libraries have types of one name (<c>Program</c>, <c>Extensions</c>), and which of them another file
 /// describes must not change an id. Of a type of one assembly that an earlier file has described (packs overlap) comes what is new.
 /// </summary>
-internal sealed class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
+internal sealed partial class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
     // Documentation nests a dozen deep; what reads the tree goes as deep as the tree.
     private const int DeepestElement = 256;
+
+    // Before the root of a file stands its declaration, and perhaps a license.
+    private const int HeadBytes = 1 << 14;
 
     private static readonly XmlReaderSettings s_settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true };
 
@@ -34,16 +38,33 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     /// <summary>Whether a file is documentation, or is broken before that can be told; XML of other kinds lies beside it in many folders.</summary>
     public static bool IsOne(string file)
     {
+        byte[] bytes = new byte[HeadBytes];
         try
         {
             using FileStream stream = Open(file);
-            using XmlReader reader = XmlReader.Create(stream, s_settings);
+            bytes = bytes[..stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false)];
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return true; // what cannot be read is told of when it is
+        }
+
+        if (LfsPointer.Is(bytes) || PackedFile.EndingOf(bytes) is not null)
+        {
+            return true;
+        }
+
+        // The name of the root is of ASCII, which every encoding writes alike, but for a mark before it and bytes of zero between.
+        string head = Encoding.Latin1.GetString(bytes).Replace("\0", "", StringComparison.Ordinal).TrimStart('\u00EF', '\u00BB', '\u00BF', '\u00FE', '\u00FF');
+        try
+        {
+            using XmlReader reader = XmlReader.Create(new StringReader(head), s_settings);
             return reader.MoveToContent() == XmlNodeType.Element && reader.Name == "doc";
         }
-        catch (Exception exception) when (exception is XmlException or IOException or UnauthorizedAccessException)
+        catch (XmlException exception)
         {
-            // A file that has a definition of its type, or another root, is none of ours; one that cannot be read is told of when it is.
-            return exception is not XmlException || !exception.Message.Contains("DTD", StringComparison.Ordinal);
+            // A file that has a definition of its type is none of ours, nor one that nowhere begins as the documentation does.
+            return !exception.Message.Contains("DTD", StringComparison.Ordinal) && Root().IsMatch(head);
         }
     }
 
@@ -104,8 +125,7 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     private Tuple<string?, List<(string Type, List<XElement> Members)>> Types(string file, byte[] bytes)
     {
         string? declared = TextDecoding.DeclaredInXml(bytes);
-        string? encoding = declared is not null && TextDecoding.Named(declared) is not null ? declared : Options.Encoding;
-        string text = TextDecoding.Decode(bytes, $"The file {file}", encoding);
+        string text = Decode(bytes, file, declared is not null && TextDecoding.Named(declared) is not null ? declared : null);
         string? assembly = null;
         List<(string Type, List<XElement> Members)> types = [];
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);
@@ -202,4 +222,7 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
 
         return Cleaning.Clean(text.ToString());
     }
+
+    [GeneratedRegex(@"<doc[\s>]")]
+    private static partial Regex Root();
 }

@@ -33,8 +33,8 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
     public void Dispose() => _documents.Dispose();
 
     /// <summary>
-    /// Refuses what is null where there has to be text, and an id or a label that holds half a surrogate pair: in the file it would be a sign of replacement,
-    /// as another's would, so that what is asked for by the one or hidden by the other could be another document.
+    /// Refuses what is null where there has to be text, a label that is empty, and an id or a label that holds half a surrogate pair: in the file it would be a
+    /// sign of replacement, as another's would, so that what is asked for by the one or hidden by the other could be another document.
     /// </summary>
     /// <param name="document">The document.</param>
     /// <param name="number">Which one of those that came it is, from 1.</param>
@@ -50,6 +50,12 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
         {
             throw new DatabaseException(
                 $"Document number {number} of those given, with the id '{document.Id}', has null for its {missing}; what has none is empty.");
+        }
+
+        if (document.Labels.Contains(""))
+        {
+            throw new DatabaseException(
+                $"Document number {number} of those given, with the id '{document.Id}', has an empty label; one that all may see has none.");
         }
 
         if (document.Labels.Append(document.Id).FirstOrDefault(name => !IsText(name)) is { } broken)

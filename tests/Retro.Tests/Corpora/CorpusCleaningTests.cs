@@ -190,6 +190,15 @@ public class CorpusCleaningTests
     [InlineData("System.Private.CoreLib, Version=8.0.0.0, Culture=neutral, version 4.0.0.0, <Version>1.0.0.0</Version>", null)]
     [InlineData("[assembly: AssemblyVersion(\"1.0.0.0\")] version: \"1.2.3.4\" Chrome/120.0.0.0, versions: 10.0.0.1", "[assembly: AssemblyVersion(\"1.0.0.0\")] version: \"1.2.3.4\" Chrome/120.0.0.0, versions: <ip>")]
     [InlineData("x = .4111111111111111, but ...4111111111111111", "x = .4111111111111111, but ...<card>")]
+    [InlineData("jose\u0301@example.com, o\u0308@u\u0308ber.de.", "<email>, <email>.")]
+    [InlineData("संपर्क@डाटामेल.भारत को लिखें, தொடர்பு@எடுத்துக்காட்டு.இந்தியா", "<email> को लिखें, <email>")]
+    [InlineData("ผู้ใช้@ไทย.คอม ติดต่อinfo@example.co.thครับ", "<email> ติดต่อ<email>ครับ")]
+    [InlineData("\u2709\uFE0Fanna@example.org\uFE0F, \u260E\uFE0F+49 30 901820", "\u2709\uFE0F<email>, \u260E\uFE0F<phone>")]
+    [InlineData("+49\u202F30\u202F9018200, +49 30 9018\u20112000, 555\u2011123\u20114567, 555\u2013123\u20134567, (555)\u00A0123-4567", "<phone>, <phone>, <phone>, <phone>, <phone>")]
+    [InlineData("DE89\u202F3704\u202F0044\u202F0532\u202F0130\u202F00 DE89\u20093704\u20090044\u20090532\u20090130\u200900", "<iban> <iban>")]
+    [InlineData("4111\u202F1111\u202F1111\u202F1111, 4111\u20111111\u20111111\u20111111 4111\u20071111\u20071111\u20071111", "<card>, <card> <card>")]
+    [InlineData("Tel\u2013555-123-4567 a\u2013anna@b.org 555-123-4567\u2013555-123-4570", "Tel\u2013<phone> a\u2013<email> <phone>\u2013<phone>")]
+    [InlineData("555\u2011123\u20114567\u20118901 and 555\u2013123\u20134567\u20138901", null)]
     [InlineData("In 2024-11-26 there were 1234567890 things, +5 more, 10 000 000 000", null)]
     public void Personal_data_gives_way_to_a_tag_and_what_only_looks_like_it_stays(string text, string? tagged)
     {

@@ -80,6 +80,9 @@ public class CorpusReadersTests
     [InlineData("---\nA quotation, no front matter.\n\n---\nBody", "page", "---\nA quotation, no front matter.\n\n---\nBody")]
     [InlineData("----\ntitle: no\n---\nBody", "page", "----\ntitle: no\n---\nBody")]
     [InlineData("---\n---\nBody", "page", "Body")]
+    [InlineData("---\nNote: A rule.\n\nMore text.\n\n---\nRest", "page", "---\nNote: A rule.\n\nMore text.\n\n---\nRest")]
+    [InlineData("---\n# heading\nTo: Bob\nFrom: Al\n\nDear Bob, hi\n---\nRest", "heading", "---\n# heading\nTo: Bob\nFrom: Al\n\nDear Bob, hi\n---\nRest")]
+    [InlineData("---\ntitle: X\nlast edit: y: z\n\"k\": [\n  a\n]\n- b\n# c\n\nurl: {{ x }}/y\n---\nBody", "X", "Body")]
     [InlineData("---\n\n## A slide\n\n---\nBody", "page", "---\n\n## A slide\n\n---\nBody")]
     [InlineData("+++\ndate = 2026-01-01\ntitle = \"The \\\"quoted\\\" \\u00e9\"\n[x]\ntitle = \"no\"\n+++\nBody", "The \"quoted\" é", "Body")]
     [InlineData("+++\nTitle = 'C:\\path' # comment\n+++\nBody", "C:\\path", "Body")]
@@ -348,6 +351,14 @@ public class CorpusReadersTests
     [InlineData("euc-kr", "8C63", "똠")]
     [InlineData("windows-31j", "8740", "①")]
     [InlineData("iso-2022-jp", "1B2442467C1B2842", "日")]
+    [InlineData("gb2312", "A2E3809439FC36", "€€😀")]
+    [InlineData("chinese", "8139EE39C180", "㐀羳")]
+    [InlineData("x-gbk", "A8BFA6D9", "ǹ\uE78D")]
+    [InlineData("iso-8859-7", "E1A4A5AA", "α€₯ͺ")]
+    [InlineData("iso-8859-8", "E0FDFE", "א\u200E\u200F")]
+    [InlineData("euc-jp", "B0A18FB0A1ADA18EB1", "亜丂①ｱ")]
+    [InlineData("shift_jis", "F04088A0", "\uE000唖")]
+    [InlineData("macintosh", "F08A", "\uF8FFä")]
     public void Html_means_by_the_name_of_an_encoding_what_the_web_does(string label, string bytes, string text)
     {
         byte[] content = Convert.FromHexString(bytes);
@@ -419,6 +430,103 @@ public class CorpusReadersTests
         Assert.Contains("neither UTF-8 nor shift_jis, at byte", message, StringComparison.Ordinal);
     }
 
+    /// <summary>.NET gives characters for private use to most of these bytes; to the web they are faults.</summary>
+    [Theory]
+    [InlineData("big5", "CA5C925D9DEF", 2)]
+    [InlineData("big5-hkscs", "41C840", 1)]
+    [InlineData("windows-1253", "61AA", 1)]
+    [InlineData("windows-1255", "D9", 0)]
+    [InlineData("iso-8859-7", "E1A4D2", 2)]
+    [InlineData("shift_jis", "88A0FD", 2)]
+    [InlineData("euc-kr", "B0A1C9A1", 2)]
+    [InlineData("euc-jp", "B0A18FB0A1A041", 5)]
+    [InlineData("euc-jp", "B0A18FB020", 2)]
+    [InlineData("euc-jp", "B0A18FA1A1", 2)]
+    [InlineData("euc-jp", "B0A18FB0FF", 2)]
+    [InlineData("gb18030", "8061FF", 2)]
+    public void What_an_encoding_does_not_define_is_no_character_for_private_use(string label, string bytes, int at)
+    {
+        string head = $"<meta charset=\"{label}\"><p>";
+        using TemporaryFolder folder = new();
+        string file = folder.File("a.html", [.. Encoding.ASCII.GetBytes(head), .. Convert.FromHexString(bytes)]);
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList()).Message;
+        Assert.StartsWith($"The file {file} is neither UTF-8 nor ", message, StringComparison.Ordinal);
+        Assert.Contains($", at byte {head.Length + at}.", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_option_counts_where_the_encoding_that_a_file_names_is_wrong()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.html", [.. "<meta charset='shift_jis'><p>Caf"u8, 0xE9]);
+        folder.File(
+            "b.xml",
+            [
+                .. "<?xml version='1.0' encoding='us-ascii'?><doc><members><member name='T:B'><summary>Caf"u8, 0xE9,
+                .. "</summary></member></members></doc>"u8,
+            ]);
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(folder["a.html"]).Documents().ToList()).Message;
+        Assert.Contains("nor shift_jis", message, StringComparison.Ordinal);
+        Assert.Equal(["Café", "B\nCafé"], Corpus.Open(folder.Path, new() { Encoding = "latin1" }).Documents().Select(document => document.Text));
+    }
+
+    [Theory]
+    [InlineData("a.txt", null)]
+    [InlineData("a.txt", "---")]
+    [InlineData("a.md", null)]
+    [InlineData("a.html", null)]
+    [InlineData("a.xml", null)]
+    [InlineData("a.jsonl", null)]
+    [InlineData("a.jsonl.gz", null)]
+    public void A_pointer_of_Git_LFS_is_no_document(string name, string? separator)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(name, $"version https://git-lfs.github.com/spec/v1\noid sha256:{new string('a', 64)}\nsize 12345\n");
+        folder.File("z.txt", "fine");
+        CorpusOptions options = new() { Separator = separator, Encoding = "windows-1252" };
+        Assert.Contains(
+            $"{folder[name]} is a pointer of Git LFS",
+            Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path, options).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        Corpus lenient = Corpus.Open(folder.Path, options with { SkipBroken = true });
+        Assert.Equal("fine", Assert.Single(lenient.Documents()).Text);
+        Assert.Equal(1, lenient.Skipped);
+    }
+
+    [Theory]
+    [InlineData("<?xml version='1.1' encoding='UTF-8'?>\n<hudson/>")]
+    [InlineData("<?xml version='1.0' encoding='windows-1251'?>\n<!DOCTYPE rss SYSTEM 'rss-0.91.dtd'>\n<rss version='0.91'/>")]
+    [InlineData("<?xml version='1.0' encoding='windows-1251'?>\n<rss version='0.91'/>")]
+    [InlineData("<?xml version='1.0' encoding='no-such'?>\n<docs/>")]
+    [InlineData("")]
+    [InlineData("{% if x %}<config/>{% endif %}")]
+    public void Xml_that_is_no_documentation_is_left_out(string content)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.xml", content);
+        folder.File("b.xml", [.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes("<?xml version='1.0' encoding='utf-16'?><list/>")]);
+        folder.File("z.txt", "fine");
+        Corpus corpus = Corpus.Open(folder.Path);
+        Assert.Equal("fine", Assert.Single(corpus.Documents()).Text);
+        Assert.Equal(2, Assert.Single(corpus.LeftOut, left => left.Key == "other .xml").Value);
+    }
+
+    [Fact]
+    public void Documentation_is_known_in_any_encoding_and_told_of_where_it_is_broken()
+    {
+        const string text = "<!-- é --><doc><members><member name='T:B'><summary>Café</summary></member></members></doc>";
+        using TemporaryFolder folder = new();
+        folder.File("a.xml", [.. Encoding.Unicode.GetPreamble(), .. Encoding.Unicode.GetBytes(text)]);
+        folder.File("b.xml", Encoding.BigEndianUnicode.GetBytes(text.Replace("B'", "C'", StringComparison.Ordinal)));
+        folder.File("c.xml", "\uFEFF" + text.Replace("B'", "D'", StringComparison.Ordinal));
+        Assert.Equal(
+            ["B\nCafé", "C\nCafé", "D\nCafé"],
+            Corpus.Open(folder.Path, new() { Encoding = "utf-16BE" }).Documents().Select(document => document.Text));
+        string broken = folder.File("d.xml", "{% if x %}" + text);
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(broken).Documents().ToList()).Message;
+        Assert.Contains($"{broken} is no well-formed XML", message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Html_and_xml_that_name_their_encoding_need_no_option()
     {
@@ -477,6 +585,14 @@ public class CorpusReadersTests
                 $"The file {file} is packed: give its name the ending {ending}, or unpack it.",
                 Assert.Throws<CorpusException>(() => Corpus.Open(file, new() { Encoding = "windows-1252" }).Documents().ToList()).Message);
         }
+
+        // RFC 1952, 2.3.1: the flag of FHCRC, and behind the header the lower half of its CRC-32.
+        byte[] head = [0x1F, 0x8B, 8, 2, 0, 0, 0, 0, 0, 3];
+        string summed = folder.File("summed.jsonl.gz", [.. head, 0xA7, 0x77, .. packed.AsSpan(10)]);
+        Assert.Contains(
+            $"{summed} is gzip with a checksum of its header",
+            Assert.Throws<CorpusException>(() => Corpus.Open(summed, new() { Encoding = "latin1" }).Documents().ToList()).Message,
+            StringComparison.Ordinal);
 
         // What was changed shows at the end at the latest, or in a line before.
         string other = folder.File("changed.jsonl.gz", changed);

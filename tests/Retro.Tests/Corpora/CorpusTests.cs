@@ -169,8 +169,10 @@ public class CorpusTests
             {"text": "b", "labels": "z"}
             {"text": "c", "labels": null}
             {"text": "d"}
+            {"text": "e", "labels": ""}
+            {"text": "f", "labels": ["", "x"]}
             """);
-        Assert.Equal([["x", "y"], ["z"], [], []], Corpus.Open(file).Documents().Select(document => document.Labels));
+        Assert.Equal([["x", "y"], ["z"], [], [], [], ["x"]], Corpus.Open(file).Documents().Select(document => document.Labels));
     }
 
     [Theory]

@@ -11,6 +11,8 @@ public class SeparatedTextTests
     [InlineData("One.\nDay.\n\n\n  \nTwo <|endoftext|> days.\n", "", "s.txt:1=One.\nDay.|s.txt:6=Two <|endoftext|> days.")]
     [InlineData("One.\n---\n\n---\nTwo.", "---", "s.txt:1=One.|s.txt:5=Two.")]
     [InlineData("One.\n----\nTwo.", "---", "s.txt:1=One.\n----\nTwo.")]
+    [InlineData("One.\rDay.\r---\rTwo.\r\n\r---\n\nThree.\r", "---", "s.txt:1=One.\nDay.|s.txt:4=Two.|s.txt:7=Three.")]
+    [InlineData("One.\rDay.\r\rTwo.\r\nDay.\n\rThree.", "", "s.txt:1=One.\nDay.|s.txt:4=Two.\nDay.|s.txt:7=Three.")]
     public void A_line_parts_the_documents_of_a_text_file(string text, string separator, string expected)
     {
         using TemporaryFolder folder = new();
@@ -46,5 +48,15 @@ public class SeparatedTextTests
         Assert.Equal(["Two."], Corpus.Open(path, options with { SkipBroken = true }).Documents().Select(document => document.Text));
         Assert.Equal(["One caf\u00E9", "Two."], Corpus.Open(path, options with { Encoding = "latin1" }).Documents().Select(document => document.Text));
         Assert.Throws<RetroOptionsException>(() => Corpus.Open(path, options with { Separator = "a\nb" }));
+        Assert.Throws<RetroOptionsException>(() => Corpus.Open(path, options with { Separator = "\f" }));
+    }
+
+    /// <summary>A file is read in blocks of 64 KiB.</summary>
+    [Fact]
+    public void A_return_and_its_newline_end_one_line_where_a_block_parts_them()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("s.txt", new string('x', (1 << 16) - 1) + "\r\n---\r\nTwo.");
+        Assert.Equal(["s.txt:1", "s.txt:3"], Corpus.Open(path, new() { Separator = "---" }).Documents().Select(document => document.Location));
     }
 }

@@ -456,6 +456,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Refused("with the id 'x', has null for its Location", whole with { Location = null! });
         Refused("with the id 'x', has null for its Labels", whole with { Labels = null! });
         Refused("with the id 'x', has null for its Labels", whole with { Labels = ["a", null!] });
+        Refused("with the id 'x', has an empty label", whole with { Labels = ["a", ""] });
 
         void Refused(string expected, Document? second)
         {

@@ -63,6 +63,8 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join('|') }}", " What is a river? |And a \"bridge\"?")]
     [InlineData("{{ 'x' in 'axe' }} {{ 2 not in [1, 2] }} {{ missing is not defined }} {{ none is none and 'a' is string }}", "True False True True")]
     [InlineData("{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}", "023")]
+    [InlineData("{% for i in [1, 2] %}{{ i }}{% break %}{% else %}e{% endfor %}|{% for i in [1, 2] %}{{ i }}{% continue %}{% else %}e{% endfor %}", "1e|12e")]
+    [InlineData("{% for i in [1, 2] %}{{ i }}{% if loop.last %}{% break %}{% endif %}{% else %}e{% endfor %}", "12")]
     [InlineData("{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{% endfor %}{{ x }}{% set y %}a{{ x }}b{% endset %}{{ y }}", "1a1b")]
     [InlineData("a  {%- if true -%}  b  {%- endif -%}  c", "abc")]
     [InlineData("a\n  {% if true %}\n  b\n  {% endif %}\nc {{ '' }}\nd", "a\n  b\nc \nd")]

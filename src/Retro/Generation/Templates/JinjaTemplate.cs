@@ -199,6 +199,7 @@ internal sealed partial class JinjaTemplate
 
             Dictionary<string, object?> loop = new(StringComparer.Ordinal) { ["length"] = (long)items.Count, ["depth"] = 1L, ["depth0"] = 0L };
             loop["cycle"] = (Function)((arguments, _) => arguments[(int)((long)loop["index0"]! % arguments.Length)]);
+            bool whole = false; // whether a round came to its end: without one, jinja2 goes on with "else"
             for (int i = 0; i < items.Count; i++)
             {
                 run.Count();
@@ -213,13 +214,14 @@ internal sealed partial class JinjaTemplate
                 run.Leave();
                 int jump = run.Jump;
                 run.Jump = 0;
+                whole |= jump == 0;
                 if (jump == 1)
                 {
                     break;
                 }
             }
 
-            if (items.Count == 0)
+            if (!whole)
             {
                 otherwise(run);
             }
