@@ -37,7 +37,6 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly RetroOptimizer _optimizer;
     private readonly OneThread _one = new();
     private readonly LearningRateSchedule _schedule;
-    private readonly float[] _nullKey;
     private Dictionary<long, long> _chains = [];
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -92,9 +91,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         _reading = new(reader, _texts, source.Database, Options.WindowLength);
         _same = new(_texts, source.Database, progress, cancellationToken);
         _schedule = LearningRateSchedule.Short(Options.LearningRate, Options.Steps);
-        _nullKey = new float[embedder.Dimensions];
-        embedder.Embed([""], _nullKey, cancellationToken);
-        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null);
+        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null, cancellationToken);
         _queries = new(embedder, tokenizer);
         _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer) : null;
         _optimizer = new(
@@ -297,7 +294,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         {
             PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents).gather(1, own),
             NullLikelihoods = read.Null,
-            NullScores = hasNull ? Score(queries, tensor(_nullKey, [1, _nullKey.Length], device: device)).squeeze(1) : null,
+            NullScores = hasNull ? Score(queries, _documents.NullVector(device)).squeeze(1) : null,
             WithoutLikelihoods = read.Without,
         };
         Tensor? apart = Options.InBatchNegatives

@@ -267,6 +267,30 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     }
 
     [Fact]
+    public void With_both_towers_the_null_document_is_one_of_the_document_tower()
+    {
+        List<double[]> scores = [];
+        RetrieverObjective none = new(
+            "null document",
+            batch =>
+            {
+                scores.Add([.. batch.NullScores!.Doubles()]);
+                return batch.NullScores!;
+            },
+            RetrieverInputs.Null);
+        foreach (int? refresh in new int?[] { null, 1 })
+        {
+            using RetrieverTrainer trainer = _world.Trainer(none, Options with { RefreshEvery = refresh, WeightDecay = 0 });
+            using TextEmbedder? before = trainer.DocumentEmbedder();
+            trainer.Step(TestContext.Current.CancellationToken);
+            using TextEmbedder? after = trainer.DocumentEmbedder();
+            Assert.Equal(refresh is null, before?.Identity == after?.Identity);
+        }
+
+        Assert.All(scores[0].Zip(scores[1]), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+    }
+
+    [Fact]
     public void With_both_towers_the_age_of_the_index_is_told_and_how_far_documents_have_moved_from_it()
     {
         List<RetrieverTrainingProgress> told = [];
