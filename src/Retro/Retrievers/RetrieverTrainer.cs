@@ -185,13 +185,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         RetrieverTrainingProgress done = new(StepsDone + 1, Options.Steps, double.NaN, 0, rate, 0, IndexAge);
         if (Prepare(examples, cancellationToken) is { } prepared)
         {
-            Tensor loss = Objective.Loss(prepared.Batch);
-            if (loss.dim() != 1 || loss.shape[0] != prepared.Batch.Examples.Chunks.Length)
-            {
-                throw new ShapeException(Objective.Name, $"[{prepared.Batch.Examples.Chunks.Length}]", loss.shape);
-            }
-
-            loss = (prepared.Apart is null ? loss : loss.Plus(prepared.Apart)).mean();
+            Tensor loss = Objective.Loss(prepared.Batch, prepared.Apart).mean();
             loss.backward();
             double norm = _optimizer.Step(rate), value = loss.Value();
             if (!double.IsFinite(norm) || !double.IsFinite(value))
@@ -249,8 +243,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         return examples;
     }
 
-    /// <summary>What an objective is given of examples; how far the documents have moved from their keys; and what is lost besides because others' passages
-    /// score high, [B].</summary>
+    /// <summary>What an objective is given of examples; how far the documents have moved from their keys; and minus the logarithm of the share that a row's own
+    /// passages have among all, [B], where others' count.</summary>
     private (RetrieverBatch Batch, double Staleness, Tensor? Apart)? Prepare(long[] examples, CancellationToken cancellationToken)
     {
         (Tensor queries, Tensor? posterior) = Vectors(examples);
