@@ -291,7 +291,9 @@ public sealed partial class RetrieverTrainer : IDisposable
             NullScores = hasNull ? Score(queries, _documents.NullVector(device)).squeeze(1) : null,
             WithoutLikelihoods = read.Without,
         };
-        Tensor? apart = Options.InBatchNegatives
+
+        // Where nothing was found, no passage is a negative.
+        Tensor? apart = Options.InBatchNegatives && rows.Any(row => found[row].Length > 0)
             ? RetrieverObjectives.OwnAmongAll(batch.Scores, scores, Barred(), batch.Present, batch.NullScores)
             : null;
         return (batch, staleness, apart);

@@ -323,11 +323,14 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     [Fact]
     public void Examples_without_a_passage_do_not_count_but_for_the_null_document()
     {
+        // What is of another document has no key.
         Document[] one = [.. Texts("e", 1, new Random(2))];
-        using RetrieverWorld world = new(_ => one, _ => one);
-        foreach (RetrieverObjective objective in new[] { RetrieverObjective.SequenceMarginal, RetrieverObjective.Realm })
+        using RetrieverWorld world = new(_ => [new Document("signs", "", new string('=', 10), ""), .. one], _ => one);
+        foreach ((RetrieverObjective objective, bool negatives) in
+            new[] { RetrieverObjective.SequenceMarginal, RetrieverObjective.Realm }.SelectMany(objective => new[] { (objective, false), (objective, true) }))
         {
-            using RetrieverTrainer trainer = new(world.Embedder, Tokenizer, world.Source, Reader(), objective, Options);
+            RetrieverTrainingOptions options = Options with { InBatchNegatives = negatives };
+            using RetrieverTrainer trainer = new(world.Embedder, Tokenizer, world.Source, Reader(), objective, options, world.Examples);
 
             RetrieverTrainingProgress step = trainer.Step(TestContext.Current.CancellationToken);
 
