@@ -168,7 +168,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             closedBookFolder,
             retrieval,
             reading,
-            Training(forRetro, retroFolder),
+            Training(forRetro, retroFolder) with { Dtype = decoder.Dtype }, // so that, off, it is the closed book
             cancellationToken,
             resume: options.Resume);
         documents.Save(retroFolder);
