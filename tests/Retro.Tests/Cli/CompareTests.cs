@@ -65,6 +65,14 @@ public sealed partial class CompareTests : IDisposable
             });
 
             // The last one had as long as any other, the query towers among them.
+            // The texts are every source's, and an index those that search by it.
+            Dictionary<string, long> bytes = json.ToDictionary(reader => (string)reader!["reader"]!, reader => (long)reader!["databaseBytes"]!);
+            long By(string source) => bytes[$"RETRO, neighbors by {source}"];
+            Assert.InRange(By("random"), 1, Math.Min(bytes["RETRO"], By("inverse cloze")) - 1);
+            Assert.Equal(bytes["RETRO"] + By("inverse cloze") - By("random"), By("BM25 and inverse cloze"));
+            Assert.Equal(By("BM25 and inverse cloze"), By("inverse cloze in BM25's order"));
+            Assert.Equal(By("inverse cloze"), By("tower by REALM"));
+
             double[] seconds = [.. json.Select(reader => (double)reader!["trainingSeconds"]!)];
             Assert.InRange(seconds[^1], seconds[..^1].Max(), double.PositiveInfinity);
         }
