@@ -84,6 +84,17 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     }
 
     /// <summary>Reads a corpus, takes as many documents as fit the run, and holds some out.</summary>
+    /// <summary>Opens the corpus of a run.</summary>
+    /// <param name="path">A folder or file of what <see cref="Corpus"/> reads; null: the documentation of the reference packs.</param>
+    /// <param name="reading">How it is read.</param>
+    /// <exception cref="CorpusException">It is missing, or a pattern of what is read matches nothing.</exception>
+    public static Corpus Open(string? path, CorpusOptions reading)
+    {
+        Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, reading);
+        corpus.RequireMatched();
+        return corpus;
+    }
+
     /// <param name="path">A folder or file of what <see cref="Corpus"/> reads; null: the documentation of the reference packs.</param>
     /// <param name="mostBytes">Most text to take.</param>
     /// <param name="seed">Chooses the documents.</param>
@@ -94,8 +105,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <exception cref="CorpusException">The corpus is missing, empty, broken or too small.</exception>
     public static SampleCorpus Read(string? path, long mostBytes, long seed, CorpusOptions reading, CancellationToken cancellationToken, int leastHeldOut = 1)
     {
-        Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, reading);
-        corpus.RequireMatched();
+        Corpus corpus = Open(path, reading);
         List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
         if (documents.Count < 2)
         {
