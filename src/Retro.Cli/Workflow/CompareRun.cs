@@ -50,18 +50,24 @@ internal sealed class CompareRun(CompareOptions options)
     {
         // --- text and databases ---
         // Enough documents are held out for an interval, and a quarter beside for what has to be fitted.
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(
+            options.Corpus,
+            options.MostBytes,
+            1,
+            options.Reading,
+            cancellationToken,
+            EvaluationData.LeastHeldOut,
+            (options.MeasuredCharacters, WindowTokens));
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         string file = Path.Combine(folder, "compare.md");
         using WriterLock writing = WriterLock.Take(folder, "compare readers");
         SampleCorpus.Replace(allModels, options.StartOver, file, goesOn: false);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
-        var heldOutDocuments = corpus.HeldOutWithin(options.MeasuredCharacters, WindowTokens).Documents;
 
         // What has to be fitted to other text than was trained on is fitted to every fourth of the held-out documents, which is then not measured.
         using ChunkDatabase database = Build("database", corpus.Training);
-        using ChunkDatabase heldOut = Build("held-out", heldOutDocuments.Where((_, i) => i % 4 != 0));
-        using ChunkDatabase validation = Build("validation", heldOutDocuments.Where((_, i) => i % 4 == 0));
+        using ChunkDatabase heldOut = Build("held-out", corpus.HeldOut.Where((_, i) => i % 4 != 0));
+        using ChunkDatabase validation = Build("validation", corpus.HeldOut.Where((_, i) => i % 4 == 0));
         Stages.Run("look for held-out documents in the database", progress =>
             HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
 
@@ -136,6 +142,7 @@ internal sealed class CompareRun(CompareOptions options)
                 {decoder.CountParameters().Total:#,0} parameters, of the RETRO {(decoder with { Retrieval = retrieval }).CountParameters().Total:#,0};
                 {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower;
                 models in {CommonOptions.NameOf(options.Dtype)}.
+                Of {Amount.Of(corpus.HeldOut.Count, "held-out document")} a quarter is for what has to be fitted to other text, the others are measured; {corpus.Cut:#,0} of all are cut to their beginning.
 
                 {_table.ToMarkdown(ClosedBook, Frozen)}
                 """);

@@ -28,7 +28,8 @@ public sealed partial class CompareTests : IDisposable
             [Fixtures.Cli, "compare", "--out", _folder["out"], "--corpus", _folder["corpus"], "--steps", "2", "--measured-kilobytes", "8", .. more]);
         Assert.True(code == 0, output);
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "compare.md"));
-        Assert.Contains($"models in {type}.", report, StringComparison.Ordinal);
+        Assert.Contains($"models in {type}.\nOf 25 held-out documents a quarter", report, StringComparison.Ordinal);
+        Assert.Contains("; 25 of all are cut to their beginning.", report, StringComparison.Ordinal);
         Assert.All(["closed-book", "retro"], model => Assert.Equal(
             type, Checkpoint.StoredType(Path.Combine(made, "models", "1", model)).ToString(), ignoreCase: true));
         string[] readers =
@@ -64,7 +65,6 @@ public sealed partial class CompareTests : IDisposable
                 Assert.Equal(pair.Second.Groups["bytes"].Value, ((long)pair.First["databaseBytes"]!).ToString("#,0", CultureInfo.InvariantCulture));
             });
 
-            // The last one had as long as any other, the query towers among them.
             // The texts are every source's, and an index those that search by it.
             Dictionary<string, long> bytes = json.ToDictionary(reader => (string)reader!["reader"]!, reader => (long)reader!["databaseBytes"]!);
             long By(string source) => bytes[$"RETRO, neighbors by {source}"];
@@ -73,6 +73,7 @@ public sealed partial class CompareTests : IDisposable
             Assert.Equal(By("BM25 and inverse cloze"), By("inverse cloze in BM25's order"));
             Assert.Equal(By("inverse cloze"), By("tower by REALM"));
 
+            // The last one had as long as any other, the query towers among them.
             double[] seconds = [.. json.Select(reader => (double)reader!["trainingSeconds"]!)];
             Assert.InRange(seconds[^1], seconds[..^1].Max(), double.PositiveInfinity);
         }
