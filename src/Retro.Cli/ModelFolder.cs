@@ -18,6 +18,9 @@ internal static class ModelFolder
     /// <summary>The file of a reader that copies, beside the decoder that it was trained for.</summary>
     public const string CopyingFile = "copying.safetensors";
 
+    /// <summary>In retro.json: what is known of the decoder that a model was made of, and what its configuration does not say.</summary>
+    private const string Base = "base", Context = "context";
+
     /// <summary>Verbs that make models.</summary>
     private static readonly string[] s_makers = ["train", "fit"];
 
@@ -38,13 +41,24 @@ internal static class ModelFolder
         RequireTokenizer(workspace.Model, tokenizer);
         CheckpointLoadOptions options = new() { Dtype = dtype ?? BestType(workspace.Model, device), Device = device };
         bool isOurs = IsOurs(path);
-        RetroModel model = Stages.Run($"load {workspace.Model}", progress => isOurs
-            ? Checkpoint.Load(workspace.Model, options, progress, cancellationToken)
+        (RetroModel model, int? context) = Stages.Run($"load {workspace.Model}", progress => isOurs
+            ? (Checkpoint.Load(workspace.Model, options, progress, cancellationToken), ContextLength(workspace))
             : Pretrained(workspace.Model, options, tokenizer, progress, cancellationToken));
         model.eval();
         (long steps, TimeSpan time) = Training(workspace);
-        return new(model, steps, time, []);
+        return new(model, steps, time, []) { Longest = new[] { model.Config.MaximumLength, context }.Min() };
     }
+
+    /// <summary>Tokens that the decoder of a model of the tool's was made to read at once, where it would take more; null: that is not known.</summary>
+    /// <param name="workspace">The model's.</param>
+    public static int? ContextLength(Workspace workspace)
+        => int.TryParse(workspace.Section(Base)?[Context]?.ToString(), CultureInfo.InvariantCulture, out int length) ? length : null;
+
+    /// <summary>Keeps how many tokens a model was made to read at once.</summary>
+    /// <param name="workspace">The model's.</param>
+    /// <param name="length">How many; null: what it takes.</param>
+    public static void KeepContextLength(Workspace workspace, int? length)
+        => workspace.Write(Base, length is null ? null : new() { [Context] = length });
 
     /// <summary>The type to compute a model in: as it is stored, but in float32 where the processor has no products of bfloat16.</summary>
     /// <param name="folder">The checkpoint's folder.</param>
@@ -173,14 +187,14 @@ internal static class ModelFolder
         return databases;
     }
 
-    private static RetroModel Pretrained(
+    private static (RetroModel Model, int? ContextLength) Pretrained(
         string folder, CheckpointLoadOptions options, RetroTokenizer tokenizer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         PretrainedDecoder decoder = PretrainedDecoder.Load(folder, options.Dtype!.Value, options.Device, progress, cancellationToken);
         try
         {
             decoder.RequireTokenizer(tokenizer);
-            return decoder.Model; // the caller's from here on
+            return (decoder.Model, decoder.Origin.ContextLength); // the model is the caller's from here on
         }
         catch
         {

@@ -150,7 +150,7 @@ internal sealed class EvalCommand : Verb
                     sources,
                     heldOut,
                     [.. paths.Zip(models)],
-                    one => Window(one.Model.Config.MaximumLength),
+                    one => Window(one.Longest),
                     parsed.GetValue(_questions),
                     parsed.GetValue(_seed),
                     cancellationToken).ConfigureAwait(false);
@@ -163,7 +163,7 @@ internal sealed class EvalCommand : Verb
                 return;
             }
 
-            int window = Window(models.Min(one => one.Model.Config.MaximumLength)), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
+            int window = Window(models.Min(one => one.Longest)), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
             Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), seen, cancellationToken);
         }
         finally

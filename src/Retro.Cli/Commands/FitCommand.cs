@@ -152,11 +152,13 @@ internal sealed class FitCommand : Verb
         ModelFolder.RequireTokenizer(path, sources.Tokenizer);
         decoder.RequireTokenizer(sources.Tokenizer);
         bool reads = !copies && !answers; // what copies reads neighbors within a chunk, and passages of a question stand before it
-        int window = _run.Window(parsed, sources, decoder.Origin.ContextLength, reads);
+        int? context = new[] { decoder.Origin.ContextLength, ours ? ModelFolder.ContextLength(Workspace.OfModel(named)) : null }.Min();
+        int window = _run.Window(parsed, sources, context, reads);
         using WriterLock writing = _run.Keep(parsed, workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("train", null); // the folder's model is of one verb
+            ModelFolder.KeepContextLength(workspace, context);
         });
         WriteJson(parsed, _run.GoesOn(parsed) ? GoOn(parsed, workspace, [_reader, _task, _attention, _unfreeze, _rank, .. _run.Lasting], Fit) : Fit());
         return Task.CompletedTask;

@@ -54,6 +54,7 @@ internal sealed class TrainCommand : Verb
         {
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("fit", null); // the folder's model is of one verb
+            ModelFolder.KeepContextLength(workspace, null);
         });
 
         manual_seed(_run.Seed(parsed));

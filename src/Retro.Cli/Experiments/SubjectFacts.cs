@@ -19,6 +19,7 @@ internal sealed class SubjectFacts
     private readonly string _folder;
     private readonly QuestionSet _known;
     private readonly QuestionSet _added;
+    private readonly ILookup<string, string> _values;
     private readonly Question[] _facts;
     private readonly List<(string Reader, string State, MeanInterval Right, MeanInterval Written)> _rows = [];
 
@@ -34,7 +35,10 @@ internal sealed class SubjectFacts
         QuestionOptions asking = new() { LeastOfAKind = 2, Templates = QuestionTemplates.Fields };
         _known = QuestionBuilder.Build(known, tokenizer, asking, cancellationToken: cancellationToken);
         _added = QuestionBuilder.Build(added, tokenizer, asking, cancellationToken: cancellationToken);
-        _facts = AnsweringData.Choose(_added.Questions, MostFacts, seed);
+        _values = _added.Questions.Select(one => (one.Kind, Value: one.Answers[0])).Distinct().ToLookup(one => one.Kind, one => one.Value);
+
+        // Of a value that all documents have nothing is wrong, so that nobody can be right.
+        _facts = AnsweringData.Choose(_added.Questions.Where(one => Wrong(one).Any()), MostFacts, seed);
         _tokenizer = tokenizer;
         _folder = folder;
     }
@@ -63,24 +67,27 @@ internal sealed class SubjectFacts
             foreach (Question fact in _facts)
             {
                 IReadOnlyList<long> found = reader.Neighbors == 0 ? [] : data.Passages.Found(fact, Math.Min(FactPassages, reader.Neighbors));
-                string[] wrong = [.. _added.Questions.Where(one => one.Kind == fact.Kind).Select(one => one.Answers[0]).Distinct()
-                    .Where(answer => AnswerMatch.Exact(answer, fact.Answers) == 0).Take(WrongAnswers)];
-                double[] likelihoods = asked.LogLikelihoods(fact, found, [fact.Answers[0], .. wrong]);
+                double[] likelihoods = asked.LogLikelihoods(fact, found, [fact.Answers[0], .. Wrong(fact).Take(WrongAnswers)]);
                 string? answer = await asked.AnswerAsync(fact, found, cancellationToken: cancellationToken).ConfigureAwait(false);
-                right.Add((fact.DocumentId, wrong.Length > 0 && likelihoods[0] > likelihoods[1..].Max() ? 1 : 0));
-                written.Add((fact.DocumentId, AnswerMatch.Exact(answer!, fact.Answers)));
+                right.Add((fact.DocumentId, likelihoods[0] > likelihoods[1..].Max() ? 1 : 0));
+                if (answer is not null)
+                {
+                    written.Add((fact.DocumentId, AnswerMatch.Exact(answer, fact.Answers)));
+                }
             }
 
             _rows.Add((name, state, MeanInterval.Of(right, least: 0, most: 1), MeanInterval.Of(written, least: 0, most: 1)));
         }
     }
 
+    private IEnumerable<string> Wrong(Question fact) => _values[fact.Kind].Where(value => AnswerMatch.Exact(value, fact.Answers) == 0);
+
     /// <summary>Which facts were known, as a table.</summary>
     public string ToMarkdown()
     {
         if (_facts.Length == 0)
         {
-            return "No two of the added documents have lines \"label: value\" of one label, so that there is no fact to ask for.\n";
+            return "No two of the added documents have lines \"label: value\" of one label and two values, so that there is no fact to ask for.\n";
         }
 
         StringBuilder text = new();

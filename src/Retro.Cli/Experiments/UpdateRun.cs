@@ -31,7 +31,7 @@ internal sealed class UpdateRun(UpdateOptions options)
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text: what is known, what is added, and what is measured, of which only the added documents know the subject ---
-        Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus, options.Reading);
+        Corpus corpus = SampleCorpus.Open(options.Corpus, options.Reading);
         List<Document> documents = Stages.Run(
             "read the corpus", progress => SampleCorpus.Take(corpus, options.MostBytes, options.Seed, progress, cancellationToken));
         string subject = options.Subject ?? Largest(documents);
@@ -159,6 +159,7 @@ internal sealed class UpdateRun(UpdateOptions options)
             {facts.ToMarkdown()}
             """);
         Stages.Report(reportFile, report);
+        Screen.ReportSkipped(corpus);
 
         BitsPerByteResult Old(string name, IReader reader) => Stages.Run(
             $"measure {name} on other things",

@@ -69,8 +69,13 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
         // --- text ---
         SampleCorpus corpus = SampleCorpus.Read(
-            options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
-        (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
+            options.Corpus,
+            options.MostBytes,
+            options.Seed,
+            options.Reading,
+            cancellationToken,
+            EvaluationData.LeastHeldOut,
+            ((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters));
         string folder = SampleCorpus.Folder(options.Output, options.Corpus);
         if (!options.Resume)
         {
@@ -81,7 +86,10 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
         // --- database ---
         using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
-        using ChunkDatabase heldOut = EvaluationData.Cut("cut held-out chunks", Path.Combine(folder, "held-out"), held, tokenizer, cancellationToken);
+        using ChunkDatabase heldOut = EvaluationData.Cut(
+            "cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken);
+        Stages.Run("look for held-out documents in the database", progress =>
+            HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
         string embedderFolder = Path.Combine(folder, EmbedderFolder);
         bool isTrained = embedder is null && options.Resume && Sources.IsEmbedder(embedderFolder);
         embedder ??= isTrained
@@ -168,7 +176,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             closedBookFolder,
             retrieval,
             reading,
-            Training(forRetro, retroFolder),
+            Training(forRetro, retroFolder) with { Dtype = decoder.Dtype }, // so that, off, it is the closed book
             cancellationToken,
             resume: options.Resume);
         documents.Save(retroFolder);
@@ -200,7 +208,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
         EvaluationTable table = EvaluationTable.Of(entries, against);
         (string, List<TrainingProgress>)[] trainings = [(ClosedBook, closedBook.Reports), (Retrieving, retro.Reports)];
-        Report report = new(options, corpus, config, database, table, leakage, cut, copyOptions, trainings, continuations, _clock.Elapsed);
+        Report report = new(options, corpus, config, database, table, leakage, copyOptions, trainings, continuations, _clock.Elapsed);
         report.Print();
         string path = report.Write(folder);
         Screen.Note($"\nReport: {Path.GetFullPath(path)}   (the whole run took {Amount.OfTime(_clock.Elapsed)})");

@@ -19,7 +19,6 @@ namespace Retro.Cli.Quickstart;
 /// <param name="database">What is retrieved from.</param>
 /// <param name="table">Everything that was measured, against the closed book, the pointer rule, and the longest run anywhere in the database.</param>
 /// <param name="leakage">The main readers by how much the held-out text has in common with its neighbors.</param>
-/// <param name="cut">Held-out documents of which only the beginning was measured.</param>
 /// <param name="copying">How the copying reader retrieves and was trained.</param>
 /// <param name="steps">The steps of each training, with its name.</param>
 /// <param name="continuations">Generated text.</param>
@@ -31,7 +30,6 @@ internal sealed class Report(
     ChunkDatabase database,
     EvaluationTable table,
     LeakageTable leakage,
-    int cut,
     CopyReaderOptions copying,
     IReadOnlyList<(string Name, List<TrainingProgress> Steps)> steps,
     IReadOnlyList<Continuation> continuations,
@@ -44,7 +42,7 @@ internal sealed class Report(
     {
         get
         {
-            string shortened = cut > 0 ? $"; {cut} of them were cut to their beginning so that measuring ends in time" : "";
+            string shortened = corpus.Cut > 0 ? $"; {corpus.Cut} of them were cut to their beginning so that measuring ends in time" : "";
             return string.Create(CultureInfo.InvariantCulture, $"""
                 The documents are neither in the training set nor in the database{shortened}.
                 "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the

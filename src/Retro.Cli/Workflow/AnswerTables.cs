@@ -98,13 +98,22 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
         Add(AbilityHeader, Abilities);
         int wrong = _rows[0].Abilities.WrongAnswers;
         text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"""
-            RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {1.0 / (1 + wrong):0.00});
+            RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {Chance(result => result.Chance)});
             how well the likelihood tells that no passage holds it (chance 0.50); how often a pair of answers from two passages is likelier than
-            three wrong pairs (chance 0.25; - where no two questions ask the same of two titles); and how often the right answer is likelier than
+            up to three wrong pairs (chance {Chance(result => result.PairChance)}; - where no two questions ask the same of two titles); and how often the right answer is likelier than
             the one that a passage was changed to. A reader is not asked the questions that have no wrong answer, or whose passage does not
             hold the right one as far as it reads it, alone and beside others.
             """));
         return text.ToString();
+
+        // Readers are asked different questions, of which some have fewer wrong answers.
+        string Chance(Func<AbilityResult, double> of)
+        {
+            double[] all = [.. _rows.Select(row => of(row.Abilities)).Where(double.IsFinite)];
+            string[] ends = all.Length == 0 ? ["-"]
+                : [.. new[] { all.Min(), all.Max() }.Select(chance => chance.ToString("0.00", CultureInfo.InvariantCulture)).Distinct()];
+            return string.Join(" to ", ends);
+        }
 
         void Add(string[] header, IEnumerable<string[]> rows) => text.AppendLine(MarkdownTable.Of(header, rows));
     }

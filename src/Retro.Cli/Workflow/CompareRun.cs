@@ -37,6 +37,9 @@ internal sealed class CompareRun(CompareOptions options)
         RetrieverObjective.Variational(), RetrieverObjective.JointStochastic(),
     ];
 
+    /// <summary>Files of a database that chunks are found by: by their words, and by their vectors.</summary>
+    private static readonly string[] s_words = ["bm25.bin"], s_vectors = ["keys.bin", "index.faiss", "unkeyed.bin"];
+
     private readonly CompareTable _table = new();
     private readonly BitsPerByteOptions _measure = new() { WindowLength = WindowTokens };
     private readonly InContextOptions _prompt = new() { WindowLength = WindowTokens };
@@ -47,18 +50,24 @@ internal sealed class CompareRun(CompareOptions options)
     {
         // --- text and databases ---
         // Enough documents are held out for an interval, and a quarter beside for what has to be fitted.
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(
+            options.Corpus,
+            options.MostBytes,
+            1,
+            options.Reading,
+            cancellationToken,
+            EvaluationData.LeastHeldOut,
+            (options.MeasuredCharacters, WindowTokens));
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         string file = Path.Combine(folder, "compare.md");
         using WriterLock writing = WriterLock.Take(folder, "compare readers");
         SampleCorpus.Replace(allModels, options.StartOver, file, goesOn: false);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
-        var heldOutDocuments = corpus.HeldOutWithin(options.MeasuredCharacters, WindowTokens).Documents;
 
         // What has to be fitted to other text than was trained on is fitted to every fourth of the held-out documents, which is then not measured.
         using ChunkDatabase database = Build("database", corpus.Training);
-        using ChunkDatabase heldOut = Build("held-out", heldOutDocuments.Where((_, i) => i % 4 != 0));
-        using ChunkDatabase validation = Build("validation", heldOutDocuments.Where((_, i) => i % 4 == 0));
+        using ChunkDatabase heldOut = Build("held-out", corpus.HeldOut.Where((_, i) => i % 4 != 0));
+        using ChunkDatabase validation = Build("validation", corpus.HeldOut.Where((_, i) => i % 4 == 0));
         Stages.Run("look for held-out documents in the database", progress =>
             HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
 
@@ -70,7 +79,7 @@ internal sealed class CompareRun(CompareOptions options)
             cancellationToken);
         TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
         double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(runs, progress: progress, cancellationToken: cancellationToken));
-        Compared compared = new(database, heldOut, validation, tokenizer, keyword, runs, precisions, Bytes(database));
+        Compared compared = new(database, heldOut, validation, tokenizer, keyword, runs, precisions);
 
         // --- training and measurement, seed by seed ---
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
@@ -97,10 +106,10 @@ internal sealed class CompareRun(CompareOptions options)
             using (RetroModel model = fitted.Model)
             {
                 TimeSpan time = byStep.Time + fitted.Time;
-                Asking(Retrieving, new RetroReader(model), compared, compared.Keyword, time, 0, cancellationToken);
+                Asking(Retrieving, new RetroReader(model), compared, compared.Keyword, time, cancellationToken);
                 InContextOptions best = _prompt with { Neighbors = 1 + retrieval.Neighbors, PrefixLength = 160 };
                 RetroInContextReader both = new(model, tokenizer, best);
-                Asking("RETRO, best in context (RETRO++)", both, compared, compared.Keyword, time, 0, cancellationToken);
+                Asking("RETRO, best in context (RETRO++)", both, compared, compared.Keyword, time, cancellationToken);
                 Retrievers(compared, corpus, model, time, seed, cancellationToken);
             }
 
@@ -133,6 +142,7 @@ internal sealed class CompareRun(CompareOptions options)
                 {decoder.CountParameters().Total:#,0} parameters, of the RETRO {(decoder with { Retrieval = retrieval }).CountParameters().Total:#,0};
                 {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower;
                 models in {CommonOptions.NameOf(options.Dtype)}.
+                Of {Amount.Of(corpus.HeldOut.Count, "held-out document")} a quarter is for what has to be fitted to other text, the others are measured; {corpus.Cut:#,0} of all are cut to their beginning.
 
                 {_table.ToMarkdown(ClosedBook, Frozen)}
                 """);
@@ -148,10 +158,10 @@ internal sealed class CompareRun(CompareOptions options)
         Alone(ClosedBook, alone, compared, "nothing", 0, decoder.Time, cancellationToken);
         RunReader runs = new(alone, compared.Runs, compared.Precisions);
         Alone("longest run", runs, compared, "all runs of tokens", 12 * compared.Database.Manifest.TokenCount, decoder.Time, cancellationToken);
-        Asking("in context", new InContextReader(model, compared.Tokenizer, _prompt), compared, compared.Keyword, decoder.Time, 0, cancellationToken);
+        Asking("in context", new InContextReader(model, compared.Tokenizer, _prompt), compared, compared.Keyword, decoder.Time, cancellationToken);
         (EnsembleReader ensemble, TimeSpan mixing) = Timed("the ensemble's temperature", progress => EnsembleReader.Fit(
             model, compared.Tokenizer, compared.Validation, compared.Keyword, _prompt, progress: progress, cancellationToken: cancellationToken));
-        Asking("ensemble (REPLUG)", ensemble, compared, compared.Keyword, decoder.Time + mixing, 0, cancellationToken);
+        Asking("ensemble (REPLUG)", ensemble, compared, compared.Keyword, decoder.Time + mixing, cancellationToken);
 
         (TokenStore store, TimeSpan storing) = Timed("nearest states", progress =>
             TokenStore.Build(model, compared.Database, states, new() { WindowLength = WindowTokens }, progress, cancellationToken));
@@ -169,7 +179,7 @@ internal sealed class CompareRun(CompareOptions options)
             model, compared.Database, compared.Keyword, copying, progress: progress, cancellationToken: cancellationToken));
         using (copies)
         {
-            Asking("copying", copies, compared, compared.Keyword, decoder.Time + learning, 0, cancellationToken);
+            Asking("copying", copies, compared, compared.Keyword, decoder.Time + learning, cancellationToken);
         }
 
         DecoupledReaderOptions own = new() { Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = seed };
@@ -177,7 +187,7 @@ internal sealed class CompareRun(CompareOptions options)
             model, compared.Database, compared.Keyword, own, progress: progress, cancellationToken: cancellationToken));
         using (attends)
         {
-            Asking("own attention (DecoupledRAG)", attends, compared, compared.Keyword, decoder.Time + attending, 0, cancellationToken);
+            Asking("own attention (DecoupledRAG)", attends, compared, compared.Keyword, decoder.Time + attending, cancellationToken);
         }
     }
 
@@ -185,17 +195,16 @@ internal sealed class CompareRun(CompareOptions options)
     private void Retrievers(Compared compared, SampleCorpus corpus, RetroModel model, TimeSpan time, int seed, CancellationToken cancellationToken)
     {
         RetroReader reader = new(model);
-        Row(new RandomNeighborSource(compared.Database, seed), "random", TimeSpan.Zero, 0);
+        Row(new RandomNeighborSource(compared.Database, seed), "random", TimeSpan.Zero);
         InverseClozeOptions cloze = new() { Steps = options.FittingSteps, Seed = seed };
         (TextEmbedder embedder, TimeSpan learning) = Timed("the embedder", progress => InverseClozeTrainer.Train(
             corpus.Training, compared.Tokenizer, options: cloze, progress: progress, cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
         using DenseNeighborSource dense = Stages.Make("embed chunks", progress => DenseNeighborSource.Build(
             compared.Database, new ChunkKeyer(compared.Tokenizer, embedder), progress: progress, cancellationToken: cancellationToken), cancellationToken);
-        long all = Bytes(compared.Database), keys = all - compared.SearchedBytes;
-        Row(dense, Cloze, learning, keys);
-        Row(new HybridNeighborSource(compared.Keyword, dense), "BM25 and inverse cloze", learning, keys);
-        Row(new RerankedNeighborSource(dense, compared.Keyword), "inverse cloze in BM25's order", learning, keys);
+        Row(dense, Cloze, learning);
+        Row(new HybridNeighborSource(compared.Keyword, dense), "BM25 and inverse cloze", learning);
+        Row(new RerankedNeighborSource(dense, compared.Keyword), "inverse cloze in BM25's order", learning);
         foreach (RetrieverObjective objective in s_objectives)
         {
             // A posterior finds as many again.
@@ -211,11 +220,10 @@ internal sealed class CompareRun(CompareOptions options)
             TimeSpan training = clock.Elapsed;
             using TextEmbedder queries = trainer.QueryEmbedder();
             string name = objective == RetrieverObjective.TokenMarginal ? $"{objective.Name} (RAG-Token's, EMDR²'s)" : objective.Name;
-            Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {name}", learning + training, keys);
+            Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {name}", learning + training);
         }
 
-        void Row(INeighborSource source, string name, TimeSpan own, long bytes)
-            => Asking(By + name, reader, compared, source, time + own, bytes, cancellationToken);
+        void Row(INeighborSource source, string name, TimeSpan own) => Asking(By + name, reader, compared, source, time + own, cancellationToken);
     }
 
     private void Alone(string name, IReader reader, Compared compared, string reads, long bytes, TimeSpan time, CancellationToken cancellationToken)
@@ -226,12 +234,11 @@ internal sealed class CompareRun(CompareOptions options)
             time,
             progress => BitsPerByte.Measure(reader, compared.HeldOut, options: _measure, progress: progress, cancellationToken: cancellationToken));
 
-    private void Asking(
-        string name, IReader reader, Compared compared, INeighborSource source, TimeSpan time, long bytes, CancellationToken cancellationToken)
+    private void Asking(string name, IReader reader, Compared compared, INeighborSource source, TimeSpan time, CancellationToken cancellationToken)
         => _table.Measure(
             name,
             string.Create(CultureInfo.InvariantCulture, $"{source.Name}, k = {reader.Neighbors}"),
-            compared.SearchedBytes + bytes,
+            Bytes(compared.Database, source),
             time,
             progress => BitsPerByte.Measure(reader, compared.HeldOut, source, _measure, progress, cancellationToken));
 
@@ -242,8 +249,18 @@ internal sealed class CompareRun(CompareOptions options)
         return (result, clock.Elapsed);
     }
 
-    /// <summary>Bytes of all files of a database, the indexes among them.</summary>
-    private static long Bytes(ChunkDatabase database) => DatabaseManifest.Load(database.Folder).Files.Sum(file => file.Bytes);
+    /// <summary>Bytes of the files that neighbors come from: the texts, and what they are searched by. The table of a training is not among them.</summary>
+    private static long Bytes(ChunkDatabase database, INeighborSource source)
+    {
+        string[] searched = source switch
+        {
+            RandomNeighborSource => [],
+            KeywordNeighborSource => s_words,
+            DenseNeighborSource or TowerNeighborSource => s_vectors,
+            _ => [.. s_words, .. s_vectors],
+        };
+        return DatabaseManifest.Load(database.Folder).Files.Where(file => file.MadeFrom is null || searched.Contains(file.Name)).Sum(file => file.Bytes);
+    }
 
     /// <summary>What every reader is trained and measured on.</summary>
     private sealed record Compared(
@@ -253,6 +270,5 @@ internal sealed class CompareRun(CompareOptions options)
         RetroTokenizer Tokenizer,
         KeywordNeighborSource Keyword,
         TokenIndex Runs,
-        double[] Precisions,
-        long SearchedBytes);
+        double[] Precisions);
 }

@@ -69,8 +69,8 @@ internal sealed class CompareTable
         return $"""
             {rows}
             {table.Notes} {SampleCorpus.HeldOutNote}
-            Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds
-            of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.
+            Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of the files that are read, the
+            texts and what they are searched by; the seconds of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.
 
             """;
     }

@@ -9,6 +9,9 @@ namespace Retro.Cli.Workflow;
 /// <summary>A model, what its training took, and what each step reported.</summary>
 internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time, List<TrainingProgress> Reports)
 {
+    /// <summary>Tokens of a window at most: what it takes, or what it was made to read at once; null: any.</summary>
+    public int? Longest { get; init; }
+
     /// <summary>The decoder that is trained alone, and then the RETRO that retrieval is fitted onto it for.</summary>
     /// <param name="vocabularySize">The tokenizer's.</param>
     public static (RetroConfig Decoder, RetrievalConfig Retrieval) Config(int vocabularySize)

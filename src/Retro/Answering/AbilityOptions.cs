@@ -6,7 +6,7 @@ public sealed record AbilityOptions
     /// <summary>Passages of a question; of a reader that reads fewer, as many as it reads. Default 5, RGB's.</summary>
     public int Passages { get; init; } = 5;
 
-    /// <summary>Wrong answers that the right one has to be more likely than. Default 4, so that chance is a fifth.</summary>
+    /// <summary>Wrong answers that the right one has to be more likely than. Default 4, so that chance is a fifth where there are as many.</summary>
     public int WrongAnswers { get; init; } = 4;
 
     /// <summary>Share of the noise that the passages' source finds for the question, where they have one; the rest is random. Default 0.5.</summary>

@@ -23,6 +23,13 @@ namespace Retro.Answering;
 /// Questions that were measured: those are left out that have no wrong answer, or whose passage does not hold the right one as far as the reader reads it,
 /// alone and beside others.
 /// </param>
+/// <param name="Chance">
+/// What guessing gives of <paramref name="NoiseRobustness"/>: one divided by the number of answers, in the mean of the questions, since of few values there
+/// are fewer wrong ones. Not a number where there is no question.
+/// </param>
+/// <param name="PairChance">
+/// The same of <paramref name="InformationIntegration"/>: a quarter, and half for a pair with no third value to be wrong.
+/// </param>
 public sealed record AbilityResult(
     string Reader,
     IReadOnlyList<(int Noise, MeanInterval Accuracy)> NoiseRobustness,
@@ -30,4 +37,6 @@ public sealed record AbilityResult(
     MeanInterval InformationIntegration,
     IReadOnlyList<CounterfactualResult> Counterfactual,
     int WrongAnswers,
-    int Questions);
+    int Questions,
+    double Chance,
+    double PairChance);

@@ -63,7 +63,7 @@ public static class FourAbilities
         {
             // That a reader gets too little of its passages is a result, as their number says, and no reason to lose those of others.
             MeanInterval none = MeanInterval.Of([]);
-            return new(reader.Name, [], none, none, [], options.WrongAnswers, 0);
+            return new(reader.Name, [], none, none, [], options.WrongAnswers, 0, double.NaN, double.NaN);
         }
 
         Dictionary<(string Prompt, string Answer), double> known = [];
@@ -80,7 +80,7 @@ public static class FourAbilities
         // As many passages, and none of them with the answer.
         double[] without = [.. Likelihoods(item => item.Passages(noises[^1] + 1, holds: false), item => item.Answers).Select(one => one.Max())];
         MeanInterval rejection = Share(Areas(with, without));
-        MeanInterval integration = reader.Neighbors == 1 ? MeanInterval.Of([]) : Integration();
+        (MeanInterval integration, double pairChance) = reader.Neighbors == 1 ? (MeanInterval.Of([]), double.NaN) : Integration();
         List<CounterfactualResult> counterfactual =
         [
             Wrong("none", _ => []),
@@ -92,7 +92,8 @@ public static class FourAbilities
             counterfactual.Add(Wrong("right and wrong", item => item.RightAndWrong));
         }
 
-        return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers, items.Length);
+        double chance = items.Average(item => 1.0 / item.Answers.Length);
+        return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers, items.Length, chance, pairChance);
 
         double[][] Likelihoods(
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
@@ -125,14 +126,16 @@ public static class FourAbilities
             => MeanInterval.Of((of ?? items).Zip(values, (item, value) => (item.Question.DocumentId, value)), least: 0, most: 1);
 
         // Two questions that ask the same of two titles in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
-        MeanInterval Integration()
+        (MeanInterval, double) Integration()
         {
             Item[] pairs =
             [
                 .. items.Where(item => item.Partner is { Other: var other } && new[] { item.Question, other }.All(one => Hold(item.Both(most), one))),
             ];
             double[][] found = Likelihoods(item => item.Both(most), item => item.Pairs, pairs, item => item.Partner!.Both);
-            return Share(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0), pairs);
+            return (
+                Share(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0), pairs),
+                pairs.Select(item => 1.0 / item.Pairs.Count).DefaultIfEmpty(double.NaN).Average());
         }
 
         CounterfactualResult Wrong(string name, Func<Item, IReadOnlyList<long[]>> read)
@@ -253,7 +256,8 @@ public static class FourAbilities
                 return partner is null ? null : new(
                     question with { Prompt = $"{title} and {TitleOf(partner, passages)}{behind}" },
                     partner,
-                    passages.Tokens(passages.Oracle(partner), length));
+                    passages.Tokens(passages.Oracle(partner), length),
+                    random.NextDouble());
             }
 
             IEnumerable<Question> Shuffled(Question[] some)
@@ -275,14 +279,23 @@ public static class FourAbilities
             List<long[]> all = [.. _noise.Take(noise)];
             if (holds)
             {
-                all.Insert((int)(_place * (all.Count + 1)), Right); // each place as often, whatever the number
+                Insert(all, Right, _place);
             }
 
             return all;
         }
 
-        /// <summary>The passages of both questions, and noise up to so many.</summary>
-        public long[][] Both(int most) => [Right, Partner!.Passage, .. _noise.Take(Math.Max(0, most - 2))];
+        /// <summary>The passages of both questions, somewhere among noise up to so many: the order of the titles is not theirs.</summary>
+        public List<long[]> Both(int most)
+        {
+            List<long[]> all = [.. _noise.Take(Math.Max(0, most - 2))];
+            Insert(all, Right, _place);
+            Insert(all, Partner!.Passage, Partner.Place);
+            return all;
+        }
+
+        // Each place as often, whatever the number.
+        private static void Insert(List<long[]> all, long[] passage, double place) => all.Insert((int)(place * (all.Count + 1)), passage);
 
         /// <summary>The title that a prompt begins with; empty where it begins with none.</summary>
         private static string TitleOf(Question question, QuestionPassages passages)
@@ -296,5 +309,6 @@ public static class FourAbilities
     /// <param name="Both">What is asked.</param>
     /// <param name="Other">The other question.</param>
     /// <param name="Passage">The other question's passage.</param>
-    private sealed record Pair(Question Both, Question Other, long[] Passage);
+    /// <param name="Place">Where it stands among the others, from 0 to 1.</param>
+    private sealed record Pair(Question Both, Question Other, long[] Passage, double Place);
 }

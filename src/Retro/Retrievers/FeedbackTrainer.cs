@@ -61,7 +61,7 @@ public static class FeedbackTrainer
 
         ILookup<string, long> rejected = pairs.Where(pair => !pair.Accepted).ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
-        using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false);
+        using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false, cancellationToken);
         if (pairs.FirstOrDefault(pair => !documents.HasKey(pair.Chunk)) is { } lost)
         {
             throw new ArgumentException(

@@ -19,11 +19,12 @@ internal sealed class RetrieverDocuments : IDisposable
     private readonly DenseNeighborSource _first;
     private readonly RetroTokenizer _tokenizer;
     private readonly ChunkKeys _keys;
+    private readonly float[] _nullKey;
     private DenseNeighborSource? _made;
     private float[]? _madeKeys;
 
-    private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, ChunkKeys keys, RetrieverTower? tower)
-        => (_first, _tokenizer, _keys, Tower) = (first, tokenizer, keys, tower);
+    private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, ChunkKeys keys, float[] nullKey, RetrieverTower? tower)
+        => (_first, _tokenizer, _keys, _nullKey, Tower) = (first, tokenizer, keys, nullKey, tower);
 
     /// <summary>Makes sure that a source's keys were made with an embedder and a tokenizer.</summary>
     /// <exception cref="ArgumentException">They were made with others.</exception>
@@ -43,9 +44,13 @@ internal sealed class RetrieverDocuments : IDisposable
     /// <param name="embedder">The embedder of its keys.</param>
     /// <param name="tokenizer">The tokenizer of its database.</param>
     /// <param name="trained">Whether there is a tower; else documents are frozen.</param>
+    /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="DatabaseException">The database has no keys, those of another function, or too many to make anew.</exception>
-    public static RetrieverDocuments Open(DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained)
+    public static RetrieverDocuments Open(
+        DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained, CancellationToken cancellationToken)
     {
+        float[] nullKey = new float[embedder.Dimensions];
+        embedder.Embed([""], nullKey, cancellationToken);
         ChunkKeys keys = ChunkKeys.Open(first.Database);
         string? fault = keys.Identity != first.KeyIdentity
             ? $"The keys in {first.Database.Folder} were made with {keys.Identity}, and the source is of {first.KeyIdentity}: build it again."
@@ -55,7 +60,7 @@ internal sealed class RetrieverDocuments : IDisposable
             : null;
         if (fault is null)
         {
-            return new(first, tokenizer, keys, trained ? new(embedder, tokenizer) : null);
+            return new(first, tokenizer, keys, nullKey, trained ? new(embedder, tokenizer) : null);
         }
 
         keys.Dispose();
@@ -98,6 +103,10 @@ internal sealed class RetrieverDocuments : IDisposable
         using IDisposable noGradients = no_grad();
         return (vectors, 1 - nn.functional.cosine_similarity(vectors, stored, dim: 1).mean().Value());
     }
+
+    /// <summary>The vector of an empty text, REALM's null document, [1, D]: as of any other document, the tower's where there is one.</summary>
+    public Tensor NullVector(Device device)
+        => Tower is null ? tensor(_nullKey, [1, _nullKey.Length], device: device) : Tower.Vectors([Tower.Read("")]);
 
     /// <summary>How well vectors fit chunks' vectors, in the measure that is searched by: their inner product, or minus half the squared distance.</summary>
     /// <param name="queries">[B, D].</param>

@@ -58,6 +58,9 @@ public sealed class RetrieverObjective
     /// <summary>What it reads besides scores and log-likelihoods.</summary>
     public RetrieverInputs Inputs { get; }
 
+    /// <summary>What the share that a row's own passages have among all counts, where others' count: the weight of the prior's logarithm.</summary>
+    private double ShareWeight { get; init; } = 1;
+
     /// <summary>Atlas's perplexity distillation, of the mean log-likelihood of a token (<see cref="RetrieverObjectives.Distillation"/>).</summary>
     /// <param name="temperature">Divides the means; near 0 the passage whose presence lowers the loss most is right, and no other.</param>
     /// <returns>The objective.</returns>
@@ -105,7 +108,10 @@ public sealed class RetrieverObjective
         return new(
             Invariant($"VRAG, weight {weight}"),
             batch => RetrieverObjectives.Variational(Sums(batch.Likelihoods), batch.Scores, batch.PosteriorScores!, batch.Present, weight),
-            RetrieverInputs.Posterior);
+            RetrieverInputs.Posterior)
+        {
+            ShareWeight = weight,
+        };
     }
 
     /// <summary>
@@ -123,8 +129,16 @@ public sealed class RetrieverObjective
 
     /// <summary>The loss of each example.</summary>
     /// <param name="batch">What the examples gave.</param>
+    /// <param name="apart"><see cref="RetrieverObjectives.OwnAmongAll"/>; null: passages of others do not count.</param>
     /// <returns>[B].</returns>
-    internal Tensor Loss(RetrieverBatch batch) => _loss(batch);
+    /// <exception cref="ShapeException">The function gives something else.</exception>
+    internal Tensor Loss(RetrieverBatch batch, Tensor? apart = null)
+    {
+        Tensor loss = _loss(batch);
+        return loss.dim() != 1 || loss.shape[0] != batch.Scores.shape[0]
+            ? throw new ShapeException(Name, $"[{batch.Scores.shape[0]}]", loss.shape)
+            : apart is null ? loss : loss.Plus(apart.Times(ShareWeight));
+    }
 
     private static Tensor Sampled(RetrieverBatch batch, int steps)
     {

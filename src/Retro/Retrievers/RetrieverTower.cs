@@ -39,7 +39,10 @@ internal sealed class RetrieverTower : IDisposable
     }
 
     /// <summary>What the tower reads of a chunk: that of which the embedder makes the chunk's key.</summary>
-    public int[] Read(ChunkDatabase database, long chunk) => _embedder.Tokens(Text(database, chunk));
+    public int[] Read(ChunkDatabase database, long chunk) => Read(Text(database, chunk));
+
+    /// <summary>What the tower reads of a text.</summary>
+    public int[] Read(string text) => _embedder.Tokens(text);
 
     /// <summary>
     /// What a posterior tower reads: a chunk and the one that follows it, x [SEP] y. Each is first cut at its end, if it does not fit alone; where both do not

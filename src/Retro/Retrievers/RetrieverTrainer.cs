@@ -37,7 +37,6 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly RetroOptimizer _optimizer;
     private readonly OneThread _one = new();
     private readonly LearningRateSchedule _schedule;
-    private readonly float[] _nullKey;
     private Dictionary<long, long> _chains = [];
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -92,9 +91,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         _reading = new(reader, _texts, source.Database, Options.WindowLength);
         _same = new(_texts, source.Database, progress, cancellationToken);
         _schedule = LearningRateSchedule.Short(Options.LearningRate, Options.Steps);
-        _nullKey = new float[embedder.Dimensions];
-        embedder.Embed([""], _nullKey, cancellationToken);
-        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null);
+        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null, cancellationToken);
         _queries = new(embedder, tokenizer);
         _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer) : null;
         _optimizer = new(
@@ -188,13 +185,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         RetrieverTrainingProgress done = new(StepsDone + 1, Options.Steps, double.NaN, 0, rate, 0, IndexAge);
         if (Prepare(examples, cancellationToken) is { } prepared)
         {
-            Tensor loss = Objective.Loss(prepared.Batch);
-            if (loss.dim() != 1 || loss.shape[0] != prepared.Batch.Examples.Chunks.Length)
-            {
-                throw new ShapeException(Objective.Name, $"[{prepared.Batch.Examples.Chunks.Length}]", loss.shape);
-            }
-
-            loss = (prepared.Apart is null ? loss : loss.Plus(prepared.Apart)).mean();
+            Tensor loss = Objective.Loss(prepared.Batch, prepared.Apart).mean();
             loss.backward();
             double norm = _optimizer.Step(rate), value = loss.Value();
             if (!double.IsFinite(norm) || !double.IsFinite(value))
@@ -252,8 +243,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         return examples;
     }
 
-    /// <summary>What an objective is given of examples; how far the documents have moved from their keys; and what is lost besides because others' passages
-    /// score high, [B].</summary>
+    /// <summary>What an objective is given of examples; how far the documents have moved from their keys; and minus the logarithm of the share that a row's own
+    /// passages have among all, [B], where others' count.</summary>
     private (RetrieverBatch Batch, double Staleness, Tensor? Apart)? Prepare(long[] examples, CancellationToken cancellationToken)
     {
         (Tensor queries, Tensor? posterior) = Vectors(examples);
@@ -297,10 +288,12 @@ public sealed partial class RetrieverTrainer : IDisposable
         {
             PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents).gather(1, own),
             NullLikelihoods = read.Null,
-            NullScores = hasNull ? Score(queries, tensor(_nullKey, [1, _nullKey.Length], device: device)).squeeze(1) : null,
+            NullScores = hasNull ? Score(queries, _documents.NullVector(device)).squeeze(1) : null,
             WithoutLikelihoods = read.Without,
         };
-        Tensor? apart = Options.InBatchNegatives
+
+        // Where nothing was found, no passage is a negative.
+        Tensor? apart = Options.InBatchNegatives && rows.Any(row => found[row].Length > 0)
             ? RetrieverObjectives.OwnAmongAll(batch.Scores, scores, Barred(), batch.Present, batch.NullScores)
             : null;
         return (batch, staleness, apart);

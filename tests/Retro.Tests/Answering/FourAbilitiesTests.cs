@@ -143,6 +143,38 @@ public sealed class FourAbilitiesTests : IDisposable
         }
     }
 
+    /// <summary>The order of the titles is not the order of the passages: what says the values as they stand is right in half of the pairs.</summary>
+    [Fact]
+    public void Two_passages_stand_in_either_order()
+    {
+        TextsReader reader = new(_towns.Tokenizer, 5, (prompt, passages, answer) => answer == Said(prompt, passages) ? -1 : -2);
+        AbilityResult found = FourAbilities.Measure(reader, _towns.Set.Questions, _towns.Passages);
+        Assert.InRange(found.InformationIntegration.Value, 0.35, 0.65);
+
+        static string Said(string prompt, string[] passages)
+        {
+            string[] lines = prompt.Split('\n'), titles = lines[0].Split(" and ");
+            string label = $"{lines[1]} ";
+            return string.Join(" and ", passages.Where(passage => titles.Contains(passage.Split('\n')[0]))
+                .SelectMany(passage => passage.Split('\n')).Where(line => line.StartsWith(label, StringComparison.Ordinal)).Select(line => line[label.Length..]));
+        }
+    }
+
+    [Fact]
+    public void Chance_is_higher_where_there_are_few_values()
+    {
+        AbilityResult Found(Question[] questions) => FourAbilities.Measure(new HoldingReader(5), questions, _towns.Passages);
+        AbilityResult many = Found([.. _towns.Set.Questions.Where(one => one.Kind == "Mayor")]);
+        Assert.Equal(0.2, many.Chance, 1e-9);
+        Assert.Equal(0.25, many.PairChance, 1e-9);
+
+        string[] two = [.. _towns.Set.Questions.Where(one => one.Kind == "Roof color").Select(one => one.Answers[0]).Distinct().Take(2)];
+        AbilityResult few = Found([.. _towns.Set.Questions.Where(one => one.Kind == "Roof color" && two.Contains(one.Answers[0]))]);
+        Assert.Equal(0.5, few.Chance, 1e-9);
+        Assert.Equal(0.5, few.PairChance, 1e-9);
+        Assert.Equal(double.NaN, FourAbilities.Measure(new HoldingReader(1), _towns.Set.Questions, _towns.Passages).PairChance);
+    }
+
     /// <summary>Of noise that the source finds nothing is drawn; the wrong answers and the place of the right passage are, whatever the noise.</summary>
     [Fact]
     public void Noise_is_found_or_drawn_and_what_is_drawn_follows_from_the_seed()

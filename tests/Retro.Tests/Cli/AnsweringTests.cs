@@ -1,6 +1,9 @@
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Retro.Cli;
 using Retro.Cli.Workflow;
 using Retro.Readers;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli;
 
@@ -73,6 +76,35 @@ public sealed class AnsweringTests : IDisposable
         ChildProcess.Outcome text = _retro.Run("fit", "--reader", "in-context", "--base", "decoder", "--database", "work", "--out", "c");
         Assert.Equal(2, text.ExitCode);
         Assert.Contains("takes --task qa", text.Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>A decoder of rotary positions takes any length, and was made for one: what is fitted to it is read as it was fitted.</summary>
+    [Fact]
+    public void What_is_fitted_to_a_pretrained_decoder_is_measured_in_the_windows_that_it_was_fitted_in()
+    {
+        string decoder = Fixtures.Pretrained("llama-rope-linear");
+        _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--held-out-share", "0.2");
+        string fitted = _retro.Done("fit", "--task", "qa", "--reader", "in-context", "--base", decoder, "--database", "work", "--out", "raft", "--steps", "1");
+        Match room = Regex.Match(fitted, "a window of 128 tokens has room for ([0-9]) of 5 passages");
+        Assert.True(room.Success, fitted);
+        _retro.Done("fit", "--base", "raft", "--database", "work", "--out", "retro", "--steps", "1");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(decoder);
+        Assert.All(["raft", "retro", decoder], path =>
+        {
+            TrainedModel model = ModelFolder.Load(path == decoder ? path : _retro[path], null, null, tokenizer, default);
+            using (model.Model)
+            {
+                Assert.Equal((128, null), (model.Longest, model.Model.Config.MaximumLength));
+            }
+        });
+
+        _retro.Done("eval", "--task", "qa", "--model", "raft", decoder, "--database", "work", "--questions", "2", "--json", "raft.json");
+        string read = $"in context, k = {room.Groups[1].Value}";
+        Assert.Equal(
+            ["closed book of raft", $"{read} of raft", $"closed book of {decoder}", $"{read} of {decoder}"],
+            _retro.Json("raft.json")["readers"]!.AsArray().Select(row => (string)row!["reader"]!));
+        ChildProcess.Outcome longer = _retro.Run("eval", "--model", "retro", "--window", "256");
+        Assert.True(longer.ExitCode == 2 && longer.Errors.Contains("at most 128", StringComparison.Ordinal), longer.Errors);
     }
 
     /// <summary>All 64 bits of a seed decide.</summary>

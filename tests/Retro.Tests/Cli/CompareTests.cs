@@ -28,7 +28,8 @@ public sealed partial class CompareTests : IDisposable
             [Fixtures.Cli, "compare", "--out", _folder["out"], "--corpus", _folder["corpus"], "--steps", "2", "--measured-kilobytes", "8", .. more]);
         Assert.True(code == 0, output);
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "compare.md"));
-        Assert.Contains($"models in {type}.", report, StringComparison.Ordinal);
+        Assert.Contains($"models in {type}.\nOf 25 held-out documents a quarter", report, StringComparison.Ordinal);
+        Assert.Contains("; 25 of all are cut to their beginning.", report, StringComparison.Ordinal);
         Assert.All(["closed-book", "retro"], model => Assert.Equal(
             type, Checkpoint.StoredType(Path.Combine(made, "models", "1", model)).ToString(), ignoreCase: true));
         string[] readers =
@@ -63,6 +64,14 @@ public sealed partial class CompareTests : IDisposable
                 Assert.Equal(pair.Second.Groups["bits"].Value, ((double)pair.First!["bitsPerByte"]!).ToString("0.0000", CultureInfo.InvariantCulture));
                 Assert.Equal(pair.Second.Groups["bytes"].Value, ((long)pair.First["databaseBytes"]!).ToString("#,0", CultureInfo.InvariantCulture));
             });
+
+            // The texts are every source's, and an index those that search by it.
+            Dictionary<string, long> bytes = json.ToDictionary(reader => (string)reader!["reader"]!, reader => (long)reader!["databaseBytes"]!);
+            long By(string source) => bytes[$"RETRO, neighbors by {source}"];
+            Assert.InRange(By("random"), 1, Math.Min(bytes["RETRO"], By("inverse cloze")) - 1);
+            Assert.Equal(bytes["RETRO"] + By("inverse cloze") - By("random"), By("BM25 and inverse cloze"));
+            Assert.Equal(By("BM25 and inverse cloze"), By("inverse cloze in BM25's order"));
+            Assert.Equal(By("inverse cloze"), By("tower by REALM"));
 
             // The last one had as long as any other, the query towers among them.
             double[] seconds = [.. json.Select(reader => (double)reader!["trainingSeconds"]!)];

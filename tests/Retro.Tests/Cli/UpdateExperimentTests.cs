@@ -49,6 +49,7 @@ public sealed partial class UpdateExperimentTests : IDisposable
         (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 0, output);
         Assert.StartsWith("# Documents added to the database", output, StringComparison.Ordinal); // the report, and no progress
+        Assert.Contains("broken.md", output, StringComparison.Ordinal);
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
         Assert.Contains("45 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
         Assert.Contains("2 more nearly repeat one that is measured, and are left out.", report, StringComparison.Ordinal);
@@ -70,6 +71,9 @@ public sealed partial class UpdateExperimentTests : IDisposable
             Fact().Matches(report).Select(row => $"{row.Groups[1].Value}, {row.Groups[2].Value}"));
         string[] copied = [.. Fact().Matches(report).Where(row => row.Groups[1].Value == "copying").Select(row => row.Groups[3].Value)];
         Assert.Equal(copied[0], copied[2]); // what is removed is gone at once
+
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over", "--include", "river/*.md", "--include", "lnad/*"]);
+        Assert.True(code == 1 && output.Contains("lnad/*", StringComparison.Ordinal), output);
 
         (code, output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);

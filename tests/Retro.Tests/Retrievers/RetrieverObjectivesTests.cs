@@ -165,20 +165,35 @@ public class RetrieverObjectivesTests
         Tensor likelihoods = s_toy.Reader().Likelihoods.sum(2).detach();
         Tensor nothing = full([rows, others], double.NegativeInfinity, ScalarType.Float64), each = cat([likelihoods, nothing], 1);
 
-        Check(RetrieverObjectives.Distillation(each, scores, counted, 0.5), own => RetrieverObjectives.Distillation(likelihoods, own, present, 0.5));
-        Check(RetrieverObjectives.Marginal(each, scores, counted), own => RetrieverObjectives.Marginal(likelihoods, own, present));
+        Check(
+            RetrieverObjectives.Distillation(each, scores, counted, 0.5),
+            (own, share) => RetrieverObjectives.Distillation(likelihoods, own, present, 0.5) + share);
+        Check(RetrieverObjectives.Marginal(each, scores, counted), (own, share) => RetrieverObjectives.Marginal(likelihoods, own, present) + share);
         Tensor nulls = randn([rows], ScalarType.Float64), alone = randn([rows], ScalarType.Float64);
-        Check(RetrieverObjectives.Realm(each, scores, alone, nulls, counted), own => RetrieverObjectives.Realm(likelihoods, own, alone, nulls, present), nulls);
+        Check(
+            RetrieverObjectives.Realm(each, scores, alone, nulls, counted),
+            (own, share) => RetrieverObjectives.Realm(likelihoods, own, alone, nulls, present) + share,
+            nulls);
+
+        // Of the bound the KL alone has the prior in it; the posterior leaves the added ones out.
+        Tensor tower = s_toy.TowerScores().detach();
+        RetrieverExamples examples = new(new long[rows], [], [], 0, 0);
+        Check(
+            RetrieverObjectives.Variational(
+                cat([likelihoods, zeros_like(nothing)], 1), scores, cat([tower, full_like(nothing, -1e4)], 1), counted, 0.5),
+            (own, share) => RetrieverObjective.Variational(0.5).Loss(
+                new(examples, own, present, s_toy.Reader().Likelihoods.detach(), ones) { PosteriorScores = tower }, share));
         Tensor none = present.clone();
         none[1] = false;
         Assert.Equal(0, RetrieverObjectives.OwnAmongAll(scores.narrow(1, 0, own), scores, barred, none)[1].item<double>());
 
-        void Check(Tensor expected, Func<Tensor, Tensor> objective, Tensor? nullScores = null)
+        void Check(Tensor expected, Func<Tensor, Tensor, Tensor> objective, Tensor? nullScores = null)
         {
             expected.sum().backward();
             double[] gradient = [.. scores.grad!.reshape(-1).data<double>()];
             scores.grad.zero_();
-            Tensor mine = scores.narrow(1, 0, own), loss = objective(mine) + RetrieverObjectives.OwnAmongAll(mine, scores, barred, present, nullScores);
+            Tensor mine = scores.narrow(1, 0, own);
+            Tensor loss = objective(mine, RetrieverObjectives.OwnAmongAll(mine, scores, barred, present, nullScores));
             loss.sum().backward();
             AssertNear([.. expected.data<double>()], loss);
             AssertNear(gradient, scores.grad);

@@ -267,6 +267,30 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     }
 
     [Fact]
+    public void With_both_towers_the_null_document_is_one_of_the_document_tower()
+    {
+        List<double[]> scores = [];
+        RetrieverObjective none = new(
+            "null document",
+            batch =>
+            {
+                scores.Add([.. batch.NullScores!.Doubles()]);
+                return batch.NullScores!;
+            },
+            RetrieverInputs.Null);
+        foreach (int? refresh in new int?[] { null, 1 })
+        {
+            using RetrieverTrainer trainer = _world.Trainer(none, Options with { RefreshEvery = refresh, WeightDecay = 0 });
+            using TextEmbedder? before = trainer.DocumentEmbedder();
+            trainer.Step(TestContext.Current.CancellationToken);
+            using TextEmbedder? after = trainer.DocumentEmbedder();
+            Assert.Equal(refresh is null, before?.Identity == after?.Identity);
+        }
+
+        Assert.All(scores[0].Zip(scores[1]), pair => Assert.Equal(pair.First, pair.Second, 1e-4));
+    }
+
+    [Fact]
     public void With_both_towers_the_age_of_the_index_is_told_and_how_far_documents_have_moved_from_it()
     {
         List<RetrieverTrainingProgress> told = [];
@@ -299,11 +323,14 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     [Fact]
     public void Examples_without_a_passage_do_not_count_but_for_the_null_document()
     {
+        // What is of another document has no key.
         Document[] one = [.. Texts("e", 1, new Random(2))];
-        using RetrieverWorld world = new(_ => one, _ => one);
-        foreach (RetrieverObjective objective in new[] { RetrieverObjective.SequenceMarginal, RetrieverObjective.Realm })
+        using RetrieverWorld world = new(_ => [new Document("signs", "", new string('=', 10), ""), .. one], _ => one);
+        foreach ((RetrieverObjective objective, bool negatives) in
+            new[] { RetrieverObjective.SequenceMarginal, RetrieverObjective.Realm }.SelectMany(objective => new[] { (objective, false), (objective, true) }))
         {
-            using RetrieverTrainer trainer = new(world.Embedder, Tokenizer, world.Source, Reader(), objective, Options);
+            RetrieverTrainingOptions options = Options with { InBatchNegatives = negatives };
+            using RetrieverTrainer trainer = new(world.Embedder, Tokenizer, world.Source, Reader(), objective, options, world.Examples);
 
             RetrieverTrainingProgress step = trainer.Step(TestContext.Current.CancellationToken);
 
