@@ -1,3 +1,4 @@
+using Microsoft.Extensions.AI;
 using Retro.Checkpoints;
 using Retro.Corpora;
 using Retro.Database;
@@ -137,6 +138,9 @@ public class ReadmeTests
         Assert.Equal(["3"], own.Search("the bridge", tokenizer, excludedDocuments: [5]).Select(found => found.DocumentId));
         Assert.Equal(["the river", "the bridge"], asked.Select(text => text.Trim()));
         Assert.Contains(Snippet("own source"), DocumentationTests.Text, StringComparison.Ordinal);
+        using DenseNeighborSource dense = OwnEmbedder(database, tokenizer, new HashingEmbedder());
+        Assert.NotEmpty(dense.Search("the river", tokenizer));
+        Assert.Contains(Snippet("own embedder"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("search"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -147,6 +151,15 @@ public class ReadmeTests
         // <search>
         foreach (RetrievedNeighbor found in source.Search("the river", tokenizer, 3)) Console.WriteLine($"{found.Title}: {found.Text}");
         // </search>
+    }
+
+    private static DenseNeighborSource OwnEmbedder(
+        ChunkDatabase database, RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> myEmbedder)
+    {
+        // <own embedder>
+        DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, myEmbedder, batchSize: 32)); // makes every chunk's key, once
+        // </own embedder>
+        return dense;
     }
 
     private static INeighborSource Own(ChunkDatabase database, RetroTokenizer tokenizer, Func<string, IEnumerable<string>> mySearch)
