@@ -531,7 +531,16 @@ public sealed partial class Trainer : IDisposable
         }
     }
 
-    private WeightAverage? Average() => Options.AverageDecay is { } decay ? new(Trained(), decay) : null;
+    private WeightAverage? Average()
+    {
+        if (Options.AverageDecay is not { } decay)
+        {
+            return null;
+        }
+
+        Dictionary<string, Parameter> trained = Trained();
+        return new(_optimizer.ParameterNames.Zip(_optimizer.Moved, (name, moved) => (name, trained[name], moved)), decay);
+    }
 
     /// <summary>Looks at the model after a step, and measures it.</summary>
     private TrainingProgress Look(TrainingProgress done)
