@@ -22,6 +22,9 @@ internal sealed class TrainingRun
     /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
     private const long SmallModel = 50_000_000;
 
+    /// <summary>How many times as fast as a large decoder that is trained, too, what is added to it moves.</summary>
+    public const int AdditionsRate = 80;
+
     /// <summary>How often a training is looked at on held-out text.</summary>
     private const int Looks = 20;
 
@@ -121,6 +124,25 @@ internal sealed class TrainingRun
 
     /// <summary>Whether a model is so small that it takes the recipe with which such models learn within minutes.</summary>
     public static bool IsSmall(RetroConfig config) => config.CountParameters().Total < SmallModel;
+
+    /// <summary>
+    /// What fits retrieval onto a decoder: the recipe of small models, by which what is added learns to read. It would undo what a larger decoder has learned,
+    /// which therefore moves at an <see cref="AdditionsRate"/>th of it, AdamW's part at the paper's 0.0002.
+    /// </summary>
+    /// <param name="decoder">The decoder.</param>
+    /// <param name="unfreeze">What of the decoder is trained, too.</param>
+    public static TrainingOptions FittingRecipe(RetroConfig decoder, RetrofitUnfreeze unfreeze)
+    {
+        TrainingOptions small = TrainingOptions.SmallModel;
+        return unfreeze == RetrofitUnfreeze.Nothing || IsSmall(decoder)
+            ? small
+            : small with
+            {
+                LearningRate = small.LearningRate / AdditionsRate,
+                MuonLearningRate = small.MuonLearningRate / AdditionsRate,
+                RetrievalRate = AdditionsRate,
+            };
+    }
 
     /// <summary>Checks that the folder is free, or holds the run that is to go on.</summary>
     /// <exception cref="RetroException">It is neither.</exception>
@@ -346,8 +368,9 @@ internal sealed class TrainingRun
 
         TrainingOptions options = recipe with
         {
-            LearningRate = parsed.GetValue(_rate) ?? recipe.LearningRate,
-            MuonLearningRate = muonRate ?? recipe.MuonLearningRate,
+            // What is typed is the rate of what is added, where a decoder has one of its own.
+            LearningRate = parsed.GetValue(_rate) / recipe.RetrievalRate ?? recipe.LearningRate,
+            MuonLearningRate = muonRate / recipe.RetrievalRate ?? recipe.MuonLearningRate,
             Steps = steps,
             TimeBudget = time,
             Accumulation = parsed.GetValue(_batch) / Together(parsed),

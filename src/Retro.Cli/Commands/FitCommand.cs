@@ -230,6 +230,7 @@ internal sealed class FitCommand : Verb
             CommonOptions.Unfrozen(parsed, _unfreeze),
             take: true);
         RetroModel model = retrofit.Model;
+        TrainingOptions recipe = TrainingRun.FittingRecipe(config, retrofit.Unfreeze);
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");
 
@@ -239,13 +240,12 @@ internal sealed class FitCommand : Verb
             using AnsweringData data = Questions(workspace, sources, cancellationToken);
             QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
             result = _run.Train(
-                parsed, workspace, "fit retrieval to answer", model, sources, sampler, window, TrainingOptions.SmallModel, cancellationToken, SaveAdditions);
+                parsed, workspace, "fit retrieval to answer", model, sources, sampler, window, recipe, cancellationToken, SaveAdditions);
         }
         else
         {
             // Windows without neighbors would teach a frozen decoder nothing.
-            result = _run.Train(
-                parsed, workspace, "fit retrieval", model, sources, window, TrainingOptions.SmallModel, 0, null, cancellationToken, SaveAdditions);
+            result = _run.Train(parsed, workspace, "fit retrieval", model, sources, window, recipe, 0, null, cancellationToken, SaveAdditions);
         }
 
         result["added"] = total - own;

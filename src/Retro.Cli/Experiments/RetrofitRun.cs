@@ -87,14 +87,15 @@ internal sealed class RetrofitRun(RetrofitOptions options)
         RetroModel model = retrofit.Model;
         Screen.Note(
             $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(options.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({options.Unfreeze})")}.");
-        TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval));
+        TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval), options.Unfreeze);
         comparison.Retro(Fitted, fitted, data.Keyword.Name, [], measure, cancellationToken);
         retrofit.Save(saved, cancellationToken: cancellationToken);
 
         // --- what the steps would have given without retrieval, on the very text that is retrieved from ---
         using (PretrainedDecoder again = Load(decoderPath, cancellationToken))
         {
-            comparison.ClosedBook(TrainedOn, Train("train the decoder on", again.Model, recipe.Windows(data.Database)), measure, cancellationToken);
+            TrainedModel on = Train("train the decoder on", again.Model, recipe.Windows(data.Database), RetrofitUnfreeze.All);
+            comparison.ClosedBook(TrainedOn, on, measure, cancellationToken);
         }
 
         // --- what came out ---
@@ -114,9 +115,9 @@ internal sealed class RetrofitRun(RetrofitOptions options)
 
         BitsPerByteResult Result(string name) => entries.Single(entry => entry.Reader == name).Results[0];
 
-        TrainedModel Train(string stage, RetroModel trained, WindowSampler windows)
+        TrainedModel Train(string stage, RetroModel trained, WindowSampler windows, RetrofitUnfreeze unfreeze)
         {
-            using Trainer trainer = new(trained, recipe.Training(options.Steps));
+            using Trainer trainer = new(trained, recipe.Training(options.Steps, of: TrainingRun.FittingRecipe(decoderConfig, unfreeze)));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
             return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
         }

@@ -53,13 +53,15 @@ internal sealed record Recipe(long Seed, ScalarType Dtype, Device? Device = null
     /// <param name="steps">Steps.</param>
     /// <param name="folder">Where the checkpoint goes; null: nowhere.</param>
     /// <param name="time">Train for so long instead; null: by steps.</param>
-    public TrainingOptions Training(int steps, string? folder = null, TimeSpan? time = null) => TrainingOptions.SmallModel with
-    {
-        Steps = steps,
-        TimeBudget = time,
-        Dtype = Dtype,
-        Accumulation = WindowsPerStep / Together,
-        CheckpointFolder = folder,
-        Seed = Seed,
-    };
+    /// <param name="of">Rates and optimizer; null: those of a small model.</param>
+    public TrainingOptions Training(int steps, string? folder = null, TimeSpan? time = null, TrainingOptions? of = null)
+        => (of ?? TrainingOptions.SmallModel) with
+        {
+            Steps = steps,
+            TimeBudget = time,
+            Dtype = Dtype,
+            Accumulation = WindowsPerStep / Together,
+            CheckpointFolder = folder,
+            Seed = Seed,
+        };
 }

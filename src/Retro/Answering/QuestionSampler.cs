@@ -37,8 +37,8 @@ public sealed class QuestionSampler : ITrainingData
         InContextOptions? prompt = Options.InContext is { } context && Options.Neighbors > 0 ? context with { Neighbors = Options.Neighbors } : null;
         _prompt = prompt?.PromptFor(passages.Tokenizer, null);
         _prompt?.RequireRoomFor(_stretch, nameof(QuestionSampler));
-        int room = Options.WindowLength - (prompt?.PrefixLength ?? 0);
-        _questions = [.. questions.Where(question => Prompt(question).Length + Answer(question).Length - 1 <= room)];
+        int room = Options.WindowLength - (prompt?.PrefixLength ?? 0), left = _prompt is null ? 0 : 1; // the begin-of-text token, which passages have
+        _questions = [.. questions.Where(question => Prompt(question).Length - left + Answer(question).Length <= room)];
         LeftOut = questions.Count - _questions.Length;
         if (_questions.Length == 0)
         {

@@ -48,7 +48,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
-        SaveAfter(null, folder, model, options, progress, cancellationToken);
+        SaveAfter(null, folder, model, options, null, progress, cancellationToken);
     }
 
     /// <summary>Saves a model of which an earlier checkpoint, in another folder, may hold the frozen part.</summary>
@@ -57,11 +57,12 @@ public static class Checkpoint
         string folder,
         RetroModel model,
         CheckpointSaveOptions options,
+        IReadOnlyDictionary<string, string>? notes = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         using StagedFiles staged = Begin(folder);
-        StageCounter counter = Stage(staged, folder, model, earlier, options, progress, cancellationToken);
+        StageCounter counter = Stage(staged, folder, model, earlier, options, notes, progress, cancellationToken);
         staged.Commit();
         counter.End();
     }
@@ -88,6 +89,7 @@ public static class Checkpoint
     /// <param name="model">The model.</param>
     /// <param name="earlier">The folder of an earlier checkpoint; null: there is none.</param>
     /// <param name="options">How.</param>
+    /// <param name="notes">What the files of trained parameters say besides in their metadata; null: nothing.</param>
     /// <param name="progress">Whom to tell.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>What tells that all are saved, once they have their names.</returns>
@@ -97,6 +99,7 @@ public static class Checkpoint
         RetroModel model,
         string? earlier,
         CheckpointSaveOptions options,
+        IReadOnlyDictionary<string, string>? notes,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
@@ -113,6 +116,7 @@ public static class Checkpoint
             metadata[WeightFolder.TokenizerKey] = tokenizer;
         }
 
+        Dictionary<string, string> ofTrained = new(metadata.Concat(notes ?? new Dictionary<string, string>()));
         HashSet<string> kept = new(StringComparer.Ordinal);
         for (int i = 0; i < names.Length; i++)
         {
@@ -123,7 +127,7 @@ public static class Checkpoint
             }
             else
             {
-                Safetensors.Stage(staged, path, shards[i], metadata, counter);
+                Safetensors.Stage(staged, path, shards[i], i < frozen.Count ? metadata : ofTrained, counter);
             }
         }
 

@@ -212,6 +212,9 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     IList<Tensor> ITrainingOptimizer.Parameters => [.. _slots.Select(slot => slot.Parameter)];
 
     /// <inheritdoc/>
+    IEnumerable<Tensor> ITrainingOptimizer.Moved => _slots.Select(slot => _owners is null ? slot.Target : slot.Parameter);
+
+    /// <inheritdoc/>
     IList<Tensor?> ITrainingOptimizer.GradientSums => [.. _slots.Select(slot => slot.Gradient)];
 
     /// <inheritdoc/>

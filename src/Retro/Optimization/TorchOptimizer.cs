@@ -56,6 +56,9 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     public IList<Tensor> Parameters => [.. _parameters.Select(pair => pair.Parameter)];
 
     /// <inheritdoc/>
+    public IEnumerable<Tensor> Moved => Parameters;
+
+    /// <inheritdoc/>
     public IList<Tensor?> GradientSums => [.. _parameters.Select(pair => pair.Parameter.grad)];
 
     /// <inheritdoc/>

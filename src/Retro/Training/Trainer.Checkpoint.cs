@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Modeling;
@@ -27,7 +28,10 @@ public sealed partial class Trainer
     private const string OptimizerPrefix = "optimizer/";
     private const string AveragePrefix = "average/";
     private const string BufferPrefix = "buffer/";
+    private const string BestOfKey = "best_of";
+    private const string BestMeasureKey = "best_measure";
 
+    private string? _id = Guid.NewGuid().ToString("N"); // of several processes the first one's counts, which writes
     private string? _frozen;
     private string? _earlier; // the folder of the last checkpoint, which holds what is frozen
     private string? _bestIn; // the folder whose best model is this training's
@@ -126,7 +130,7 @@ public sealed partial class Trainer
         ofState.End();
         using (Averaged())
         {
-            ofModel = Checkpoint.Stage(staged, folder, Model, _earlier, new(), progress, cancellationToken);
+            ofModel = Checkpoint.Stage(staged, folder, Model, _earlier, new(), null, progress, cancellationToken);
         }
 
         staged.WriteText(Path.Combine(folder, DescriptionFile), description);
@@ -155,13 +159,38 @@ public sealed partial class Trainer
 
     private static bool IsSame(string folder, string? other) => other is not null && Path.GetRelativePath(folder, other) == ".";
 
-    private static bool HoldsBest(string folder) => File.Exists(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
+    /// <summary>The model that lies in a folder for the best one, as far as it says what it is: one without a training is of before they had an id, or
+    /// somebody's own. Null: there is none, or none that can be read.</summary>
+    private static (string? Training, double? Measure)? BestIn(string folder)
+    {
+        string best = Path.Combine(folder, BestFolder);
+        if (!Directory.Exists(best))
+        {
+            return null;
+        }
+
+        try
+        {
+            using WeightFolder weights = WeightFolder.Open(best);
+            IReadOnlyDictionary<string, string>? said = weights.Files
+                .Select(file => file.Metadata)
+                .FirstOrDefault(metadata => metadata?.ContainsKey(BestMeasureKey) == true);
+            bool isMeasured = double.TryParse(said?.GetValueOrDefault(BestMeasureKey), CultureInfo.InvariantCulture, out double measure);
+            return RetroConfigJson.IsOne(Path.Combine(best, Checkpoint.ConfigName))
+                ? (said?.GetValueOrDefault(BestOfKey), isMeasured ? measure : null)
+                : null;
+        }
+        catch (CheckpointException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>Whether the best model in a folder is that of the training whose checkpoint lies there, and not of this one: what lies there otherwise is
     /// somebody's own.</summary>
     private bool HoldsFormerBest(string folder)
     {
-        if (!HoldsBest(folder) || IsSame(folder, _bestIn))
+        if (IsSame(folder, _bestIn) || BestIn(folder) is not { } best)
         {
             return false;
         }
@@ -169,12 +198,35 @@ public sealed partial class Trainer
         try
         {
             using Safetensors file = OpenState(folder, out string description);
-            return TrainingState.Parse(description, file.FilePath).BestMeasure is not null
-                && RetroConfigJson.IsOne(Path.Combine(folder, BestFolder, Checkpoint.ConfigName));
+            TrainingState state = TrainingState.Parse(description, file.FilePath);
+            return best.Training == state.Id && (best.Training is not null || state.BestMeasure is not null);
         }
         catch (CheckpointException)
         {
             return false; // no training's, or none that can be known
+        }
+    }
+
+    /// <summary>Writes the best model. That of a training before goes with the checkpoint that it belongs to, which is replaced first.</summary>
+    private void KeepBest(string folder, double measure)
+    {
+        if (!IsSame(folder, _bestIn) && IsAnywhere(IsFirst && HoldsFormerBest(folder)))
+        {
+            Save(folder);
+        }
+
+        if (IsFirst)
+        {
+            using IDisposable? averaged = Averaged();
+            string best = Path.Combine(folder, BestFolder);
+            Dictionary<string, string> notes = new() { [BestMeasureKey] = measure.ToString("R", CultureInfo.InvariantCulture) };
+            if (_id is not null)
+            {
+                notes[BestOfKey] = _id;
+            }
+
+            Checkpoint.SaveAfter(_earlier, best, Model, new(), notes);
+            _earlier ??= best;
         }
     }
 
@@ -212,7 +264,8 @@ public sealed partial class Trainer
     /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of custom branches go
     /// on as they were. An average of the weights that the checkpoint does not have begins with its weights; one that it has goes on, and a trainer without
     /// <see cref="TrainingOptions.AverageDecay"/> would lose it. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps
-    /// on.
+    /// on. A best model that lies there and is this training's counts, also where it was found after the checkpoint; <see cref="TrainingOptions.Patience"/>
+    /// counts from the checkpoint on as it did then.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: no reporting.</param>
@@ -351,7 +404,11 @@ public sealed partial class Trainer
         _skippedInARow = state.SkippedInARow;
         _elapsedBefore = state.Elapsed;
         _dataIdentity = state.Data;
-        BestMeasure = state.BestMeasure;
+        _id = state.Id;
+        BestMeasure = BestIn(folder) is not { } best ? state.BestMeasure // of a training that keeps none; a run that does looks for it
+            : best.Training == _id ? best.Measure ?? state.BestMeasure
+            : null;
+        _lowest = BestMeasure is null ? null : state.BestMeasure;
         _measuresSinceBest = state.MeasuresSinceBest;
         _unseen = state.Unseen;
         _reads = state.Reads;
@@ -387,6 +444,7 @@ public sealed partial class Trainer
     private TrainingState State() => new()
     {
         FormatVersion = TrainingState.CurrentFormatVersion,
+        Id = _id,
         Steps = StepsDone,
         Batches = _batches,
         Tokens = _tokens,
@@ -397,7 +455,7 @@ public sealed partial class Trainer
         Options = TrainingState.Describe(Options),
         OptimizerSteps = _optimizer.StepCounts(),
         Optimizer = OptimizerName,
-        BestMeasure = BestMeasure,
+        BestMeasure = _lowest,
         MeasuresSinceBest = _measuresSinceBest,
         Unseen = _unseen,
         Reads = _reads,

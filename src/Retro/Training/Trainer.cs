@@ -39,7 +39,8 @@ public sealed partial class Trainer : IDisposable
     private long _tokens;
     private long _tokensBefore;
     private int _skippedInARow;
-    private int _measuresSinceBest;
+    private double? _lowest; // on the way here alone, as without the interruption: the best model may be of steps that are done again
+    private int _measuresSinceBest; // since that
     private string? _dataIdentity;
     private bool _isMoving;
     private bool _isDisposed;
@@ -156,8 +157,8 @@ public sealed partial class Trainer : IDisposable
     public Func<RetroModel, TrainingWatch>? Watch { get; init; }
 
     /// <summary>
-    /// The lowest measure, over every run that was resumed; null before the first one, and from where a training goes on in another folder, which has not its
-    /// best model.
+    /// The lowest measure, over every run that was resumed, also where it is of a step behind the checkpoint that the training goes on from; null before the
+    /// first one, and from where a training goes on in a folder that has not its best model: another one, or one with the best model of another training.
     /// </summary>
     public double? BestMeasure { get; private set; }
 
@@ -287,9 +288,10 @@ public sealed partial class Trainer : IDisposable
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
     /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
-    /// when the training goes on, before its next step. A checkpoint replaces what a training before has left in the folder, its best model too. Where the last
-    /// steps were skipped, since the gradient was not finite, the training's last checkpoint stays as it is until a step is done again, and at the run's end
-    /// alone is written whatever is: weights that give no finite gradient are no place to go on from.</remarks>
+    /// when the training goes on, before its next step. A checkpoint replaces what a training before has left in the folder, its best model too, and is
+    /// written before the first best model takes that one's place. Where the last steps were skipped, since the gradient was not finite, the training's last
+    /// checkpoint stays as it is until a step is done again, and at the run's end alone is written whatever is: weights that give no finite gradient are no
+    /// place to go on from.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written, or another training has its folder, which is named before
     /// the first step.</exception>
@@ -357,9 +359,9 @@ public sealed partial class Trainer : IDisposable
         if (Options.CheckpointFolder is { } folder)
         {
             TakeFolder(folder);
-            if (BestMeasure is not null && IsAnywhere(IsFirst && !(IsSame(folder, _bestIn) && HoldsBest(folder))))
+            if (BestMeasure is not null && IsAnywhere(IsFirst && !(IsSame(folder, _bestIn) && BestIn(folder) is { } best && best.Training == _id)))
             {
-                (BestMeasure, _measuresSinceBest, _bestIn) = (null, 0, null); // its model is where it was loaded from
+                (BestMeasure, _lowest, _measuresSinceBest, _bestIn) = (null, null, 0, null); // its model is where it was loaded from
             }
         }
 
@@ -531,7 +533,16 @@ public sealed partial class Trainer : IDisposable
         }
     }
 
-    private WeightAverage? Average() => Options.AverageDecay is { } decay ? new(Trained(), decay) : null;
+    private WeightAverage? Average()
+    {
+        if (Options.AverageDecay is not { } decay)
+        {
+            return null;
+        }
+
+        Dictionary<string, Parameter> trained = Trained();
+        return new(_optimizer.ParameterNames.Zip(_optimizer.Moved, (name, moved) => (name, trained[name], moved)), decay);
+    }
 
     /// <summary>Looks at the model after a step, and measures it.</summary>
     private TrainingProgress Look(TrainingProgress done)
@@ -550,9 +561,9 @@ public sealed partial class Trainer : IDisposable
     private double TakeMeasure(Func<RetroModel, double> of)
     {
         double measure = double.NaN;
-        using IDisposable? averaged = IsFirst ? Averaged() : null;
         if (IsFirst)
         {
+            using IDisposable? averaged = Averaged();
             Model.eval();
             measure = of(Model);
             Model.train();
@@ -562,14 +573,18 @@ public sealed partial class Trainer : IDisposable
         if (measure < (BestMeasure ?? double.PositiveInfinity))
         {
             // Where it cannot be written, the measure is not on record, and is taken again.
-            if (IsFirst && Options.CheckpointFolder is { } folder)
+            if (Options.CheckpointFolder is { } folder)
             {
-                string best = Path.Combine(folder, BestFolder);
-                Checkpoint.SaveAfter(_earlier, best, Model, new());
-                _earlier ??= best;
+                KeepBest(folder, measure);
             }
 
-            (BestMeasure, _measuresSinceBest, _bestIn) = (measure, 0, Full(Options.CheckpointFolder));
+            (BestMeasure, _bestIn) = (measure, Full(Options.CheckpointFolder));
+        }
+
+        // Patience counts as without an interruption: steps that are done again cannot beat a best model that is theirs.
+        if (measure < (_lowest ?? double.PositiveInfinity))
+        {
+            (_lowest, _measuresSinceBest) = (measure, 0);
         }
         else
         {
@@ -611,6 +626,7 @@ public sealed partial class Trainer : IDisposable
         {
             ["data"] = data?.Identity ?? "none",
             ["steps done"] = $"{StepsDone}",
+            ["best measure"] = string.Create(CultureInfo.InvariantCulture, $"{BestMeasure}"),
             ["batches read"] = $"{_batches}",
             ["optimizer"] = OptimizerName ?? nameof(RetroOptimizer),
             ["trained parameters"] = string.Join(' ', asked.Select(_optimizer.ParameterNames.ElementAt)),

@@ -75,14 +75,16 @@ public sealed record TrainingOptions
 
     /// <summary>
     /// Whether each of the processes that train together remembers and moves a share of the parameters and gives them to the others, so that all of them need
-    /// the optimizer's memory once and not each (stage 1 of ZeRO; arXiv 1910.02054). Checkpoints are the same either way. For Retro's optimizer; one process
-    /// alone does as without. Default no.
+    /// the optimizer's memory once and not each (stage 1 of ZeRO; arXiv 1910.02054). Checkpoints are the same either way, but for the average of bfloat16
+    /// weights (<see cref="AverageDecay"/>). For Retro's optimizer; one process alone does as without. Default no.
     /// </summary>
     public bool ShardOptimizer { get; init; }
 
     /// <summary>
-    /// d: the trainer keeps an exponential moving average of the trained weights, a ← d·a + (1 − d)·w after each step, beside them, in float32 at least. What
-    /// is measured, the best model and the checkpoint's model are then the average; see <see cref="Trainer.Averaged"/>. Null: none. Default null.
+    /// d: the trainer keeps an exponential moving average of the trained weights, a ← d·a + (1 − d)·w after each step, beside them, in float32 at least; of
+    /// bfloat16 weights w is the optimizer's float32 copy, but the weights themselves with <see cref="ShardOptimizer"/>, where a process has a share of the
+    /// copies alone. What is measured, the best model and the checkpoint's model are then the average; see <see cref="Trainer.Averaged"/>. Null: none. Default
+    /// null.
     /// </summary>
     public double? AverageDecay { get; init; }
 

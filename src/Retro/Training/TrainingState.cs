@@ -21,6 +21,9 @@ internal sealed record TrainingState
 
     public required int FormatVersion { get; init; }
 
+    /// <summary>What no other training has, over all its runs; null: it was begun before trainings had one.</summary>
+    public string? Id { get; init; }
+
     public required long Steps { get; init; }
 
     public required long Batches { get; init; }
@@ -40,10 +43,13 @@ internal sealed record TrainingState
 
     public required IReadOnlyDictionary<string, long> OptimizerSteps { get; init; }
 
-    /// <summary>The lowest measure; null before the first one.</summary>
+    /// <summary>
+    /// The lowest measure on the way here; null before the first one. The best model may be one that was found after the checkpoint, and says its measure
+    /// itself.
+    /// </summary>
     public double? BestMeasure { get; init; }
 
-    /// <summary>Measures since the lowest one.</summary>
+    /// <summary>Measures since the lowest one on the way here.</summary>
     public int MeasuresSinceBest { get; init; }
 
     /// <summary>The last step, where it was to be measured or looked at and neither was done to the end; null: nothing is owed.</summary>

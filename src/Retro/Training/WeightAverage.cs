@@ -7,25 +7,26 @@ namespace Retro.Training;
 
 /// <summary>
 /// The exponential moving average of trained weights, in float32 at least: a ← d·a + (1 − d)·w after each step, with d no more than (1 + n) / (10 + n) after n
-/// steps, so that the first weights are soon forgotten.
+/// steps, so that the first weights are soon forgotten. w is what the optimizer moves, the float32 copy of a bfloat16 weight: rounding hides most of what a
+/// small learning rate does.
 /// </summary>
 internal sealed class WeightAverage : IDisposable
 {
     private readonly double _decay;
-    private readonly Dictionary<string, (Parameter Parameter, Tensor Average)> _weights;
+    private readonly Dictionary<string, (Parameter Parameter, Tensor Moved, Tensor Average)> _weights;
 
     /// <summary>Begins with the weights as they are.</summary>
-    /// <param name="parameters">The weights by their names.</param>
+    /// <param name="parameters">The weights with their names, and w of each, which is itself or what it is a rounding of; they stay the caller's.</param>
     /// <param name="decay">d.</param>
-    public WeightAverage(IEnumerable<KeyValuePair<string, Parameter>> parameters, double decay)
+    public WeightAverage(IEnumerable<(string Name, Parameter Parameter, Tensor Moved)> parameters, double decay)
     {
         _decay = decay;
         using IDisposable noGradients = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        _weights = parameters.ToDictionary(pair => pair.Key, pair =>
+        _weights = parameters.ToDictionary(one => one.Name, one =>
         {
-            ScalarType dtype = pair.Value.dtype == ScalarType.BFloat16 ? ScalarType.Float32 : pair.Value.dtype;
-            return (pair.Value, pair.Value.detach().to(dtype, copy: true).DetachFromDisposeScope());
+            ScalarType dtype = one.Moved.dtype == ScalarType.BFloat16 ? ScalarType.Float32 : one.Moved.dtype;
+            return (one.Parameter, one.Moved, one.Moved.detach().to(dtype, copy: true).DetachFromDisposeScope());
         });
     }
 
@@ -40,9 +41,9 @@ internal sealed class WeightAverage : IDisposable
         using DisposeScope scope = NewDisposeScope();
         double decay = Math.Min(_decay, (1.0 + steps) / (10.0 + steps));
         using Scalar kept = decay.ToScalar(), added = (1 - decay).ToScalar();
-        foreach ((Parameter parameter, Tensor average) in _weights.Values)
+        foreach ((_, Tensor moved, Tensor average) in _weights.Values)
         {
-            average.mul_(kept).add_(parameter, added);
+            average.mul_(kept).add_(moved, added);
         }
     }
 
@@ -50,9 +51,9 @@ internal sealed class WeightAverage : IDisposable
     public void Load(IReadOnlyDictionary<string, Tensor> state)
     {
         using IDisposable noGradients = no_grad();
-        foreach ((string name, (Parameter parameter, Tensor average)) in _weights)
+        foreach ((string name, (_, Tensor moved, Tensor average)) in _weights)
         {
-            average.copy_(state.GetValueOrDefault(name) ?? parameter);
+            average.copy_(state.GetValueOrDefault(name) ?? moved);
         }
     }
 
@@ -68,7 +69,7 @@ internal sealed class WeightAverage : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach ((_, Tensor average) in _weights.Values)
+        foreach ((_, _, Tensor average) in _weights.Values)
         {
             average.Dispose();
         }
@@ -88,7 +89,7 @@ internal sealed class WeightAverage : IDisposable
             averages.IsPut = true;
             try
             {
-                foreach ((Parameter parameter, Tensor average) in averages._weights.Values)
+                foreach ((Parameter parameter, _, Tensor average) in averages._weights.Values)
                 {
                     _own.Add((parameter, parameter.detach().clone().DetachFromDisposeScope()));
                     parameter.copy_(average);

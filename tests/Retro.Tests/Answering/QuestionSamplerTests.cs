@@ -180,6 +180,46 @@ public sealed class QuestionSamplerTests : IDisposable
         Assert.Contains(drawn, one => !_towns.Passages.Holds(one.Passages[0], one.Question));
     }
 
+    /// <summary>A model reads no more tokens than its longest window.</summary>
+    [Theory]
+    [InlineData(0, false)]
+    [InlineData(2, false)]
+    [InlineData(2, true)]
+    public void No_example_is_longer_than_the_window_and_one_that_fills_it_is_taken(int neighbors, bool inContext)
+    {
+        // Without stretches to fill up, questions of every length stand in front of their answers.
+        Question[] questions =
+        [
+            .. Enumerable.Range(1, 24).Select(words => _towns.Set.Questions[0] with { Prompt = string.Join(' ', Enumerable.Repeat("roof", words)) }),
+        ];
+        int filled = 0;
+        for (int window = inContext ? 72 : 8; window <= (inContext ? 140 : 110); window++)
+        {
+            InContextOptions? context = inContext ? new() { PrefixLength = 40, WindowLength = window, RetrievedLength = M } : null;
+            QuestionSampler sampler;
+            try
+            {
+                sampler = new(
+                    questions,
+                    _towns.Passages,
+                    new() { Neighbors = neighbors, InContext = context, WindowLength = window, BatchSize = questions.Length, WithoutPassages = 0.3 });
+            }
+            catch (TrainingException)
+            {
+                continue; // none fits
+            }
+
+            for (int batch = 0; batch < 4; batch++)
+            {
+                int length = sampler.Batch(batch, 0).Length;
+                Assert.InRange(length, 1, window);
+                filled += length == window ? 1 : 0;
+            }
+        }
+
+        Assert.True(filled > 0 || inContext); // passages rarely take all of their room
+    }
+
     [Fact]
     public void What_cannot_be_is_refused_in_one_sentence()
     {

@@ -3,6 +3,8 @@ using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
 using Retro.Cli;
 using Retro.Cli.Commands;
+using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Tests.Documentation;
 using Retro.Training;
 
@@ -129,6 +131,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("fit", "--dtype", "of any other decoder float32")]
     [InlineData("fit", "--dtype", "as retro has stored the decoder, but float32 in place of bfloat16 where the processor has no products of that")]
     [InlineData("fit", "--muon-rate", "with --reader retro, and with in-context below 50 million parameters")]
+    [InlineData("fit", "--unfreeze", "one of 50 million parameters and more at an 80th of the rates of what is added")]
+    [InlineData("experiment retrofit", "--unfreeze", "one of 50 million parameters and more at an 80th of the rates of what is added")]
     [InlineData("train", "--muon-rate", "moves the matrices below 50 million parameters")]
     [InlineData("experiment retrofit", "--megabytes", "documents are chosen by the seed")]
     [InlineData("experiment update", "--megabytes", "documents are chosen by the seed")]
@@ -141,6 +145,24 @@ public sealed partial class CommandLineTests : IDisposable
         Option described = Below(Tool.MakeRoot()).Single(one => one.Typed == verb).Verb.Options.Single(one => one.Name == option);
         Assert.Contains(said, described.Description, StringComparison.Ordinal);
         Assert.False(option == "--source" && described.HasDefaultValue);
+    }
+
+    /// <summary>What lets a small model learn within minutes is no rate for the weights of a larger one that has learned already.</summary>
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing, false)]
+    [InlineData(RetrofitUnfreeze.Norms, true)]
+    [InlineData(RetrofitUnfreeze.All, true)]
+    public void A_large_decoder_that_is_trained_on_moves_at_the_rate_of_large_models(RetrofitUnfreeze unfreeze, bool slow)
+    {
+        RetroConfig small = RetroConfig.Mini with { Retrieval = null }, large = small with { VocabularySize = 50_000_000 / small.Width };
+        Assert.Equal(TrainingOptions.SmallModel, TrainingRun.FittingRecipe(small, unfreeze));
+        TrainingOptions recipe = TrainingRun.FittingRecipe(large, unfreeze);
+        Assert.Equal(slow ? new TrainingOptions().LearningRate : 0.016, recipe.LearningRate, 1e-12);
+        Assert.Equal(slow ? 0.00025 : 0.02, recipe.MuonLearningRate, 1e-12);
+
+        // What is added learns as it does on a decoder that stays as it is.
+        Assert.Equal(0.016, recipe.LearningRate * recipe.RetrievalRate, 1e-12);
+        Assert.Equal(0.02, recipe.MuonLearningRate * recipe.RetrievalRate, 1e-12);
     }
 
     [Fact]

@@ -1,5 +1,7 @@
+using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Tests.Database;
 using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
@@ -313,10 +315,226 @@ public sealed class MeasureTests : IDisposable
         Assert.Equal(third, Embedding(kept));
     }
 
+    /// <summary>Killed at any moment, the folder holds a checkpoint and a best model of one training.</summary>
+    [Fact]
+    public void The_best_model_of_a_training_before_is_not_replaced_before_its_checkpoint()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string left = _folder["left"];
+        TrainingOptions options = Options with { CheckpointFolder = _folder["model"], MeasureEvery = 2 };
+        Dictionary<double, byte[]> weights = [];
+        using (RetroModel model = Model())
+        {
+            using Trainer former = new(model, options) { Measure = Measures(1, weights) };
+            former.Run(data);
+        }
+
+        using (RetroModel model = Model())
+        {
+            using Trainer anew = new(model, options with { LearningRate = 0.02 }) { Measure = Measures(2, weights) };
+            anew.Run(data, new Reports<TrainingProgress>(step =>
+            {
+                if (step.Step == 2)
+                {
+                    TestDatabases.Copy(_folder["model"], left);
+                }
+            }));
+        }
+
+        using RetroModel again = Model(), best = Checkpoint.Load(Path.Combine(left, Trainer.BestFolder));
+        using Trainer loaded = new(again, options);
+        loaded.Load(left);
+        Assert.Equal(weights[loaded.BestMeasure!.Value], Embedding(best));
+        Assert.Equal(2, loaded.StepsDone);
+    }
+
+    /// <summary>Whoever puts another training's best model there has the training find its own anew.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Anothers_best_model_is_not_taken_for_a_trainings_own(bool onceLoaded)
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string one = _folder["one"], other = _folder["other"];
+        Dictionary<double, byte[]> weights = [];
+        foreach ((string folder, int first) in new[] { (one, 1), (other, 5) })
+        {
+            using RetroModel trained = Model();
+            using Trainer trainer = new(trained, Options with { CheckpointFolder = folder }) { Measure = Measures(first, weights) };
+            trainer.Run(data);
+        }
+
+        using RetroModel model = Model();
+        using Trainer resumed = new(model, Options with { CheckpointFolder = one, Steps = 10 }) { Measure = Measures(8, weights) };
+        if (onceLoaded)
+        {
+            resumed.Load(one);
+            Assert.Equal(1, resumed.BestMeasure);
+        }
+
+        Directory.Delete(Path.Combine(one, Trainer.BestFolder), recursive: true);
+        TestDatabases.Copy(Path.Combine(other, Trainer.BestFolder), one);
+        if (!onceLoaded)
+        {
+            resumed.Load(one);
+            Assert.Null(resumed.BestMeasure);
+        }
+
+        resumed.Run(data);
+
+        Assert.Equal(8, resumed.BestMeasure);
+        using RetroModel best = Checkpoint.Load(Path.Combine(one, Trainer.BestFolder));
+        Assert.Equal(weights[8], Embedding(best));
+    }
+
+    /// <summary>Trainings of before wrote no id, neither into the checkpoint nor into the best model.</summary>
+    [Fact]
+    public void A_training_without_an_id_keeps_its_best_model()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(), other = Model();
+        using (Trainer trainer = new(model, Options) { Measure = _ => 1 })
+        {
+            trainer.Run(data);
+            Checkpoint.Save(Path.Combine(_folder.Path, Trainer.BestFolder), model);
+        }
+
+        ChangeState(_folder.Path, state => state.Remove("Id"));
+        using Trainer resumed = new(other, Options with { Steps = 10 }) { Measure = _ => 2 };
+        resumed.Load(_folder.Path);
+        Assert.Equal(1, resumed.BestMeasure);
+        resumed.Run(data);
+        Assert.Equal(1, resumed.BestMeasure);
+
+        Directory.Delete(Path.Combine(_folder.Path, Trainer.BestFolder), recursive: true);
+        using Trainer without = new(model, Options with { Steps = 12 }) { Measure = _ => 3 };
+        without.Load(_folder.Path);
+        without.Run(data);
+        Assert.Equal(3, without.BestMeasure);
+
+        // One of a later training is another's.
+        using Trainer anew = new(model, Options with { CheckpointFolder = _folder["anew"] }) { Measure = _ => 0.5 };
+        anew.Run(data);
+        Directory.Delete(Path.Combine(_folder.Path, Trainer.BestFolder), recursive: true);
+        TestDatabases.Copy(Path.Combine(_folder["anew"], Trainer.BestFolder), _folder.Path);
+        resumed.Load(_folder.Path);
+        Assert.Null(resumed.BestMeasure);
+    }
+
+    /// <summary>By the clock, or on a GPU, steps that are done again come to other weights.</summary>
+    [Fact]
+    public void A_better_model_that_was_found_behind_the_checkpoint_stays()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        TrainingOptions options = Options with { Steps = 20, MeasureEvery = 2, CheckpointEvery = 5, CheckpointFolder = _folder["model"] };
+        Dictionary<double, byte[]> weights = [];
+        string left = _folder["left"], best = Path.Combine(left, Trainer.BestFolder);
+        Killed(options, 9, left, data, Measured([1.5, 1.4, 1.3, 1.1], weights));
+
+        using RetroModel model = Model();
+        double[] worse = [.. Enumerable.Repeat(1.2, 6), 1.0, 1.15];
+        using Trainer resumed = new(model, options with { LearningRate = 0.02, CheckpointFolder = left }) { Measure = Measured(worse, weights) };
+        resumed.Load(left);
+        Assert.Equal(5, resumed.StepsDone);
+        Assert.Equal(1.1, resumed.BestMeasure);
+        resumed.Run(data, new Reports<TrainingProgress>(step =>
+        {
+            using RetroModel kept = Checkpoint.Load(best);
+            Assert.Equal(weights[step.Step < 18 ? 1.1 : 1.0], Embedding(kept));
+            Assert.Equal(step.Step < 18 ? 1.1 : 1.0, resumed.BestMeasure);
+        }));
+
+        // One that was found before the first checkpoint that has a measure counts, too.
+        string first = _folder["first"];
+        Killed(options with { CheckpointEvery = 1, MeasureEvery = 3, CheckpointFolder = _folder["second"] }, 3, first, data, Measured([1.7], weights));
+        using Trainer begun = new(model, options);
+        begun.Load(first);
+        Assert.Equal(2, begun.StepsDone);
+        Assert.Equal(1.7, begun.BestMeasure);
+    }
+
+    /// <summary>What was found behind the checkpoint is found again, and is no measure that got no better.</summary>
+    [Fact]
+    public void Patience_counts_after_a_kill_as_without_it()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        double[] measures = [5, 4, 4.5, 3.9, 3, 3.5, 2.9, 3.1, 3.2, 0, 0, 0];
+        TrainingOptions options = Options with
+        {
+            Steps = 12, MeasureEvery = 1, CheckpointEvery = 3, Patience = 2, CheckpointFolder = _folder["model"],
+        };
+        string left = _folder["left"];
+        Killed(options, 5, left, data, Measured(measures, []));
+
+        Dictionary<double, byte[]> weights = [];
+        using RetroModel whole = Model(), model = Model();
+        using Trainer uninterrupted = new(whole, options with { CheckpointFolder = _folder["whole"] }) { Measure = Measured(measures, weights) };
+        uninterrupted.Run(data);
+        Assert.Equal(9, uninterrupted.StepsDone);
+        using Trainer resumed = new(model, options with { CheckpointFolder = left }) { Measure = Measured(measures[3..], []) };
+        resumed.Load(left);
+        Assert.Equal(3, resumed.StepsDone);
+        Assert.Equal(3, resumed.BestMeasure);
+        resumed.Run(data);
+
+        Assert.Equal(9, resumed.StepsDone);
+        Assert.Equal(2.9, resumed.BestMeasure);
+        Assert.Equal(Embedding(whole), Embedding(model));
+        using RetroModel best = Checkpoint.Load(Path.Combine(left, Trainer.BestFolder));
+        Assert.Equal(weights[2.9], Embedding(best));
+    }
+
     private static RetroModel Model()
     {
         manual_seed(4);
         return new RetroModel(s_config);
+    }
+
+    /// <summary>Trains, and leaves in another folder what a kill would after a step has been looked at, before any checkpoint of it.</summary>
+    private static void Killed(TrainingOptions options, long step, string left, CopyingData data, Func<RetroModel, double> measure)
+    {
+        using RetroModel model = Model();
+        using Trainer trainer = new(model, options) { Measure = measure };
+        IOException killed = new("Killed.");
+        Assert.Same(killed, Assert.Throws<IOException>(() => trainer.Run(data, new Reports<TrainingProgress>(done =>
+        {
+            if (done.Step == step)
+            {
+                TestDatabases.Copy(options.CheckpointFolder!, left);
+                throw killed;
+            }
+        }))));
+    }
+
+    /// <summary>Measures that go up by one from the first on, and the weights of each.</summary>
+    private static Func<RetroModel, double> Measures(double first, Dictionary<double, byte[]> weights)
+        => Measured([.. Enumerable.Range(0, 20).Select(number => first + number)], weights);
+
+    private static Func<RetroModel, double> Measured(double[] measures, Dictionary<double, byte[]> weights)
+    {
+        int taken = 0;
+        return model =>
+        {
+            double measure = measures[taken++];
+            weights[measure] = Embedding(model);
+            return measure;
+        };
+    }
+
+    private static void ChangeState(string folder, Action<JsonObject> change)
+    {
+        string path = Path.Combine(folder, Trainer.StateFile);
+        Dictionary<string, Tensor> tensors;
+        JsonObject state;
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            tensors = file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name));
+            state = JsonNode.Parse(file.Metadata!["training"])!.AsObject();
+        }
+
+        change(state);
+        Safetensors.Write(path, tensors, new Dictionary<string, string> { ["training"] = state.ToJsonString() });
+        Array.ForEach([.. tensors.Values], tensor => tensor.Dispose());
     }
 
     private static byte[] Embedding(RetroModel model) => model.get_parameter("embedding.weight")!.detach().bytes.ToArray();
