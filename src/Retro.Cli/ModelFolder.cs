@@ -28,14 +28,15 @@ internal static class ModelFolder
     /// <param name="path">The folder that was named.</param>
     /// <param name="dtype">Type to compute in; null: <see cref="BestType"/>.</param>
     /// <param name="device">Where; null: on the processor.</param>
-    /// <param name="tokenizer">The tokenizer that it is to be used with.</param>
+    /// <param name="tokenizer">The tokenizer of what it is to read.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>The model, which is the caller's.</returns>
+    /// <returns>The model, which is the caller's, and the tokenizer that it writes with.</returns>
     /// <exception cref="RetroException">It is missing or damaged, or was trained with another tokenizer.</exception>
-    public static TrainedModel Load(string path, ScalarType? dtype, Device? device, RetroTokenizer tokenizer, CancellationToken cancellationToken)
+    public static (TrainedModel Trained, RetroTokenizer Tokenizer) Load(
+        string path, ScalarType? dtype, Device? device, RetroTokenizer tokenizer, CancellationToken cancellationToken)
     {
         Workspace workspace = Workspace.OfModel(path);
-        RequireTokenizer(workspace.Model, tokenizer);
+        tokenizer = OwnTokenizer(workspace.Model, tokenizer);
         CheckpointLoadOptions options = new() { Dtype = dtype ?? BestType(workspace.Model, device), Device = device };
         bool isOurs = IsOurs(path);
         RetroModel model = Stages.Run($"load {workspace.Model}", progress => isOurs
@@ -43,7 +44,7 @@ internal static class ModelFolder
             : Pretrained(workspace.Model, options, tokenizer, progress, cancellationToken));
         model.eval();
         (long steps, TimeSpan time) = Training(workspace);
-        return new(model, steps, time, []);
+        return (new(model, steps, time, []), tokenizer);
     }
 
     /// <summary>The type to compute a model in: as it is stored, but in float32 where the processor has no products of bfloat16.</summary>
@@ -71,19 +72,21 @@ internal static class ModelFolder
         }
     }
 
-    /// <summary>Refuses a model that was trained with another tokenizer, whose ids mean other texts; a folder that has none is taken as it is.</summary>
+    /// <summary>
+    /// The tokenizer that a model writes with: its own, which has the ids of the database's, and says besides what ends a text. A folder that has none is taken
+    /// as it is.
+    /// </summary>
     /// <param name="model">The model's own folder, or a file.</param>
-    /// <param name="tokenizer">The tokenizer that it is to be used with.</param>
-    /// <exception cref="RetroException">It was.</exception>
-    public static void RequireTokenizer(string model, RetroTokenizer tokenizer)
+    /// <param name="tokenizer">The tokenizer of what it is to read.</param>
+    /// <exception cref="RetroException">It was trained with another tokenizer, whose ids mean other texts.</exception>
+    public static RetroTokenizer OwnTokenizer(string model, RetroTokenizer tokenizer)
     {
-        if (RetroTokenizer.IsIn(model) && RetroTokenizer.Load(model) is var own && own.Hash != tokenizer.Hash)
-        {
-            throw new RetroException(
+        RetroTokenizer own = RetroTokenizer.IsIn(model) ? RetroTokenizer.Load(model) : tokenizer;
+        return own.Hash == tokenizer.Hash ? own
+            : throw new RetroException(
                 $"{model} was trained with another tokenizer, {own.Kind} of {own.VocabularySize} tokens with the hash {own.Hash}; that of the database is "
                     + $"{tokenizer.Kind} of {tokenizer.VocabularySize} tokens with the hash {tokenizer.Hash}. Use a database that was built with the model's: "
                     + $"{Tool.Name} build {Shell.Option("--tokenizer", model)}.");
-        }
     }
 
     /// <summary>Loads what copies on top of a model.</summary>

@@ -159,7 +159,7 @@ internal sealed class ReadingOptions
 
             RetroTokenizer tokenizer = sources?.Tokenizer
                 ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
-            trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
+            (trained, tokenizer) = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             bool canRead = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path);
             RequireReads(parsed, canRead, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
             if (!needsDatabase && !canRead && (parsed.GetValue(Source) ?? "none") != "none")
@@ -197,7 +197,7 @@ internal sealed class ReadingOptions
     /// <summary>A model with what it reads from.</summary>
     /// <param name="Trained">The model.</param>
     /// <param name="Copying">What copies on top of it; null: nothing does.</param>
-    /// <param name="Tokenizer">The tokenizer.</param>
+    /// <param name="Tokenizer">The tokenizer that the model writes with.</param>
     /// <param name="Sources">The database; null: none is read.</param>
     /// <param name="Source">Finds neighbors in it; null: none are read.</param>
     public sealed record Opened(TrainedModel Trained, CopyReader? Copying, RetroTokenizer Tokenizer, Sources? Sources, INeighborSource? Source) : IDisposable

@@ -6,6 +6,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Tests.Database;
+using Retro.Tokenizers;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli;
@@ -1322,6 +1323,39 @@ public sealed class VerbTests : IDisposable
         Assert.True(File.Exists(Path.Combine(_retro["work"], "model", "retrofit.safetensors")));
         _retro.Done("eval", "--model", "work", "--window", "32", "--json", "eval.json", "--quiet");
         Assert.Equal("RETRO off", (string)_retro.Json("eval.json")["readers"]![0]!["reader"]!);
+    }
+
+    /// <summary>The database has the same ids, and was built before the model's own files said where its texts end.</summary>
+    [Fact]
+    public void A_model_ends_its_texts_where_its_own_files_say_and_what_is_fitted_onto_it_does_too()
+    {
+        _retro.WriteCorpus();
+        string decoder = Fixtures.Pretrained("llama-rope-linear");
+        _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--quiet");
+        Directory.CreateDirectory(_retro["base"]);
+        foreach (string file in new[] { "config.json", "model.safetensors", "tokenizer.json" })
+        {
+            File.Copy(Path.Combine(decoder, file), Path.Combine(_retro["base"], file));
+        }
+
+        RetroTokenizer tokenizer = RetroTokenizer.Load(decoder);
+        string ends = $"{{\"eos_token_id\": [{string.Join(", ", Enumerable.Range(0, tokenizer.VocabularySize).Prepend(tokenizer.EndOfText))}]}}";
+        _retro.WriteFile("base/generation_config.json", ends);
+        _retro.WriteFile("base/chat_template.jinja", "{{ messages[0].content }}");
+        Assert.Equal("EndOfText", End("base"));
+
+        _retro.Done("fit", "--base", "base", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "32", "--quiet");
+        Assert.Equal("EndOfText", End("fitted"));
+        Assert.Equal(ends, File.ReadAllText(_retro["fitted/model/generation_config.json"]));
+        Assert.Equal("{{ messages[0].content }}", File.ReadAllText(_retro["fitted/model/chat_template.jinja"]));
+        _retro.Done("fit", "--resume", "--out", "fitted", "--steps", "3", "--quiet");
+        Assert.Equal(ends, File.ReadAllText(_retro["fitted/model/generation_config.json"]));
+
+        string End(string model)
+        {
+            _retro.Done("generate", "--model", model, "--database", "work", "--tokens", "4", "--json", "text.json", "The river");
+            return (string)_retro.Json("text.json")["end"]!;
+        }
     }
 
     [Fact]
