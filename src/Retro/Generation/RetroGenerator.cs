@@ -286,9 +286,11 @@ public sealed partial class RetroGenerator
         return options.Passages.Count == 0 ? options : options with { Passages = [.. options.Passages.Select(AsCleaned)] };
     }
 
-    private int[] Begun(string prompt, GenerationOptions options) => Fitting([_tokenizer.BeginOfText, .. Encode(prompt)], options);
+    private int[] Begun(string prompt, GenerationOptions options) => Fitting([_tokenizer.BeginOfText, .. Encode(prompt)], Longest(options));
 
-    private int[] Begun(ReadOnlyMemory<int> prompt, GenerationOptions options)
+    private int[] Begun(ReadOnlyMemory<int> prompt, GenerationOptions options) => Begun(prompt, Longest(options));
+
+    private int[] Begun(ReadOnlyMemory<int> prompt, int longest)
     {
         foreach (int id in prompt.Span)
         {
@@ -296,13 +298,12 @@ public sealed partial class RetroGenerator
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _tokenizer.VocabularySize, nameof(prompt));
         }
 
-        return Fitting(_tokenizer.Begun(prompt.Span), options);
+        return Fitting(_tokenizer.Begun(prompt.Span), longest);
     }
 
-    private int[] Fitting(int[] prompt, GenerationOptions options)
+    private int[] Fitting(int[] prompt, int longest)
     {
         PaddedVocabulary.RequireRows(_tokenizer, prompt, _model.Config.VocabularySize);
-        int longest = Longest(options);
         return prompt.Length <= longest
             ? prompt
             : throw new ArgumentException($"The prompt has {prompt.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));

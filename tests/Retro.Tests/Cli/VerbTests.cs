@@ -1132,7 +1132,25 @@ public sealed class VerbTests : IDisposable
         JsonArray from = _retro.Json("text.json")["copied"]!.AsArray();
         Assert.Equal(from.Count > 0, copied.Contains("of 20 tokens; from each passage so many:", StringComparison.Ordinal));
         Assert.InRange(from.Sum(passage => (int)passage!["tokens"]!), 0, 20);
-        _retro.Done("ask", "--model", "everywhere", "--tokens", "4", "How many stones has bridge 5?");
+        string[] asked = ["ask", "--model", "everywhere", "--temperature", "1", "--seed", "1", "--json", "ask.json", "How many stones has bridge 5?"];
+        _retro.Done(asked);
+        double together = (double)_retro.Json("ask.json")["onMinusOffBits"]!;
+        double[] alone =
+        [
+            .. _retro.Json("ask.json")["passages"]!.AsArray().Where(passage => (string)passage!["read"]! == "while writing")
+                .Select(passage => Math.Abs((double)passage!["onMinusOffBits"]!)),
+        ];
+        Assert.True(together > 1);
+        Assert.InRange(alone.Min(), 0, 0.1 * together); // one that has nothing to do with the answer
+
+        // Where nothing may be read, nothing has made the answer more probable.
+        using (ChunkDatabase database = Open())
+        {
+            _retro.Done([.. asked, .. database.Documents.SelectMany(document => new[] { "--exclude", document.Id })]);
+        }
+
+        Assert.Empty(_retro.Json("ask.json")["passages"]!.AsArray());
+        Assert.Equal(0, (double)_retro.Json("ask.json")["onMinusOffBits"]!, 1e-3);
         _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
         Assert.Equal("The river has 9 stones.", (string)_retro.Json("text.json")["read"]![0]!["neighbors"]![0]!["text"]!);
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--best-in-prompt", "--ban", "e", "--json", "text.json", Begun);
