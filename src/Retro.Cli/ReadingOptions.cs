@@ -206,15 +206,18 @@ internal sealed class ReadingOptions
 
         /// <summary>Writes with the model.</summary>
         /// <param name="bestInPrompt">Whether the best neighbor stands in front of the text, which a RETRO alone can have.</param>
-        /// <param name="batchesCalls">Whether texts of several calls are computed as one batch, where the model can.</param>
-        public RetroGenerator Generator(bool bestInPrompt = false, bool batchesCalls = false)
+        /// <param name="running">
+        /// Texts of one call that are computed at once, and with those of others as one batch, where the model can; null: each call computes by itself.
+        /// </param>
+        public RetroGenerator Generator(bool bestInPrompt = false, int? running = null)
         {
             IReader? reader = bestInPrompt ? InContext() : Source?.Database is null ? null : Copying;
             return reader is not null
                 ? new(reader, Tokenizer, Source)
                 : new(Trained.Model, Tokenizer, Trained.Model.Config.HasRetrieval && Source is not NoNeighborSource ? Source : null)
                 {
-                    BatchesCalls = batchesCalls,
+                    BatchesCalls = running is not null,
+                    TextsAtOnce = running,
                 };
         }
 

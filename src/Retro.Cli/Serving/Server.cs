@@ -34,7 +34,7 @@ internal sealed class Server : IAsyncDisposable
         _opened = opened;
         _defaults = defaults;
         _options = options;
-        RetroGenerator generator = opened.Generator(batchesCalls: true);
+        RetroGenerator generator = opened.Generator(running: options.Running);
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
         _turns = new(options.Running, options.Waiting);
 

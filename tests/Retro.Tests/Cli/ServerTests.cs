@@ -788,6 +788,33 @@ public sealed class ServerTests
     }
 
     [Fact]
+    public async Task A_request_for_more_texts_than_there_is_room_for_has_them_written_one_lot_after_the_other()
+    {
+        List<string> answers = [];
+        foreach (int running in new[] { 8, 2 })
+        {
+            await using ServedModel served = await ServedModel.StartAsync(options => options with { Running = running }, tokens: 12);
+            ConcurrentBag<long> rows = [];
+            nn.Module<Tensor, Tensor> observed = served.Model.Layers[0].FeedForward;
+            observed.register_forward_pre_hook((_, x) =>
+            {
+                rows.Add(x.shape[0]);
+                return x;
+            });
+            foreach (string request in new[] { "\"prompt\":\"The river\",\"n\":5", "\"prompt\":[\"The river\",\"A bridge\",\"The\",\"A\",\"Five\"]" })
+            {
+                rows.Clear();
+                JsonNode whole = await Json(await served.Http.PostAsync(
+                    "/v1/completions", Body($"{{\"model\":\"tiny\",{request},\"min_tokens\":12,\"temperature\":1,\"seed\":3}}"), Cancel));
+                Assert.Equal(Math.Min(5, running), rows.Max());
+                answers.Add(whole["choices"]!.ToJsonString());
+            }
+        }
+
+        Assert.Equal(answers[..2], answers[2..]);
+    }
+
+    [Fact]
     public async Task As_many_texts_have_their_turn_as_there_is_room_for_in_the_order_in_which_they_came()
     {
         Turns turns = new(4, 4);

@@ -180,7 +180,7 @@ public sealed class SharedBatchTests : WritingTests
         async Task<int> Write(int length)
         {
             GenerationSequence text = new(s_tokenizer, null, options, [s_tokenizer.BeginOfText, .. Enumerable.Repeat(letter, length - 1)], int.MaxValue);
-            return (await Collect(batch.ContinueAsync([text], options, Cancel))).Count;
+            return (await Collect(batch.ContinueAsync([(text, 0, 1)], options, Cancel))).Count;
         }
     }
 
@@ -241,6 +241,23 @@ public sealed class SharedBatchTests : WritingTests
 
         fails = false;
         Assert.Equal(alone.Select(piece => piece.Token), (await Collect(_batching, s_texts[0], options)).Select(piece => piece.Token));
+    }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(2, 1)]
+    [InlineData(4, 1)]
+    [InlineData(2, 2)]
+    public async Task A_call_computes_as_many_texts_at_once_as_it_may_and_each_is_what_it_is_beside_all(int most, int beams)
+    {
+        GenerationOptions options = new() { Temperature = beams > 1 ? 0 : 1, MaximumNewTokens = 12, Seed = 5, Samples = beams > 1 ? 1 : 3, Beams = beams };
+        string[] prompts = [s_texts[0], "tea", s_texts[1]];
+        string[][] all = Said(await Collect(_generator.GenerateAsync(prompts, options, Cancel)));
+        RetroGenerator bounded = new(_model, s_tokenizer, _source) { TextsAtOnce = most };
+        List<(long Rows, long Tokens)> passes = Watch();
+        Assert.Equal(all, Said(await Collect(bounded.GenerateAsync(prompts, options, Cancel))));
+        Assert.Equal(most * beams, passes.Max(pass => pass.Rows));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new RetroGenerator(_model, s_tokenizer, _source) { TextsAtOnce = 0 });
     }
 
     /// <summary>What the passes through the model read: rows, and tokens of each.</summary>
