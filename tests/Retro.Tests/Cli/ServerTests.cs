@@ -515,6 +515,20 @@ public sealed class ServerTests
             => Assert.StartsWith((string)scored["tokens"]![i]!, text[offset..], StringComparison.Ordinal));
     }
 
+    /// <summary>A token stands where the text before it ends, also where some of that is held back until it is known to be no stop string.</summary>
+    [Fact]
+    public async Task Tokens_are_told_where_they_are_whatever_stop_string_might_have_come()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "ABCDEF");
+        const string Request = "{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":8,\"logprobs\":1,\"echo\":true";
+        foreach (string more in new[] { "", ",\"stop\":[\"BCDX\",\"EFG\"]" })
+        {
+            JsonNode choice = (await Json(await served.Http.PostAsync("/v1/completions", Body(Request + more + "}"), Cancel)))["choices"]![0]!;
+            Assert.Equal("xABCDEF", (string)choice["text"]!);
+            Assert.Equal(Enumerable.Range(0, 8), choice["logprobs"]!["text_offset"]!.AsArray().Select(offset => (int)offset!));
+        }
+    }
+
     /// <summary>Whoever scores a text leaves out the last token, which is the one after it: there is one even where the text ends.</summary>
     [Fact]
     public async Task The_end_of_a_text_is_told_among_its_tokens()
