@@ -116,7 +116,7 @@ internal sealed class GenerationSequence
             End(token);
         }
 
-        string rest = _stops.Add(_text.Flush());
+        string broken = _text.Flush(), rest = _stops.Add(_banned.Completes(broken) ? "" : broken);
         return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end)
         {
             EndToken = _endJudged?.Token,
