@@ -148,6 +148,10 @@ internal sealed class Server : IAsyncDisposable
             {
                 context.Response.Headers.RetryAfter = "1";
             }
+            else if (fault.Status == StatusCodes.Status401Unauthorized)
+            {
+                context.Response.Headers.WWWAuthenticate = "Bearer";
+            }
 
             await context.Response.WriteAsJsonAsync(fault.Json(), context.RequestAborted).ConfigureAwait(false);
         }

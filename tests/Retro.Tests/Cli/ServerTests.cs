@@ -720,7 +720,8 @@ public sealed class ServerTests
 
         await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = Keys(("secret", null)) });
         Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/", Cancel)).StatusCode);
-        Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
+        HttpResponseMessage refused = await served.Http.GetAsync("/v1/models", Cancel);
+        Assert.Equal((HttpStatusCode.Unauthorized, "Bearer"), (refused.StatusCode, $"{refused.Headers.WwwAuthenticate}"));
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secre");
         Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.PostAsync("/api/write", Body("{}"), Cancel)).StatusCode);
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secret");
