@@ -154,7 +154,7 @@ internal sealed class SharedBatch(RetroModel model)
         }
 
         Go([.. calls.Where(call => call.IsRead)]);
-        Begin([.. calls.Where(call => !call.IsRead)]);
+        Begin(calls);
         foreach (Call call in calls)
         {
             call.Choose();
@@ -202,7 +202,7 @@ internal sealed class SharedBatch(RetroModel model)
     private void Begin(Call[] calls)
     {
         List<Call> some = [];
-        foreach (Call call in calls)
+        foreach (Call call in calls.Where(call => !call.IsRead))
         {
             List<Call> more = [.. some, call];
             if (some.Count > 0 && more.Sum(one => one.Texts.Count) * more.Max(one => one.LongestPrompt) > PromptTokens)
@@ -215,33 +215,44 @@ internal sealed class SharedBatch(RetroModel model)
 
         if (some.Count > 0)
         {
-            Read(some);
+            Read(some, calls);
         }
     }
 
-    private void Read(List<Call> calls)
+    /// <param name="calls">Those whose prompts are read.</param>
+    /// <param name="all">These, and those that go on.</param>
+    private void Read(List<Call> calls, Call[] all)
     {
         Text[] texts = [.. calls.SelectMany(call => call.Texts).Where(text => text.Sequence.WantsLogits)];
+        int rows = _decoding?.Rows ?? 0;
         try
         {
             if (texts.Length > 0)
             {
                 _decoding ??= new(model);
-                int row = _decoding.Rows;
+                int row = rows;
                 _decoding.Begin([.. texts.Select(text => text.Sequence)]);
                 Array.ForEach(texts, text => text.Row = row++);
             }
 
             calls.ForEach(call => call.GoOn());
         }
-        catch (Exception) when (calls.Count > 1)
-        {
-            // Whose fault it is shows when each is read by itself.
-            calls.ForEach(call => Read([call]));
-        }
         catch (Exception fault)
         {
-            calls[0].Fail(fault);
+            if (_decoding?.Rows < rows)
+            {
+                // They could not be joined, and nothing is left of those that they were to join.
+                Array.ForEach([.. all.Where(call => call.IsRead)], call => call.Fail(fault));
+            }
+
+            if (calls.Count == 1)
+            {
+                calls[0].Fail(fault);
+                return;
+            }
+
+            // Whose fault it is shows when each is read by itself.
+            calls.ForEach(call => Read([call], all));
         }
     }
 

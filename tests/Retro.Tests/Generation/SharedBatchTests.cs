@@ -1,5 +1,7 @@
+using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Generation;
+using Retro.Modeling;
 using Retro.Search;
 using TorchSharp;
 using static Retro.Tests.Generation.Pieces;
@@ -243,6 +245,45 @@ public sealed class SharedBatchTests : WritingTests
         Assert.Equal(alone.Select(piece => piece.Token), (await Collect(_batching, s_texts[0], options)).Select(piece => piece.Token));
     }
 
+    /// <summary>What those that went on had is lost then; those that were to join them have lost nothing.</summary>
+    [Fact]
+    public async Task Where_texts_cannot_join_those_that_go_on_end_with_the_fault_and_the_others_are_read()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20, MinimumNewTokens = 20 };
+        SharedBatch batch = new(_model);
+        int?[][] alone = [await Write("tea"), await Write("the rock")];
+        using ManualResetEventSlim begun = new(), free = new();
+        bool joins = false;
+        Watch(() =>
+        {
+            begun.Set();
+            free.Wait(Cancel);
+        });
+        _model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            if (x.shape[0] == 2 && x.shape[1] > 1)
+            {
+                joins = true;
+                Cache(Decoding(batch)!)!.Dispose();
+            }
+
+            return x;
+        });
+        Task<int?[]> running = Task.Run(() => Write(s_texts[0]), Cancel);
+        begun.Wait(Cancel);
+        Task<int?[]>[] waiting = [Write("tea"), Write("the rock")];
+        free.Set();
+        Assert.Equal(alone, await Task.WhenAll(waiting));
+        Assert.Contains(nameof(DecodingCache), (await Assert.ThrowsAsync<ObjectDisposedException>(() => running)).Message, StringComparison.Ordinal);
+        Assert.True(joins);
+
+        async Task<int?[]> Write(string prompt)
+        {
+            GenerationSequence text = new(s_tokenizer, null, options, [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)], int.MaxValue);
+            return [.. (await Collect(batch.ContinueAsync([(text, 0, 1)], options, Cancel))).Select(one => one.Piece.Token)];
+        }
+    }
+
     [Theory]
     [InlineData(1, 1)]
     [InlineData(2, 1)]
@@ -273,6 +314,12 @@ public sealed class SharedBatchTests : WritingTests
         });
         return passes;
     }
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_decoding")]
+    private static extern ref BatchDecoding? Decoding(SharedBatch batch);
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_cache")]
+    private static extern ref DecodingCache? Cache(BatchDecoding decoding);
 
     private async Task<List<string[][]>> Alone()
     {
