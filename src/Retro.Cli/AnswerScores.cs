@@ -9,61 +9,75 @@ namespace Retro.Cli;
 internal sealed class AnswerScores
 {
     private readonly ReadingOptions.Opened _opened;
-    private readonly int[] _prompt;
+    private readonly RetroGenerator _generator;
+    private readonly GenerationOptions _options;
+    private readonly string _prompt;
     private readonly IReadOnlyList<int> _answer;
     private readonly IReadOnlyList<RetrievedNeighbors> _read;
-    private readonly IReader _alone;
     private readonly IReader? _reading;
 
     /// <summary>Prepares the scores.</summary>
     /// <param name="opened">The model, and what it reads from.</param>
-    /// <param name="neighbors">Neighbors read at once; null: as many as the model was trained with.</param>
+    /// <param name="options">How the answer was written.</param>
     /// <param name="prompt">The prompt.</param>
     /// <param name="answer">The answer's tokens.</param>
     /// <param name="read">What was read.</param>
     public AnswerScores(
-        ReadingOptions.Opened opened, int? neighbors, string prompt, IReadOnlyList<int> answer, IReadOnlyList<RetrievedNeighbors> read)
+        ReadingOptions.Opened opened, GenerationOptions options, string prompt, IReadOnlyList<int> answer, IReadOnlyList<RetrievedNeighbors> read)
     {
-        (_opened, _answer, _read) = (opened, answer, read);
-        _prompt = Tokens(prompt);
+        (_opened, _generator, _options, _prompt, _answer, _read) = (opened, opened.Generator(), options, prompt, answer, read);
         RetroModel model = opened.Trained.Model;
-        _alone = new DecoderReader(model);
         _reading = opened.Source?.Database is null ? null
-            : (IReader?)opened.Copying ?? (model.Config.HasRetrieval ? new RetroReader(model, neighbors) : null);
+            : opened.Copying?.FromNeighborsAlone ?? (model.Config.HasRetrieval ? new RetroReader(model, options.Neighbors) : null);
     }
 
     /// <summary>Whether the model reads while it writes.</summary>
-    public bool ReadsWhileWriting => _reading is not null && _read.Count > 0;
+    public bool ReadsWhileWriting => _reading is not null && (_read.Count > 0 || _opened.Copying is not null);
 
     /// <summary>Log₂ of the answer's probability without what is read while writing.</summary>
     /// <param name="prompt">Another prompt; null: the answer's own.</param>
-    public double Off(string? prompt = null) => Bits(_alone, prompt is null ? _prompt : Tokens(prompt), null);
+    /// <param name="cancellationToken">Ends it.</param>
+    public Task<double> OffAsync(string? prompt, CancellationToken cancellationToken)
+        => BitsAsync(prompt ?? _prompt, _options with { Retrieval = false }, cancellationToken);
 
-    /// <summary>Log₂ of the answer's probability with what was read while writing.</summary>
-    /// <param name="chunk">The only chunk of the database that is read; null: all that were.</param>
-    public double On(long? chunk)
+    /// <summary>Log₂ of the answer's probability as it was written: by the rules that say what is passed over.</summary>
+    public Task<double> OnAsync(CancellationToken cancellationToken) => BitsAsync(_prompt, _options, cancellationToken);
+
+    /// <summary>Log₂ of the answer's probability with one chunk of those that were found, and nothing else of the database.</summary>
+    /// <param name="chunk">The chunk.</param>
+    public double With(long chunk)
     {
-        IReader reader = _reading!;
-        int stride = reader.ChunkLength!.Value, length = _prompt.Length + _answer.Count - 1, stretches = length / stride;
-        if (stretches == 0)
+        if (_answer.Count == 0)
         {
-            return Off();
+            return 0;
         }
 
-        RetrievedTokens retrieved = new(1, stretches, reader.Neighbors, reader.RetrievedLength!.Value);
+        int[] prompt = [_opened.Tokenizer.BeginOfText, .. Tokens(_prompt)];
+        IReader reader = _reading!;
+        int stretches = (prompt.Length + _answer.Count - 1) / reader.ChunkLength!.Value;
+        RetrievedTokens? retrieved = stretches == 0 ? null : new(1, stretches, reader.Neighbors, reader.RetrievedLength!.Value);
         foreach (RetrievedNeighbors one in _read.Where(one => one.Chunk < stretches))
         {
             // What is left out keeps its place, which is then empty.
-            long[] kept = [.. one.Neighbors.Select(neighbor => chunk is null || neighbor.Chunk == chunk ? neighbor.Chunk : -1)];
-            retrieved.Take(0, one.Chunk, _opened.Sources!.Database, kept);
+            long[] kept = [.. one.Neighbors.Select(neighbor => neighbor.Chunk == chunk ? chunk : -1)];
+            retrieved!.Take(0, one.Chunk, _opened.Sources!.Database, kept);
         }
 
-        return Bits(reader, _prompt, retrieved);
+        double[] bits = TextReading.Bits(reader, [.. prompt, .. _answer], prompt.Length, retrieved, _opened.Sources!.Database.ChunkLength);
+        return -bits[prompt.Length..].Sum();
     }
 
-    private int[] Tokens(string prompt) => [_opened.Tokenizer.BeginOfText, .. _opened.Tokenizer.Encode(prompt)];
+    private int[] Tokens(string prompt) => _opened.Tokenizer.Encode(_opened.AsCleaned(prompt));
 
-    private double Bits(IReader reader, int[] prompt, RetrievedTokens? retrieved)
-        => _answer.Count == 0 ? 0
-            : -TextReading.Bits(reader, [.. prompt, .. _answer], prompt.Length, retrieved, _opened.Sources!.Database.ChunkLength)[prompt.Length..].Sum();
+    private async Task<double> BitsAsync(string prompt, GenerationOptions options, CancellationToken cancellationToken)
+    {
+        if (_answer.Count == 0)
+        {
+            return 0;
+        }
+
+        IReadOnlyList<ScoredToken> scored =
+            await _generator.ScoreAsync((int[])[.. Tokens(prompt), .. _answer], options, cancellationToken).ConfigureAwait(false);
+        return scored.TakeLast(_answer.Count).Sum(token => token.LogProbability!.Value) / Math.Log(2);
+    }
 }

@@ -31,14 +31,15 @@ internal static class ModelFolder
     /// <param name="path">The folder that was named.</param>
     /// <param name="dtype">Type to compute in; null: <see cref="BestType"/>.</param>
     /// <param name="device">Where; null: on the processor.</param>
-    /// <param name="tokenizer">The tokenizer that it is to be used with.</param>
+    /// <param name="tokenizer">The tokenizer of what it is to read.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>The model, which is the caller's.</returns>
+    /// <returns>The model, which is the caller's, and the tokenizer that it writes with.</returns>
     /// <exception cref="RetroException">It is missing or damaged, or was trained with another tokenizer.</exception>
-    public static TrainedModel Load(string path, ScalarType? dtype, Device? device, RetroTokenizer tokenizer, CancellationToken cancellationToken)
+    public static (TrainedModel Trained, RetroTokenizer Tokenizer) Load(
+        string path, ScalarType? dtype, Device? device, RetroTokenizer tokenizer, CancellationToken cancellationToken)
     {
         Workspace workspace = Workspace.OfModel(path);
-        RequireTokenizer(workspace.Model, tokenizer);
+        tokenizer = OwnTokenizer(workspace.Model, tokenizer);
         CheckpointLoadOptions options = new() { Dtype = dtype ?? BestType(workspace.Model, device), Device = device };
         bool isOurs = IsOurs(path);
         (RetroModel model, int? context) = Stages.Run($"load {workspace.Model}", progress => isOurs
@@ -46,7 +47,7 @@ internal static class ModelFolder
             : Pretrained(workspace.Model, options, tokenizer, progress, cancellationToken));
         model.eval();
         (long steps, TimeSpan time) = Training(workspace);
-        return new(model, steps, time, []) { Longest = new[] { model.Config.MaximumLength, context }.Min() };
+        return (new(model, steps, time, []) { Longest = new[] { model.Config.MaximumLength, context }.Min() }, tokenizer);
     }
 
     /// <summary>Tokens that the decoder of a model of the tool's was made to read at once, where it would take more; null: that is not known.</summary>
@@ -85,19 +86,21 @@ internal static class ModelFolder
         }
     }
 
-    /// <summary>Refuses a model that was trained with another tokenizer, whose ids mean other texts; a folder that has none is taken as it is.</summary>
+    /// <summary>
+    /// The tokenizer that a model writes with: its own, which has the ids of the database's, and says besides what ends a text. A folder that has none is taken
+    /// as it is.
+    /// </summary>
     /// <param name="model">The model's own folder, or a file.</param>
-    /// <param name="tokenizer">The tokenizer that it is to be used with.</param>
-    /// <exception cref="RetroException">It was.</exception>
-    public static void RequireTokenizer(string model, RetroTokenizer tokenizer)
+    /// <param name="tokenizer">The tokenizer of what it is to read.</param>
+    /// <exception cref="RetroException">It was trained with another tokenizer, whose ids mean other texts.</exception>
+    public static RetroTokenizer OwnTokenizer(string model, RetroTokenizer tokenizer)
     {
-        if (RetroTokenizer.IsIn(model) && RetroTokenizer.Load(model) is var own && own.Hash != tokenizer.Hash)
-        {
-            throw new RetroException(
+        RetroTokenizer own = RetroTokenizer.IsIn(model) ? RetroTokenizer.Load(model) : tokenizer;
+        return own.Hash == tokenizer.Hash ? own
+            : throw new RetroException(
                 $"{model} was trained with another tokenizer, {own.Kind} of {own.VocabularySize} tokens with the hash {own.Hash}; that of the database is "
                     + $"{tokenizer.Kind} of {tokenizer.VocabularySize} tokens with the hash {tokenizer.Hash}. Use a database that was built with the model's: "
                     + $"{Tool.Name} build {Shell.Option("--tokenizer", model)}.");
-        }
     }
 
     /// <summary>Loads what copies on top of a model.</summary>

@@ -159,7 +159,7 @@ internal sealed class ReadingOptions
 
             RetroTokenizer tokenizer = sources?.Tokenizer
                 ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
-            trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
+            (trained, tokenizer) = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             bool canRead = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path);
             RequireReads(parsed, canRead, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
             if (!needsDatabase && !canRead && (parsed.GetValue(Source) ?? "none") != "none")
@@ -197,7 +197,7 @@ internal sealed class ReadingOptions
     /// <summary>A model with what it reads from.</summary>
     /// <param name="Trained">The model.</param>
     /// <param name="Copying">What copies on top of it; null: nothing does.</param>
-    /// <param name="Tokenizer">The tokenizer.</param>
+    /// <param name="Tokenizer">The tokenizer that the model writes with.</param>
     /// <param name="Sources">The database; null: none is read.</param>
     /// <param name="Source">Finds neighbors in it; null: none are read.</param>
     public sealed record Opened(TrainedModel Trained, CopyReader? Copying, RetroTokenizer Tokenizer, Sources? Sources, INeighborSource? Source) : IDisposable
@@ -206,15 +206,18 @@ internal sealed class ReadingOptions
 
         /// <summary>Writes with the model.</summary>
         /// <param name="bestInPrompt">Whether the best neighbor stands in front of the text, which a RETRO alone can have.</param>
-        /// <param name="batchesCalls">Whether texts of several calls are computed as one batch, where the model can.</param>
-        public RetroGenerator Generator(bool bestInPrompt = false, bool batchesCalls = false)
+        /// <param name="running">
+        /// Texts of one call that are computed at once, and with those of others as one batch, where the model can; null: each call computes by itself.
+        /// </param>
+        public RetroGenerator Generator(bool bestInPrompt = false, int? running = null)
         {
             IReader? reader = bestInPrompt ? InContext() : Source?.Database is null ? null : Copying;
             return reader is not null
                 ? new(reader, Tokenizer, Source)
                 : new(Trained.Model, Tokenizer, Trained.Model.Config.HasRetrieval && Source is not NoNeighborSource ? Source : null)
                 {
-                    BatchesCalls = batchesCalls,
+                    BatchesCalls = running is not null,
+                    TextsAtOnce = running,
                 };
         }
 

@@ -10,6 +10,7 @@ using Retro.Optimization;
 using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Search;
+using Retro.Tokenizers;
 using Retro.Training;
 using Retro.Cli.Workflow;
 using static TorchSharp.torch;
@@ -88,6 +89,9 @@ internal sealed class TrainingRun
 
     /// <summary>Where neighbors come from.</summary>
     public Option<string> Source { get; init; } = CommonOptions.Source("bm25");
+
+    /// <summary>The tokenizer that is kept with the model, which says what ends its texts; null: the database's.</summary>
+    public RetroTokenizer? Tokenizer { private get; set; }
 
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
@@ -234,7 +238,7 @@ internal sealed class TrainingRun
         {
             if (GoesOn(parsed))
             {
-                ModelFolder.RequireTokenizer(new Workspace(parsed.GetValue(Out)!).Model, sources.Tokenizer);
+                Tokenizer = ModelFolder.OwnTokenizer(new Workspace(parsed.GetValue(Out)!).Model, sources.Tokenizer);
             }
 
             return sources;
@@ -539,7 +543,7 @@ internal sealed class TrainingRun
     {
         _isSaved = true;
         Keep();
-        sources.Tokenizer.Save(workspace.Model);
+        (Tokenizer ?? sources.Tokenizer).Save(workspace.Model);
 
         // Documents may have come and gone since the training that goes on was begun.
         TrainedDocuments documents = _withBelow(TrainedDocuments.Of(sources.Database));

@@ -23,8 +23,10 @@ internal struct SeededRandom
     /// <summary>A number of [0, count).</summary>
     public int Below(int count) => (int)Math.BigMul(Next() >> 32, (ulong)count << 32, out _);
 
-    /// <summary>A seed for <see cref="Random"/>, which takes 32 bits: the seed itself where it fits.</summary>
-    public static int Fold(long seed) => seed == (int)seed ? (int)seed : unchecked((int)Mix((ulong)seed));
+    /// <summary>
+    /// A seed for <see cref="Random"/>: the seed itself where it is of 31 bits. It takes one below 0 for that above, and the greatest for 0.
+    /// </summary>
+    public static int Fold(long seed) => seed is >= 0 and < int.MaxValue ? (int)seed : unchecked((int)Mix((ulong)seed));
 
     /// <summary>Thoroughly mixed bits of a value.</summary>
     public static ulong Mix(ulong value)

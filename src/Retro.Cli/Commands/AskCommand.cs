@@ -82,23 +82,24 @@ internal sealed class AskCommand : Verb
         }
 
         await Console.Out.WriteLineAsync().ConfigureAwait(false);
-        AnswerScores scores = new(opened, parsed.GetValue(_reading.K), prompt, tokens, read);
-        double off = scores.Off();
+        AnswerScores scores = new(opened, options, prompt, tokens, read);
+        double off = await scores.OffAsync(null, cancellationToken).ConfigureAwait(false);
         foreach (Passage passage in passages)
         {
             // Without it, the prompt is another one.
-            passage.Bits = off - scores.Off(Prompt(passages.Where(other => other != passage), asked));
+            string without = Prompt(passages.Where(other => other != passage), asked);
+            passage.Bits = off - await scores.OffAsync(without, cancellationToken).ConfigureAwait(false);
         }
 
         if (scores.ReadsWhileWriting)
         {
             foreach (RetrievedNeighbor neighbor in read.SelectMany(retrieved => retrieved.Neighbors).DistinctBy(neighbor => neighbor.Chunk))
             {
-                passages.Add(new("while writing", neighbor) { Bits = scores.On(neighbor.Chunk) - off });
+                passages.Add(new("while writing", neighbor) { Bits = scores.With(neighbor.Chunk) - off });
             }
         }
 
-        double? all = scores.ReadsWhileWriting ? scores.On(null) - off : null;
+        double? all = scores.ReadsWhileWriting ? await scores.OnAsync(cancellationToken).ConfigureAwait(false) - off : null;
         Print(passages, tokens.Count, all, parsed.GetValue(_most));
         copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject

@@ -141,7 +141,7 @@ internal sealed class EvalCommand : Verb
         {
             foreach (string path in paths)
             {
-                models.Add(ModelFolder.Load(path, dtype, device, sources.Tokenizer, cancellationToken));
+                models.Add(ModelFolder.Load(path, dtype, device, sources.Tokenizer, cancellationToken).Trained);
             }
 
             if (parsed.GetValue(_task) == CommonOptions.Answering)

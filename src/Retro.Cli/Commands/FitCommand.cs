@@ -149,7 +149,7 @@ internal sealed class FitCommand : Verb
             : ours ? ModelFolder.BestType(path, _run.Device(parsed)) : ScalarType.Float32);
         using PretrainedDecoder decoder = Stages.Run(
             "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));
-        ModelFolder.RequireTokenizer(path, sources.Tokenizer);
+        _run.Tokenizer = ModelFolder.OwnTokenizer(path, sources.Tokenizer);
         decoder.RequireTokenizer(sources.Tokenizer);
         bool reads = !copies && !answers; // what copies reads neighbors within a chunk, and passages of a question stand before it
         int? context = new[] { decoder.Origin.ContextLength, ours ? ModelFolder.ContextLength(Workspace.OfModel(named)) : null }.Min();

@@ -41,7 +41,8 @@ internal sealed class ServeCommand : Verb
     private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
     private readonly Option<int?> _running = CommonOptions.WholeOrNone(
         "--running",
-        "Texts that are written at once; others wait. Default: 8, which are one batch; 2 where a model that copies, or --beams, writes them side by side.",
+        "Texts that are written at once; others wait, also those of one request. Default: 8, which are one batch; 2 where a model that copies, or --beams, "
+            + "writes them side by side.",
         1,
         1024);
 

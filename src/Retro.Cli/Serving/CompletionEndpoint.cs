@@ -64,6 +64,7 @@ internal abstract class CompletionEndpoint(Writer writer)
         {
             Prompt prompt = prompts[choice.Index / samples];
             choice.Add(prompt.Echo, prompt.Scores);
+            choice.Length = Writer.Characters(prompt.Echo);
             if (streams && Opening(prompt) is { } opening)
             {
                 JsonObject first = Event(Json(choice, opening, prompt.Scores, null));
@@ -80,6 +81,7 @@ internal abstract class CompletionEndpoint(Writer writer)
                 ? [new(token, piece.LogProbability, piece.Alternatives, choice.Length)]
                 : [];
             choice.Add(piece.Text, scores);
+            choice.Length += Writer.Characters(piece.TokenText);
             choice.End = piece.End ?? choice.End;
             tokens += piece.Token is null ? 0 : 1;
 
@@ -230,7 +232,8 @@ internal abstract class CompletionEndpoint(Writer writer)
 
         public string Text => _text.ToString();
 
-        public int Length { get; private set; }
+        /// <summary>Characters of its tokens so far, of which what may be the beginning of a stop string is not yet text.</summary>
+        public int Length { get; set; }
 
         public IReadOnlyList<TokenScore> Scores => _scores;
 
@@ -242,7 +245,6 @@ internal abstract class CompletionEndpoint(Writer writer)
         public void Add(string text, IReadOnlyList<TokenScore> scores)
         {
             _text.Append(text);
-            Length += Writer.Characters(text);
             _scores.AddRange(scores);
         }
     }

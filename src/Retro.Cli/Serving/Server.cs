@@ -34,7 +34,7 @@ internal sealed class Server : IAsyncDisposable
         _opened = opened;
         _defaults = defaults;
         _options = options;
-        RetroGenerator generator = opened.Generator(batchesCalls: true);
+        RetroGenerator generator = opened.Generator(running: options.Running);
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
         _turns = new(options.Running, options.Waiting);
 
@@ -147,6 +147,10 @@ internal sealed class Server : IAsyncDisposable
             if (fault.Status == StatusCodes.Status429TooManyRequests)
             {
                 context.Response.Headers.RetryAfter = "1";
+            }
+            else if (fault.Status == StatusCodes.Status401Unauthorized)
+            {
+                context.Response.Headers.WWWAuthenticate = "Bearer";
             }
 
             await context.Response.WriteAsJsonAsync(fault.Json(), context.RequestAborted).ConfigureAwait(false);

@@ -3,7 +3,7 @@ using System.Diagnostics;
 namespace Retro.Cli.Serving;
 
 /// <summary>Lets requests compute so many texts at once, in the order in which they came, and so many requests wait; others are told to come again.</summary>
-/// <param name="running">Texts that are computed at once. A request for more of them is answered by itself.</param>
+/// <param name="running">Texts that are computed at once. A request for more of them is answered by itself, in lots.</param>
 /// <param name="waiting">Requests that may wait.</param>
 internal sealed class Turns(int running, int waiting)
 {

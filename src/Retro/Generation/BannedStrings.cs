@@ -3,20 +3,18 @@ using Retro.Tokenizers;
 
 namespace Retro.Generation;
 
-/// <summary>Tells which token would complete a string that the text must not hold, by the bytes of both.</summary>
+/// <summary>
+/// Tells which token would complete a string that the text must not hold. The text is that of <see cref="TokenTextStream"/>, in which U+FFFD stands for bytes
+/// that are no character.
+/// </summary>
 internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer)
 {
-    private readonly byte[][] _banned = [.. strings.Select(Encoding.UTF8.GetBytes)];
-
-    // What of them ends within their last character.
-    private readonly byte[][] _broken = [.. strings.Select(Encoding.UTF8.GetBytes).SelectMany(banned =>
-        Enumerable.Range(1, banned.Length - 1).Where(length => banned.AsSpan(length).IndexOfAnyExceptInRange((byte)0x80, (byte)0xBF) < 0)
-            .Select(length => banned[..length]))];
-
-    private byte[] _end = []; // copies share it, so it is never changed
+    private readonly Banned[] _banned = [.. strings.Select(RetroTokenizer.WellFormed).Select(text => new Banned(text))];
+    private TokenTextStream _stream = new(tokenizer, atBeginning: false);
+    private string _text = ""; // its end, of what may be the beginning of one
 
     /// <summary>Whether the text ends within a character that must not become one of the strings: another character has to come of it, and no end.</summary>
-    public bool IsOpen => IsWithin(_end);
+    public bool IsOpen => IsWithin(_text, _stream.Open);
 
     /// <summary>Whether a token goes on with a character that is begun.</summary>
     public bool Continues(int token) => tokenizer.BeginsWithinCharacter(token);
@@ -24,21 +22,27 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
     /// <summary>
     /// Whether the text would hold one of the strings with this token behind it, or only the beginning of a character, or one that nothing else can come of.
     /// </summary>
-    public bool Completes(int token) => _banned.Length > 0 && Completes(_end, token);
+    public bool Completes(int token) => _banned.Length > 0 && Completes(_text, _stream, token);
 
-    private bool Completes(byte[] end, int token)
+    /// <summary>Whether the text would hold one of the strings with these characters behind it.</summary>
+    public bool Completes(string characters) => Holds(_text + characters);
+
+    private bool Completes(string text, TokenTextStream stream, int token)
     {
-        byte[] with = [.. end, .. tokenizer.TokenBytes(token)];
-        return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0)
-            || (IsWithin(end) && !Continues(token))
-            || (IsWithin(with) && tokenizer.WithinCharacters.All(next => Completes(with, next)));
+        TokenTextStream after = stream.Copy();
+        string with = text + after.Add(token);
+        return Holds(with)
+            || (IsWithin(text, stream.Open) && !Continues(token))
+            || (IsWithin(with, after.Open) && tokenizer.WithinCharacters.All(next => Completes(with, after, next)));
     }
 
-    private bool IsWithin(ReadOnlySpan<byte> text)
+    private bool Holds(string text) => _banned.Any(banned => text.Contains(banned.Text, StringComparison.Ordinal));
+
+    private bool IsWithin(string text, ReadOnlySpan<byte> open)
     {
-        foreach (byte[] broken in _broken)
+        foreach (Banned banned in _banned)
         {
-            if (text.EndsWith(broken))
+            if (banned.MayEndWith(open) && text.EndsWith(banned.Head, StringComparison.Ordinal))
             {
                 return true;
             }
@@ -52,11 +56,37 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
     {
         if (_banned.Length > 0)
         {
-            byte[] all = [.. _end, .. tokenizer.TokenBytes(token)];
-            _end = all[Math.Max(0, all.Length - _banned.Max(banned => banned.Length) + 1)..]; // what may be the beginning of one
+            string all = _text + _stream.Add(token);
+            _text = all[Math.Max(0, all.Length - _banned.Max(banned => banned.Text.Length) + 1)..];
         }
     }
 
     /// <summary>Another of the same strings that goes on from here.</summary>
-    public BannedStrings Copy() => (BannedStrings)MemberwiseClone();
+    public BannedStrings Copy()
+    {
+        BannedStrings copy = (BannedStrings)MemberwiseClone();
+        copy._stream = _stream.Copy();
+        return copy;
+    }
+
+    /// <summary>One of the strings.</summary>
+    private sealed class Banned
+    {
+        private readonly Rune _last;
+        private readonly byte[] _lastBytes;
+
+        public Banned(string text)
+        {
+            _ = Rune.DecodeLastFromUtf16(text, out _last, out int length);
+            (Text, Head, _lastBytes) = (text, text[..^length], Encoding.UTF8.GetBytes(text[^length..]));
+        }
+
+        public string Text { get; }
+
+        /// <summary>What stands before its last character.</summary>
+        public string Head { get; }
+
+        /// <summary>Whether its last character may come of bytes that begin one: any becomes U+FFFD where it is left as it is.</summary>
+        public bool MayEndWith(ReadOnlySpan<byte> open) => open.Length > 0 && (_last == Rune.ReplacementChar || _lastBytes.AsSpan().StartsWith(open));
+    }
 }

@@ -21,7 +21,9 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
     /// <summary>Texts that it holds.</summary>
     public int Rows => _cache?.Rows ?? 0;
 
-    /// <summary>Reads beginnings, all in one pass, and gives each text its logits. Their rows come behind those that are there.</summary>
+    /// <summary>
+    /// Reads beginnings, all in one pass, and gives each text its logits. Their rows come behind those that are there; where they cannot, none is left.
+    /// </summary>
     /// <param name="texts">At least one.</param>
     public void Begin(IReadOnlyList<GenerationSequence> texts)
     {
@@ -56,7 +58,7 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
             }
             catch
             {
-                _cache.Dispose(); // with half of them it is of no use to any
+                Dispose(); // with half of them it is of no use to any
                 throw;
             }
         }
@@ -87,7 +89,11 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
         Give(texts, logits.Floats(ref _logits));
     }
 
-    public void Dispose() => _cache?.Dispose();
+    public void Dispose()
+    {
+        _cache?.Dispose();
+        _cache = null;
+    }
 
     /// <param name="texts">The texts.</param>
     /// <param name="logits">[B, V].</param>

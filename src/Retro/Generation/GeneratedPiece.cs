@@ -19,6 +19,12 @@ public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNei
     /// </summary>
     public double? LogProbability { get; init; }
 
+    /// <summary>
+    /// The text of the token itself, whole characters only: what <see cref="Text"/> would be if nothing of it could begin a stop string. Empty where there is
+    /// no token.
+    /// </summary>
+    public string TokenText { get; init; } = "";
+
     /// <summary>The token that the model ended the text by, in the last piece of such a text, of which it is no part; null in every other.</summary>
     public int? EndToken { get; init; }
 

@@ -40,7 +40,9 @@ public sealed record GenerationOptions
     /// <value>The default is none.</value>
     public IReadOnlyList<int> BannedTokens { get; init; } = [];
 
-    /// <summary>Strings that the generated text never holds: a token that would complete one is not drawn.</summary>
+    /// <summary>
+    /// Strings that the generated text never holds: a token that would complete one is not drawn. "\uFFFD" is all that is no whole character.
+    /// </summary>
     /// <value>The default is none.</value>
     public IReadOnlyList<string> BannedStrings { get; init; } = [];
 

@@ -116,7 +116,7 @@ internal sealed class GenerationSequence
             End(token);
         }
 
-        string rest = _stops.Add(_text.Flush());
+        string broken = _text.Flush(), rest = _stops.Add(_banned.Completes(broken) ? "" : broken);
         return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end)
         {
             EndToken = _endJudged?.Token,
@@ -226,31 +226,27 @@ internal sealed class GenerationSequence
         return all;
     }
 
-    private string Append(int token)
+    private GeneratedPiece Add(int token, CancellationToken cancellationToken)
     {
         _tokens.Add(token);
         _sampler.See([token]);
         _banned.Add(token);
-        return _stops.Add(_text.Add(token), ends: !IsTooShort);
-    }
-
-    private GeneratedPiece Add(int token, CancellationToken cancellationToken)
-    {
-        string text = Append(token);
+        string own = _text.Add(token);
+        GeneratedPiece piece = new(_stops.Add(own, ends: !IsTooShort), token) { TokenText = own };
         _end = _stops.Found ? GenerationEnd.StopString
             : _tokens.Count - _promptLength == _options.MaximumNewTokens ? GenerationEnd.MaximumNewTokens
             : _tokens.Count > _longest ? GenerationEnd.MaximumLength
             : null;
         if (_end is not null)
         {
-            return new GeneratedPiece(text, token);
+            return piece;
         }
 
         // The token that completes a stretch is the first to read the stretch's neighbors, so they are found before it is computed.
         Found = _retriever is not null && _tokens.Count % _retriever.Stride == 0
             ? Retrieve(_tokens.Count / _retriever.Stride - 1, 1, cancellationToken)
             : null;
-        return new GeneratedPiece(text, token, Found?.PerStretch[0]);
+        return piece with { Retrieved = Found?.PerStretch[0] };
     }
 
     private StretchRetriever.Found Retrieve(int first, int count, CancellationToken cancellationToken)

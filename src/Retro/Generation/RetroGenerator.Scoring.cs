@@ -28,7 +28,7 @@ public sealed partial class RetroGenerator
         ReadOnlyMemory<int> text, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         options = Check(options) with { MaximumNewTokens = int.MaxValue, MinimumNewTokens = 0, Stop = [], BannedStrings = [] };
-        int[] tokens = Begun(text, options);
+        int[] tokens = Begun(text, (int)Math.Min(int.MaxValue, Longest(options) + 1L)); // the last one is not read
         (StretchRetriever? retriever, HashSet<int>? unread) = await Retriever(options, cancellationToken).ConfigureAwait(false);
         List<(double LogProbability, TokenAlternative[] Alternatives)> scores = tokens.Length < 2 ? [] : await Task.Run(
             () => _reader is null or CopyReader && !Refreshes(options) ? ScoreAtOnce() : ScoreInTurn(), cancellationToken).ConfigureAwait(false);

@@ -136,6 +136,22 @@ public sealed partial class RetroGenerator
     /// <value>The default is false: each call computes by itself, side by side with the others.</value>
     public bool BatchesCalls { get; init; }
 
+    /// <summary>
+    /// Texts of one call that are computed at once, at most, where several are: the next ones begin when these have ended, so that a call takes no more memory
+    /// than for so many texts. A prompt is read anew for each lot of its texts. Their seeds are those that they have all at once.
+    /// </summary>
+    /// <value>The default is null: all of them.</value>
+    /// <exception cref="ArgumentOutOfRangeException">It is not positive.</exception>
+    public int? TextsAtOnce
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value ?? 1, nameof(value));
+            field = value;
+        }
+    }
+
     /// <summary>Continues a prompt.</summary>
     /// <param name="prompt">The beginning of the text; may be empty. It is not part of what is generated.</param>
     /// <param name="options">How to continue it.</param>
@@ -286,9 +302,11 @@ public sealed partial class RetroGenerator
         return options.Passages.Count == 0 ? options : options with { Passages = [.. options.Passages.Select(AsCleaned)] };
     }
 
-    private int[] Begun(string prompt, GenerationOptions options) => Fitting([_tokenizer.BeginOfText, .. Encode(prompt)], options);
+    private int[] Begun(string prompt, GenerationOptions options) => Fitting([_tokenizer.BeginOfText, .. Encode(prompt)], Longest(options));
 
-    private int[] Begun(ReadOnlyMemory<int> prompt, GenerationOptions options)
+    private int[] Begun(ReadOnlyMemory<int> prompt, GenerationOptions options) => Begun(prompt, Longest(options));
+
+    private int[] Begun(ReadOnlyMemory<int> prompt, int longest)
     {
         foreach (int id in prompt.Span)
         {
@@ -296,13 +314,12 @@ public sealed partial class RetroGenerator
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _tokenizer.VocabularySize, nameof(prompt));
         }
 
-        return Fitting(_tokenizer.Begun(prompt.Span), options);
+        return Fitting(_tokenizer.Begun(prompt.Span), longest);
     }
 
-    private int[] Fitting(int[] prompt, GenerationOptions options)
+    private int[] Fitting(int[] prompt, int longest)
     {
         PaddedVocabulary.RequireRows(_tokenizer, prompt, _model.Config.VocabularySize);
-        int longest = Longest(options);
         return prompt.Length <= longest
             ? prompt
             : throw new ArgumentException($"The prompt has {prompt.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
@@ -416,45 +433,72 @@ public sealed partial class RetroGenerator
 
     private IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAllAsync(int[][] prompts, GenerationOptions options, CancellationToken cancellationToken)
         => options.Beams > 1
-            ? SearchAsync(prompts, options, cancellationToken)
+            ? InLots(SearchAsync, prompts, options, cancellationToken)
             : (BatchesCalls || prompts.Length * options.Samples > 1) && _reader is null && !Refreshes(options)
-            ? GenerateAtOnce(prompts, options, cancellationToken)
+            ? InLots(GenerateAtOnce, prompts, options, cancellationToken)
             : GenerateInTurn(prompts, options, cancellationToken);
 
+    /// <param name="write">Writes the texts from one number on to before another.</param>
+    /// <param name="prompts">The prompts of all texts.</param>
+    /// <param name="options">How to continue each.</param>
+    /// <param name="cancellationToken">Ends the work before the next token.</param>
+    private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> InLots(
+        Func<int[][], GenerationOptions, int, int, CancellationToken, IAsyncEnumerable<(int Text, GeneratedPiece Piece)>> write,
+        int[][] prompts,
+        GenerationOptions options,
+        [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        int texts = prompts.Length * options.Samples, most = Math.Min(texts, TextsAtOnce ?? texts);
+        for (int first = 0; first < texts; first += most)
+        {
+            await foreach ((int Text, GeneratedPiece Piece) piece in write(prompts, options, first, Math.Min(texts, first + most), cancellationToken)
+                .ConfigureAwait(false))
+            {
+                yield return piece;
+            }
+        }
+    }
+
     private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> SearchAsync(
-        int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+        int[][] prompts, GenerationOptions options, int first, int end, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
         BeamSearch search = new(_model, _tokenizer, retriever, options, Longest(options));
-        IReadOnlyList<GeneratedPiece>[] texts = await Task.Run(() => search.Run(prompts, cancellationToken), cancellationToken).ConfigureAwait(false);
+        IReadOnlyList<GeneratedPiece>[] texts = await Task.Run(
+            () => search.Run(prompts[first..end], cancellationToken), cancellationToken).ConfigureAwait(false);
         for (int i = 0; i < texts.Length; i++)
         {
             foreach (GeneratedPiece piece in texts[i])
             {
-                yield return (i, piece);
+                yield return (first + i, piece);
             }
         }
     }
 
     private async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> GenerateAtOnce(
-        int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+        int[][] prompts, GenerationOptions options, int first, int end, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
+        int samples = options.Samples;
+        Range ofLot = (first / samples)..(((end - 1) / samples) + 1);
         using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.generate");
-        activity?.SetTag("retro.prompt_tokens", prompts.Sum(prompt => prompt.Length));
+        activity?.SetTag("retro.prompt_tokens", prompts[ofLot].Sum(prompt => prompt.Length));
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
 
         // One text of each prompt is read, and the others go on from there.
-        int samples = options.Samples;
-        GenerationSequence[] texts =
+        (GenerationSequence Text, int Number, int Count)[] texts =
         [
-            .. prompts.Select((prompt, i)
-                => new GenerationSequence(_tokenizer, retriever, options.OfText(i * samples), prompt, Longest(options)) { Activity = activity }),
+            .. prompts.Index().Take(ofLot).Select(prompt =>
+            {
+                int number = Math.Max(first, prompt.Index * samples), count = Math.Min(end, (prompt.Index + 1) * samples) - number;
+                GenerationSequence text = new(_tokenizer, retriever, options.OfText(number), prompt.Item, Longest(options)) { Activity = activity };
+                return (text, number, count);
+            }),
         ];
         List<(int Text, GeneratedPiece Piece)> found = await Task.Run(
-            () => texts.SelectMany((text, i) =>
+            () => texts.SelectMany(text =>
             {
-                IReadOnlyList<GeneratedPiece> of = text.Begin(whole: true, cancellationToken);
-                return Enumerable.Range(i * samples, samples).SelectMany(number => of.Select(piece => (number, piece)));
+                IReadOnlyList<GeneratedPiece> of = text.Text.Begin(whole: true, cancellationToken);
+                return Enumerable.Range(text.Number, text.Count).SelectMany(number => of.Select(piece => (number, piece)));
             }).ToList(),
             cancellationToken).ConfigureAwait(false);
         foreach ((int Text, GeneratedPiece Piece) piece in found)

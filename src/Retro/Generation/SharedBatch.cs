@@ -27,12 +27,14 @@ internal sealed class SharedBatch(RetroModel model)
     private bool _isComputing;
 
     /// <summary>Goes on with prompts.</summary>
-    /// <param name="prompts">One text of each, for which was retrieved already.</param>
-    /// <param name="options">How each goes on; there are as many texts of each as samples.</param>
+    /// <param name="prompts">One text of each, for which was retrieved already, with its number, and how many texts go on from there, it and the next.</param>
+    /// <param name="options">How each goes on.</param>
     /// <param name="cancellationToken">Ends the call before its next tokens.</param>
     /// <returns>The pieces of all texts, each with the number of its text.</returns>
     public async IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAsync(
-        IReadOnlyList<GenerationSequence> prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+        IReadOnlyList<(GenerationSequence Text, int Number, int Count)> prompts,
+        GenerationOptions options,
+        [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         Call call = new(prompts, options, cancellationToken);
         lock (_lock)
@@ -152,7 +154,7 @@ internal sealed class SharedBatch(RetroModel model)
         }
 
         Go([.. calls.Where(call => call.IsRead)]);
-        Begin([.. calls.Where(call => !call.IsRead)]);
+        Begin(calls);
         foreach (Call call in calls)
         {
             call.Choose();
@@ -200,7 +202,7 @@ internal sealed class SharedBatch(RetroModel model)
     private void Begin(Call[] calls)
     {
         List<Call> some = [];
-        foreach (Call call in calls)
+        foreach (Call call in calls.Where(call => !call.IsRead))
         {
             List<Call> more = [.. some, call];
             if (some.Count > 0 && more.Sum(one => one.Texts.Count) * more.Max(one => one.LongestPrompt) > PromptTokens)
@@ -213,47 +215,60 @@ internal sealed class SharedBatch(RetroModel model)
 
         if (some.Count > 0)
         {
-            Read(some);
+            Read(some, calls);
         }
     }
 
-    private void Read(List<Call> calls)
+    /// <param name="calls">Those whose prompts are read.</param>
+    /// <param name="all">These, and those that go on.</param>
+    private void Read(List<Call> calls, Call[] all)
     {
         Text[] texts = [.. calls.SelectMany(call => call.Texts).Where(text => text.Sequence.WantsLogits)];
+        int rows = _decoding?.Rows ?? 0;
         try
         {
             if (texts.Length > 0)
             {
                 _decoding ??= new(model);
-                int row = _decoding.Rows;
+                int row = rows;
                 _decoding.Begin([.. texts.Select(text => text.Sequence)]);
                 Array.ForEach(texts, text => text.Row = row++);
             }
 
             calls.ForEach(call => call.GoOn());
         }
-        catch (Exception) when (calls.Count > 1)
-        {
-            // Whose fault it is shows when each is read by itself.
-            calls.ForEach(call => Read([call]));
-        }
         catch (Exception fault)
         {
-            calls[0].Fail(fault);
+            if (_decoding?.Rows < rows)
+            {
+                // They could not be joined, and nothing is left of those that they were to join.
+                Array.ForEach([.. all.Where(call => call.IsRead)], call => call.Fail(fault));
+            }
+
+            if (calls.Count == 1)
+            {
+                calls[0].Fail(fault);
+                return;
+            }
+
+            // Whose fault it is shows when each is read by itself.
+            calls.ForEach(call => Read([call], all));
         }
     }
 
     /// <summary>A text that has not ended.</summary>
     /// <param name="Number">Its number in its call.</param>
     /// <param name="Sequence">The text.</param>
-    private sealed record Text(int Number, GenerationSequence Sequence)
+    /// <param name="Count">How many texts go on from its prompt.</param>
+    private sealed record Text(int Number, GenerationSequence Sequence, int Count = 1)
     {
         /// <summary>The row of the batch that it goes on from.</summary>
         public int Row { get; set; }
     }
 
     /// <summary>The texts of one call. What is not said to be of the lock is of whoever computes.</summary>
-    private sealed class Call(IReadOnlyList<GenerationSequence> prompts, GenerationOptions options, CancellationToken cancellationToken)
+    private sealed class Call(
+        IReadOnlyList<(GenerationSequence Text, int Number, int Count)> prompts, GenerationOptions options, CancellationToken cancellationToken)
     {
         private readonly List<(int Text, GeneratedPiece Piece)> _chosen = [];
         private ExceptionDispatchInfo? _fault;
@@ -261,9 +276,9 @@ internal sealed class SharedBatch(RetroModel model)
         public CancellationToken Cancellation => cancellationToken;
 
         /// <summary>Those that have not ended; before the prompts were read, one of each.</summary>
-        public List<Text> Texts { get; private set; } = [.. prompts.Select((prompt, i) => new Text(i * options.Samples, prompt))];
+        public List<Text> Texts { get; private set; } = [.. prompts.Select(prompt => new Text(prompt.Number, prompt.Text, prompt.Count))];
 
-        public int LongestPrompt { get; } = prompts.Count == 0 ? 0 : prompts.Max(prompt => prompt.Tokens.Count);
+        public int LongestPrompt { get; } = prompts.Count == 0 ? 0 : prompts.Max(prompt => prompt.Text.Tokens.Count);
 
         /// <summary>Whether the prompts were read.</summary>
         public bool IsRead { get; private set; }
@@ -286,7 +301,7 @@ internal sealed class SharedBatch(RetroModel model)
             IsRead = true;
             Texts =
             [
-                .. Texts.SelectMany(text => Enumerable.Range(text.Number, options.Samples).Select(number => number == text.Number
+                .. Texts.SelectMany(text => Enumerable.Range(text.Number, text.Count).Select(number => number == text.Number
                     ? text
                     : new Text(number, text.Sequence.Fork(options.OfText(number))) { Row = text.Row })),
             ];

@@ -14,6 +14,9 @@ internal sealed class TokenTextStream(RetroTokenizer tokenizer, bool atBeginning
     private byte[] _open = []; // what has come of a character that is not complete; copies share it, so it is never changed
     private TextBeginning _beginning = atBeginning ? tokenizer.Beginning : default;
 
+    /// <summary>The bytes that begin a character which is not complete.</summary>
+    public ReadOnlySpan<byte> Open => _open;
+
     /// <summary>Takes the next token.</summary>
     /// <returns>The characters that are complete.</returns>
     public string Add(int token) => Convert(_beginning.Trim(tokenizer.TokenBytes(token)), flush: false);

@@ -63,6 +63,12 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <inheritdoc/>
     public Device Device => _model.Device;
 
+    /// <summary>
+    /// This reader where it copies from its neighbors alone, and looks nowhere else: what they are worth without the rest of the database. It has this one's
+    /// weights, and is of no use once this one is disposed.
+    /// </summary>
+    public IReader FromNeighborsAlone => _index is null ? this : new CopyReader(_model, _mixture, Options, _retrievedLength, null, null);
+
     /// <summary>The language model.</summary>
     internal RetroModel Model => _model;
 

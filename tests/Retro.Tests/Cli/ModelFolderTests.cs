@@ -38,7 +38,7 @@ public sealed class ModelFolderTests : IDisposable
     public void A_folder_without_a_tokenizer_of_its_own_is_taken_as_it_is()
     {
         _folder.File("model/vocab.json", "{}");
-        ModelFolder.RequireTokenizer(_folder["model"], EmbeddingInputs.Tokenizer);
+        Assert.Same(EmbeddingInputs.Tokenizer, ModelFolder.OwnTokenizer(_folder["model"], EmbeddingInputs.Tokenizer));
     }
 
     [Theory]

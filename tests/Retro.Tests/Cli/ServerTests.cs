@@ -515,6 +515,20 @@ public sealed class ServerTests
             => Assert.StartsWith((string)scored["tokens"]![i]!, text[offset..], StringComparison.Ordinal));
     }
 
+    /// <summary>A token stands where the text before it ends, also where some of that is held back until it is known to be no stop string.</summary>
+    [Fact]
+    public async Task Tokens_are_told_where_they_are_whatever_stop_string_might_have_come()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "ABCDEF");
+        const string Request = "{\"model\":\"tiny\",\"prompt\":\"x\",\"max_tokens\":8,\"logprobs\":1,\"echo\":true";
+        foreach (string more in new[] { "", ",\"stop\":[\"BCDX\",\"EFG\"]" })
+        {
+            JsonNode choice = (await Json(await served.Http.PostAsync("/v1/completions", Body(Request + more + "}"), Cancel)))["choices"]![0]!;
+            Assert.Equal("xABCDEF", (string)choice["text"]!);
+            Assert.Equal(Enumerable.Range(0, 8), choice["logprobs"]!["text_offset"]!.AsArray().Select(offset => (int)offset!));
+        }
+    }
+
     /// <summary>Whoever scores a text leaves out the last token, which is the one after it: there is one even where the text ends.</summary>
     [Fact]
     public async Task The_end_of_a_text_is_told_among_its_tokens()
@@ -706,7 +720,8 @@ public sealed class ServerTests
 
         await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = Keys(("secret", null)) });
         Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/", Cancel)).StatusCode);
-        Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
+        HttpResponseMessage refused = await served.Http.GetAsync("/v1/models", Cancel);
+        Assert.Equal((HttpStatusCode.Unauthorized, "Bearer"), (refused.StatusCode, $"{refused.Headers.WwwAuthenticate}"));
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secre");
         Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.PostAsync("/api/write", Body("{}"), Cancel)).StatusCode);
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secret");
@@ -785,6 +800,33 @@ public sealed class ServerTests
 
         async Task<string> Answer(string request)
             => (await Json(await served.Http.PostAsync("/v1/chat/completions", Body(request), Cancel)))["choices"]!.ToJsonString();
+    }
+
+    [Fact]
+    public async Task A_request_for_more_texts_than_there_is_room_for_has_them_written_one_lot_after_the_other()
+    {
+        List<string> answers = [];
+        foreach (int running in new[] { 8, 2 })
+        {
+            await using ServedModel served = await ServedModel.StartAsync(options => options with { Running = running }, tokens: 12);
+            ConcurrentBag<long> rows = [];
+            nn.Module<Tensor, Tensor> observed = served.Model.Layers[0].FeedForward;
+            observed.register_forward_pre_hook((_, x) =>
+            {
+                rows.Add(x.shape[0]);
+                return x;
+            });
+            foreach (string request in new[] { "\"prompt\":\"The river\",\"n\":5", "\"prompt\":[\"The river\",\"A bridge\",\"The\",\"A\",\"Five\"]" })
+            {
+                rows.Clear();
+                JsonNode whole = await Json(await served.Http.PostAsync(
+                    "/v1/completions", Body($"{{\"model\":\"tiny\",{request},\"min_tokens\":12,\"temperature\":1,\"seed\":3}}"), Cancel));
+                Assert.Equal(Math.Min(5, running), rows.Max());
+                answers.Add(whole["choices"]!.ToJsonString());
+            }
+        }
+
+        Assert.Equal(answers[..2], answers[2..]);
     }
 
     [Fact]

@@ -6,6 +6,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Tests.Database;
+using Retro.Tokenizers;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli;
@@ -1134,7 +1135,25 @@ public sealed class VerbTests : IDisposable
         JsonArray from = _retro.Json("text.json")["copied"]!.AsArray();
         Assert.Equal(from.Count > 0, copied.Contains("of 20 tokens; from each passage so many:", StringComparison.Ordinal));
         Assert.InRange(from.Sum(passage => (int)passage!["tokens"]!), 0, 20);
-        _retro.Done("ask", "--model", "everywhere", "--tokens", "4", "How many stones has bridge 5?");
+        string[] asked = ["ask", "--model", "everywhere", "--temperature", "1", "--seed", "1", "--json", "ask.json", "How many stones has bridge 5?"];
+        _retro.Done(asked);
+        double together = (double)_retro.Json("ask.json")["onMinusOffBits"]!;
+        double[] alone =
+        [
+            .. _retro.Json("ask.json")["passages"]!.AsArray().Where(passage => (string)passage!["read"]! == "while writing")
+                .Select(passage => Math.Abs((double)passage!["onMinusOffBits"]!)),
+        ];
+        Assert.True(together > 1);
+        Assert.InRange(alone.Min(), 0, 0.1 * together); // one that has nothing to do with the answer
+
+        // Where nothing may be read, nothing has made the answer more probable.
+        using (ChunkDatabase database = Open())
+        {
+            _retro.Done([.. asked, .. database.Documents.SelectMany(document => new[] { "--exclude", document.Id })]);
+        }
+
+        Assert.Empty(_retro.Json("ask.json")["passages"]!.AsArray());
+        Assert.Equal(0, (double)_retro.Json("ask.json")["onMinusOffBits"]!, 1e-3);
         _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
         Assert.Equal("The river has 9 stones.", (string)_retro.Json("text.json")["read"]![0]!["neighbors"]![0]!["text"]!);
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--best-in-prompt", "--ban", "e", "--json", "text.json", Begun);
@@ -1325,6 +1344,39 @@ public sealed class VerbTests : IDisposable
         Assert.True(File.Exists(Path.Combine(_retro["work"], "model", "retrofit.safetensors")));
         _retro.Done("eval", "--model", "work", "--window", "32", "--json", "eval.json", "--quiet");
         Assert.Equal("RETRO off", (string)_retro.Json("eval.json")["readers"]![0]!["reader"]!);
+    }
+
+    /// <summary>The database has the same ids, and was built before the model's own files said where its texts end.</summary>
+    [Fact]
+    public void A_model_ends_its_texts_where_its_own_files_say_and_what_is_fitted_onto_it_does_too()
+    {
+        _retro.WriteCorpus();
+        string decoder = Fixtures.Pretrained("llama-rope-linear");
+        _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--quiet");
+        Directory.CreateDirectory(_retro["base"]);
+        foreach (string file in new[] { "config.json", "model.safetensors", "tokenizer.json" })
+        {
+            File.Copy(Path.Combine(decoder, file), Path.Combine(_retro["base"], file));
+        }
+
+        RetroTokenizer tokenizer = RetroTokenizer.Load(decoder);
+        string ends = $"{{\"eos_token_id\": [{string.Join(", ", Enumerable.Range(0, tokenizer.VocabularySize).Prepend(tokenizer.EndOfText))}]}}";
+        _retro.WriteFile("base/generation_config.json", ends);
+        _retro.WriteFile("base/chat_template.jinja", "{{ messages[0].content }}");
+        Assert.Equal("EndOfText", End("base"));
+
+        _retro.Done("fit", "--base", "base", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "32", "--quiet");
+        Assert.Equal("EndOfText", End("fitted"));
+        Assert.Equal(ends, File.ReadAllText(_retro["fitted/model/generation_config.json"]));
+        Assert.Equal("{{ messages[0].content }}", File.ReadAllText(_retro["fitted/model/chat_template.jinja"]));
+        _retro.Done("fit", "--resume", "--out", "fitted", "--steps", "3", "--quiet");
+        Assert.Equal(ends, File.ReadAllText(_retro["fitted/model/generation_config.json"]));
+
+        string End(string model)
+        {
+            _retro.Done("generate", "--model", model, "--database", "work", "--tokens", "4", "--json", "text.json", "The river");
+            return (string)_retro.Json("text.json")["end"]!;
+        }
     }
 
     [Fact]

@@ -125,6 +125,23 @@ public sealed class GenerationChoicesTests : WritingTests
         Assert.DoesNotContain(both, Text(await Collect(_generator, "", options with { BannedStrings = [both] })), StringComparison.Ordinal);
     }
 
+    /// <summary>Also where the text is cut off within a character.</summary>
+    [Fact]
+    public async Task Nothing_that_is_no_character_comes_where_that_is_banned()
+    {
+        bool came = false;
+        for (int length = 1; length <= 12; length++)
+        {
+            GenerationOptions options = new() { Temperature = 100, TopP = 1, MaximumNewTokens = length, MinimumNewTokens = length, Seed = length };
+            came |= Text(await Collect(_generator, "", options)).Contains('\uFFFD', StringComparison.Ordinal);
+            List<GeneratedPiece> pieces = await Collect(_generator, "", options with { BannedStrings = ["\uFFFD"] });
+            Assert.DoesNotContain("\uFFFD", Text(pieces), StringComparison.Ordinal);
+            Assert.Equal(length, pieces.Count(piece => piece.Token is not null));
+        }
+
+        Assert.True(came);
+    }
+
     [Fact]
     public void A_character_that_would_become_what_is_banned_becomes_another_one()
     {
@@ -148,6 +165,21 @@ public sealed class GenerationChoicesTests : WritingTests
         banned = new([.. Enumerable.Range(0x400, 64).Select(char.ConvertFromUtf32)], s_tokenizer);
         Assert.True(banned.Completes(Token(0xD0)));
         Assert.False(banned.Completes(Token(0xD1)));
+
+        // Bytes that are no character become one that may be banned.
+        banned = new(["n\uFFFD"], s_tokenizer);
+        Assert.False(banned.Completes(Token(0x80)));
+        banned.Add(Token((byte)'n'));
+        Assert.True(banned.Completes(Token(0x80)) && banned.Completes(Token(0xFF)));
+        Assert.False(banned.IsOpen || banned.Completes(Token(0xE0)));
+        banned.Add(Token(0xE0));
+        Assert.True(banned.IsOpen && banned.Completes(Token((byte)'n')) && banned.Completes(s_tokenizer.EndOfText));
+        Assert.True(banned.Completes(Token(0x80))); // which would say in three bytes what one says
+        Assert.False(banned.Completes(Token(0xA0)));
+        banned.Add(Token(0xA0));
+        Assert.True(banned.IsOpen && banned.Completes("\uFFFD"));
+        banned.Add(Token(0x80));
+        Assert.False(banned.IsOpen || banned.Completes(Token(0x80)));
     }
 
     [Fact]

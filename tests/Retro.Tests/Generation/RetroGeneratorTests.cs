@@ -412,6 +412,14 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(13, 1 + s_tokenizer.Encode("tea").Length + pieces.Count(piece => piece.Token is not null));
         Assert.Contains(
             "takes at most 12", Assert.Throws<ArgumentException>(() => generator.GenerateAsync(s_texts[0] + s_texts[1])).Message, StringComparison.Ordinal);
+
+        // So is a text scored that is as long.
+        GeneratedPiece[] came = [.. pieces.Where(piece => piece.Token is not null)];
+        int[] text = [.. s_tokenizer.Encode("tea"), .. came.Select(piece => piece.Token!.Value)];
+        IReadOnlyList<ScoredToken> scored = await generator.ScoreAsync(text, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(came[^1].LogProbability!.Value, scored[^1].LogProbability!.Value, 1e-4);
+        await Assert.ThrowsAsync<ArgumentException>(
+            () => generator.ScoreAsync((int[])[.. text, text[0]], cancellationToken: TestContext.Current.CancellationToken));
     }
 
     [Theory]

@@ -1,5 +1,7 @@
+using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Generation;
+using Retro.Modeling;
 using Retro.Search;
 using TorchSharp;
 using static Retro.Tests.Generation.Pieces;
@@ -180,7 +182,7 @@ public sealed class SharedBatchTests : WritingTests
         async Task<int> Write(int length)
         {
             GenerationSequence text = new(s_tokenizer, null, options, [s_tokenizer.BeginOfText, .. Enumerable.Repeat(letter, length - 1)], int.MaxValue);
-            return (await Collect(batch.ContinueAsync([text], options, Cancel))).Count;
+            return (await Collect(batch.ContinueAsync([(text, 0, 1)], options, Cancel))).Count;
         }
     }
 
@@ -243,6 +245,62 @@ public sealed class SharedBatchTests : WritingTests
         Assert.Equal(alone.Select(piece => piece.Token), (await Collect(_batching, s_texts[0], options)).Select(piece => piece.Token));
     }
 
+    /// <summary>What those that went on had is lost then; those that were to join them have lost nothing.</summary>
+    [Fact]
+    public async Task Where_texts_cannot_join_those_that_go_on_end_with_the_fault_and_the_others_are_read()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20, MinimumNewTokens = 20 };
+        SharedBatch batch = new(_model);
+        int?[][] alone = [await Write("tea"), await Write("the rock")];
+        using ManualResetEventSlim begun = new(), free = new();
+        bool joins = false;
+        Watch(() =>
+        {
+            begun.Set();
+            free.Wait(Cancel);
+        });
+        _model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            if (x.shape[0] == 2 && x.shape[1] > 1)
+            {
+                joins = true;
+                Cache(Decoding(batch)!)!.Dispose();
+            }
+
+            return x;
+        });
+        Task<int?[]> running = Task.Run(() => Write(s_texts[0]), Cancel);
+        begun.Wait(Cancel);
+        Task<int?[]>[] waiting = [Write("tea"), Write("the rock")];
+        free.Set();
+        Assert.Equal(alone, await Task.WhenAll(waiting));
+        Assert.Contains(nameof(DecodingCache), (await Assert.ThrowsAsync<ObjectDisposedException>(() => running)).Message, StringComparison.Ordinal);
+        Assert.True(joins);
+
+        async Task<int?[]> Write(string prompt)
+        {
+            GenerationSequence text = new(s_tokenizer, null, options, [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)], int.MaxValue);
+            return [.. (await Collect(batch.ContinueAsync([(text, 0, 1)], options, Cancel))).Select(one => one.Piece.Token)];
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(2, 1)]
+    [InlineData(4, 1)]
+    [InlineData(2, 2)]
+    public async Task A_call_computes_as_many_texts_at_once_as_it_may_and_each_is_what_it_is_beside_all(int most, int beams)
+    {
+        GenerationOptions options = new() { Temperature = beams > 1 ? 0 : 1, MaximumNewTokens = 12, Seed = 5, Samples = beams > 1 ? 1 : 3, Beams = beams };
+        string[] prompts = [s_texts[0], "tea", s_texts[1]];
+        string[][] all = Said(await Collect(_generator.GenerateAsync(prompts, options, Cancel)));
+        RetroGenerator bounded = new(_model, s_tokenizer, _source) { TextsAtOnce = most };
+        List<(long Rows, long Tokens)> passes = Watch();
+        Assert.Equal(all, Said(await Collect(bounded.GenerateAsync(prompts, options, Cancel))));
+        Assert.Equal(most * beams, passes.Max(pass => pass.Rows));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new RetroGenerator(_model, s_tokenizer, _source) { TextsAtOnce = 0 });
+    }
+
     /// <summary>What the passes through the model read: rows, and tokens of each.</summary>
     private List<(long Rows, long Tokens)> Watch(Action? called = null)
     {
@@ -256,6 +314,12 @@ public sealed class SharedBatchTests : WritingTests
         });
         return passes;
     }
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_decoding")]
+    private static extern ref BatchDecoding? Decoding(SharedBatch batch);
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_cache")]
+    private static extern ref DecodingCache? Cache(BatchDecoding decoding);
 
     private async Task<List<string[][]>> Alone()
     {

@@ -9,6 +9,14 @@ public class TokenSamplerTests
     private static readonly Gen<float[]> s_logits = Gen.Choose(-300, 300).Select(x => x / 50f).ArrayOf().Where(logits => logits.Length > 0);
 
     [Fact]
+    public void A_seed_below_0_draws_otherwise_than_the_one_above()
+    {
+        long[] seeds = [0, 1, 5, -1, -5, int.MaxValue, -int.MaxValue, int.MinValue, long.MaxValue, -long.MaxValue];
+        Assert.Equal(seeds.Length, seeds.Select(seed => new Random(SeededRandom.Fold(seed)).NextInt64()).Distinct().Count());
+        Assert.Equal(5, SeededRandom.Fold(5));
+    }
+
+    [Fact]
     public void Candidates_are_the_most_probable_tokens_in_order_and_sum_up_to_one()
         => Check((logits, temperature, topK, topP) =>
         {

@@ -91,6 +91,7 @@ public sealed class CopyReaderTests : IDisposable
         double off = BitsPerByte.Measure(new DecoderReader(model), heldOut).Value;
         Assert.Equal(off, BitsPerByte.Measure(reader, heldOut, new GivenNeighborSource(database, _ => [])).Value, 1e-6 * off);
         Assert.NotEqual(off, BitsPerByte.Measure(reader, heldOut, source).Value, 1e-6 * off);
+        Assert.Same(reader, reader.FromNeighborsAlone);
     }
 
     /// <summary>
@@ -297,6 +298,9 @@ public sealed class CopyReaderTests : IDisposable
         using CopyReader reader = CopyReader.Fit(model, database, random, options, index);
         double off = BitsPerByte.Measure(new DecoderReader(model), heldOut).Value, on = BitsPerByte.Measure(reader, heldOut, random).Value;
         Assert.InRange(on, 0, 0.6 * off);
+        GivenNeighborSource none = new(database, _ => []);
+        Assert.InRange(BitsPerByte.Measure(reader, heldOut, none).Value, 0, 0.6 * off);
+        Assert.Equal(off, BitsPerByte.Measure(reader.FromNeighborsAlone, heldOut, none).Value, 1e-6 * off);
 
         // Half of the database's documents have no twin there: had they been found in themselves, the reader would trust what it finds far more, and pay for it
         // here.
