@@ -15,7 +15,6 @@ internal static class AnswerEvaluation
     /// <param name="sources">The database that was trained on.</param>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="models">The models, with the folders that were named.</param>
-    /// <param name="window">Tokens that a decoder reads at most, passages and question together, where it was not fitted to answer from others.</param>
     /// <param name="count">Questions.</param>
     /// <param name="seed">Decides which.</param>
     /// <param name="cancellationToken">Ends it.</param>
@@ -23,7 +22,6 @@ internal static class AnswerEvaluation
         Sources sources,
         ChunkDatabase heldOut,
         (string Path, TrainedModel Trained)[] models,
-        Func<TrainedModel, int> window,
         int count,
         long seed,
         CancellationToken cancellationToken)
@@ -59,9 +57,7 @@ internal static class AnswerEvaluation
             measured.Add(model);
             bool reads = model.Model.Config.HasRetrieval;
             await Row($"{(reads ? "RETRO off" : "closed book")}{of}", new DecoderReader(model.Model)).ConfigureAwait(false);
-            (int? Passages, int? Window) fitted = ModelFolder.FittedInContext(path);
-            IReader reading = reads ? new RetroReader(model.Model) : new InContextReader(model.Model, sources.Tokenizer, AnsweringData.InContext(
-                fitted.Passages ?? AnsweringData.UsualPassages, sources.Database.ChunkLength, fitted.Window ?? window(model)));
+            IReader reading = ModelFolder.ReaderOfPassages(path, model, sources);
             string many = reading.Neighbors == AnsweringData.UsualPassages ? "" : $", k = {reading.Neighbors}";
             await Row($"{(reads ? "RETRO" : "in context")}{many}{of}", reading).ConfigureAwait(false);
 

@@ -151,7 +151,6 @@ internal sealed class EvalCommand : Verb
                     sources,
                     heldOut,
                     [.. paths.Zip(models)],
-                    one => Window(one.Model.Config.MaximumLength),
                     parsed.GetValue(_questions),
                     parsed.GetValue(_seed),
                     cancellationToken).ConfigureAwait(false);
