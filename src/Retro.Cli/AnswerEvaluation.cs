@@ -59,9 +59,7 @@ internal static class AnswerEvaluation
             measured.Add(model);
             bool reads = model.Model.Config.HasRetrieval;
             await Row($"{(reads ? "RETRO off" : "closed book")}{of}", new DecoderReader(model.Model)).ConfigureAwait(false);
-            (int? Passages, int? Window) fitted = ModelFolder.FittedInContext(path);
-            IReader reading = reads ? new RetroReader(model.Model) : new InContextReader(model.Model, sources.Tokenizer, AnsweringData.InContext(
-                fitted.Passages ?? AnsweringData.UsualPassages, sources.Database.ChunkLength, fitted.Window ?? window(model)));
+            IReader reading = ModelFolder.ReaderOfPassages(path, model, sources, window: window(model));
             string many = reading.Neighbors == AnsweringData.UsualPassages ? "" : $", k = {reading.Neighbors}";
             await Row($"{(reads ? "RETRO" : "in context")}{many}{of}", reading).ConfigureAwait(false);
 

@@ -42,7 +42,8 @@ internal static class CommonOptions
     /// <summary>The text.</summary>
     public static PathOption Corpus() => new("--corpus", "PATH")
     {
-        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines or .NET XML documentation.",
+        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines (.jsonl, .jsonl.gz, .jsonl.zst) or .NET "
+            + "XML documentation (.xml).",
     };
 
     /// <summary>The text of a run that has one of its own where none is named.</summary>
@@ -245,15 +246,7 @@ internal static class CommonOptions
     /// <exception cref="RetroException">The model does not read as many chunks.</exception>
     public static int WindowLength(ParseResult parsed, Option<int> window, int chunkLength, int? longest, int least = 1)
     {
-        if (longest < least * chunkLength)
-        {
-            string chunks = least == 1 ? "a chunk of the database has" : $"{least} chunks of the database, which a window takes where neighbors are read, have";
-            throw new RetroException(
-                $"The model reads {longest} tokens at most, and {chunks} {least * chunkLength}; build one of shorter chunks (--chunk of build).");
-        }
-
-        // What is retrieved for a chunk is read by the next one.
-        int usual = Math.Min(Math.Max(UsualWindow, 2 * chunkLength), longest ?? int.MaxValue) / chunkLength * chunkLength;
+        int usual = UsualWindowLength(chunkLength, longest, least);
         int length = parsed.GetResult(window) is { Implicit: false } ? parsed.GetValue(window) : usual;
         if (length < least * chunkLength)
         {
@@ -266,6 +259,21 @@ internal static class CommonOptions
         return length % chunkLength == 0 && !(length > longest)
             ? length
             : throw new UsageException($"{window.Name} takes a multiple of the database's chunk length, {chunkLength}{bound}, not {length}.");
+    }
+
+    /// <summary>Tokens of a window where nothing was said.</summary>
+    /// <inheritdoc cref="WindowLength"/>
+    public static int UsualWindowLength(int chunkLength, int? longest, int least = 1)
+    {
+        if (longest < least * chunkLength)
+        {
+            string chunks = least == 1 ? "a chunk of the database has" : $"{least} chunks of the database, which a window takes where neighbors are read, have";
+            throw new RetroException(
+                $"The model reads {longest} tokens at most, and {chunks} {least * chunkLength}; build one of shorter chunks (--chunk of build).");
+        }
+
+        // What is retrieved for a chunk is read by the next one.
+        return Math.Min(Math.Max(UsualWindow, 2 * chunkLength), longest ?? int.MaxValue) / chunkLength * chunkLength;
     }
 
     /// <summary>Seed of every random choice.</summary>

@@ -153,12 +153,31 @@ internal static class ModelFolder
         return (workspace, taken);
     }
 
-    /// <summary>How many passages, in windows of how many tokens, a decoder was fitted to answer from; null: it was not, or that was not said.</summary>
+    /// <summary>Whether a model was fitted to answer questions.</summary>
     /// <param name="path">The folder that was named.</param>
-    public static (int? Passages, int? Window) FittedInContext(string path)
+    public static bool Answers(string path)
+        => (Workspace.FindModel(path) ?? new(path)).Section("fit")?["task"]?.ToString() == CommonOptions.Answering;
+
+    /// <summary>
+    /// What reads the passages of a question: a RETRO as neighbors, a decoder in front of it, as many in windows of as many tokens as it was fitted to.
+    /// </summary>
+    /// <param name="path">The folder that was named.</param>
+    /// <param name="trained">The model.</param>
+    /// <param name="sources">The database that its passages are cut from.</param>
+    /// <param name="neighbors">How many a RETRO reads; null: as many as it was trained with.</param>
+    /// <param name="window">Tokens that a decoder reads at most where it was not fitted to others; null: the usual.</param>
+    public static IReader ReaderOfPassages(string path, TrainedModel trained, Sources sources, int? neighbors = null, int? window = null)
     {
+        if (trained.Model.Config.HasRetrieval)
+        {
+            return new RetroReader(trained.Model, neighbors);
+        }
+
         JsonObject? fit = (Workspace.FindModel(path) ?? new(path)).Section("fit");
-        return fit?["reader"]?.ToString() == Commands.FitCommand.InContext ? (Number("k"), Number("window")) : default;
+        int chunk = sources.Database.ChunkLength;
+        (int? passages, int? own) = fit?["reader"]?.ToString() == Commands.FitCommand.InContext ? (Number("k"), Number("window")) : default;
+        int tokens = own ?? window ?? CommonOptions.UsualWindowLength(chunk, trained.Longest);
+        return new InContextReader(trained.Model, sources.Tokenizer, AnsweringData.InContext(passages ?? AnsweringData.UsualPassages, chunk, tokens));
 
         int? Number(string option) => int.TryParse(fit[option]?.ToString(), CultureInfo.InvariantCulture, out int number) ? number : null;
     }

@@ -38,7 +38,14 @@ internal sealed class TrainingRun
     private readonly Option<double?> _rate;
     private readonly Option<double?> _muonRate;
     private readonly Option<int> _every = CommonOptions.Whole(
-        "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
+        "--checkpoint-every", "Steps between two checkpoints, beside those of --checkpoint-minutes; 0: none by steps.", 0, 0, int.MaxValue);
+
+    private readonly Option<double> _checkpointMinutes = CommonOptions.Number(
+        "--checkpoint-minutes",
+        "Minutes between two checkpoints, which are all that --resume has after a crash; 0: only at the end, and when stopped. Copying has none: it begins again.",
+        10,
+        0,
+        1e6);
 
     private readonly PathOption _csv = new("--csv", "FILE")
     {
@@ -96,8 +103,8 @@ internal sealed class TrainingRun
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        Database, Out, _tokenizer, Source, _k, Embedder, _steps, _minutes, _window, _batch, _rate, _muonRate, _every, _csv, _tensorBoard, _seed, _threads,
-        _device, _dtype, _resume, _startOver,
+        Database, Out, _tokenizer, Source, _k, Embedder, _steps, _minutes, _window, _batch, _rate, _muonRate, _every, _checkpointMinutes, _csv, _tensorBoard,
+        _seed, _threads, _device, _dtype, _resume, _startOver,
     ];
 
     /// <summary>Options that say what to do this time alone.</summary>
@@ -110,7 +117,7 @@ internal sealed class TrainingRun
     public Option[] Lasting => [Database, Source, _k, Embedder, _window, _seed];
 
     /// <summary>What copying, which is trained in one go, cannot be asked for, with why.</summary>
-    public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _csv, _tensorBoard }
+    public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _checkpointMinutes, _csv, _tensorBoard }
         .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"))
         .Append((_muonRate, "copying is moved by AdamW alone"));
 
@@ -380,6 +387,7 @@ internal sealed class TrainingRun
             Accumulation = parsed.GetValue(_batch) / Together(parsed),
             CheckpointFolder = workspace.Model,
             CheckpointEvery = parsed.GetValue(_every),
+            CheckpointInterval = parsed.GetValue(_checkpointMinutes) is > 0 and var between ? TimeSpan.FromMinutes(between) : null,
             Measures = Looks,
             Seed = Seed(parsed),
         };

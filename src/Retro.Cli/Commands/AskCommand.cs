@@ -10,10 +10,14 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro ask`: an answer from the database, and what each passage that was read changed about it.</summary>
 internal sealed class AskCommand : Verb
 {
-    private const string InPrompt = "in the prompt";
+    private const string InPrompt = "in the prompt", WhileWriting = "while writing";
 
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
-    private readonly Argument<string> _question = new("question") { Description = "The question; - reads it from the standard input." };
+    private readonly Argument<string> _question = new("question")
+    {
+        Description = "The question; - reads it from the standard input. Of a model of fit --task qa: a document's title and what to fill in, each on a line, which "
+            + "\\n parts, too.",
+    };
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
         "--in-prompt",
         "Passages found with the question that stand before it in the prompt. Those that a RETRO or a copying reader finds while it writes come besides.",
@@ -28,9 +32,11 @@ internal sealed class AskCommand : Verb
             "ask",
             "Answers a question from the database, and prints the passages that were read, each with its document, its place, and how much it changed the "
                 + "answer: by how many bits, over the answer's tokens, it is more probable with it: of a passage in the prompt, than with the others "
-                + "alone; of one that was read while writing, alone, than with none.",
+                + "alone; of one that was read while writing, alone, than with none. A model that was fitted to answer questions (fit --task qa) is asked as it "
+                + "was fitted: it fills in a field of a document, in one line, from the passages that the question's words find.",
             "retro ask --model work \"What is the capital of France?\"",
-            "retro ask --model work --in-prompt 2 --source hybrid --json answer.json \"Who built the bridge?\"")
+            "retro ask --model work --in-prompt 2 --source hybrid --json answer.json \"Who built the bridge?\"",
+            "retro ask --model answering \"Algeria\\nCapital: name:\"")
     {
         Add(_question);
         AddOptions([.. _reading.Options, _inPrompt, _most]);
@@ -54,6 +60,34 @@ internal sealed class AskCommand : Verb
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
+        using Answerer? answerer = Answerer.Open(parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), cancellationToken);
+        Answer answer = answerer is null
+            ? await AskAsync(parsed, opened, question, cancellationToken).ConfigureAwait(false)
+            : await AskFittedAsync(parsed, answerer, question, cancellationToken).ConfigureAwait(false);
+        Print(answer, parsed.GetValue(_most));
+        answer.Copied.Print(parsed.GetValue(_most));
+        WriteJson(parsed, new JsonObject
+        {
+            ["question"] = question,
+            ["answer"] = answer.Text.ToString(),
+            ["tokens"] = answer.Tokens.Count,
+            ["onMinusOffBits"] = answer.Bits,
+            ["passages"] = new JsonArray([.. answer.Passages.Select(passage =>
+            {
+                JsonObject json = ReadingOptions.Json(passage.Neighbor);
+                json["read"] = passage.How;
+                json["onMinusOffBits"] = passage.Bits;
+                return json;
+            })]),
+            ["copied"] = answer.Copied.Json(),
+        });
+    }
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
+
+    /// <summary>Asks a model that goes on with text.</summary>
+    private async Task<Answer> AskAsync(ParseResult parsed, ReadingOptions.Opened opened, string question, CancellationToken cancellationToken)
+    {
         GenerationOptions options = _reading.Generation(parsed, Asking.Stops) with { SkipsLeadingSpace = true };
         List<Passage> passages =
         [
@@ -61,28 +95,8 @@ internal sealed class AskCommand : Verb
                 .Select(found => new Passage(InPrompt, found)),
         ];
         string asked = opened.AsCleaned(question), prompt = Prompt(passages, asked);
-        StringBuilder answer = new();
-        List<int> tokens = [];
-        List<RetrievedNeighbors> read = [];
-        CopiedTokens copied = new();
-        await foreach (GeneratedPiece piece in opened.Generator().GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
-        {
-            answer.Append(piece.Text);
-            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
-            copied.Add(piece);
-            if (piece.Token is { } token)
-            {
-                tokens.Add(token);
-            }
-
-            if (piece.Retrieved is not null)
-            {
-                read.Add(piece.Retrieved);
-            }
-        }
-
-        await Console.Out.WriteLineAsync().ConfigureAwait(false);
-        AnswerScores scores = new(opened, options, prompt, tokens, read);
+        Answer answer = await WriteAsync(opened.Generator().GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
+        AnswerScores scores = new(opened, options, prompt, answer.Tokens, answer.Read);
         double off = await scores.OffAsync(null, cancellationToken).ConfigureAwait(false);
         foreach (Passage passage in passages)
         {
@@ -93,38 +107,94 @@ internal sealed class AskCommand : Verb
 
         if (scores.ReadsWhileWriting)
         {
-            foreach (RetrievedNeighbor neighbor in read.SelectMany(retrieved => retrieved.Neighbors).DistinctBy(neighbor => neighbor.Chunk))
-            {
-                passages.Add(new("while writing", neighbor) { Bits = scores.With(neighbor.Chunk) - off });
-            }
+            passages.AddRange(answer.Neighbors.Select(neighbor => new Passage(WhileWriting, neighbor) { Bits = scores.With(neighbor.Chunk) - off }));
         }
 
         double? all = scores.ReadsWhileWriting ? await scores.OnAsync(cancellationToken).ConfigureAwait(false) - off : null;
-        Print(passages, tokens.Count, all, parsed.GetValue(_most));
-        copied.Print(parsed.GetValue(_most));
-        WriteJson(parsed, new JsonObject
-        {
-            ["question"] = question,
-            ["answer"] = answer.ToString(),
-            ["tokens"] = tokens.Count,
-            ["onMinusOffBits"] = all,
-            ["passages"] = new JsonArray([.. passages.Select(passage =>
-            {
-                JsonObject json = ReadingOptions.Json(passage.Neighbor);
-                json["read"] = passage.How;
-                json["onMinusOffBits"] = passage.Bits;
-                return json;
-            })]),
-            ["copied"] = copied.Json(),
-        });
+        return answer with { Passages = passages, Bits = all };
     }
 
-    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
+    /// <summary>Asks a model that was fitted to answer, in the form of its training.</summary>
+    private async Task<Answer> AskFittedAsync(ParseResult parsed, Answerer answerer, string typed, CancellationToken cancellationToken)
+    {
+        RequireFitted(parsed);
+        string question = answerer.Question(typed);
+        if (!question.Contains('\n'))
+        {
+            Screen.Note($"the model was fitted to fill in fields; ask it such as \"{answerer.Example}\"");
+        }
+
+        GenerationOptions options = _reading.Generation(parsed);
+        IReadOnlyList<long> found = answerer.Find(question, options, cancellationToken);
+        Answer answer = await WriteAsync(Only(answerer.WriteAsync(question, found, options, cancellationToken))).ConfigureAwait(false);
+        string text = answer.Text.ToString().Trim();
+        double off = Bits([]), on = Bits(found);
+        return answer with
+        {
+            Bits = answerer.ReadsNeighbors && answer.Read.Count > 0 ? on - off : null,
+            Passages =
+            [
+                .. answer.Neighbors.Select(neighbor => answerer.ReadsNeighbors
+                    ? new Passage(WhileWriting, neighbor) { Bits = Bits([neighbor.Chunk]) - off }
+                    : new Passage(InPrompt, neighbor) { Bits = on - Bits([.. found.Where(other => other != neighbor.Chunk)]) }),
+            ],
+        };
+
+        double Bits(IReadOnlyList<long> passages) => answer.Tokens.Count == 0 ? 0 : answerer.Bits(question, passages, text);
+    }
+
+    /// <summary>Refuses what says how a model is asked that was not fitted to answer.</summary>
+    private void RequireFitted(ParseResult parsed)
+    {
+        if (IsTyped(_inPrompt))
+        {
+            throw new UsageException($"{_inPrompt.Name} does nothing here: {Answerer.Fitted}, and reads as many passages as it was fitted with; leave it out.");
+        }
+
+        if (IsTyped(_reading.Source) && parsed.GetValue(_reading.Source) is not ("bm25" or "none"))
+        {
+            throw new UsageException($"{_reading.Source.Name} takes bm25 or none here: {Answerer.Fitted}, whose passages are found by their words.");
+        }
+    }
+
+    private static async IAsyncEnumerable<GeneratedPiece> Only(IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces)
+    {
+        await foreach ((_, GeneratedPiece piece) in pieces.ConfigureAwait(false))
+        {
+            yield return piece;
+        }
+    }
+
+    /// <summary>Prints an answer while it is written.</summary>
+    private static async Task<Answer> WriteAsync(IAsyncEnumerable<GeneratedPiece> pieces)
+    {
+        Answer answer = new([], null);
+        await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
+        {
+            answer.Text.Append(piece.Text);
+            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
+            answer.Copied.Add(piece);
+            if (piece.Token is { } token)
+            {
+                answer.Tokens.Add(token);
+            }
+
+            if (piece.Retrieved is not null)
+            {
+                answer.Read.Add(piece.Retrieved);
+            }
+        }
+
+        await Console.Out.WriteLineAsync().ConfigureAwait(false);
+        return answer;
+    }
 
     private static string Prompt(IEnumerable<Passage> passages, string question) => Asking.Prompt(passages.Select(passage => passage.Neighbor), question);
 
-    private static void Print(List<Passage> passages, int tokens, double? all, int most)
+    private static void Print(Answer answer, int most)
     {
+        IReadOnlyList<Passage> passages = answer.Passages;
+        int tokens = answer.Tokens.Count;
         if (passages.Count == 0)
         {
             Screen.Note($"\nNothing was read.");
@@ -145,10 +215,27 @@ internal sealed class AskCommand : Verb
             Screen.Item($"", $"and {passages.Count - most} that changed less");
         }
 
-        if (all is { } bits)
+        if (answer.Bits is { } bits)
         {
             Screen.Item($"{bits:+0.00;-0.00;0.00}", $"all that was read while writing, together");
         }
+    }
+
+    /// <summary>An answer, with what was read for it.</summary>
+    /// <param name="Passages">The passages, with what each changed.</param>
+    /// <param name="Bits">By how many bits all that was read while writing made it more probable; null: nothing was.</param>
+    private sealed record Answer(IReadOnlyList<Passage> Passages, double? Bits)
+    {
+        public StringBuilder Text { get; } = new();
+
+        public List<int> Tokens { get; } = [];
+
+        public List<RetrievedNeighbors> Read { get; } = [];
+
+        public CopiedTokens Copied { get; } = new();
+
+        /// <summary>What was read while it was written, each chunk once.</summary>
+        public IEnumerable<RetrievedNeighbor> Neighbors => Read.SelectMany(retrieved => retrieved.Neighbors).DistinctBy(neighbor => neighbor.Chunk);
     }
 
     /// <summary>A passage that was read.</summary>

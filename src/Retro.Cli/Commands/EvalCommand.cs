@@ -67,8 +67,9 @@ internal sealed class EvalCommand : Verb
     public EvalCommand()
         : base(
             "eval",
-            "Measures models on held-out documents, in bits per byte: retrieval on, off and with random neighbors, beside a decoder alone (closed book) and a "
-                + "rule that copies from the neighbors without any training, with 95 % intervals.",
+            "Measures models on held-out documents, in bits per byte: retrieval on, off and with random neighbors, beside a decoder alone (closed book) and two "
+                + "rules that copy without any training: the pointer rule, from the neighbors, and the longest run, from anywhere in a database of at most "
+                + FormattableString.Invariant($"{Sources.MostSorted / 1_000_000} million tokens. With 95 % intervals."),
             "retro eval --model work",
             "retro eval --task qa --model answering decoder",
             "retro eval --model work --model decoder --json results.json")

@@ -179,7 +179,7 @@ internal sealed class FitCommand : Verb
     private JsonObject FitInContext(
         ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
     {
-        using AnsweringData data = Questions(workspace, sources, cancellationToken);
+        using AnsweringData data = AnsweringData.Of(sources, workspace, cancellationToken);
         int passages = _run.K(parsed) ?? AnsweringData.UsualPassages;
         InContextOptions context = AnsweringData.InContext(passages, sources.Database.ChunkLength, window);
         if (context.Neighbors < passages)
@@ -191,13 +191,6 @@ internal sealed class FitCommand : Verb
         TrainingOptions recipe = TrainingRun.IsSmall(decoder.Config) ? TrainingOptions.SmallModel : new();
         return _run.Train(parsed, workspace, "train to answer", decoder, sources, sampler, window, recipe, cancellationToken);
     }
-
-    private static AnsweringData Questions(Workspace workspace, Sources sources, CancellationToken cancellationToken) => AnsweringData.Build(
-        workspace.Passages,
-        [.. AnsweringData.Documents(sources.Database, sources.Tokenizer)],
-        sources.Tokenizer,
-        sources.Database.ChunkLength,
-        cancellationToken);
 
     private QuestionSampler Sampler(ParseResult parsed, AnsweringData data, int passages, int window, InContextOptions? context)
     {
@@ -237,7 +230,7 @@ internal sealed class FitCommand : Verb
         JsonObject result;
         if (answers)
         {
-            using AnsweringData data = Questions(workspace, sources, cancellationToken);
+            using AnsweringData data = AnsweringData.Of(sources, workspace, cancellationToken);
             QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
             result = _run.Train(
                 parsed, workspace, "fit retrieval to answer", model, sources, sampler, window, recipe, cancellationToken, SaveAdditions);

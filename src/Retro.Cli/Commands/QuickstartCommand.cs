@@ -26,7 +26,8 @@ internal sealed class QuickstartCommand : Verb
         : base(
             "quickstart",
             "From a folder of text to text with sources: builds a database, trains a small decoder, and on top of it a reader that copies and retrieval, "
-                + "measures them on held-out text beside the pointer rule, which copies without training, generates, and writes a report.",
+                + "measures them on held-out text beside two rules that copy without training, from the neighbors (pointer rule) and from anywhere (longest run), "
+                + "generates, and writes a report.",
             "retro quickstart",
             "retro quickstart --corpus docs --minutes 5 --out work",
             "retro quickstart --corpus docs --minutes 5 --out work --resume")

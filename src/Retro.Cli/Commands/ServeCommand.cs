@@ -41,8 +41,8 @@ internal sealed class ServeCommand : Verb
     private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
     private readonly Option<int?> _running = CommonOptions.WholeOrNone(
         "--running",
-        "Texts that are written at once; others wait, also those of one request. Default: 8, which are one batch; 2 where a model that copies, or --beams, "
-            + "writes them side by side.",
+        "Texts that are written at once; others wait, also those of one request. Default: 8, which are one batch; 2 where a model that copies or was fitted to "
+            + "answer, or --beams, writes them side by side.",
         1,
         1024);
 
@@ -57,7 +57,8 @@ internal sealed class ServeCommand : Verb
         : base(
             "serve",
             "Serves a model on this machine: a page to ask and write with, which shows what was read, and /v1/chat/completions, /v1/completions and "
-                + "/v1/embeddings for the clients of OpenAI's interface. Ctrl-C ends it.",
+                + "/v1/embeddings for the clients of OpenAI's interface. A model that was fitted to answer questions (fit --task qa) is asked as by the command ask, by "
+                + "the last message alone. Ctrl-C ends it.",
             "retro serve --model work",
             "retro serve --model work --address 0.0.0.0 --port 8080 --api-key SECRET",
             "retro serve --model work --api-keys people.jsonl")
@@ -117,6 +118,12 @@ internal sealed class ServeCommand : Verb
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _inPrompt);
+        using Answerer? answerer = Answerer.Open(parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), cancellationToken);
+        if (answerer is not null && IsTyped(_inPrompt))
+        {
+            throw new UsageException($"{_inPrompt.Name} does nothing here: {Answerer.Fitted}, and reads as many passages as it was fitted with; leave it out.");
+        }
+
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetValue(_reading.Model)!));
         GenerationOptions defaults = _reading.Generation(parsed);
         ServingOptions options = new(
@@ -124,7 +131,7 @@ internal sealed class ServeCommand : Verb
             parsed.GetValue(_port),
             Access(Key(parsed.GetValue(_key)), defaults.Labels, parsed.GetValue(_keys)),
             parsed.GetValue(_name) ?? Path.GetFileName(folder),
-            parsed.GetValue(_running) ?? (opened.Copying is null && defaults.Beams == 1 ? 8 : 2),
+            parsed.GetValue(_running) ?? (opened.Copying is null && answerer is null && defaults.Beams == 1 ? 8 : 2),
             parsed.GetValue(_waiting),
             parsed.GetValue(_mostTokens),
             parsed.GetValue(_mostPrompt),
@@ -135,7 +142,7 @@ internal sealed class ServeCommand : Verb
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
             Seed = IsTyped(_reading.RandomSeed) ? _reading.Seed(parsed) : null,
         };
-        await using Server server = new(opened, defaults, options);
+        await using Server server = new(opened, answerer, defaults, options);
         opened.Sources?.Ready(); // what requests ask for is open before they come, and nothing is drawn while they are answered
         Stages.Quiet = true;
         await server.StartAsync(cancellationToken).ConfigureAwait(false);

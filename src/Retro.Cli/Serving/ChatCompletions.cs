@@ -7,7 +7,10 @@ using Retro.Search;
 
 namespace Retro.Cli.Serving;
 
-/// <summary>OpenAI's chat completions. The last message of the user is asked as a question, below passages that were found with it.</summary>
+/// <summary>
+/// OpenAI's chat completions. The last message of the user is asked as a question, below passages that were found with it; alone where the model was fitted to
+/// answer questions.
+/// </summary>
 /// <param name="writer">Writes the answers.</param>
 /// <param name="template">How the model wants a conversation written; null: as questions and answers, which any model goes on with.</param>
 internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : CompletionEndpoint(writer)
@@ -24,11 +27,29 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
     {
         RequireSupported(body);
         (string instructions, List<(string? Question, string Answer)> earlier, string question) = Messages(body);
-        GenerationOptions settings = Writer.Settings(context, body, leastTokens: 1, template is null ? Asking.Stops : []) with
+        Answerer? answerer = template is null ? Writer.Answerer : null;
+        GenerationOptions settings = Writer.Settings(context, body, leastTokens: 1, template is null && answerer is null ? Asking.Stops : []) with
         {
             Alternatives = (int)(body.Whole("top_logprobs", 0, 20) ?? 0),
             SkipsLeadingSpace = true,
         };
+        if (answerer is not null)
+        {
+            // What was said before the question is no part of what it has learned to read.
+            question = answerer.Question(question);
+            IReadOnlyList<long> found = [];
+            int[] tokens = Writer.Tokenizer.Encode(question);
+            Writer.RequireFits(tokens);
+            return new(settings, body.Flag("logprobs"), 1, async cancellationToken =>
+            {
+                found = await Task.Run(() => answerer.Find(question, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
+                return ([new(tokens, "", [])], []);
+            })
+            {
+                Write = (options, cancellationToken) => answerer.WriteAsync(question, found, options, cancellationToken),
+            };
+        }
+
         Writer.RequireFits(Tokens([])); // before anything is looked for
         return new(settings, body.Flag("logprobs"), 1, async cancellationToken =>
         {

@@ -55,7 +55,8 @@ internal abstract class CompletionEndpoint(Writer writer)
         using IDisposable turn = await writer.TakeTurnAsync(texts, aborted).ConfigureAwait(false);
         (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
         // What is wrong with a prompt is told before anything is sent.
-        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);
+        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = order.Write?.Invoke(settings, aborted)
+            ?? writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);
         string id = $"{IdPrefix}-{Guid.NewGuid():N}";
         long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         EventStream events = new(context);
@@ -207,7 +208,11 @@ internal abstract class CompletionEndpoint(Writer writer)
         GenerationOptions Settings,
         bool Scores,
         int Prompts,
-        Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync);
+        Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync)
+    {
+        /// <summary>Writes the texts; null: they go on from the prompts as these are.</summary>
+        public Func<GenerationOptions, CancellationToken, IAsyncEnumerable<(int Text, GeneratedPiece Piece)>>? Write { get; init; }
+    }
 
     /// <summary>What texts go on from.</summary>
     /// <param name="Tokens">Its ids.</param>

@@ -26,10 +26,11 @@ internal sealed class Server : IAsyncDisposable
 
     /// <summary>Makes a server; it listens after <see cref="StartAsync"/>.</summary>
     /// <param name="opened">The model, and what it reads from; they stay the caller's.</param>
+    /// <param name="answerer">Asks it questions where it was fitted to answer them; null: it was not.</param>
     /// <param name="defaults">How text is written where a request says nothing.</param>
     /// <param name="options">How it serves.</param>
     /// <exception cref="RetroOptionsException">The defaults contradict themselves, or are not for this model: no request could change them.</exception>
-    public Server(ReadingOptions.Opened opened, GenerationOptions defaults, ServingOptions options)
+    public Server(ReadingOptions.Opened opened, Answerer? answerer, GenerationOptions defaults, ServingOptions options)
     {
         _opened = opened;
         _defaults = defaults;
@@ -48,7 +49,7 @@ internal sealed class Server : IAsyncDisposable
             kestrel.AddServerHeader = false;
         });
         _app = builder.Build();
-        _writer = new(opened, generator, defaults, options, _turns);
+        _writer = new(opened, generator, answerer, defaults, options, _turns);
         _app.Use(GuardAsync);
         Get("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
         Get("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));

@@ -9,13 +9,18 @@ namespace Retro.Cli.Serving;
 /// <summary>Writes text for requests, each in its turn.</summary>
 /// <param name="opened">The model, and what it reads from.</param>
 /// <param name="generator">Writes with it.</param>
+/// <param name="answerer">Asks it questions where it was fitted to answer them; null: it was not.</param>
 /// <param name="defaults">How text is written where a request says nothing.</param>
 /// <param name="options">How it is served.</param>
 /// <param name="turns">How many texts are written at once.</param>
-internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator generator, GenerationOptions defaults, ServingOptions options, Turns turns)
+internal sealed class Writer(
+    ReadingOptions.Opened opened, RetroGenerator generator, Answerer? answerer, GenerationOptions defaults, ServingOptions options, Turns turns)
 {
     /// <summary>How it is served.</summary>
     public ServingOptions Options => options;
+
+    /// <summary>Asks the model questions where it was fitted to answer them; null: it was not.</summary>
+    public Answerer? Answerer => answerer;
 
     /// <summary>The model's tokenizer.</summary>
     public RetroTokenizer Tokenizer => opened.Tokenizer;
@@ -125,14 +130,22 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             throw new Fault(400, "The question is empty; ask something.", "empty", "text");
         }
 
-        GenerationOptions settings = Settings(context, body, leastTokens: 1, asks ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
+        Answerer? asked = asks ? answerer : null;
+        bool inPrompt = asks && asked is null;
+        text = asked?.Question(text) ?? text;
+        GenerationOptions settings = Settings(context, body, leastTokens: 1, inPrompt ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
-        RequireFits(Tokenizer.Encode(asks ? Asking.Prompt([], text) : text)); // before anything is looked for
+        RequireFits(Tokenizer.Encode(inPrompt ? Asking.Prompt([], text) : text)); // before anything is looked for
         using IDisposable turn = await TakeTurnAsync(1, aborted).ConfigureAwait(false);
-        IReadOnlyList<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
-        string prompt = asks ? Asking.Prompt(passages, text) : text;
-        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = Write([Tokenizer.Encode(prompt)], settings, aborted); // faults are told before it begins
+        IReadOnlyList<RetrievedNeighbor> passages = inPrompt ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
+        IReadOnlyList<long> read = asked is null ? [] : await Task.Run(() => asked.Find(text, settings, aborted), aborted).ConfigureAwait(false);
+        string prompt = inPrompt ? Asking.Prompt(passages, text) : text;
+
+        // Faults are told before it begins.
+        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = asked is null
+            ? Write([Tokenizer.Encode(prompt)], settings, aborted)
+            : asked.WriteAsync(text, read, settings, aborted);
         foreach (RetrievedNeighbor passage in passages)
         {
             await events.SendAsync(new() { ["source"] = Source(passage, "in the prompt") }, aborted).ConfigureAwait(false);

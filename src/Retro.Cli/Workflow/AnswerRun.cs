@@ -49,7 +49,7 @@ internal sealed class AnswerRun(CompareOptions options)
 
         // What is trained on: passages of other documents alone, and questions about them.
         QuestionSet seen = new(
-            [.. all.Set.Passages.Where(passage => trained.Contains(DocumentOf(passage)))],
+            [.. all.Set.Passages.Where(passage => trained.Contains(AnsweringData.DocumentOf(passage.Id)))],
             [.. all.Set.Questions.Where(question => trained.Contains(question.DocumentId))]);
         using AnsweringData known = AnsweringData.Open(Path.Combine(folder, "known-passages"), seen, tokenizer, retrieval.ChunkLength, cancellationToken);
         Question[] measured = AnsweringData.Choose(all.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), options.Questions, seed: 1);
@@ -195,7 +195,4 @@ internal sealed class AnswerRun(CompareOptions options)
     /// are, have none.
     /// </summary>
     private static EnsembleReader Mixing(RetroModel model, RetroTokenizer tokenizer) => new(model, tokenizer, s_prompt, double.PositiveInfinity);
-
-    /// <summary>The document that a passage was cut from.</summary>
-    private static string DocumentOf(Document passage) => passage.Id[..passage.Id.LastIndexOf('#')];
 }

@@ -35,6 +35,11 @@ internal sealed class AnsweringData : IDisposable
     /// <summary>The passages.</summary>
     public QuestionPassages Passages { get; }
 
+    /// <summary>Makes questions of a database's documents, and a database of their passages in a model's folder.</summary>
+    /// <inheritdoc cref="Build"/>
+    public static AnsweringData Of(Sources sources, Workspace model, CancellationToken cancellationToken) => Build(
+        model.Passages, [.. Documents(sources.Database, sources.Tokenizer)], sources.Tokenizer, sources.Database.ChunkLength, cancellationToken);
+
     /// <summary>Makes questions of documents, and a database of their passages.</summary>
     /// <param name="folder">The database's folder, which is replaced.</param>
     /// <param name="documents">The documents.</param>
@@ -86,7 +91,11 @@ internal sealed class AnsweringData : IDisposable
 
     /// <summary>The documents of a database, as their tokens say them.</summary>
     public static IEnumerable<Document> Documents(ChunkDatabase database, RetroTokenizer tokenizer) => database.Documents.Select(
-        entry => new Document(entry.Id, entry.Title, tokenizer.Decode(database.TokensOf(entry)), entry.Location));
+        entry => new Document(entry.Id, entry.Title, tokenizer.Decode(database.TokensOf(entry)), entry.Location) { Labels = entry.Labels });
+
+    /// <summary>The id of the document that a passage was cut from.</summary>
+    /// <param name="passage">The passage's id.</param>
+    public static string DocumentOf(string passage) => passage[..passage.LastIndexOf('#')];
 
     /// <summary>How passages are written in front of a question: nearly whole ones, as many as a window has room for, one at least.</summary>
     /// <param name="passages">How many at most.</param>

@@ -98,21 +98,21 @@ public static class FourAbilities
         double[][] Likelihoods(
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
-            (Question Question, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)[] all =
-                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))];
+            (string Prompt, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)[] all =
+                [.. (of ?? items).Select(item => ((question?.Invoke(item) ?? item.Question).Prompt, Alike(read(item)), answers(item)))];
             if (reader.Neighbors == 0)
             {
                 // Whatever stands beside, an answer is as likely: it is read once.
-                var more = all.SelectMany(one => one.Answers, (one, answer) => (one.Question, one.Passages, Answers: (IReadOnlyList<string>)[answer]))
-                    .DistinctBy(one => (one.Question.Prompt, one.Answers[0])).Where(one => !known.ContainsKey((one.Question.Prompt, one.Answers[0]))).ToArray();
+                var more = all.SelectMany(one => one.Answers, (one, answer) => (one.Prompt, one.Passages, Answers: (IReadOnlyList<string>)[answer]))
+                    .DistinctBy(one => (one.Prompt, one.Answers[0])).Where(one => !known.ContainsKey((one.Prompt, one.Answers[0]))).ToArray();
                 foreach ((var one, double[] likelihood) in more.Zip(asked.LogLikelihoods(more, true, cancellationToken)))
                 {
-                    known.Add((one.Question.Prompt, one.Answers[0]), likelihood[0]);
+                    known.Add((one.Prompt, one.Answers[0]), likelihood[0]);
                 }
             }
 
             double[][] found = reader.Neighbors > 0 ? asked.LogLikelihoods(all, true, cancellationToken)
-                : [.. all.Select(one => one.Answers.Select(answer => known[(one.Question.Prompt, answer)]).ToArray())];
+                : [.. all.Select(one => one.Answers.Select(answer => known[(one.Prompt, answer)]).ToArray())];
             progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
             return found;
         }

@@ -120,7 +120,7 @@ internal sealed class PassageWriter
         if (_lines.Count > 0)
         {
             string text = string.Join('\n', new[] { Title, Heading }.OfType<string>().Concat(_lines));
-            _passages.Add(new(Id, _document.Title, text, _document.Location));
+            _passages.Add(_document with { Id = Id, Text = text });
         }
 
         _lines.Clear();

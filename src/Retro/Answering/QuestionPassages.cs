@@ -81,14 +81,41 @@ public sealed class QuestionPassages
     /// <exception cref="InvalidOperationException">There is no source.</exception>
     public IReadOnlyList<long> Found(Question question, int count) => [.. FoundWithScores(question, count).Select(one => one.Chunk)];
 
+    /// <summary>The passages that the source finds for what is read of a question.</summary>
+    /// <param name="prompt">What is read of it (<see cref="Question.Prompt"/>).</param>
+    /// <param name="count">How many at most.</param>
+    /// <param name="labels">The labels that whoever asks may see (<see cref="NeighborQuery.Labels"/>); null: all passages come.</param>
+    /// <param name="excludedDocuments">Numbers of passages that must not come; null: none.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <returns>Their first chunks, best first, each passage once.</returns>
+    /// <exception cref="InvalidOperationException">There is no source.</exception>
+    public IReadOnlyList<long> Found(
+        string prompt,
+        int count,
+        IReadOnlyList<string>? labels = null,
+        IReadOnlyList<int>? excludedDocuments = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return [.. FoundWithScores(prompt, count, labels, excludedDocuments, cancellationToken).Select(one => one.Chunk)];
+    }
+
     /// <summary>The passages that the source finds for a question, each with what the source says of the best of its chunks.</summary>
     internal IReadOnlyList<(long Chunk, float Score)> FoundWithScores(Question question, int count)
     {
         ArgumentNullException.ThrowIfNull(question);
+        return FoundWithScores(question.Prompt, count, null, null, default);
+    }
+
+    private IReadOnlyList<(long Chunk, float Score)> FoundWithScores(
+        string prompt, int count, IReadOnlyList<string>? labels, IReadOnlyList<int>? excludedDocuments, CancellationToken cancellationToken)
+    {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         INeighborSource source = Source
             ?? throw new InvalidOperationException($"No source was given to find passages with; create the {nameof(QuestionPassages)} with one.");
-        IReadOnlyList<RetrievedNeighbor> found = source.Search(question.Prompt, _tokenizer, 2 * count); // a passage can have several chunks
+
+        // A passage can have several chunks.
+        IReadOnlyList<RetrievedNeighbor> found = source.Search(prompt, _tokenizer, 2 * count, labels, excludedDocuments, cancellationToken);
         return [.. found.Select(one => (one.Chunk - one.ChunkInDocument, one.Score)).DistinctBy(one => one.Item1).Take(count)];
     }
 

@@ -50,17 +50,17 @@ public sealed class QuestionReader
     /// A question's prompt, in whole stretches. A reader that takes any reads behind the prompt, wherever it ends, which is then one stretch by itself (or some
     /// of equal length, where it is longer than a chunk); what reads no neighbors has none to fill.
     /// </summary>
-    private (int[] Tokens, int Stretch) Prompt(Question question)
+    private (int[] Tokens, int Stretch) Prompt(string question)
     {
         RetroTokenizer tokenizer = _passages.Tokenizer;
         if (Reader.Neighbors == 0)
         {
-            return (QuestionText.Prompt(tokenizer, question.Prompt, 1), _plan.Stride);
+            return (QuestionText.Prompt(tokenizer, question, 1), _plan.Stride);
         }
 
         if (Reader.TakesAnyChunks)
         {
-            int[] begun = QuestionText.Prompt(tokenizer, question.Prompt, 1);
+            int[] begun = QuestionText.Prompt(tokenizer, question, 1);
             int count = (int)Math.Ceiling((double)begun.Length / _passages.Database.ChunkLength), stretch = (begun.Length + count - 1) / count;
             return ([.. Enumerable.Repeat(tokenizer.BeginOfText, (count * stretch) - begun.Length), .. begun], stretch);
         }
@@ -68,7 +68,7 @@ public sealed class QuestionReader
         int filled = MeteredReader.Unwatched(Reader) is CopyReader { Options.CrossAttended: > 0 } copying
             ? copying.Model.Config.Retrieval!.ChunkLength
             : _plan.Stride;
-        return (QuestionText.Prompt(tokenizer, question.Prompt, filled), _plan.Stride);
+        return (QuestionText.Prompt(tokenizer, question, filled), _plan.Stride);
     }
 
     /// <summary>R: tokens of a passage that it gets.</summary>
@@ -99,17 +99,56 @@ public sealed class QuestionReader
             return null;
         }
 
+        (RetroGenerator generator, int[] prompt, int stretch, GenerationOptions options) = LayOut(question.Prompt, passages, Greedy(longest));
+        options = options with { RetrievalStride = stretch };
+        GeneratedText answer = await GeneratedText.OfAsync(generator.ContinueAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
+        return answer.Text.TrimEnd();
+    }
+
+    /// <summary>
+    /// Writes answers to a question piece by piece, laid out as for <see cref="AnswerAsync(Question, IReadOnlyList{long}, int, CancellationToken)"/>, which
+    /// gives the whole of the same text.
+    /// </summary>
+    /// <param name="prompt">What is read of the question, such as "Algeria\nCapital: name:" (<see cref="Question.Prompt"/>).</param>
+    /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
+    /// <param name="options">
+    /// How they are written; null: the most probable token, again and again, 32 at most. Each ends with the first line that says something whatever is said,
+    /// and what is read are the passages, but for those of labels that may not be seen; documents are left out by giving no passage of them.
+    /// </param>
+    /// <param name="cancellationToken">Ends it before the next token.</param>
+    /// <returns>The pieces of as many answers as <see cref="GenerationOptions.Samples"/> says, each with the number of its answer.</returns>
+    /// <exception cref="RetroOptionsException">The options contradict themselves, or are not for this reader.</exception>
+    /// <exception cref="ArgumentException">The question is longer than the model takes.</exception>
+    /// <exception cref="InvalidOperationException">The reader cannot write.</exception>
+    public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> WriteAsync(
+        string prompt, IReadOnlyList<long> passages, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        ArgumentNullException.ThrowIfNull(passages);
+        if (!_writes)
+        {
+            throw new InvalidOperationException($"{Reader.Name} cannot write from these passages; give a reader of a model that reads what it is given.");
+        }
+
+        (RetroGenerator generator, int[] tokens, int stretch, GenerationOptions settings) = LayOut(
+            prompt, Ranked(passages), options ?? Greedy(LongestAnswer));
+        return generator.ContinueAsync(tokens, settings, stretch, cancellationToken);
+    }
+
+    private static GenerationOptions Greedy(int longest) => new() { MaximumNewTokens = longest, Temperature = 0 };
+
+    private (RetroGenerator Generator, int[] Prompt, int Stretch, GenerationOptions Options) LayOut(
+        string question, IReadOnlyList<(long Chunk, float Score)> passages, GenerationOptions options)
+    {
         // Without a passage a RETRO is off; what looks up in a database of its own goes on doing so, as where likelihoods are asked for.
         bool reads = passages.Count > 0 || Reader.Neighbors == 0 || Reader.Database is not null;
         (int[] prompt, int stretch) = Prompt(question);
-        GenerationOptions options = new()
-        {
-            MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], SkipsLeadingSpace = true, Retrieval = reads, RetrievalStride = stretch,
-        };
         INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
-        RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
-        GeneratedText answer = await GeneratedText.OfAsync(generator.ContinueAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
-        return answer.Text.TrimEnd();
+        options = options with
+        {
+            Stop = [.. options.Stop, "\n"], SkipsLeadingSpace = true, Retrieval = reads && options.Retrieval, Neighbors = null, ExcludedDocuments = [],
+        };
+        return (new(Reader, _passages.Tokenizer, source), prompt, stretch, options);
     }
 
     /// <summary>How likely answers are.</summary>
@@ -125,9 +164,20 @@ public sealed class QuestionReader
     public double[] LogLikelihoods(Question question, IReadOnlyList<long> passages, IReadOnlyList<string> answers)
     {
         ArgumentNullException.ThrowIfNull(question);
+        return LogLikelihoods(question.Prompt, passages, answers);
+    }
+
+    /// <summary>How likely answers are.</summary>
+    /// <param name="prompt">What is read of the question (<see cref="Question.Prompt"/>).</param>
+    /// <param name="passages">Chunks that passages begin with, as of a question.</param>
+    /// <param name="answers">The answers.</param>
+    /// <inheritdoc cref="LogLikelihoods(Question, IReadOnlyList{long}, IReadOnlyList{string})"/>
+    public double[] LogLikelihoods(string prompt, IReadOnlyList<long> passages, IReadOnlyList<string> answers)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
         ArgumentNullException.ThrowIfNull(passages);
         ArgumentNullException.ThrowIfNull(answers);
-        return LogLikelihoods([(question, Texts(Ranked(passages)), answers)], true, default)[0];
+        return LogLikelihoods([(prompt, Texts(Ranked(passages)), answers)], true, default)[0];
     }
 
     /// <summary>Measures answers.</summary>
@@ -168,7 +218,7 @@ public sealed class QuestionReader
             });
             IReadOnlyList<(long[] Tokens, float Score)>[] texts = Array.ConvertAll(chosen, asked.Texts);
             double[][] likelihoods = asked.LogLikelihoods(
-                [.. block.Zip(texts, (question, some) => (question, some, (IReadOnlyList<string>)[question.Answers[0]]))], false, cancellationToken);
+                [.. block.Zip(texts, (question, some) => (question.Prompt, some, (IReadOnlyList<string>)[question.Answers[0]]))], false, cancellationToken);
             for (int i = 0; i < block.Length; i++)
             {
                 string? answer = await asked.AnswerAsync(block[i], chosen[i], LongestAnswer, cancellationToken).ConfigureAwait(false);
@@ -221,7 +271,7 @@ public sealed class QuestionReader
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <returns>For each question the log-likelihood of each of its answers.</returns>
     internal double[][] LogLikelihoods(
-        IReadOnlyList<(Question Question, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)> asked,
+        IReadOnlyList<(string Prompt, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)> asked,
         bool withEnds,
         CancellationToken cancellationToken)
     {
@@ -231,8 +281,8 @@ public sealed class QuestionReader
         [
             .. asked.SelectMany((one, question) =>
             {
-                (int[] prompt, int stretch) = Prompt(one.Question);
-                return one.Answers.Select((answer, number) => (question, number, prompt, stretch, QuestionText.Answer(tokenizer, one.Question.Prompt, answer)));
+                (int[] prompt, int stretch) = Prompt(one.Prompt);
+                return one.Answers.Select((answer, number) => (question, number, prompt, stretch, QuestionText.Answer(tokenizer, one.Prompt, answer)));
             }),
         ];
 

@@ -418,6 +418,18 @@ public sealed partial class RetroGenerator
         }
     }
 
+    /// <summary>Continues a prompt of tokens, the first of which begins a text, by as many texts as the options say, which are checked.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <param name="options">How to continue it.</param>
+    /// <param name="stride">The retrieval stride, which whoever laid out the prompt knows to be the reader's.</param>
+    /// <param name="cancellationToken">Ends the work before the next token.</param>
+    internal IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAsync(
+        int[] prompt, GenerationOptions options, int stride, CancellationToken cancellationToken)
+    {
+        options = Check(options) with { RetrievalStride = stride };
+        return ContinueAllAsync([Fitting(prompt, options)], options, cancellationToken);
+    }
+
     private IAsyncEnumerable<GeneratedPiece> ContinueOneAsync(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)
     {
         return options.Beams == 1 && !BatchesCalls ? ContinueAsync(prompt, options, cancellationToken) : One(cancellationToken);

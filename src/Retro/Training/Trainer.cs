@@ -71,7 +71,7 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
-    /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train by the clock, of which each has its own.</exception>
+    /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train, or to save, by the clock, of which each has its own.</exception>
     public Trainer(
         RetroModel model,
         TrainingOptions options,
@@ -100,6 +100,14 @@ public sealed partial class Trainer : IDisposable
                 throw new ArgumentException(
                     $"Each process has a clock of its own, so that they would not train the same number of steps; set {nameof(options.Steps)} instead of "
                         + $"{nameof(options.TimeBudget)}.",
+                    nameof(options));
+            }
+
+            if (options.CheckpointInterval is not null)
+            {
+                throw new ArgumentException(
+                    $"Each process has a clock of its own, so that they would not save after the same step; set {nameof(options.CheckpointEvery)} instead of "
+                        + $"{nameof(options.CheckpointInterval)}.",
                     nameof(options));
             }
 
@@ -166,8 +174,8 @@ public sealed partial class Trainer : IDisposable
     public long StepsDone { get; private set; }
 
     /// <summary>
-    /// Time trained by <see cref="Run"/>, over every run that was resumed. The checkpoint at a run's end is no part of it, so that whoever loads it finds the
-    /// same time.
+    /// Time trained by <see cref="Run"/>, over every run that was resumed. What checkpoints take is no part of it, so that whoever loads one finds the same
+    /// time, and a time budget is trained.
     /// </summary>
     public TimeSpan Elapsed => _elapsedBefore + (_started is { } started ? _time.GetElapsedTime(started) : TimeSpan.Zero);
 
@@ -259,7 +267,7 @@ public sealed partial class Trainer : IDisposable
             throw Everywhere(new TrainingException(string.Create(
                 CultureInfo.InvariantCulture,
                 $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower "
-                    + $"{Rates(rate)} and {(Options.CheckpointEvery > 0 ? "go on from the last checkpoint" : "start again")}.")));
+                    + $"{Rates(rate)} and {(_isKept ? "go on from the last checkpoint" : "start again")}.")));
         }
 
         _learns |= targets > 0 && norm != 0;
@@ -370,7 +378,7 @@ public sealed partial class Trainer : IDisposable
         (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
         bool finished = IsFinished, canceled = false;
-        long lastSaved = StepsDone;
+        long lastSaved = StepsDone, savedAt = _started.Value;
         long taken = Due(StepsDone, Progress);
         try
         {
@@ -409,10 +417,12 @@ public sealed partial class Trainer : IDisposable
                 }
 
                 // A step that was skipped has moved nothing: weights that give no finite gradient replace none that do.
-                if (!finished && Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery && !done.Skipped)
+                if (!finished && !done.Skipped && IsCheckpointDue(StepsDone - lastSaved, savedAt))
                 {
+                    long began = _time.GetTimestamp();
                     SaveIfAsked();
-                    lastSaved = StepsDone;
+                    (lastSaved, savedAt) = (StepsDone, _time.GetTimestamp());
+                    _started += savedAt - began; // it is no time of the training
                 }
             }
         }
@@ -465,6 +475,10 @@ public sealed partial class Trainer : IDisposable
             progress?.Report(done);
         }
     }
+
+    private bool IsCheckpointDue(long steps, long savedAt)
+        => (Options.CheckpointEvery > 0 && steps >= Options.CheckpointEvery)
+            || (Options.CheckpointInterval is { } interval && steps > 0 && _time.GetElapsedTime(savedAt) >= interval);
 
     /// <summary>
     /// Gives the model the average of its trained weights (<see cref="TrainingOptions.AverageDecay"/>) until what is returned is disposed; without an average

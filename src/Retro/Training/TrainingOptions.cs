@@ -96,6 +96,12 @@ public sealed record TrainingOptions
     /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is canceled. Default 0.</summary>
     public long CheckpointEvery { get; init; }
 
+    /// <summary>
+    /// Time after which a checkpoint is written between two steps, since the last one or the run's beginning; null: the clock asks for none. It goes with
+    /// <see cref="CheckpointEvery"/>, too, and changes no weight. Default null.
+    /// </summary>
+    public TimeSpan? CheckpointInterval { get; init; }
+
     /// <summary>Steps between two calls of <see cref="Trainer.Measure"/> and <see cref="Trainer.Watch"/>; 0: at the end alone. Default 0.</summary>
     public long MeasureEvery { get; init; }
 
@@ -173,6 +179,9 @@ public sealed record TrainingOptions
         faults.Require(CheckpointFolder != "", CheckpointFolder, "the path of a folder, or null");
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
+        faults.Require(CheckpointInterval is null || CheckpointInterval > TimeSpan.Zero, CheckpointInterval, "more than no time");
+        faults.Require(
+            CheckpointInterval is null || CheckpointFolder is not null, CheckpointInterval, $"null where {nameof(CheckpointFolder)} is not set");
         faults.Between(MeasureEvery, 0);
         faults.Between(Measures, 0);
         faults.Require(Patience is null or > 0, Patience, "at least 1");

@@ -26,8 +26,9 @@ public sealed class QuestionBuilderTests
             Its council is a body of nine elders. It meets.
             Color: blue
             """,
-            "x.txt");
+            "x.txt") { Labels = ["law"] };
         QuestionSet set = QuestionBuilder.Build([document], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = 200 });
+        Assert.All(set.Passages, passage => Assert.Equal(("Atland", "x.txt", "law"), (passage.Title, passage.Location, passage.Labels.Single())));
         Assert.Equal(
             [
                 ("section", "Atland\nThe country lies far out in the northern sea.\nSection:", "Land", "x#0"),

@@ -68,6 +68,20 @@ public sealed class QuestionPassagesTests : IDisposable
             => Assert.Throws<ArgumentException>(() => new QuestionPassages(database, s_tokenizer, source)).Message;
     }
 
+    [Fact]
+    public void No_passage_is_found_that_may_not_be_seen_or_is_excluded()
+    {
+        using ChunkDatabase database = Build(new Document("d#0", "D", "D\nThe bell is gray.", "") { Labels = ["secret"] });
+        using KeywordNeighborSource words = KeywordNeighborSource.Build(database);
+        QuestionPassages passages = new(database, s_tokenizer, words);
+        const string Prompt = "D\nThe bell is";
+        Assert.Equal(passages.Found(new("q", Prompt, ["gray"], "definition", "d", "d#0"), 1), passages.Found(Prompt, 1));
+        Assert.Equal([0], passages.Found(Prompt, 1));
+        Assert.Equal([0], passages.Found(Prompt, 1, ["secret"]));
+        Assert.DoesNotContain(0, passages.Found(Prompt, 1, []));
+        Assert.DoesNotContain(0, passages.Found(Prompt, 1, null, [0]));
+    }
+
     private ChunkDatabase Build(Document passage)
     {
         string other = Guid.NewGuid().ToString("N");

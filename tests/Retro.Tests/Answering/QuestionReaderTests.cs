@@ -334,7 +334,7 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         }
 
         string first = towns.Tokenizer.DecodeWithin([(int)one.Targets[^1]]);
-        Assert.Equal(own.LogLikelihoods(one)[^1], reader.LogLikelihoods([(longer, Texts(), [first.Trim()])], false, default)[0][0], 1e-9);
+        Assert.Equal(own.LogLikelihoods(one)[^1], reader.LogLikelihoods([(longer.Prompt, Texts(), [first.Trim()])], false, default)[0][0], 1e-9);
 
         List<(long[] Tokens, float Score)> Texts() => [.. passages.Select(chunk => (towns.Passages.Tokens(chunk, 2 * M), 0f))];
     }

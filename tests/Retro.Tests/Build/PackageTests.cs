@@ -14,6 +14,7 @@ public sealed class PackageTests : IDisposable
     public void A_new_project_runs_the_readmes_lines_and_a_faiss_search()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "libfaiss_c.so is packed for Linux.");
+        _app.RequireNotices("Retro");
         WriteProject();
 
         // Without a runtime identifier, as a new project is: natives of every system, in folders of their own.

@@ -75,6 +75,9 @@ internal sealed class PackedApp : IDisposable
         return said;
     }
 
+    /// <summary>Requires that what a package holds of others is named in it, with the texts of their licenses.</summary>
+    public void RequireNotices(string name) => Notices.Require(Path.Combine(Feed, $"{name}.{Version}.nupkg"));
+
     /// <summary>Runs dotnet in the project's folder, and gives what it says.</summary>
     public string Dotnet(params string[] arguments) => RunIn(Folder, arguments);
 

@@ -1,12 +1,9 @@
 using System.Globalization;
-using System.IO.Compression;
-using System.IO.Enumeration;
-using System.Text.RegularExpressions;
 
 namespace Retro.Tests.Build;
 
 /// <summary>The tool as its users get it: packed into a folder, installed from there into an empty one, and run.</summary>
-public sealed partial class ToolPackageTests : IDisposable
+public sealed class ToolPackageTests : IDisposable
 {
     /// <summary>A version of its own for each run, so that nothing that an earlier one left is taken.</summary>
     private static readonly string s_version = string.Create(CultureInfo.InvariantCulture, $"0.1.0-test{DateTime.UtcNow.Ticks}");
@@ -27,7 +24,7 @@ public sealed partial class ToolPackageTests : IDisposable
         string feed = _folder["feed"], tools = _folder["tools"], retro = Path.Combine(tools, "retro");
         string project = Path.Combine(Fixtures.Root, "src", "Retro.Cli");
         Run("dotnet", "pack", project, "-c", Fixtures.Configuration, "--no-build", "-o", feed, $"-p:Version={s_version}");
-        RequireNotices(Assert.Single(Directory.GetFiles(feed, "*.nupkg")));
+        Notices.Require(Assert.Single(Directory.GetFiles(feed, "*.nupkg")));
         Run("dotnet", "tool", "install", "Retro.Cli", "--version", s_version, "--tool-path", tools, "--add-source", feed);
 
         Run(retro, "build", "--corpus", "docs", "--out", "work", "--vocabulary", "280", "--chunk", "16", "--held-out-share", "0");
@@ -40,26 +37,6 @@ public sealed partial class ToolPackageTests : IDisposable
         Run(retro, "neighbors", "--database", "work", "--source", "dense", "--k", "2");
         Assert.Contains("factory Flat", Run(retro, "info", "work"), StringComparison.Ordinal);
     }
-
-    /// <summary>Whose each file is stands in NOTICES.md, and nothing stands there that is not in the package.</summary>
-    private static void RequireNotices(string package)
-    {
-        using ZipArchive archive = ZipFile.OpenRead(package);
-        string[] files =
-        [
-            .. archive.Entries.Select(entry => entry.Name)
-                .Where(name => name.EndsWith(".dll", StringComparison.Ordinal) || name.Contains(".so", StringComparison.Ordinal)),
-        ];
-        using StreamReader reader = new(archive.GetEntry("NOTICES.md")!.Open());
-        string[] named = [.. Code().Matches(reader.ReadToEnd()).Select(match => match.Groups[1].Value)];
-        Assert.All(files, file => Assert.True(file.StartsWith("Retro.", StringComparison.Ordinal) || named.Any(name => Fits(name, file)), $"whose is {file}?"));
-        Assert.All(named, name => Assert.True(files.Any(file => Fits(name, file)), $"the package has no {name}"));
-
-        static bool Fits(string name, string file) => FileSystemName.MatchesSimpleExpression(name, file);
-    }
-
-    [GeneratedRegex("`([^`]+)`")]
-    private static partial Regex Code();
 
     private string Run(string program, params string[] arguments)
     {

@@ -1,8 +1,13 @@
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Retro.Answering;
+using Retro.Checkpoints;
 using Retro.Cli;
 using Retro.Cli.Workflow;
+using Retro.Database;
+using Retro.Modeling;
 using Retro.Readers;
+using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli;
@@ -107,15 +112,101 @@ public sealed class AnsweringTests : IDisposable
         Assert.True(longer.ExitCode == 2 && longer.Errors.Contains("at most 128", StringComparison.Ordinal), longer.Errors);
     }
 
+    /// <summary>What was fitted to answer is asked by ask and serve as it was fitted, in front of the question or as neighbors.</summary>
+    [Theory]
+    [InlineData("retro", 5)]
+    [InlineData("in-context", 2)]
+    public async Task A_model_that_was_fitted_to_answer_is_asked_as_it_was_fitted(string reader, int passages)
+    {
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2");
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        _retro.Done(
+            "fit", "--task", "qa", "--reader", reader, "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "30", "--window", "256", "--k",
+            $"{passages}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(_retro[Path.Combine("work", "tokenizer")]);
+        using RetroModel model = Checkpoint.Load(_retro[Path.Combine("fitted", "model")]);
+        using ChunkDatabase database = ChunkDatabase.Open(_retro[Path.Combine("fitted", "passages")]);
+        using KeywordNeighborSource words = KeywordNeighborSource.Build(database);
+        QuestionPassages all = new(database, tokenizer, words);
+        IReader own = reader == "retro" ? new RetroReader(model)
+            : new InContextReader(model, tokenizer, AnsweringData.InContext(passages, database.ChunkLength, 256));
+        DocumentEntry first = database.Documents[0];
+        Question question = new("q", $"{first.Title}\nHouses:", ["?"], "Houses", first.Id.Split('#')[0], first.Id);
+        IReadOnlyList<long> found = all.Found(question, passages);
+        string expected = (await new QuestionReader(own, all).AnswerAsync(question, found, 40, TestContext.Current.CancellationToken))!;
+        Assert.NotEmpty(expected);
+
+        string[] ask = ["ask", "--model", "fitted", "--tokens", "40", "--json", "answer.json"];
+        _retro.Done([.. ask, $"{first.Title}\\nHouses:"]);
+        JsonObject told = _retro.Json("answer.json");
+        Assert.Equal(expected, ((string)told["answer"]!).TrimEnd());
+        JsonArray read = told["passages"]!.AsArray();
+        Assert.Equal(found, read.Select(passage => (long)passage!["chunk"]!));
+        Assert.Equal(first.Id, (string)read[0]!["document"]!);
+        Assert.All(read, passage => Assert.Equal(reader == "retro" ? "while writing" : "in the prompt", (string)passage!["read"]!));
+        Assert.Contains(read, passage => (double)passage!["onMinusOffBits"]! != 0);
+
+        // Nothing is read of a document that is excluded, nor of any with --source none.
+        _retro.Done([.. ask, "--exclude", question.DocumentId, $"{first.Title}\nHouses:"]);
+        Assert.DoesNotContain(
+            _retro.Json("answer.json")["passages"]!.AsArray(), passage => ((string)passage!["document"]!).Split('#')[0] == question.DocumentId);
+        _retro.Done([.. ask, "--source", "none", $"{first.Title}\nHouses:"]);
+        Assert.Empty(_retro.Json("answer.json")["passages"]!.AsArray());
+
+        // What was added since is read.
+        _retro.WriteFile(Path.Combine("more", "new.md"), "# Newtown\n\nHouses: 777\nRoofs: red\nRiver: long\n\nA town is a place of many houses and few rivers.");
+        _retro.Done("update", "--database", "work", "--add", "more");
+        _retro.Done([.. ask, "Newtown\nHouses:"]);
+        Assert.EndsWith("more/new.md#0", (string)_retro.Json("answer.json")["passages"]![0]!["document"]!, StringComparison.Ordinal);
+
+        // It says how it is asked where it is asked otherwise.
+        ChildProcess.Outcome other = _retro.Run("ask", "--model", "fitted", "How many houses?");
+        Assert.Contains("the model was fitted to fill in fields; ask it such as \"Town ", other.Output + other.Errors, StringComparison.Ordinal);
+        ChildProcess.Outcome refused = _retro.Run("ask", "--model", "fitted", "--in-prompt", "2", "How many houses?");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains("--in-prompt does nothing here: the model was fitted to answer questions", refused.Errors, StringComparison.Ordinal);
+
+        string request = new JsonObject
+        {
+            ["model"] = "fitted",
+            ["max_tokens"] = 40,
+            ["messages"] = new JsonArray(new JsonObject { ["role"] = "user", ["content"] = question.Prompt }),
+        }.ToJsonString();
+        string served = "", written = "";
+        _retro.Run(
+            (process, line) =>
+            {
+                if (line.StartsWith("fitted is served at ", StringComparison.Ordinal))
+                {
+                    using HttpClient http = new() { BaseAddress = new(line.Split(' ')[4]) };
+                    served = Post(http, "/v1/chat/completions", request);
+                    written = Post(http, "/api/write", new JsonObject { ["text"] = question.Prompt, ["ask"] = true }.ToJsonString());
+                    CtrlC.Press(process);
+                }
+            },
+            "serve", "--model", "fitted", "--port", "0", "--tokens", "40");
+        JsonNode answered = JsonNode.Parse(served)!;
+        Assert.Equal(expected, ((string)answered["choices"]![0]!["message"]!["content"]!).TrimEnd());
+        Assert.Equal(found, answered["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+        string[] texts = [.. written.Split('\n').Where(part => part.StartsWith("data: {\"text\"", StringComparison.Ordinal))];
+        Assert.Equal(expected, string.Concat(texts.Select(part => (string)JsonNode.Parse(part["data: ".Length..])!["text"]!)).TrimEnd());
+
+        static string Post(HttpClient http, string path, string body)
+        {
+            using StringContent content = new(body, null, "application/json");
+            return http.PostAsync(path, content).GetAwaiter().GetResult().Content.ReadAsStringAsync().GetAwaiter().GetResult();
+        }
+    }
+
     /// <summary>All 64 bits of a seed decide.</summary>
     [Fact]
     public void Questions_are_chosen_by_all_of_the_seed()
     {
-        Retro.Answering.Question[] all = [.. Enumerable.Range(0, 64).Select(i => new Retro.Answering.Question($"{i}", "?", ["a"], "title", "one", "one#0"))];
+        Question[] all = [.. Enumerable.Range(0, 64).Select(i => new Question($"{i}", "?", ["a"], "title", "one", "one#0"))];
         Assert.Equal(Chosen(1), Chosen(1));
         Assert.NotEqual(Chosen(1), Chosen(1 + (1L << 40)));
 
-        string Chosen(long seed) => string.Join(' ', Retro.Cli.Workflow.AnsweringData.Choose(all, 8, seed).Select(question => question.Id));
+        string Chosen(long seed) => string.Join(' ', AnsweringData.Choose(all, 8, seed).Select(question => question.Id));
     }
 
     [Theory]

@@ -140,6 +140,9 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("experiment evaluate", "--steps", "what is fitted onto it takes half as many")]
     [InlineData("generate", "--source", "Default: what the model was trained with.")]
     [InlineData("eval", "--source", "Default: what the model was trained with.")]
+    [InlineData("build", "--corpus", "JSON lines (.jsonl, .jsonl.gz, .jsonl.zst)")]
+    [InlineData("train", "--checkpoint-minutes", "--resume has after a crash")]
+    [InlineData("fit", "--checkpoint-minutes", "Copying has none: it begins again.")]
     public void The_help_says_the_defaults_of_each_verb(string verb, string option, string said)
     {
         Option described = Below(Tool.MakeRoot()).Single(one => one.Typed == verb).Verb.Options.Single(one => one.Name == option);
@@ -163,6 +166,15 @@ public sealed partial class CommandLineTests : IDisposable
         // What is added learns as it does on a decoder that stays as it is.
         Assert.Equal(0.016, recipe.LearningRate * recipe.RetrievalRate, 1e-12);
         Assert.Equal(0.02, recipe.MuonLearningRate * recipe.RetrievalRate, 1e-12);
+    }
+
+    [Theory]
+    [InlineData("eval")]
+    [InlineData("quickstart")]
+    public void The_help_of_what_measures_names_both_rules_that_copy_without_training(string verb)
+    {
+        string said = Below(Tool.MakeRoot()).Single(one => one.Typed == verb).Verb.Description!;
+        Assert.All(["two rules", "pointer rule", "longest run"], part => Assert.Contains(part, said, StringComparison.Ordinal));
     }
 
     [Fact]

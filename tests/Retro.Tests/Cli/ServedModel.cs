@@ -45,6 +45,7 @@ internal sealed class ServedModel : IAsyncDisposable
         {
             _server = new(
                 _opened,
+                null,
                 defaults,
                 options(new(IPAddress.Loopback, 0, null, Name, 8, 300, 2048, 2048, 1 << 20, 1)));
         }

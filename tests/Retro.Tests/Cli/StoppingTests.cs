@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+
 namespace Retro.Tests.Cli;
 
 /// <summary>Ctrl-C in the tool: once ends the step and leaves a checkpoint, twice ends the process and leaves nothing damaged.</summary>
@@ -6,6 +9,9 @@ public sealed class StoppingTests : IDisposable
     private const int Steps = 150;
 
     private static readonly string[] s_train = ["train", "--source", "none", .. CliRun.Tiny];
+
+    /// <summary>What ends a training that goes on with its next step.</summary>
+    private static readonly string[] s_short = ["--steps", "1"], s_shortly = ["--minutes", "0.01"];
 
     private readonly CliRun _retro = new();
 
@@ -27,6 +33,30 @@ public sealed class StoppingTests : IDisposable
         Assert.Equal(Steps, (int)_retro.Json("resumed.json")["steps"]!);
         _retro.Done([.. s_train, "--database", "work", "--out", "whole", "--steps", $"{Steps}"]);
         Assert.Equal(Weights("whole"), Weights("work"));
+    }
+
+    [Theory]
+    [InlineData("--minutes", "5")]
+    [InlineData("--steps", "100000")]
+    public void A_training_that_was_killed_goes_on_from_the_checkpoint_that_its_clock_asked_for(string option, string length)
+    {
+        _retro.Build();
+        ChildProcess.Outcome run = Kill([.. s_train, "--out", "work", option, length, "--checkpoint-minutes", "0.005"], "work", "train the decoder");
+        Assert.NotEqual(0, run.ExitCode);
+        string shown = _retro.Done(["train", "--out", "work", "--resume", .. option == "--steps" ? s_short : s_shortly]);
+        Match step = Regex.Match(shown, @"going on after step ([\d,]+)");
+        Assert.True(step.Success && int.Parse(step.Groups[1].Value, NumberStyles.AllowThousands, CultureInfo.InvariantCulture) > 0, shown);
+    }
+
+    [Fact]
+    public void A_fitting_that_was_killed_goes_on_too_and_what_was_left_can_be_used()
+    {
+        _retro.Build();
+        _retro.Done([.. s_train, "--database", "work", "--out", "decoder", "--steps", "2", "--quiet"]);
+        string[] fit = ["fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--window", "64"];
+        Kill([.. fit, "--steps", "100000", "--checkpoint-minutes", "0.005"], "fitted", "fit retrieval");
+        _retro.Done("generate", "--model", "fitted", "--tokens", "3", "The");
+        Assert.Contains("going on after step ", _retro.Done(["fit", "--out", "fitted", "--resume", .. s_short]), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -93,6 +123,23 @@ public sealed class StoppingTests : IDisposable
     }
 
     private byte[] Weights(string folder) => File.ReadAllBytes(Path.Combine(_retro[folder], "model", "model.safetensors"));
+
+    /// <summary>Ends it without a word once it has left a checkpoint and has gone on.</summary>
+    private ChildProcess.Outcome Kill(string[] arguments, string folder, string stage) => _retro.Run(
+        (process, line) =>
+        {
+            if (line == $"{stage} ...")
+            {
+                string next = Path.Combine(_retro[folder], "model", "trained-on.safetensors"); // which comes with the step after
+                while (!process.HasExited && !File.Exists(next))
+                {
+                    Thread.Sleep(1);
+                }
+
+                process.Kill(entireProcessTree: true);
+            }
+        },
+        arguments);
 
     /// <summary>Stops it once it trains; somewhere in the middle of it.</summary>
     /// <param name="arguments">What is run.</param>

@@ -411,6 +411,36 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(steps.Select(step => step.Progress).Order(), steps.Select(step => step.Progress));
     }
 
+    /// <summary>The checkpoint takes an hour of the clock: once it is written, the clock is an hour on.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_checkpoint_is_written_whenever_so_much_time_has_passed_and_takes_none_of_the_training(bool byTime)
+    {
+        SteppingClock clock = new(TimeSpan.Zero);
+        bool isWritten = false;
+        HourLater later = new(clock, () => isWritten |= File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        TrainingOptions options = s_options with { Steps = 12, TimeBudget = byTime ? TimeSpan.FromSeconds(36) : null };
+        using RetroModel model = Model(s_config), whole = Model(s_config);
+        using Trainer trainer = new(model, options with { CheckpointFolder = Folder, CheckpointInterval = TimeSpan.FromSeconds(10) }, later);
+        List<long> stored = [];
+        trainer.Run(data, new Reports<TrainingProgress>(_ =>
+        {
+            clock.Advance(TimeSpan.FromSeconds(3));
+            stored.Add(isWritten ? Trainer.Stored(Folder).Steps : 0);
+        }));
+        Assert.Equal([0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8], stored.Take(12));
+        Assert.Equal(stored.Count, trainer.StepsDone);
+        Assert.Equal(TimeSpan.FromSeconds(3 * stored.Count), trainer.Elapsed);
+        Assert.InRange(stored.Count, 12, 13); // by time, the step that sees that the time is over is one more
+
+        SteppingClock other = new(TimeSpan.Zero);
+        using Trainer alone = new(whole, options, other);
+        alone.Run(data, new Reports<TrainingProgress>(_ => other.Advance(TimeSpan.FromSeconds(3))));
+        AssertSameWeights(whole, model);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -815,7 +845,7 @@ public sealed class TrainerTests : IDisposable
             trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
-        Assert.Contains("go on from the last checkpoint", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("start anew", exception.Message, StringComparison.Ordinal); // there is no checkpoint
         Assert.Equal(2, steps.Count);
         Assert.All(steps, step => Assert.True(step.Skipped));
         Assert.Equal(before, Weights(model));
@@ -1537,6 +1567,7 @@ public sealed class TrainerTests : IDisposable
             MuonLearningRate = -1,
             CheckpointEvery = -5,
             CheckpointFolder = "",
+            CheckpointInterval = TimeSpan.Zero,
             TimeBudget = TimeSpan.Zero,
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
@@ -1548,8 +1579,8 @@ public sealed class TrainerTests : IDisposable
         }).Validate());
         Assert.All(
             [
-                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "CheckpointFolder", "TimeBudget", "Optimizer.Beta2", "Dtype",
-                "RetrievalRate", "ClosedBook",
+                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "CheckpointFolder", "CheckpointInterval", "TimeBudget", "Optimizer.Beta2",
+                "Dtype", "RetrievalRate", "ClosedBook",
                 "MeasureEvery", "Measures", "Patience"
             ],
             part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
@@ -1668,5 +1699,13 @@ public sealed class TrainerTests : IDisposable
     private sealed class DroppingFeedForward(RetroConfig config, ScalarType dtype, Device? device) : FeedForward(config, encoder: false, dtype, device)
     {
         public override Tensor forward(Tensor x) => training ? SeededDropout.Of(base.forward(x), 0.3) : base.forward(x);
+    }
+
+    /// <summary>A clock that is an hour on once something has happened.</summary>
+    private sealed class HourLater(TimeProvider clock, Func<bool> hasHappened) : TimeProvider
+    {
+        public override long TimestampFrequency => clock.TimestampFrequency;
+
+        public override long GetTimestamp() => clock.GetTimestamp() + (hasHappened() ? 3600 * TimestampFrequency : 0);
     }
 }

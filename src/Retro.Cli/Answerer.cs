@@ -1,0 +1,103 @@
+using Retro.Answering;
+using Retro.Cli.Workflow;
+using Retro.Database;
+using Retro.Generation;
+
+namespace Retro.Cli;
+
+/// <summary>
+/// A model that was fitted to answer questions (fit --task qa): asked as it has learned to be, with a document's title and what to fill in, above passages that
+/// are cut from the database as those of its training were.
+/// </summary>
+internal sealed class Answerer : IDisposable
+{
+    /// <summary>Why what says how another model is asked does nothing.</summary>
+    public const string Fitted = "the model was fitted to answer questions (fit --task qa)";
+
+    private readonly ReadingOptions.Opened _opened;
+    private readonly AnsweringData _data;
+    private readonly QuestionReader _reader;
+    private readonly Lazy<int[][]> _passagesOf;
+
+    private Answerer(ReadingOptions.Opened opened, AnsweringData data, QuestionReader reader)
+    {
+        (_opened, _data, _reader) = (opened, data, reader);
+        _passagesOf = new(() =>
+        {
+            ILookup<string, int> passages = data.Database.Documents
+                .Select((passage, number) => (Document: AnsweringData.DocumentOf(passage.Id), Number: number))
+                .ToLookup(one => one.Document, one => one.Number);
+            return [.. opened.Sources!.Database.Documents.Select(document => passages[document.Id].ToArray())];
+        });
+    }
+
+    /// <summary>Cuts the passages of a database, or opens them where they are there as they would be cut.</summary>
+    /// <param name="path">The model's folder, which keeps them.</param>
+    /// <param name="opened">The model, and the database; they stay the caller's.</param>
+    /// <param name="neighbors">Passages that a RETRO reads; null: as many as it was trained with.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>What answers; null: the model was not fitted to, or no database is read.</returns>
+    /// <exception cref="RetroException">The database gives no questions, or the passages cannot be written.</exception>
+    public static Answerer? Open(string path, ReadingOptions.Opened opened, int? neighbors, CancellationToken cancellationToken)
+    {
+        if (opened.Sources is not { } sources || !ModelFolder.Answers(path))
+        {
+            return null;
+        }
+
+        AnsweringData data = AnsweringData.Of(sources, Workspace.OfModel(path), cancellationToken);
+        try
+        {
+            return new(opened, data, new(ModelFolder.ReaderOfPassages(path, opened.Trained, sources, neighbors), data.Passages));
+        }
+        catch
+        {
+            data.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Whether passages are its neighbors, and not in front of the question.</summary>
+    public bool ReadsNeighbors => _opened.Trained.Model.Config.HasRetrieval;
+
+    /// <summary>A question that could be asked, as it is typed.</summary>
+    public string Example => _data.Set.Questions[0].Prompt.Replace("\n", "\\n", StringComparison.Ordinal);
+
+    /// <summary>A question as it is read: its lines without spaces around them. A line's end may be typed as \n, which any shell passes on.</summary>
+    /// <param name="typed">What was typed.</param>
+    public string Question(string typed) => string.Join(
+        '\n',
+        _opened.AsCleaned(typed.Replace("\\n", "\n", StringComparison.Ordinal)).Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+
+    /// <summary>The passages that are found for a question.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="options">Whether any are read, of which documents none, and which labels may be seen.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <returns>Their first chunks, best first.</returns>
+    public IReadOnlyList<long> Find(string question, GenerationOptions options, CancellationToken cancellationToken)
+        => !options.Retrieval ? [] : _data.Passages.Found(
+            question,
+            _reader.Reader.Neighbors,
+            options.Labels,
+            [.. _opened.Excluded(options.ExcludedDocuments).SelectMany(document => _passagesOf.Value[document])],
+            cancellationToken);
+
+    /// <summary>Writes answers.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="passages">What is read.</param>
+    /// <param name="options">How they are written.</param>
+    /// <param name="cancellationToken">Ends it before the next token.</param>
+    public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> WriteAsync(
+        string question, IReadOnlyList<long> passages, GenerationOptions options, CancellationToken cancellationToken)
+        => _reader.WriteAsync(question, passages, options, cancellationToken);
+
+    /// <summary>Log₂ of an answer's probability, its end included.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="passages">What is read.</param>
+    /// <param name="answer">The answer.</param>
+    public double Bits(string question, IReadOnlyList<long> passages, string answer)
+        => _reader.LogLikelihoods(question, passages, [answer])[0] / Math.Log(2);
+
+    /// <inheritdoc/>
+    public void Dispose() => _data.Dispose();
+}
