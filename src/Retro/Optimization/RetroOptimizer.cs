@@ -117,7 +117,12 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <exception cref="ArgumentException">There is no rate for what Muon moves.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A rate is negative or not finite.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
-    public double Step(double rate, double? muonRate = null)
+    public double Step(double rate, double? muonRate = null) => StepWith(rate, muonRate, null).Norm;
+
+    (double Norm, double Loss) ITrainingOptimizer.Step(double rate, double muonRate, Tensor loss) => StepWith(rate, muonRate, loss);
+
+    /// <summary>The same, which reads the step's loss with the norm, so that an accelerator is waited for once.</summary>
+    internal (double Norm, double Loss) StepWith(double rate, double? muonRate, Tensor? loss)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         RequireRate(rate, nameof(rate));
@@ -146,7 +151,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                 }
             }
 
-            double norm = Norm(present);
+            (double norm, double value) = Gradients.Read(Norms(present), loss);
             if (double.IsFinite(norm))
             {
                 double clip = Gradients.Clip(norm, Options.ClipNorm);
@@ -165,15 +170,14 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                         .Select(pair => ((Tensor)pair.First.Parameter, (int?)pair.Second)));
                 }
             }
-            return norm;
+
+            return (norm, value);
         }
         finally
         {
             ClearGradients(); // where a step throws, too: the next one's would be added to them
         }
     }
-
-    double ITrainingOptimizer.Step(double rate, double muonRate) => Step(rate, muonRate);
 
     private static void RequireRate(double rate, string name)
     {
@@ -183,17 +187,18 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         }
     }
 
-    /// <summary>The norm of all gradients. Other processes have the norms of those that they sum; zeros alone are added to each, so the bits stay.</summary>
-    private double Norm(List<(OptimizerSlot Slot, Tensor Gradient)> present)
+    /// <summary>The norm of each gradient. Other processes have the norms of those that they sum; zeros alone are added to each, so the bits stay.</summary>
+    private Tensor[] Norms(List<(OptimizerSlot Slot, Tensor Gradient)> present)
     {
-        if (_sharing is null || present.Count == 0)
+        Tensor[] own = [.. present.Select(pair => pair.Slot.IsOwn ? pair.Gradient.norm() : zeros([], pair.Gradient.dtype, pair.Gradient.device))];
+        if (_sharing is null || own.Length == 0)
         {
-            return Gradients.Norm([.. present.Select(pair => pair.Gradient)]);
+            return own;
         }
 
-        Tensor norms = stack(present.Select(pair => pair.Slot.IsOwn ? pair.Gradient.norm() : zeros([], pair.Gradient.dtype, pair.Gradient.device)));
+        Tensor norms = stack(own);
         _sharing.Sum(norms);
-        return norms.norm().Value();
+        return norms.unbind();
     }
 
     /// <summary>Shares parameters out so that each process has about as many numbers: the largest first, each to whoever has the least.</summary>

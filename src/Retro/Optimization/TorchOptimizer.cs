@@ -100,13 +100,13 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     }
 
     /// <inheritdoc/>
-    public double Step(double rate, double muonRate)
+    public (double Norm, double Loss) Step(double rate, double muonRate, Tensor loss)
     {
         using DisposeScope scope = NewDisposeScope();
         try
         {
             Tensor[] gradients = [.. _parameters.Select(pair => pair.Parameter.grad).OfType<Tensor>()];
-            double norm = Gradients.Norm(gradients);
+            (double norm, double value) = Gradients.Read(Array.ConvertAll(gradients, gradient => gradient.norm()), loss);
             if (double.IsFinite(norm))
             {
                 double clip = Gradients.Clip(norm, _clipNorm);
@@ -128,7 +128,8 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
                 _ = _optimizer.step();
 #pragma warning restore RS0030
             }
-            return norm;
+
+            return (norm, value);
         }
         finally
         {

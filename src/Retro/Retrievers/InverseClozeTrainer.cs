@@ -158,8 +158,7 @@ public static class InverseClozeTrainer
         Tensor? moreForbidden = more is null ? null : torch.tensor(same, [left.shape[0], chosen.Length], ScalarType.Bool, device);
         Tensor loss = Loss(left, right, forbidden, options.Temperature, more, moreForbidden);
         loss.backward();
-        _ = optimizer.Step(rate);
-        return loss.item<float>();
+        return optimizer.StepWith(rate, null, loss).Loss;
     }
 
     internal static Tensor Encode(TextEncoder encoder, TextBatch side, Device device)

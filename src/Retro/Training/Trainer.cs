@@ -235,9 +235,9 @@ public sealed partial class Trainer : IDisposable
 
         // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
         _isMoving = _isAhead = true;
-        (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
+        (Tensor sum, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
         _tokens += tokens;
-        double norm = targets == 0 ? 0 : _optimizer.Step(rate, MuonRate(rate));
+        (double norm, double loss) = targets == 0 ? (0, 0) : _optimizer.Step(rate, MuonRate(rate), sum);
         if (double.IsFinite(norm))
         {
             _average?.Add(StepsDone);

@@ -95,7 +95,7 @@ public class SharedGradientsTests
         (_, Tensor?[] left) = gradients.Of(StepBatch.Of(model, batch), 1);
         Assert.Equal([0, 1, 2, 3, 4, 5], segments);
         Assert.All(left, Assert.Null);
-        Assert.Equal(7, shared.Finish(7));
+        shared.Finish();
         Assert.All(holding.GradientSums, Assert.NotNull);
     }
 
@@ -123,7 +123,7 @@ public class SharedGradientsTests
         Assert.Empty(exchange.Sums);
         Assert.All(holding.GradientSums, Assert.Null);
         shared.Add(1 - first, 5, batches[1 - first]);
-        shared.Finish(0);
+        shared.Finish();
         Assert.Equal(places.Length, holding.GradientSums.Count(gradient => gradient!.eq(0.1 + 0.7).all().ToBoolean()));
         Assert.InRange(exchange.Sums.Count, 4, 100);
     }
