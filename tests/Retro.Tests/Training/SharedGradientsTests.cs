@@ -225,7 +225,7 @@ public class SharedGradientsTests
             finally
             {
                 stayed[exchange.Rank] = frozen.equal(before).all().ToBoolean();
-                came[exchange.Rank] = [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())];
+                came[exchange.Rank] = Bytes(model);
             }
         });
         Assert.Equal([true, true, true], stayed);
@@ -296,6 +296,33 @@ public class SharedGradientsTests
         Assert.InRange(Values(came[0]).Zip(Values(TrainOne("everything", null))).Max(pair => Math.Abs(pair.First - pair.Second)), 0, 1e-9);
     }
 
+    [Theory]
+    [InlineData(false, ScalarType.Float64)]
+    [InlineData(true, ScalarType.Float64)]
+    [InlineData(true, ScalarType.BFloat16)]
+    public void A_parameter_that_is_not_contiguous_is_shared_out_and_saved(bool shards, ScalarType dtype)
+    {
+        using TemporaryFolder folder = new();
+        InProcessExchange[] exchanges = InProcessExchange.Of(2);
+        byte[][] came = new byte[2][];
+        Exception?[] thrown = InProcessExchange.Run(exchanges, exchange =>
+        {
+            LayerFactory turned = new() { FeedForward = (config, dtype, device) => new TurnedFeedForward(config, dtype, device) };
+            using RetroModel model = Model(s_wide, _ => true, turned, dtype);
+            TrainingOptions options = s_options with { ShardOptimizer = shards };
+            using Trainer trainer = new(model, options, exchange: exchange);
+            using TrainingBatch batch = Batch(s_wide, exchange.Rank, true);
+            trainer.Step([batch]);
+            trainer.Save(folder.Path);
+            using Trainer again = new(model, options, exchange: exchange);
+            again.Load(folder.Path);
+            again.Step([batch]);
+            came[exchange.Rank] = Bytes(model);
+        });
+        Assert.All(thrown, Assert.Null);
+        Assert.Equal(came[0], came[1]);
+    }
+
     private static byte[][] Train(int processes, string name, int threads, out InProcessExchange[] exchanges)
     {
         exchanges = InProcessExchange.Of(processes);
@@ -326,17 +353,19 @@ public class SharedGradientsTests
             Array.ForEach(batches, batch => batch.Dispose());
         }
 
-        return [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())];
+        return Bytes(model);
     }
+
+    private static byte[] Bytes(RetroModel model) => [.. model.parameters().SelectMany(parameter => parameter.detach().contiguous().bytes.ToArray())];
 
     private static double[] Values(byte[] bytes) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, double>(bytes).ToArray();
 
     /// <summary>The same in every thread, whose draws may come between.</summary>
-    private static RetroModel Model(RetroConfig config, Func<string, bool> trained, LayerFactory? layers = null)
+    private static RetroModel Model(RetroConfig config, Func<string, bool> trained, LayerFactory? layers = null, ScalarType dtype = ScalarType.Float64)
     {
         using IDisposable noGradients = no_grad();
         using Generator generator = new(11);
-        RetroModel model = new(config, ScalarType.Float64, layers: layers);
+        RetroModel model = new(config, dtype, layers: layers);
         foreach ((string name, Parameter parameter) in model.named_parameters())
         {
             using Tensor drawn = randn(parameter.shape, ScalarType.Float64, generator: generator);
@@ -365,4 +394,18 @@ public class SharedGradientsTests
     }
 
     private sealed class OwnFeedForward(RetroConfig config, ScalarType dtype, Device? device) : FeedForward(config, false, dtype, device);
+
+    private sealed class TurnedFeedForward : FeedForward
+    {
+        private readonly Parameter _turned;
+
+        public TurnedFeedForward(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, false, dtype, device)
+        {
+            _turned = new(zeros(config.Width, config.Width + 1, dtype, device).t());
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x) => base.forward(x).Plus(x.matmul(_turned[1..].t()));
+    }
 }
