@@ -21,7 +21,11 @@ internal static class Together
     /// <param name="scenarios">What they do, one after the other.</param>
     public static ChildProcess.Outcome Run(int processes, string folder, params string[] scenarios) => Run(processes, folder, yields: true, scenarios);
 
-    private static ChildProcess.Outcome Run(int processes, string folder, bool yields, string[] scenarios)
+    /// <summary>The same with a library of NCCL's that has no GPU.</summary>
+    public static ChildProcess.Outcome RunWith(NcclStub nccl, int processes, string folder, params string[] scenarios)
+        => Run(processes, folder, yields: true, scenarios, nccl);
+
+    private static ChildProcess.Outcome Run(int processes, string folder, bool yields, string[] scenarios, NcclStub? nccl = null)
     {
         Directory.CreateDirectory(folder);
         string[] program = ["dotnet", s_worker, folder, .. scenarios];
@@ -35,6 +39,7 @@ internal static class Together
 
         ProcessStartInfo start = new(program[0], program[1..]) { WorkingDirectory = folder };
         start.Environment["OMP_NUM_THREADS"] = "1";
+        nccl?.AddTo(start.Environment);
         return ChildProcess.Run(start);
     }
 

@@ -49,9 +49,10 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
     }
 
     /// <summary>As a program whose Main awaits: what it throws is caught until all it uses is disposed.</summary>
-    public static async Task LeaveAsync()
+    public static async Task LeaveAsync(bool nccl)
     {
         using MpiExchange exchange = MpiExchange.Start();
+        using NcclExchange? gpus = nccl ? NcclExchange.Start(exchange, () => 1) : null;
         await Task.Yield();
         if (exchange.Rank == 1)
         {
@@ -170,6 +171,23 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
                 break;
             case "gpus":
                 Gpus();
+                break;
+            case "nccl-left-by-all":
+                NcclExchange.Start(mpi!, () => 1).Dispose();
+                File.WriteAllText(Path.Combine(folder, $"{name}-{Rank}.txt"), "left");
+                break;
+            case "nccl-no-gpu":
+                Say(name, () => NcclExchange.Start(mpi!, () => 1 - Rank).Dispose());
+                break;
+            case "nccl-joins":
+                Say(name, () => NcclExchange.Start(mpi!, () => 1).Dispose());
+                break;
+            case "nccl-link":
+                using (NcclExchange.Start(mpi!, () => 1))
+                {
+                    Thread.Sleep(TimeSpan.FromMinutes(5)); // as in a sum that never comes
+                }
+
                 break;
             case "failing":
                 Ending(() => throw new InvalidDataException("The disk of this process is gone."));
