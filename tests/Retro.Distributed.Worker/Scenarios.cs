@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Tests;
@@ -161,6 +162,9 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
             case "placed":
                 File.WriteAllText(Path.Combine(folder, $"placed-{Rank}.txt"), $"{mpi!.LocalRank} of its machine, several machines: {mpi.IsRemote}");
                 break;
+            case "twice":
+                Twice();
+                break;
             case "waited":
                 Waited();
                 break;
@@ -297,6 +301,45 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
         }
 
         Require(trainer.StepsDone == step, "the step that it was told to stop at");
+    }
+
+    /// <summary>Is stopped, and goes on with the same trainer.</summary>
+    private void Twice()
+    {
+        // Even fresh weights are drawn by a processor's own instructions.
+        string begun = Path.Combine(folder, "begun");
+        if (Rank == 0)
+        {
+            using RetroModel fresh = Model(SmallModel.Wide);
+            Checkpoint.Save(begun, fresh);
+        }
+
+        _exchange?.Gather("");
+        using RetroModel model = Checkpoint.Load(begun);
+        using Trainer trainer = new(
+            model, s_options with { Optimizer = s_muon, CheckpointFolder = Path.Combine(folder, "twice") }, exchange: _exchange);
+        using CancellationTokenSource stop = new();
+        Reports<TrainingProgress> stopping = new(done =>
+        {
+            if (done.Step == 6)
+            {
+                stop.Cancel();
+            }
+        });
+        try
+        {
+            trainer.Run(new WorkerData(SmallModel.Config), stopping, stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+        }
+
+        string before = Hash();
+        Say("twice", () => trainer.Run(new WorkerData(SmallModel.Config)));
+        File.AppendAllText(Path.Combine(folder, $"twice-{Rank}.txt"), $", {trainer.StepsDone} steps, {before}");
+
+        string Hash() => Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(
+            [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())]));
     }
 
     private void Measured()

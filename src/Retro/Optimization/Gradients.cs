@@ -28,12 +28,21 @@ internal static class Gradients
     /// <summary>Reads the norm of all gradients together, and a loss beside it, so that an accelerator is waited for once.</summary>
     /// <param name="norms">The norm of each gradient.</param>
     /// <param name="loss">The loss, on the gradients' device; null: there is none to be read.</param>
+    /// <param name="exchange">Processes that have the same, all of which get the first one's: what processors round differently would move their parameters
+    /// apart. Null: there are none.</param>
     /// <returns>Both; 0 for what there is none of.</returns>
-    public static (double Norm, double Loss) Read(IReadOnlyCollection<Tensor> norms, Tensor? loss)
+    public static (double Norm, double Loss) Read(IReadOnlyCollection<Tensor> norms, Tensor? loss, IGradientExchange? exchange = null)
     {
         Tensor? norm = norms.Count == 0 ? null : stack(norms).norm();
         Tensor[] present = [.. new[] { norm, loss }.OfType<Tensor>().Select(one => one.to_type(ScalarType.Float64))];
-        double[] values = present.Length == 0 ? [] : stack(present).Doubles();
+        if (present.Length == 0)
+        {
+            return (0, 0);
+        }
+
+        Tensor both = stack(present);
+        exchange?.Broadcast(both, 0);
+        double[] values = both.Doubles();
         return (norm is null ? 0 : values[0], loss is null ? 0 : values[^1]);
     }
 

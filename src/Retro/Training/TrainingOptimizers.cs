@@ -34,7 +34,8 @@ internal static class TrainingOptimizers
             options.Optimizer,
             exact,
             parameter => retrieval.Contains(parameter.Handle) ? ofRetrieval : options.Optimizer.Kind,
-            options.ShardOptimizer ? exchange : null);
+            exchange,
+            shares: options.ShardOptimizer);
         optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
         return optimizer;
     }
@@ -44,11 +45,13 @@ internal static class TrainingOptimizers
     /// <param name="options">Settings.</param>
     /// <param name="make">Makes the optimizer.</param>
     /// <param name="scheduled">Whether the trainer sets its rates, and not a scheduler.</param>
+    /// <param name="exchange">The processes that train together; null: this one trains alone.</param>
     public static TorchOptimizer OfTorch(
         RetroModel model,
         TrainingOptions options,
         Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer> make,
-        bool scheduled)
+        bool scheduled,
+        IGradientExchange? exchange)
     {
         if (options.RetrievalRate != 1 || options.RetrievalOptimizer is not null)
         {
@@ -80,7 +83,7 @@ internal static class TrainingOptimizers
         optim.Optimizer optimizer = make(trained) ?? throw new ArgumentException("The factory made no optimizer.", nameof(make));
         try
         {
-            return new(optimizer, trained, scheduled ? options.LearningRate : null, options.Optimizer.ClipNorm);
+            return new(optimizer, trained, scheduled ? options.LearningRate : null, options.Optimizer.ClipNorm, exchange);
         }
         catch
         {

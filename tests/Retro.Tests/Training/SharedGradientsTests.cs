@@ -296,6 +296,59 @@ public class SharedGradientsTests
         Assert.InRange(Values(came[0]).Zip(Values(TrainOne("everything", null))).Max(pair => Math.Abs(pair.First - pair.Second)), 0, 1e-9);
     }
 
+    /// <summary>Each moves its parameters itself: what one rounds otherwise has it clip and skip as the first does.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Every_process_takes_the_norm_of_the_first(bool own)
+    {
+        double[] norms = new double[2];
+        Exception?[] thrown = InProcessExchange.Run(InProcessExchange.Of(2), exchange =>
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Parameter one = new(zeros(4, 4));
+            using optim.Optimizer sgd = optim.SGD([one], 0.1);
+            using ITrainingOptimizer optimizer = own
+                ? new RetroOptimizer([("one", one, ParameterKind.Matrix)], exchange: exchange)
+                : new TorchOptimizer(sgd, [("one", one)], 0.1, 1, exchange);
+            one.grad = full(4, 4, 2 + (1e-3 * exchange.Rank));
+            norms[exchange.Rank] = optimizer.Step(0.1, 0.1, zeros([], ScalarType.Float64)).Norm;
+        });
+        Assert.All(thrown, Assert.Null);
+        Assert.Equal([8, 8], norms);
+    }
+
+    /// <summary>Weights that processors of several kinds have rounded differently are no reason to refuse a second run.</summary>
+    [Theory]
+    [InlineData(false, ScalarType.Float32)]
+    [InlineData(true, ScalarType.Float32)]
+    [InlineData(false, ScalarType.BFloat16)]
+    public void A_later_run_begins_with_the_weights_and_the_memory_of_the_first_process(bool ofTorch, ScalarType dtype)
+    {
+        InProcessExchange[] exchanges = InProcessExchange.Of(2);
+        byte[][] came = new byte[2][];
+        Exception?[] thrown = InProcessExchange.Run(exchanges, exchange =>
+        {
+            using RetroModel model = Model(s_wide, _ => true, dtype: dtype);
+            TrainingOptions options = s_options with { Optimizer = new() { Kind = OptimizerKind.Muon } };
+            using Trainer trainer = new(
+                model, options, optimizer: ofTorch ? parameters => optim.SGD(parameters.Select(pair => pair.parameter), 1e-3) : null, exchange: exchange);
+            CopyingData data = new(s_wide, rows: 1, chunks: 3, seed: 1);
+            using CancellationTokenSource cancel = new();
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(_ => cancel.Cancel()), cancel.Token));
+            using (no_grad())
+            {
+                Parameter rounded = model.parameters().First();
+                rounded.mul_(1 + (1e-2 * exchange.Rank));
+            }
+
+            trainer.Run(data, cancellationToken: TestContext.Current.CancellationToken);
+            came[exchange.Rank] = Bytes(model);
+        });
+        Assert.All(thrown, Assert.Null);
+        Assert.Equal(came[0], came[1]);
+    }
+
     [Theory]
     [InlineData(false, ScalarType.Float64)]
     [InlineData(true, ScalarType.Float64)]
