@@ -34,7 +34,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
 
     private readonly object _calls = new();
     private readonly int[] _comes = GC.AllocateArray<int>(2, pinned: true);
-    private bool _isDisposed;
+    private bool _isDisposed, _isApart; // it came to leave while others did not
 
     private MpiExchange()
     {
@@ -183,7 +183,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         {
             if (!_isDisposed)
             {
-                bool together = Come(toLeave: true) is null;
+                bool together = LeaveTogether();
                 _isDisposed = true;
 
                 // Where an exception brought this process here, before the others and maybe before anybody was told, it is still to end them.
@@ -193,6 +193,20 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
                     Mpi.Require(Mpi.Finish(), "MPI_Finalize");
                 }
             }
+        }
+    }
+
+    /// <summary>
+    /// Waits until all come to leave something, which they do together or not at all. Where others have something to exchange first, they end all, unless the
+    /// exception that brought this one here does.
+    /// </summary>
+    /// <returns>Whether all have come to leave.</returns>
+    internal bool LeaveTogether()
+    {
+        lock (_calls)
+        {
+            _isApart = _isApart || _isDisposed || Come(toLeave: true) is not null;
+            return !_isApart;
         }
     }
 

@@ -9,6 +9,9 @@ internal static unsafe partial class Nccl
     // ncclDataType_t and ncclRedOp_t.
     public const int Byte = 1, Int64 = 4, Float = 7, Double = 8, Sum = 0;
 
+    // Of ncclResult_t: what was queued is under way.
+    private const int InProgress = 7;
+
     /// <summary>What the processes of a communicator know each other by, as the first one made it.</summary>
     [InlineArray(128)]
     public struct UniqueId
@@ -30,9 +33,20 @@ internal static unsafe partial class Nccl
     {
         if (code != 0)
         {
-            throw new ExchangeException(
-                $"{call} failed with {code}: {Marshal.PtrToStringUTF8(ErrorString(code))}. NCCL_DEBUG=WARN says more; all processes have to be started again.");
+            throw new ExchangeException(Fault(code, call));
         }
+    }
+
+    /// <summary>What a call that did not succeed says.</summary>
+    public static string Fault(int code, string call)
+        => $"{call} failed with {code}: {Marshal.PtrToStringUTF8(ErrorString(code))}. NCCL_DEBUG=WARN says more; all processes have to be started again.";
+
+    /// <summary>What went wrong in what a communicator does by itself, such as a link that failed; null: nothing.</summary>
+    public static string? AsynchronousFault(nint communicator)
+    {
+        const string Call = "ncclCommGetAsyncError";
+        Require(AsyncError(communicator, out int code), Call);
+        return code is 0 or InProgress ? null : Fault(code, $"What NCCL was doing, {Call} says,");
     }
 
     [LibraryImport(NativeLibraries.Nccl, EntryPoint = "ncclGetUniqueId")]
@@ -59,6 +73,9 @@ internal static unsafe partial class Nccl
 
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int SetEnvironment(string name, string value, int overwrite);
+
+    [LibraryImport(NativeLibraries.Nccl, EntryPoint = "ncclCommGetAsyncError")]
+    private static partial int AsyncError(nint communicator, out int code);
 
     [LibraryImport(NativeLibraries.Nccl, EntryPoint = "ncclGetErrorString")]
     private static partial nint ErrorString(int code);

@@ -21,7 +21,15 @@ internal static class Together
     /// <param name="scenarios">What they do, one after the other.</param>
     public static ChildProcess.Outcome Run(int processes, string folder, params string[] scenarios) => Run(processes, folder, yields: true, scenarios);
 
-    private static ChildProcess.Outcome Run(int processes, string folder, bool yields, string[] scenarios)
+    /// <summary>The same of two, the second of which computes with the instructions that every processor has; it has to end well.</summary>
+    public static void DoneWithUnlikeProcessors(string folder, params string[] scenarios)
+        => RequireDone(Run(2, folder, yields: true, scenarios, unlike: true), 2, scenarios);
+
+    /// <summary>The same with a library of NCCL's that has no GPU.</summary>
+    public static ChildProcess.Outcome RunWith(NcclStub nccl, int processes, string folder, params string[] scenarios)
+        => Run(processes, folder, yields: true, scenarios, nccl);
+
+    private static ChildProcess.Outcome Run(int processes, string folder, bool yields, string[] scenarios, NcclStub? nccl = null, bool unlike = false)
     {
         Directory.CreateDirectory(folder);
         string[] program = ["dotnet", s_worker, folder, .. scenarios];
@@ -30,11 +38,14 @@ internal static class Together
             Require();
             // More processes than cores, as root in a container, on this machine alone: its own address and shared memory.
             program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "btl", "self,vader", "--mca", "pml", "ob1",
-                "--mca", "mpi_yield_when_idle", yields ? "1" : "0", "-n", processes.ToString(CultureInfo.InvariantCulture), .. program];
+                "--mca", "mpi_yield_when_idle", yields ? "1" : "0", .. unlike
+                ? (string[])["-n", "1", .. program, ":", "-n", "1", "-x", "ATEN_CPU_CAPABILITY=default", .. program]
+                : ["-n", processes.ToString(CultureInfo.InvariantCulture), .. program]];
         }
 
         ProcessStartInfo start = new(program[0], program[1..]) { WorkingDirectory = folder };
         start.Environment["OMP_NUM_THREADS"] = "1";
+        nccl?.AddTo(start.Environment);
         return ChildProcess.Run(start);
     }
 
@@ -46,7 +57,11 @@ internal static class Together
 
     private static void Done(int processes, string folder, bool yields, string[] scenarios)
     {
-        ChildProcess.Outcome outcome = Run(processes, folder, yields, scenarios);
+        RequireDone(Run(processes, folder, yields, scenarios), processes, scenarios);
+    }
+
+    private static void RequireDone(ChildProcess.Outcome outcome, int processes, string[] scenarios)
+    {
         Assert.True(
             outcome.ExitCode == 0, $"{processes} processes, {string.Join(' ', scenarios)}: exit code {outcome.ExitCode}\n{outcome.Output}{outcome.Errors}");
     }

@@ -11,9 +11,9 @@ if (args is [_, "readme"])
     return 0;
 }
 
-if (args is [_, "left"])
+if (args is [_, "left" or "left-nccl"])
 {
-    Scenarios.LeaveAsync().GetAwaiter().GetResult();
+    Scenarios.LeaveAsync(nccl: args[1] == "left-nccl").GetAwaiter().GetResult();
     return 0;
 }
 

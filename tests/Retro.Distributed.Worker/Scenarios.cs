@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Tests;
@@ -49,9 +50,10 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
     }
 
     /// <summary>As a program whose Main awaits: what it throws is caught until all it uses is disposed.</summary>
-    public static async Task LeaveAsync()
+    public static async Task LeaveAsync(bool nccl)
     {
         using MpiExchange exchange = MpiExchange.Start();
+        using NcclExchange? gpus = nccl ? NcclExchange.Start(exchange, () => 1) : null;
         await Task.Yield();
         if (exchange.Rank == 1)
         {
@@ -160,6 +162,9 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
             case "placed":
                 File.WriteAllText(Path.Combine(folder, $"placed-{Rank}.txt"), $"{mpi!.LocalRank} of its machine, several machines: {mpi.IsRemote}");
                 break;
+            case "twice":
+                Twice();
+                break;
             case "waited":
                 Waited();
                 break;
@@ -170,6 +175,23 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
                 break;
             case "gpus":
                 Gpus();
+                break;
+            case "nccl-left-by-all":
+                NcclExchange.Start(mpi!, () => 1).Dispose();
+                File.WriteAllText(Path.Combine(folder, $"{name}-{Rank}.txt"), "left");
+                break;
+            case "nccl-no-gpu":
+                Say(name, () => NcclExchange.Start(mpi!, () => 1 - Rank).Dispose());
+                break;
+            case "nccl-joins":
+                Say(name, () => NcclExchange.Start(mpi!, () => 1).Dispose());
+                break;
+            case "nccl-link":
+                using (NcclExchange.Start(mpi!, () => 1))
+                {
+                    Thread.Sleep(TimeSpan.FromMinutes(5)); // as in a sum that never comes
+                }
+
                 break;
             case "failing":
                 Ending(() => throw new InvalidDataException("The disk of this process is gone."));
@@ -279,6 +301,45 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
         }
 
         Require(trainer.StepsDone == step, "the step that it was told to stop at");
+    }
+
+    /// <summary>Is stopped, and goes on with the same trainer.</summary>
+    private void Twice()
+    {
+        // Even fresh weights are drawn by a processor's own instructions.
+        string begun = Path.Combine(folder, "begun");
+        if (Rank == 0)
+        {
+            using RetroModel fresh = Model(SmallModel.Wide);
+            Checkpoint.Save(begun, fresh);
+        }
+
+        _exchange?.Gather("");
+        using RetroModel model = Checkpoint.Load(begun);
+        using Trainer trainer = new(
+            model, s_options with { Optimizer = s_muon, CheckpointFolder = Path.Combine(folder, "twice") }, exchange: _exchange);
+        using CancellationTokenSource stop = new();
+        Reports<TrainingProgress> stopping = new(done =>
+        {
+            if (done.Step == 6)
+            {
+                stop.Cancel();
+            }
+        });
+        try
+        {
+            trainer.Run(new WorkerData(SmallModel.Config), stopping, stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+        }
+
+        string before = Hash();
+        Say("twice", () => trainer.Run(new WorkerData(SmallModel.Config)));
+        File.AppendAllText(Path.Combine(folder, $"twice-{Rank}.txt"), $", {trainer.StepsDone} steps, {before}");
+
+        string Hash() => Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(
+            [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())]));
     }
 
     private void Measured()

@@ -8,11 +8,13 @@ using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Pretrained;
 using Retro.Readers;
+using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tests.Embedders;
 using Retro.Tests.Modeling;
 using Retro.Tests.Readers;
+using Retro.Tests.Retrievers;
 using Retro.Tests.Training;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -211,6 +213,112 @@ public sealed class DeviceTests : IDisposable
         }
     }
 
+    public static TheoryData<string, string> Trainings
+        => new(Devices.SelectMany(device => new[] { "recomputed", "averaged", "optimizer of TorchSharp", "shared out" }.Select(kind => (device.Data, kind))));
+
+    /// <summary>Half of the steps, and from their checkpoint the others; what is shared out has two processes on the one device.</summary>
+    [Theory]
+    [MemberData(nameof(Trainings))]
+    public void A_training_of_every_kind_takes_the_processors_course_and_goes_on(string device, string kind)
+    {
+        Device on = Require(device);
+        RetroConfig config = ModelCase.Config("rotary");
+        CopyingData data = new(config, rows: 2, chunks: 3, seed: 1);
+        TrainingOptions plain = new() { Steps = 6, WarmupSteps = 2, Accumulation = 2, LearningRate = 1e-3, Optimizer = new() { Epsilon = 1e-6 } };
+        TrainingOptions options = plain with
+        {
+            RecomputeActivations = kind == "recomputed",
+            AverageDecay = kind == "averaged" ? 0.5 : null,
+            ShardOptimizer = kind == "shared out",
+        };
+        using RetroModel source = ModelCase.Model(config);
+        using RetroModel alone = Copy(source, ScalarType.Float32, CPU);
+        double[] expected = Course(alone, options with { ShardOptimizer = false }, "alone", null);
+        InProcessExchange[] exchanges = InProcessExchange.Of(kind == "shared out" ? 2 : 1);
+        RetroModel[] models = [.. exchanges.Select(_ => Copy(source, ScalarType.Float32, on))];
+        double[][] came = new double[models.Length][];
+        Exception?[] thrown = InProcessExchange.Run(
+            exchanges, exchange => came[exchange.Rank] = Course(models[exchange.Rank], options, "there", exchange));
+        Assert.All(thrown, Assert.Null);
+        Assert.All(came, losses => Assert.All(losses, (loss, step) => Assert.Equal(expected[step], loss, 2e-3 * expected[step])));
+        Assert.All(models, model => Assert.All(
+            alone.parameters().Zip(model.parameters()),
+            pair => Assert.InRange(ModelCase.Distance(pair.First.to_type(ScalarType.Float64), pair.Second.cpu().to_type(ScalarType.Float64)), 0, 1e-3)));
+        Assert.All(models, model => model.Dispose());
+
+        double[] Course(RetroModel model, TrainingOptions options, string folder, InProcessExchange? exchange)
+        {
+            string at = Path.Combine(_folder.Path, folder);
+            List<double> losses = [];
+            using (Trainer trainer = New())
+            {
+                Run(trainer, 3);
+                trainer.Save(at);
+                using IDisposable noGradients = no_grad();
+                foreach (TorchSharp.Modules.Parameter parameter in model.parameters())
+                {
+                    parameter.zero_(); // loading gives it back
+                }
+            }
+
+            using Trainer resumed = New();
+            resumed.Load(at);
+            Run(resumed, 6);
+            using IDisposable? averaged = resumed.Averaged();
+            using TrainingBatch batch = data.Batch(99, 0).ToTensors(model.Device);
+            using DisposeScope scope = NewDisposeScope();
+            using IDisposable none = no_grad();
+            return [.. losses, -LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask).mean().ToDouble()];
+
+            Trainer New() => new(
+                model,
+                options,
+                optimizer: kind == "optimizer of TorchSharp" ? parameters => optim.AdamW(parameters.Select(pair => pair.parameter), 1e-3, eps: 1e-6) : null,
+                exchange: exchange);
+
+            void Run(Trainer trainer, int until)
+            {
+                using CancellationTokenSource stop = new();
+                try
+                {
+                    trainer.Run(data, new Reports<TrainingProgress>(done =>
+                    {
+                        losses.Add(done.Loss);
+                        if (done.Step == until)
+                        {
+                            stop.Cancel();
+                        }
+                    }), stop.Token);
+                }
+                catch (OperationCanceledException)
+                {
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Padding_is_left_out_as_on_the_processor(string device)
+    {
+        Device on = Require(device);
+        RetroConfig config = ModelCase.Config("rotary");
+        using RetroModel source = ModelCase.Model(config);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor tokens = ModelCase.Tokens(config, 2, 14), padding = zeros([2, 14], ScalarType.Bool);
+        padding[1, ^5..].fill_(true);
+        double[] expected = Steps(CPU);
+        Assert.All(Steps(on), (loss, step) => Assert.Equal(expected[step], loss, 2e-3 * expected[step]));
+
+        double[] Steps(Device at)
+        {
+            using RetroModel model = Copy(source, ScalarType.Float32, at);
+            using Trainer trainer = new(model, new() { Steps = 3, WarmupSteps = 1 });
+            TrainingBatch batch = new(tokens.to(at), Padding: padding.to(at));
+            return [.. Enumerable.Range(0, 3).Select(_ => trainer.Step([batch]).Loss)];
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Cases))]
     public void A_fresh_model_is_the_processors_to_the_bit(string device, string name)
@@ -382,6 +490,112 @@ public sealed class DeviceTests : IDisposable
             RetroGenerator generator = new(by, tokenizer, source);
             IEnumerable<GeneratedPiece> pieces = generator.GenerateAsync(held[0].Text[..30], greedy).ToBlockingEnumerable();
             return [.. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Readers_with_a_memory_or_attention_of_their_own_give_the_processors_log_likelihoods(string device)
+    {
+        Device on = Require(device);
+        RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
+        RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
+        using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
+        ChunkDatabaseOptions chunks = new() { ChunkLength = 8 };
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "database"), TestDatabases.Documents(20, seed: 2), tokenizer, chunks);
+        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "held-out"),
+            TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }),
+            tokenizer,
+            chunks);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        BitsPerByteOptions options = new() { WindowLength = 32 };
+
+        using TokenStore here = TokenStore.Build(expected, database), there = TokenStore.Build(model, database);
+        Assert.Equal(
+            BitsPerByte.Measure(new NearestNeighborReader(expected, here, 0.3, 1, 8), heldOut, options: options).Value,
+            BitsPerByte.Measure(new NearestNeighborReader(model, there, 0.3, 1, 8), heldOut, options: options).Value,
+            1e-3);
+
+        List<double> losses = [], came = [];
+        DecoupledReaderOptions settings = new() { Neighbors = 2, Steps = 5, WindowLength = 32, BatchSize = 2 };
+        using DecoupledReader reader = DecoupledReader.Fit(
+            expected, database, source, settings, progress: new Reports<StageProgress>(done => losses.Add(done.Loss ?? 0)));
+        using DecoupledReader other = DecoupledReader.Fit(
+            model, database, source, settings, progress: new Reports<StageProgress>(done => came.Add(done.Loss ?? 0)));
+        Assert.NotEmpty(losses);
+        Assert.Equal(losses.Count, came.Count);
+        Assert.All(came, (loss, step) => Assert.Equal(losses[step], loss, 2e-3 * Math.Abs(losses[step])));
+        Assert.Equal(
+            BitsPerByte.Measure(reader, heldOut, source, options).Value, BitsPerByte.Measure(other, heldOut, source, options).Value, 1e-2);
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Retrievers_are_trained_on_the_processors_course(string device)
+    {
+        Device on = Require(device);
+        using RetrieverWorld world = new();
+        string folder = Path.Combine(_folder.Path, "embedder");
+        world.Embedder.Save(folder);
+        using TextEmbedder there = TextEmbedder.Load(folder, on);
+        Random random = new(1);
+        FeedbackPair[] pairs = [.. Enumerable.Range(0, 12).Select(
+            i => new FeedbackPair(RetrieverWorld.Words(i, false, random), world.Passages.Documents[i].FirstChunk, true))];
+        foreach (Func<TextEmbedder, double[]> train in new[] { Supervised, FromFeedback })
+        {
+            double[] expected = train(world.Embedder), came = train(there);
+            Assert.NotEmpty(expected);
+            Assert.Equal(expected.Length, came.Length);
+            Assert.All(came, (loss, step) => Assert.Equal(expected[step], loss, 1e-2 * Math.Abs(expected[step])));
+        }
+
+        InverseClozeOptions cloze = new() { Steps = 4, BatchSize = 4, WindowLength = 32, HardNegatives = 1, HardNegativePool = 8, HardNegativeSteps = 2 };
+        double[] first = Cloze(CPU), second = Cloze(on);
+        Assert.All(second, (loss, step) => Assert.Equal(first[step], loss, 1e-2 * Math.Abs(first[step])));
+
+        double[] Supervised(TextEmbedder embedder)
+        {
+            List<double> losses = [];
+            using RetrieverTrainer trainer = new(
+                embedder,
+                RetrieverWorld.Tokenizer,
+                world.Source,
+                RetrieverWorld.Reader(),
+                RetrieverObjective.PerplexityDistillation(0.05),
+                RetrieverWorld.Options,
+                world.Examples);
+            trainer.Run(new Reports<RetrieverTrainingProgress>(done => losses.Add(done.Loss)), TestContext.Current.CancellationToken);
+            return [.. losses];
+        }
+
+        double[] FromFeedback(TextEmbedder embedder)
+        {
+            List<double> losses = [];
+            FeedbackTrainer.Train(
+                embedder,
+                RetrieverWorld.Tokenizer,
+                world.Source,
+                pairs,
+                new() { Steps = 3, BatchSize = 6 },
+                new Reports<StageProgress>(done => losses.Add(done.Loss ?? 0))).Dispose();
+            return [.. losses];
+        }
+
+        double[] Cloze(Device at)
+        {
+            List<double> losses = [];
+            using TextEmbedder trained = InverseClozeTrainer.Train(
+                TestDatabases.Documents(20, seed: 2),
+                EmbeddingInputs.Tokenizer,
+                EmbeddingInputs.Tiny,
+                cloze,
+                at,
+                new Reports<StageProgress>(done => losses.Add(done.Loss ?? 0)),
+                TestContext.Current.CancellationToken);
+            Assert.All(trained.Encoder.parameters(), parameter => Assert.Equal(at.type, parameter.device_type));
+            return [.. losses];
         }
     }
 

@@ -17,6 +17,7 @@ internal sealed class EmbedTrainCommand : Verb
     private readonly Option<double?> _minutes = CommonOptions.NumberOrNone("--minutes", "Train for so long instead of by steps.", 0.01, 1e6);
     private readonly Option<bool> _startOver = CommonOptions.StartOver("embedder");
     private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<int> _threads = CommonOptions.Threads();
 
     public EmbedTrainCommand()
@@ -26,7 +27,7 @@ internal sealed class EmbedTrainCommand : Verb
                 + "and hybrid.",
             "retro embed-train --database work --out work --minutes 2",
             "retro neighbors --database work --source dense")
-        => AddOptions(_database, _out, _tokenizer, _steps, _minutes, _startOver, _seed, _threads);
+        => AddOptions(_database, _out, _tokenizer, _steps, _minutes, _startOver, _seed, _device, _threads);
 
     protected override PathOption Home => _out;
 
@@ -38,7 +39,7 @@ internal sealed class EmbedTrainCommand : Verb
     {
         Workspace workspace = new(parsed.GetValue(_out)!);
         RequireFree();
-        CommonOptions.Compute("cpu", parsed.GetValue(_threads));
+        TorchSharp.torch.Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
         using Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, parsed.GetValue(_threads), null, cancellationToken);
         using WriterLock writing = workspace.Take("train an embedder");
         RequireFree(); // of another command, too, that has ended since
@@ -53,6 +54,7 @@ internal sealed class EmbedTrainCommand : Verb
             AnsweringData.Documents(sources.Database, sources.Tokenizer),
             sources.Tokenizer,
             options: options,
+            device: device,
             progress: progress,
             cancellationToken: cancellationToken));
         Stages.Run("save the embedder", progress => embedder.Save(workspace.Embedder, progress, cancellationToken));

@@ -198,7 +198,7 @@ internal sealed class CompareRun(CompareOptions options)
         Row(new RandomNeighborSource(compared.Database, seed), "random", TimeSpan.Zero);
         InverseClozeOptions cloze = new() { Steps = options.FittingSteps, Seed = seed };
         (TextEmbedder embedder, TimeSpan learning) = Timed("the embedder", progress => InverseClozeTrainer.Train(
-            corpus.Training, compared.Tokenizer, options: cloze, progress: progress, cancellationToken: cancellationToken));
+            corpus.Training, compared.Tokenizer, options: cloze, device: options.Device, progress: progress, cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
         using DenseNeighborSource dense = Stages.Make("embed chunks", progress => DenseNeighborSource.Build(
             compared.Database, new ChunkKeyer(compared.Tokenizer, embedder), progress: progress, cancellationToken: cancellationToken), cancellationToken);

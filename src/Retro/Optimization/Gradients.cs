@@ -25,11 +25,25 @@ internal static class Gradients
     /// <remarks>TorchSharp's grad ends the process where it is asked of another, as wherever libtorch throws in it.</remarks>
     public static int[] Asked(IList<Tensor> parameters) => [.. Enumerable.Range(0, parameters.Count).Where(i => parameters[i].requires_grad)];
 
-    /// <summary>The norm of all gradients together; 0 where there is none.</summary>
-    public static double Norm(IReadOnlyCollection<Tensor> gradients)
+    /// <summary>Reads the norm of all gradients together, and a loss beside it, so that an accelerator is waited for once.</summary>
+    /// <param name="norms">The norm of each gradient.</param>
+    /// <param name="loss">The loss, on the gradients' device; null: there is none to be read.</param>
+    /// <param name="exchange">Processes that have the same, all of which get the first one's: what processors round differently would move their parameters
+    /// apart. Null: there are none.</param>
+    /// <returns>Both; 0 for what there is none of.</returns>
+    public static (double Norm, double Loss) Read(IReadOnlyCollection<Tensor> norms, Tensor? loss, IGradientExchange? exchange = null)
     {
-        using DisposeScope scope = NewDisposeScope();
-        return gradients.Count == 0 ? 0 : stack(gradients.Select(gradient => gradient.norm())).norm().Value();
+        Tensor? norm = norms.Count == 0 ? null : stack(norms).norm();
+        Tensor[] present = [.. new[] { norm, loss }.OfType<Tensor>().Select(one => one.to_type(ScalarType.Float64))];
+        if (present.Length == 0)
+        {
+            return (0, 0);
+        }
+
+        Tensor both = stack(present);
+        exchange?.Broadcast(both, 0);
+        double[] values = both.Doubles();
+        return (norm is null ? 0 : values[0], loss is null ? 0 : values[^1]);
     }
 
     /// <summary>What gradients of a norm are multiplied by, so that it is at most the largest.</summary>

@@ -36,8 +36,9 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>Moves every parameter that has a gradient, and clears the gradients.</summary>
     /// <param name="rate">The learning rate; Muon's own is <paramref name="muonRate"/>.</param>
     /// <param name="muonRate">Muon's learning rate.</param>
-    /// <returns>The norm of all gradients before clipping; where it is not finite, nothing was moved.</returns>
-    double Step(double rate, double muonRate);
+    /// <param name="loss">The step's loss, a scalar on the parameters' device, which is read with the norm.</param>
+    /// <returns>The norm of all gradients before clipping, where which is not finite nothing was moved; and the loss.</returns>
+    (double Norm, double Loss) Step(double rate, double muonRate, Tensor loss);
 
     /// <summary>
     /// Its memory, for a checkpoint; the tensors stay its own. Where each process has a share, all of them ask for it, and the first one gets it whole.

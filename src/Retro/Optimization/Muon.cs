@@ -94,7 +94,9 @@ internal static class Muon
     /// <param name="options">Settings.</param>
     /// <param name="rate">Learning rate, of which each takes its share.</param>
     /// <param name="clip">What gradients are multiplied by.</param>
-    public static void Move(IReadOnlyList<(OptimizerSlot Slot, Tensor Gradient)> matrices, RetroOptimizerOptions options, double rate, double clip)
+    /// <param name="bfloat16IsFaster">Whether bfloat16 is multiplied faster, wherever these matrices are moved.</param>
+    public static void Move(
+        IReadOnlyList<(OptimizerSlot Slot, Tensor Gradient)> matrices, RetroOptimizerOptions options, double rate, double clip, bool bfloat16IsFaster)
     {
         if (matrices.Count == 0)
         {
@@ -105,10 +107,15 @@ internal static class Muon
         int parts = TorchThreads.Workers(matrices.Count, device);
         (OptimizerSlot Slot, Tensor Gradient)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype, pair.Slot.RateShare))
             .SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
-        TorchThreads.Run(stacks.Length, device, i => MoveStack(stacks[i], options, rate * stacks[i][0].Slot.RateShare, clip));
+        TorchThreads.Run(stacks.Length, device, i =>
+        {
+            OptimizerSlot any = stacks[i][0].Slot;
+            MoveStack(stacks[i], options, rate * any.RateShare, clip, Products(any.Parameter.dtype, any.Shape.Short, bfloat16IsFaster));
+        });
     }
 
-    private static void MoveStack((OptimizerSlot Slot, Tensor Gradient)[] group, RetroOptimizerOptions options, double rate, double clip)
+    private static void MoveStack(
+        (OptimizerSlot Slot, Tensor Gradient)[] group, RetroOptimizerOptions options, double rate, double clip, ScalarType products)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
@@ -123,8 +130,7 @@ internal static class Muon
         }
 
         // Where a batch is small, these products are most of a step.
-        OptimizerSlot any = group[0].Slot;
-        Tensor steps = Orthogonalize(stack(directions), Products(any.Parameter.dtype, any.Shape.Short, Precision.MultipliesBFloat16(any.Parameter.device)));
+        Tensor steps = Orthogonalize(stack(directions), products);
         for (int index = 0; index < group.Length; index++)
         {
             OptimizerSlot slot = group[index].Slot;

@@ -29,14 +29,16 @@ internal sealed class OptimizerSlot : IDisposable
             return;
         }
 
+        // Contiguous, as processes exchange them, however the parameter lies.
         using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
         if (SumsApart)
         {
-            Master = (master ?? parameter).detach().to_type(ScalarType.Float32, copy: true).DetachFromDisposeScope();
+            Master = (master ?? parameter).detach().to_type(ScalarType.Float32, copy: true).contiguous().DetachFromDisposeScope();
         }
 
-        _first = zeros_like(Target).DetachFromDisposeScope();
-        Second = muon ? null : zeros_like(Target).DetachFromDisposeScope();
+        _first = zeros(parameter.shape, Target.dtype, Target.device).DetachFromDisposeScope();
+        Second = muon ? null : zeros(parameter.shape, Target.dtype, Target.device).DetachFromDisposeScope();
     }
 
     /// <summary>Its name in the state dictionary.</summary>

@@ -18,8 +18,9 @@ namespace Retro.Optimization;
 public sealed class RetroOptimizer : ITrainingOptimizer
 {
     private readonly List<OptimizerSlot> _slots = [];
-    private readonly IGradientExchange? _sharing;
+    private readonly IGradientExchange? _exchange;
     private readonly int[]? _owners;
+    private bool? _multipliesBFloat16;
     private bool _isDisposed;
 
     /// <summary>Creates the optimizer over the parameters of a module.</summary>
@@ -47,29 +48,30 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <param name="parameters">The parameters.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="masters">The float32 values of bfloat16 parameters where they are known; they are copied.</param>
-    /// <param name="sharing">
-    /// Processes each of which remembers and moves a share of the parameters and gives them to the others (stage 1 of ZeRO; Rajbhandari et al., arXiv
-    /// 1910.02054); null: this one moves all.
+    /// <param name="exchange">Processes that move the same parameters; null: this one is alone.</param>
+    /// <param name="shares">
+    /// Whether each of them remembers and moves a share of the parameters and gives them to the others (stage 1 of ZeRO; Rajbhandari et al., arXiv 1910.02054).
     /// </param>
     internal RetroOptimizer(
         IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> parameters,
         RetroOptimizerOptions? options = null,
         IReadOnlyDictionary<string, Tensor>? masters = null,
-        IGradientExchange? sharing = null)
+        IGradientExchange? exchange = null,
+        bool shares = false)
     {
         Options = (options ?? new RetroOptimizerOptions()).Validate();
         HashSet<nint> seen = [];
         // Tied tensors are one parameter with two names.
         (string Name, Parameter Parameter, ParameterKind Kind)[] trained = [.. parameters
             .Where(one => one.Parameter.requires_grad && seen.Add(one.Parameter.Handle))];
-        _sharing = sharing;
-        _owners = sharing is null ? null : Share([.. trained.Select(one => one.Parameter.numel())], sharing.Size);
+        _exchange = exchange;
+        _owners = exchange is null || !shares ? null : Share([.. trained.Select(one => one.Parameter.numel())], exchange.Size);
         for (int i = 0; i < trained.Length; i++)
         {
             (string name, Parameter parameter, ParameterKind kind) = trained[i];
             // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
             bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
-            _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name), _owners is null || _owners[i] == sharing!.Rank));
+            _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name), _owners is null || _owners[i] == exchange!.Rank));
         }
 
         if (_slots.Count == 0)
@@ -86,6 +88,12 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// do.
     /// </summary>
     internal AtenOperator FusedAdamW { get; init; } = AdamW.Fused;
+
+    /// <summary>
+    /// Whether this process multiplies bfloat16 faster than float32. Of several processes all have to: they would move the same matrices by other products.
+    /// Null: its device says so.
+    /// </summary>
+    internal bool? MultipliesBFloat16 { get; init; }
 
     /// <summary>The names of the parameters in the optimizer.</summary>
     public IEnumerable<string> ParameterNames => _slots.Select(slot => slot.Name);
@@ -115,7 +123,12 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <exception cref="ArgumentException">There is no rate for what Muon moves.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A rate is negative or not finite.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
-    public double Step(double rate, double? muonRate = null)
+    public double Step(double rate, double? muonRate = null) => StepWith(rate, muonRate, null).Norm;
+
+    (double Norm, double Loss) ITrainingOptimizer.Step(double rate, double muonRate, Tensor loss) => StepWith(rate, muonRate, loss);
+
+    /// <summary>The same, which reads the step's loss with the norm, so that an accelerator is waited for once.</summary>
+    internal (double Norm, double Loss) StepWith(double rate, double? muonRate, Tensor? loss)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         RequireRate(rate, nameof(rate));
@@ -144,34 +157,38 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                 }
             }
 
-            double norm = Norm(present);
+            (double norm, double value) = Gradients.Read(Norms(present), loss, _exchange);
             if (double.IsFinite(norm))
             {
                 double clip = Gradients.Clip(norm, Options.ClipNorm);
                 new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: false }), rate, clip);
-                Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate ?? 0, clip);
+                if (present.Exists(pair => pair.Slot.IsMuon))
+                {
+                    bool bfloat16IsFaster = _multipliesBFloat16 ??= AllMultiplyBFloat16();
+                    Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate ?? 0, clip, bfloat16IsFaster);
+                }
+
                 foreach ((OptimizerSlot slot, _) in present)
                 {
                     slot.Round();
                     slot.Steps += slot.IsOwn ? 0 : 1; // its owner has moved it
                 }
 
-                if (_sharing is not null)
+                if (_owners is not null)
                 {
-                    new ExchangeBuckets(_sharing).Broadcast(_slots.Zip(_owners!)
+                    new ExchangeBuckets(_exchange!).Broadcast(_slots.Zip(_owners)
                         .Where(pair => pair.First.Gradient is not null)
                         .Select(pair => ((Tensor)pair.First.Parameter, (int?)pair.Second)));
                 }
             }
-            return norm;
+
+            return (norm, value);
         }
         finally
         {
             ClearGradients(); // where a step throws, too: the next one's would be added to them
         }
     }
-
-    double ITrainingOptimizer.Step(double rate, double muonRate) => Step(rate, muonRate);
 
     private static void RequireRate(double rate, string name)
     {
@@ -181,17 +198,31 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         }
     }
 
-    /// <summary>The norm of all gradients. Other processes have the norms of those that they sum; zeros alone are added to each, so the bits stay.</summary>
-    private double Norm(List<(OptimizerSlot Slot, Tensor Gradient)> present)
+    /// <summary>The norm of each gradient. Other processes have the norms of those that they sum; zeros alone are added to each, so the bits stay.</summary>
+    private Tensor[] Norms(List<(OptimizerSlot Slot, Tensor Gradient)> present)
     {
-        if (_sharing is null || present.Count == 0)
+        Tensor[] own = [.. present.Select(pair => pair.Slot.IsOwn ? pair.Gradient.norm() : zeros([], pair.Gradient.dtype, pair.Gradient.device))];
+        if (_owners is null || own.Length == 0)
         {
-            return Gradients.Norm([.. present.Select(pair => pair.Gradient)]);
+            return own;
         }
 
-        Tensor norms = stack(present.Select(pair => pair.Slot.IsOwn ? pair.Gradient.norm() : zeros([], pair.Gradient.dtype, pair.Gradient.device)));
-        _sharing.Sum(norms);
-        return norms.norm().Value();
+        Tensor norms = stack(own);
+        _exchange!.Sum(norms);
+        return norms.unbind();
+    }
+
+    private bool AllMultiplyBFloat16()
+    {
+        bool own = MultipliesBFloat16 ?? Precision.MultipliesBFloat16(_slots[0].Parameter.device);
+        if (_exchange is null)
+        {
+            return own;
+        }
+
+        using Tensor others = tensor([own ? 0L : 1L], device: CPU);
+        _exchange.Sum(others);
+        return others.item<long>() == 0;
     }
 
     /// <summary>Shares parameters out so that each process has about as many numbers: the largest first, each to whoever has the least.</summary>
@@ -276,26 +307,26 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         Dictionary<string, Tensor> own = Own();
-        if (_sharing is null)
+        if (_owners is null)
         {
             return own;
         }
 
         Dictionary<string, Tensor> state = [];
-        foreach ((OptimizerSlot slot, int owner) in _slots.Zip(_owners!))
+        foreach ((OptimizerSlot slot, int owner) in _slots.Zip(_owners))
         {
             foreach (string name in Names(slot))
             {
                 // Only the first process keeps what it gets, and no longer than its caller's scope.
                 Tensor tensor = slot.IsOwn ? own[name] : zeros(slot.Parameter.shape, StateType(slot), slot.Parameter.device);
-                _sharing.Broadcast(tensor, owner);
-                if (_sharing.Rank == 0)
+                _exchange!.Broadcast(tensor, owner);
+                if (_exchange.Rank == 0)
                 {
                     // In the processor's memory: all together need not fit an accelerator's, which is what shares are for.
                     state.Add(name, slot.IsOwn || tensor.device_type == DeviceType.CPU ? tensor : tensor.cpu());
                 }
 
-                if (!slot.IsOwn && !(_sharing.Rank == 0 && tensor.device_type == DeviceType.CPU))
+                if (!slot.IsOwn && !(_exchange.Rank == 0 && tensor.device_type == DeviceType.CPU))
                 {
                     tensor.Dispose();
                 }

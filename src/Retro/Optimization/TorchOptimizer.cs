@@ -17,6 +17,7 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     private readonly Dictionary<nint, string> _names;
     private readonly (string Name, Parameter Parameter)[] _parameters;
     private readonly double _peak, _clipNorm;
+    private readonly IGradientExchange? _exchange;
     private readonly double[] _rates;
 
     /// <summary>Takes over an optimizer.</summary>
@@ -25,9 +26,16 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     /// <param name="peak">The highest learning rate of the schedule, at which every group of parameters has the rate it was made with; null: a scheduler sets
     /// the rates.</param>
     /// <param name="clipNorm">Largest norm of all gradients together.</param>
+    /// <param name="exchange">Processes that move the same parameters; null: this one is alone.</param>
     /// <exception cref="ArgumentException">It holds a parameter that is not among them.</exception>
-    public TorchOptimizer(optim.Optimizer optimizer, IEnumerable<(string Name, Parameter Parameter)> parameters, double? peak, double clipNorm)
+    public TorchOptimizer(
+        optim.Optimizer optimizer,
+        IEnumerable<(string Name, Parameter Parameter)> parameters,
+        double? peak,
+        double clipNorm,
+        IGradientExchange? exchange = null)
     {
+        _exchange = exchange;
         _optimizer = optimizer;
         _parameters = [.. parameters];
         _names = _parameters.ToDictionary(pair => pair.Parameter.Handle, pair => pair.Name);
@@ -103,13 +111,13 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     }
 
     /// <inheritdoc/>
-    public double Step(double rate, double muonRate)
+    public (double Norm, double Loss) Step(double rate, double muonRate, Tensor loss)
     {
         using DisposeScope scope = NewDisposeScope();
         try
         {
             Tensor[] gradients = [.. _parameters.Select(pair => pair.Parameter.grad).OfType<Tensor>()];
-            double norm = Gradients.Norm(gradients);
+            (double norm, double value) = Gradients.Read(Array.ConvertAll(gradients, gradient => gradient.norm()), loss, _exchange);
             if (double.IsFinite(norm))
             {
                 double clip = Gradients.Clip(norm, _clipNorm);
@@ -131,7 +139,8 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
                 _ = _optimizer.step();
 #pragma warning restore RS0030
             }
-            return norm;
+
+            return (norm, value);
         }
         finally
         {

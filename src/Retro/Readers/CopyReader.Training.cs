@@ -44,14 +44,16 @@ public sealed partial class CopyReader
     {
         using DisposeScope scope = NewDisposeScope();
         int targets = batch.Targets.Count(target => target != LogLikelihood.NoTarget);
-        double sum = 0;
+        List<Tensor> losses = [];
         foreach ((_, Tensor likelihoods) in Read(batch, excluded))
         {
             Tensor loss = likelihoods.sum().Times(-1.0 / targets);
             loss.backward();
-            sum += loss.Value();
+            losses.Add(loss.detach().to_type(ScalarType.Float64));
         }
 
+        // Read once, when all lots are queued: an accelerator has to have come so far.
+        double sum = losses.Count == 0 ? 0 : stack(losses).sum().Value();
         if (double.IsFinite(sum))
         {
             optimizer.Step(rate);

@@ -68,11 +68,17 @@ public sealed partial class DecoupledReader
         }
 
         Tensor loss = Read(batch, places).mean().neg();
-        double value = loss.Value();
-        ITrainingOptimizer taking = optimizer;
-        if (double.IsFinite(value) && batch.Retrieved is { } retrieved && Array.IndexOf(retrieved.Valid, true) >= 0)
+        if (batch.Retrieved is not { } retrieved || Array.IndexOf(retrieved.Valid, true) < 0)
         {
-            IList<Tensor> gradients = autograd.grad([loss], taking.Parameters, allow_unused: true);
+            return loss.Value();
+        }
+
+        // Backward is queued before the loss is read, for which an accelerator has to have come so far.
+        ITrainingOptimizer taking = optimizer;
+        IList<Tensor> gradients = autograd.grad([loss], taking.Parameters, allow_unused: true);
+        double value = loss.Value();
+        if (double.IsFinite(value))
+        {
             scope.Detach(gradients.Where(gradient => !gradient.IsInvalid));
             taking.AddGradients([.. gradients]);
             optimizer.Step(rate);

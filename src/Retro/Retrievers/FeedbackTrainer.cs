@@ -111,7 +111,7 @@ public static class FeedbackTrainer
                 .FilledWhere(tensor(barred, [batch.Length, columns.Length], device: queries.device), double.NegativeInfinity);
             Tensor loss = F.cross_entropy(scores, KeptScalars.Range(batch.Length, ScalarType.Int64, queries.device));
             loss.backward();
-            double norm = optimizer.Step(schedule.Rate(step)), value = loss.Value();
+            (double norm, double value) = optimizer.StepWith(schedule.Rate(step), null, loss);
             if (!double.IsFinite(norm) || !double.IsFinite(value))
             {
                 throw new TrainingException(

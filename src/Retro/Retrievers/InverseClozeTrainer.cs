@@ -27,6 +27,7 @@ public static class InverseClozeTrainer
     /// <param name="tokenizer">The tokenizer; a decoder's own will do.</param>
     /// <param name="config">The encoder's sizes; <see cref="TextEncoderConfig.Small"/> by default.</param>
     /// <param name="options">How to train; some minutes by default.</param>
+    /// <param name="device">Where the encoder is trained and stays; the processor by default.</param>
     /// <param name="progress">Told after each step: steps done, or milliseconds where there is a time budget.</param>
     /// <param name="cancellationToken">Stops between steps.</param>
     /// <returns>The embedder.</returns>
@@ -41,6 +42,7 @@ public static class InverseClozeTrainer
         RetroTokenizer tokenizer,
         TextEncoderConfig? config = null,
         InverseClozeOptions? options = null,
+        Device? device = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -51,7 +53,7 @@ public static class InverseClozeTrainer
         PaddedVocabulary.Require(tokenizer, config.VocabularySize, "the encoder");
         TorchLibrary.Require();
         InverseClozePairs pairs = new(documents, tokenizer, config.MaximumLength, options, cancellationToken);
-        TextEncoder encoder = new(config, options.Seed);
+        TextEncoder encoder = new(config, options.Seed, device: device);
         try
         {
             Start(encoder, pairs);
@@ -158,8 +160,7 @@ public static class InverseClozeTrainer
         Tensor? moreForbidden = more is null ? null : torch.tensor(same, [left.shape[0], chosen.Length], ScalarType.Bool, device);
         Tensor loss = Loss(left, right, forbidden, options.Temperature, more, moreForbidden);
         loss.backward();
-        _ = optimizer.Step(rate);
-        return loss.item<float>();
+        return optimizer.StepWith(rate, null, loss).Loss;
     }
 
     internal static Tensor Encode(TextEncoder encoder, TextBatch side, Device device)

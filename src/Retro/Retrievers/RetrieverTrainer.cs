@@ -187,7 +187,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         {
             Tensor loss = Objective.Loss(prepared.Batch, prepared.Apart).mean();
             loss.backward();
-            double norm = _optimizer.Step(rate), value = loss.Value();
+            (double norm, double value) = _optimizer.StepWith(rate, null, loss);
             if (!double.IsFinite(norm) || !double.IsFinite(value))
             {
                 throw new TrainingException(string.Create(

@@ -94,12 +94,10 @@ internal sealed class SharedGradients : IDisposable
         }
     }
 
-    /// <summary>Waits for the sums, sums what is left, and the loss.</summary>
+    /// <summary>Waits for the sums, and sums what is left.</summary>
     /// <remarks>A parameter that has a gradient in any process has one in every process then, and one that has none in any has none.</remarks>
-    /// <param name="loss">This process's part of the loss.</param>
-    /// <returns>The loss.</returns>
     /// <exception cref="Exception">What the sums threw.</exception>
-    public double Finish(double loss)
+    public void Finish()
     {
         _queue.CompleteAdding();
         _thread?.Join();
@@ -111,19 +109,18 @@ internal sealed class SharedGradients : IDisposable
             _isOwn[i] |= _isLate[i] && own[i] is not null;
         }
 
-        Tensor counts = tensor([loss, .. _isOwn.Select(isOwn => isOwn ? 1.0 : 0)], device: CPU);
+        Tensor counts = tensor([.. _isOwn.Select(isOwn => isOwn ? 1L : 0)], device: CPU);
         _exchange.Sum(counts);
-        double[] having = [.. counts.data<double>()];
+        long[] having = [.. counts.data<long>()];
         for (int i = 0; i < own.Count; i++)
         {
-            if (!_isLate[i] && having[i + 1] == 0)
+            if (!_isLate[i] && having[i] == 0)
             {
                 _optimizer.ClearGradient(i); // zeros of all processes
             }
         }
 
-        new ExchangeBuckets(_exchange).Sum(OrZeros([.. Enumerable.Range(0, own.Count).Where(i => _isLate[i] && having[i + 1] > 0)]));
-        return having[0];
+        new ExchangeBuckets(_exchange).Sum(OrZeros([.. Enumerable.Range(0, own.Count).Where(i => _isLate[i] && having[i] > 0)]));
     }
 
     /// <summary>Ends the sums. Where <see cref="Finish"/> was not come to, what no sum has begun with is left.</summary>

@@ -28,8 +28,9 @@ internal sealed class StepGradients(
     /// <param name="step">Number of the step, from 0.</param>
     /// <param name="hasOwn">Whether the model has a custom branch or hook (<see cref="FinalizerGate.IsNeededFor"/>), which may come between two
     /// steps.</param>
-    /// <returns>That loss, how many targets there are, and how many tokens were read, of all processes. Without any target the loss is 0.</returns>
-    public (double Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step, bool hasOwn)
+    /// <returns>That loss, a scalar of float64 on the model's device, which nobody has waited for; how many targets there are, and how many tokens were read,
+    /// of all processes. Without any target the loss is 0.</returns>
+    public (Tensor Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step, bool hasOwn)
     {
         using DisposeScope scope = NewDisposeScope();
         _hasOwn = hasOwn;
@@ -43,7 +44,7 @@ internal sealed class StepGradients(
             sums = _together?.Sum(sums) ?? sums;
             if (exchange is null || sums[0] == 0)
             {
-                return (Backward(batches, sums[0], step), sums[0], sums[1]);
+                return (Backward(batches, sums[0], step).MoveToOuterDisposeScope(), sums[0], sums[1]);
             }
 
             (int Segment, bool NeedsNeighbors)[] places = SegmentedGradients.Places(model, optimizer.Parameters);
@@ -53,9 +54,11 @@ internal sealed class StepGradients(
                 optimizer,
                 [.. places.Select(place => early && (retrieves || !place.NeedsNeighbors) ? (int?)place.Segment : null)],
                 LastGroup(batches.Length));
-            double loss = Backward(batches, sums[0], step, early ? shared : null);
+            Tensor loss = Backward(batches, sums[0], step, early ? shared : null);
             optimizer.Accumulate();
-            return (shared.Finish(loss), sums[0], sums[1]);
+            shared.Finish();
+            exchange.Sum(loss);
+            return (loss.MoveToOuterDisposeScope(), sums[0], sums[1]);
         }
         catch
         {
@@ -78,7 +81,7 @@ internal sealed class StepGradients(
         return over == 0 ? together : over;
     }
 
-    private double Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
+    private Tensor Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
         using IDisposable? kept = _dropout.BeginStep(_hasOwn);
         int together = TorchThreads.Workers(batches.Length, model.Device, _most);
@@ -90,12 +93,11 @@ internal sealed class StepGradients(
         SideBySide(0, batches.Length - last, null);
         SideBySide(batches.Length - last, last, shared);
 
-        // Read at the end, since an accelerator has to have come so far.
-        double sum = 0;
-        foreach (Tensor? loss in losses)
+        Tensor sum = zeros([], ScalarType.Float64, model.Device);
+        foreach (Tensor loss in losses.OfType<Tensor>())
         {
-            sum += loss?.item<double>() ?? 0;
-            loss?.Dispose();
+            sum.AddInPlace(loss);
+            loss.Dispose();
         }
 
         return sum;

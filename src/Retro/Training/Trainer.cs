@@ -17,7 +17,8 @@ namespace Retro.Training;
 /// <para>Several processes train one model together where each is given its <see cref="IGradientExchange"/>: of the batches of a step, process r of n takes
 /// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
 /// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone
-/// ends the others.</para>
+/// ends the others. Each moves the parameters itself: what processors of several kinds round differently there is taken from the first process at the beginning
+/// of each <see cref="Run"/>, and what is saved is the first one's.</para>
 /// </remarks>
 public sealed partial class Trainer : IDisposable
 {
@@ -123,7 +124,7 @@ public sealed partial class Trainer : IDisposable
             return;
         }
 
-        TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
+        TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null, _exchange);
         _optimizer = own;
         _gradients = new(model, own, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
         _average = Average();
@@ -244,9 +245,9 @@ public sealed partial class Trainer : IDisposable
 
         // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
         _isMoving = _isAhead = true;
-        (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
+        (Tensor sum, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
         _tokens += tokens;
-        double norm = targets == 0 ? 0 : _optimizer.Step(rate, MuonRate(rate));
+        (double norm, double loss) = targets == 0 ? (0, 0) : _optimizer.Step(rate, MuonRate(rate), sum);
         if (double.IsFinite(norm))
         {
             _average?.Add(StepsDone);
@@ -646,8 +647,12 @@ public sealed partial class Trainer : IDisposable
             ["trained parameters"] = string.Join(' ', asked.Select(_optimizer.ParameterNames.ElementAt)),
             ["measure"] = Measure is null ? "none" : "given",
             ["tokenizer"] = Model.TokenizerHash ?? "not known",
-            ["weights (SHA-256)"] = Together.WeightsHash(Model),
         };
+        if (!_compared)
+        {
+            own["weights (SHA-256)"] = Together.WeightsHash(Model);
+        }
+
         TrainingState.Flatten(TrainingState.Describe(Model.Config), "config", own);
         TrainingState.Flatten(TrainingState.Describe(Options), "options", own);
         try
@@ -666,7 +671,27 @@ public sealed partial class Trainer : IDisposable
                     + $"many processes as there are batches, or set {nameof(Options.Accumulation)} to {_exchange.Size} or more and make the batches smaller."));
         }
 
+        if (_compared)
+        {
+            TakeFirst();
+        }
+
         _compared = true;
+    }
+
+    /// <summary>
+    /// Gives every process the weights of the first, and what Retro's optimizer remembers of them: processors of several kinds round differently.
+    /// </summary>
+    private void TakeFirst()
+    {
+        if (_optimizer.Owners is not null)
+        {
+            return; // who moves a parameter gives it to the others in every step
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        IEnumerable<Tensor> remembered = _optimizer is RetroOptimizer own ? own.State().Values : [];
+        new ExchangeBuckets(_exchange!).Broadcast(_optimizer.Parameters.Concat(remembered).Select(tensor => (tensor, (int?)0)));
     }
 
     /// <summary>

@@ -28,7 +28,7 @@ internal static class TrainingOptimizers
             .OfType<nn.Module>()
             .Concat(model.Encoder is null ? [] : [model.Encoder]);
         HashSet<nint> retrieval = [.. branches.SelectMany(branch => branch.parameters()).Select(parameter => parameter.Handle)];
-        RetroOptimizer optimizer = new(ParameterKinds.Of(model), options.Optimizer, exact, options.ShardOptimizer ? exchange : null);
+        RetroOptimizer optimizer = new(ParameterKinds.Of(model), options.Optimizer, exact, exchange, options.ShardOptimizer);
         optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
         return optimizer;
     }
@@ -38,11 +38,13 @@ internal static class TrainingOptimizers
     /// <param name="options">Settings.</param>
     /// <param name="make">Makes the optimizer.</param>
     /// <param name="scheduled">Whether the trainer sets its rates, and not a scheduler.</param>
+    /// <param name="exchange">The processes that train together; null: this one trains alone.</param>
     public static TorchOptimizer OfTorch(
         RetroModel model,
         TrainingOptions options,
         Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer> make,
-        bool scheduled)
+        bool scheduled,
+        IGradientExchange? exchange)
     {
         if (options.RetrievalRate != 1)
         {
@@ -73,7 +75,7 @@ internal static class TrainingOptimizers
         optim.Optimizer optimizer = make(trained) ?? throw new ArgumentException("The factory made no optimizer.", nameof(make));
         try
         {
-            return new(optimizer, trained, scheduled ? options.LearningRate : null, options.Optimizer.ClipNorm);
+            return new(optimizer, trained, scheduled ? options.LearningRate : null, options.Optimizer.ClipNorm, exchange);
         }
         catch
         {

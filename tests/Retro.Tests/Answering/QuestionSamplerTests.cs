@@ -153,8 +153,8 @@ public sealed class QuestionSamplerTests : IDisposable
         }
 
         using RetroOptimizer optimizer = new(model);
-        (double loss, long targets, _) = new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model));
-        Assert.Equal(sum, -loss * targets, 1e-9);
+        (Tensor loss, long targets, _) = new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model));
+        Assert.Equal(sum, -loss.item<double>() * targets, 1e-9);
     }
 
     [Fact]

@@ -1,5 +1,8 @@
+using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests.Training;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Optimization;
@@ -66,6 +69,37 @@ public class MuonTests
         Assert.Equal(ScalarType.Float32, Muon.Products(ScalarType.Float32, 127, bfloat16IsFaster: true));
         Assert.Equal(ScalarType.Float64, Muon.Products(ScalarType.Float64, 512, bfloat16IsFaster: true));
         Assert.Equal(ScalarType.BFloat16, Muon.Products(ScalarType.BFloat16, 4, bfloat16IsFaster: false));
+    }
+
+    /// <summary>Each moves the same matrices, which would drift apart.</summary>
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(false, false)]
+    public void Processes_round_for_their_products_where_it_is_faster_in_all_of_them(bool first, bool second)
+    {
+        bool[] faster = [first, second];
+        byte[] expected = Moved(first && second, null), other = Moved(!(first && second), null);
+        Assert.NotEqual(other, expected);
+        byte[][] came = new byte[2][];
+        Exception?[] thrown = InProcessExchange.Run(InProcessExchange.Of(2), exchange => came[exchange.Rank] = Moved(faster[exchange.Rank], exchange));
+        Assert.All(thrown, Assert.Null);
+        Assert.All(came, moved => Assert.Equal(expected, moved));
+
+        static byte[] Moved(bool faster, IGradientExchange? exchange)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            using Generator generator = new(3);
+            Parameter matrix = new(zeros(128, 128));
+            using RetroOptimizer optimizer = new([("matrix", matrix, ParameterKind.Matrix)], new() { Kind = OptimizerKind.Muon }, exchange: exchange)
+            {
+                MultipliesBFloat16 = faster,
+            };
+            matrix.grad = randn([128, 128], ScalarType.Float32, generator: generator);
+            optimizer.Step(0.1, 0.1);
+            return matrix.detach().bytes.ToArray();
+        }
     }
 
     [Fact]

@@ -297,8 +297,8 @@ public class InverseClozeTrainerTests
             EmbeddingInputs.Tokenizer,
             EmbeddingInputs.Tiny,
             s_short with { TimeBudget = TimeSpan.FromSeconds(20), Time = time },
-            new Reports<StageProgress>(told.Add),
-            TestContext.Current.CancellationToken);
+            progress: new Reports<StageProgress>(told.Add),
+            cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.InRange(told.Count, 2, 6);
         Assert.All(told, progress => Assert.Equal(("train embedder", 20_000L), (progress.Stage, progress.Total)));
@@ -330,11 +330,11 @@ public class InverseClozeTrainerTests
         {
             using CancellationTokenSource source = new();
             Assert.Throws<OperationCanceledException>(() => InverseClozeTrainer.Train(
-                Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = 100 }, new Reports<StageProgress>(progress =>
+                Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = 100 }, progress: new Reports<StageProgress>(progress =>
                 {
                     Assert.Equal(new StageProgress("train embedder", 1, 100), progress with { Loss = null });
                     source.Cancel();
-                }), source.Token));
+                }), cancellationToken: source.Token));
             InverseClozeTrainer.Train(
                 Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short, cancellationToken: TestContext.Current.CancellationToken).Dispose();
         }

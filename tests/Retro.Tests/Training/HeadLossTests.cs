@@ -123,10 +123,10 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        (double loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add(
+        (Tensor loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add(
             [.. batches.Select(batch => StepBatch.Of(model, batch))], 0, FinalizerGate.IsNeededFor(model));
 
-        Assert.Equal(mean.item<double>(), loss, Rounding);
+        Assert.Equal(mean.item<double>(), loss.item<double>(), Rounding);
         Assert.All(
             expected.Zip(((ITrainingOptimizer)optimizer).GradientSums),
             pair => Assert.InRange(ModelCase.Distance(pair.First, pair.Second!), 0, Rounding));

@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Training;
 
 /// <summary>
-/// Processes that are threads of this one. It remembers the sums, and refuses calls of two threads at once and tensors that differ between the processes.
+/// Processes that are threads of this one. It remembers the sums, and refuses calls of two threads at once, tensors that are not contiguous and those that
+/// differ between the processes.
 /// </summary>
 internal sealed class InProcessExchange : IGradientExchange
 {
@@ -119,6 +120,11 @@ internal sealed class InProcessExchange : IGradientExchange
 
     private Tensor[] Meet(Tensor values)
     {
+        if (!values.is_contiguous())
+        {
+            throw new InvalidOperationException("A tensor that is not contiguous came to be exchanged.");
+        }
+
         _meeting.Tensors[Rank] = values;
         _meeting.Wait();
         return [.. _meeting.Tensors];

@@ -95,7 +95,7 @@ public class SharedGradientsTests
         (_, Tensor?[] left) = gradients.Of(StepBatch.Of(model, batch), 1);
         Assert.Equal([0, 1, 2, 3, 4, 5], segments);
         Assert.All(left, Assert.Null);
-        Assert.Equal(7, shared.Finish(7));
+        shared.Finish();
         Assert.All(holding.GradientSums, Assert.NotNull);
     }
 
@@ -123,7 +123,7 @@ public class SharedGradientsTests
         Assert.Empty(exchange.Sums);
         Assert.All(holding.GradientSums, Assert.Null);
         shared.Add(1 - first, 5, batches[1 - first]);
-        shared.Finish(0);
+        shared.Finish();
         Assert.Equal(places.Length, holding.GradientSums.Count(gradient => gradient!.eq(0.1 + 0.7).all().ToBoolean()));
         Assert.InRange(exchange.Sums.Count, 4, 100);
     }
@@ -225,7 +225,7 @@ public class SharedGradientsTests
             finally
             {
                 stayed[exchange.Rank] = frozen.equal(before).all().ToBoolean();
-                came[exchange.Rank] = [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())];
+                came[exchange.Rank] = Bytes(model);
             }
         });
         Assert.Equal([true, true, true], stayed);
@@ -296,6 +296,86 @@ public class SharedGradientsTests
         Assert.InRange(Values(came[0]).Zip(Values(TrainOne("everything", null))).Max(pair => Math.Abs(pair.First - pair.Second)), 0, 1e-9);
     }
 
+    /// <summary>Each moves its parameters itself: what one rounds otherwise has it clip and skip as the first does.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Every_process_takes_the_norm_of_the_first(bool own)
+    {
+        double[] norms = new double[2];
+        Exception?[] thrown = InProcessExchange.Run(InProcessExchange.Of(2), exchange =>
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Parameter one = new(zeros(4, 4));
+            using optim.Optimizer sgd = optim.SGD([one], 0.1);
+            using ITrainingOptimizer optimizer = own
+                ? new RetroOptimizer([("one", one, ParameterKind.Matrix)], exchange: exchange)
+                : new TorchOptimizer(sgd, [("one", one)], 0.1, 1, exchange);
+            one.grad = full(4, 4, 2 + (1e-3 * exchange.Rank));
+            norms[exchange.Rank] = optimizer.Step(0.1, 0.1, zeros([], ScalarType.Float64)).Norm;
+        });
+        Assert.All(thrown, Assert.Null);
+        Assert.Equal([8, 8], norms);
+    }
+
+    /// <summary>Weights that processors of several kinds have rounded differently are no reason to refuse a second run.</summary>
+    [Theory]
+    [InlineData(false, ScalarType.Float32)]
+    [InlineData(true, ScalarType.Float32)]
+    [InlineData(false, ScalarType.BFloat16)]
+    public void A_later_run_begins_with_the_weights_and_the_memory_of_the_first_process(bool ofTorch, ScalarType dtype)
+    {
+        InProcessExchange[] exchanges = InProcessExchange.Of(2);
+        byte[][] came = new byte[2][];
+        Exception?[] thrown = InProcessExchange.Run(exchanges, exchange =>
+        {
+            using RetroModel model = Model(s_wide, _ => true, dtype: dtype);
+            TrainingOptions options = s_options with { Optimizer = new() { Kind = OptimizerKind.Muon } };
+            using Trainer trainer = new(
+                model, options, optimizer: ofTorch ? parameters => optim.SGD(parameters.Select(pair => pair.parameter), 1e-3) : null, exchange: exchange);
+            CopyingData data = new(s_wide, rows: 1, chunks: 3, seed: 1);
+            using CancellationTokenSource cancel = new();
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(_ => cancel.Cancel()), cancel.Token));
+            using (no_grad())
+            {
+                Parameter rounded = model.parameters().First();
+                rounded.mul_(1 + (1e-2 * exchange.Rank));
+            }
+
+            trainer.Run(data, cancellationToken: TestContext.Current.CancellationToken);
+            came[exchange.Rank] = Bytes(model);
+        });
+        Assert.All(thrown, Assert.Null);
+        Assert.Equal(came[0], came[1]);
+    }
+
+    [Theory]
+    [InlineData(false, ScalarType.Float64)]
+    [InlineData(true, ScalarType.Float64)]
+    [InlineData(true, ScalarType.BFloat16)]
+    public void A_parameter_that_is_not_contiguous_is_shared_out_and_saved(bool shards, ScalarType dtype)
+    {
+        using TemporaryFolder folder = new();
+        InProcessExchange[] exchanges = InProcessExchange.Of(2);
+        byte[][] came = new byte[2][];
+        Exception?[] thrown = InProcessExchange.Run(exchanges, exchange =>
+        {
+            LayerFactory turned = new() { FeedForward = (config, dtype, device) => new TurnedFeedForward(config, dtype, device) };
+            using RetroModel model = Model(s_wide, _ => true, turned, dtype);
+            TrainingOptions options = s_options with { ShardOptimizer = shards };
+            using Trainer trainer = new(model, options, exchange: exchange);
+            using TrainingBatch batch = Batch(s_wide, exchange.Rank, true);
+            trainer.Step([batch]);
+            trainer.Save(folder.Path);
+            using Trainer again = new(model, options, exchange: exchange);
+            again.Load(folder.Path);
+            again.Step([batch]);
+            came[exchange.Rank] = Bytes(model);
+        });
+        Assert.All(thrown, Assert.Null);
+        Assert.Equal(came[0], came[1]);
+    }
+
     private static byte[][] Train(int processes, string name, int threads, out InProcessExchange[] exchanges)
     {
         exchanges = InProcessExchange.Of(processes);
@@ -326,17 +406,19 @@ public class SharedGradientsTests
             Array.ForEach(batches, batch => batch.Dispose());
         }
 
-        return [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())];
+        return Bytes(model);
     }
+
+    private static byte[] Bytes(RetroModel model) => [.. model.parameters().SelectMany(parameter => parameter.detach().contiguous().bytes.ToArray())];
 
     private static double[] Values(byte[] bytes) => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, double>(bytes).ToArray();
 
     /// <summary>The same in every thread, whose draws may come between.</summary>
-    private static RetroModel Model(RetroConfig config, Func<string, bool> trained, LayerFactory? layers = null)
+    private static RetroModel Model(RetroConfig config, Func<string, bool> trained, LayerFactory? layers = null, ScalarType dtype = ScalarType.Float64)
     {
         using IDisposable noGradients = no_grad();
         using Generator generator = new(11);
-        RetroModel model = new(config, ScalarType.Float64, layers: layers);
+        RetroModel model = new(config, dtype, layers: layers);
         foreach ((string name, Parameter parameter) in model.named_parameters())
         {
             using Tensor drawn = randn(parameter.shape, ScalarType.Float64, generator: generator);
@@ -365,4 +447,18 @@ public class SharedGradientsTests
     }
 
     private sealed class OwnFeedForward(RetroConfig config, ScalarType dtype, Device? device) : FeedForward(config, false, dtype, device);
+
+    private sealed class TurnedFeedForward : FeedForward
+    {
+        private readonly Parameter _turned;
+
+        public TurnedFeedForward(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, false, dtype, device)
+        {
+            _turned = new(zeros(config.Width, config.Width + 1, dtype, device).t());
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x) => base.forward(x).Plus(x.matmul(_turned[1..].t()));
+    }
 }
