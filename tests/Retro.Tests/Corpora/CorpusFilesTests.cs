@@ -144,15 +144,19 @@ public partial class CorpusFilesTests
         folder.File("base/manifest.json", "{}");
         folder.File("base/tokens.bin", "");
         folder.File("base/x.txt", "ours");
+        folder.File("compacted/manifest.json", "{}");
+        folder.File("compacted/writer.txt", "ours");
+        folder.File("compacted/segments/2/tokens-1.bin", "");
+        folder.File("compacted/segments/2/keys.bin.part.txt", "ours");
 
         Corpus corpus = Corpus.Open(folder.Path);
 
         Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
         Assert.Equal(
-            [(".gz", 1), (".pdf", 2), ("folders that Retro wrote", 3), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
+            [(".gz", 1), (".pdf", 2), ("folders that Retro wrote", 4), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
             corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
         Assert.Equal(
-            "1 text (left out: 1 .gz, 2 .pdf, 3 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
+            "1 text (left out: 1 .gz, 2 .pdf, 4 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
         Assert.Equal(["report.html"], Corpus.Open(folder["run"]).Documents().Select(document => document.Id));
     }
 
