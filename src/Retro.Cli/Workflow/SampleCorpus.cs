@@ -114,6 +114,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         long bytes = documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text));
         Screen.Note($"{corpus.Kind}, {Amount.OfBytes(bytes)}: {Amount.Of(read.Training.Count, "document")} to train on and retrieve from,");
         Screen.Note($"  {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} that nearly repeat these in neither");
+        Screen.ReportUnmatched(corpus);
         Screen.ReportSkipped(corpus);
         return read;
     }

@@ -14,6 +14,7 @@ public sealed class Corpus
     private readonly CorpusFiles _files;
     private readonly string _root;
     private readonly CorpusOptions _options;
+    private readonly Lazy<HashSet<string>> _names;
     private ReadingCounts _counts = new();
 
     private Corpus(string path, string root, CorpusFiles files, CorpusOptions options)
@@ -22,6 +23,7 @@ public sealed class Corpus
         _root = root;
         _files = files;
         _options = options;
+        _names = new(() => [.. files.Files.Select(file => DocumentReader.RelativePath(root, file.Path))]);
         Files = files.Counts;
         string read = string.Join(", ", Files.Select(kind => $"{kind.Value} {kind.Key}"));
         Kind = files.LeftOut.Count == 0 ? read : $"{read} (left out: {Told(files.LeftOut)})";
@@ -104,6 +106,27 @@ public sealed class Corpus
         {
             throw NotMatched(Path, _files);
         }
+    }
+
+    /// <summary>
+    /// Whether a document that came from here once, and is not among <see cref="Documents"/> now, is gone: its file is read and does not hold it any more, or
+    /// is there no more. One whose file is left out now, by a pattern for instance, is not.
+    /// </summary>
+    /// <param name="location">The document's location, with the <see cref="CorpusOptions.Root"/> of this corpus.</param>
+    /// <returns>Null: that cannot be told, since the file lies behind a link to nothing, as one to a disk that is away, or where this user may not
+    /// look.</returns>
+    public bool? IsGone(string location)
+    {
+        ArgumentNullException.ThrowIfNull(location);
+        string withoutLine = location.TrimEnd("0123456789".ToCharArray());
+        string[] names = withoutLine.Length < location.Length && withoutLine.EndsWith(':') ? [location, withoutLine[..^1]] : [location];
+        if (names.Any(_names.Value.Contains))
+        {
+            return true;
+        }
+
+        bool?[] there = Array.ConvertAll(names, name => FileIdentity.IsThere(_root, name));
+        return there.Contains(true) ? false : there.Contains(null) ? null : true;
     }
 
     /// <summary>

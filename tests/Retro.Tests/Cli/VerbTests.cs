@@ -543,6 +543,28 @@ public sealed class VerbTests : IDisposable
         }
 
         Assert.Contains("--add needs the path", _retro.Run("update", "--database", "work", "--add", "").Errors, StringComparison.Ordinal);
+
+        // A disk that is away.
+        _retro.WriteFile("disk/mill.md", "The mill stands where the river leaves the valley.\n");
+        Directory.CreateSymbolicLink(_retro["docs/disk"], _retro["disk"]);
+        _retro.Done("update", "--database", "work", "--add", "docs");
+        Directory.Move(_retro["disk"], _retro["away"]);
+        ChildProcess.Outcome refused = _retro.Run("update", "--database", "work", "--add", "docs", "--remove-gone");
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("disk/mill.md is gone cannot be told, and nothing was removed", refused.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("still there", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        File.Delete(_retro["docs/disk"]);
+
+        // A folder, named as completion names it.
+        _retro.WriteFile("docs/sub/ox.md", "An ox pulls the barge.\n");
+        _retro.WriteFile("docs/sub/mule.md", "A mule pulls the cart.\n");
+        _retro.Done("update", "--database", "work", "--add", "docs/sub/");
+        File.Delete(_retro["docs/sub/ox.md"]);
+        Assert.Contains(
+            "still there, though no more where it came from: 1 document, such as sub/ox.md",
+            _retro.Done("update", "--database", "work", "--add", "docs/sub/"),
+            StringComparison.Ordinal);
+        Assert.Contains(", 1 removed", _retro.Done("update", "--database", "work", "--add", "docs/sub/", "--remove-gone"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -667,6 +689,21 @@ public sealed class VerbTests : IDisposable
             StringComparison.Ordinal);
         _retro.Done("update", "--database", "work", "--add", "docs", "--include", "", "--exclude", "");
         Assert.Equal(26, Documents());
+
+        // What patterns leave out is there.
+        Assert.DoesNotContain("still there", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        _retro.Done("update", "--database", "work", "--add", "docs", "--remove-gone");
+        Assert.Equal(26, Documents());
+        Assert.DoesNotContain("no file that was looked at", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+
+        // What leaves out what may come is noted, as nothing that was looked at shows that it is spelt right.
+        _retro.WriteFile("docs/.git/config", "");
+        string[] exclude = ["--exclude", "**/LICENSE*"];
+        const string Note = "left out by pattern: no file that was looked at matches \"**/LICENSE*\"";
+        Assert.Contains(Note, _retro.Done([.. build, "--out", "noted", .. exclude]), StringComparison.Ordinal);
+        Assert.Contains(Note, _retro.Done(["update", "--database", "work", "--add", "docs", .. exclude]), StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "no file that was looked at", _retro.Done([.. build, "--out", "noted", "--exclude", "**/harbor*", "--start-over"]), StringComparison.Ordinal);
 
         int Documents()
         {

@@ -127,6 +127,22 @@ public partial class CorpusFilesTests
     }
 
     [Fact]
+    public void What_is_not_read_any_more_is_gone_where_its_file_was_read_or_is_missing()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("docs/a.md", "text");
+        folder.File("docs/rows.jsonl", "{\"text\": \"row\"}");
+        folder.File("docs/left/b.md", "text");
+        folder.File("docs/left/c.jsonl", "{\"text\": \"row\"}");
+        Directory.CreateSymbolicLink(folder["docs/away"], folder["disk"]);
+        Corpus corpus = Corpus.Open(folder["docs"], new() { Exclude = ["left/**"] });
+        Assert.All(["a.md", "a.md:3", "rows.jsonl:7", "old.md", "left/old.md", "left/old.jsonl:7"], location => Assert.True(corpus.IsGone(location)));
+        Assert.All(["left/b.md", "left/c.jsonl:1", "left/c.jsonl:7"], location => Assert.False(corpus.IsGone(location)));
+        Assert.All(["away/d.md", "away/e.jsonl:7", "away"], location => Assert.Null(corpus.IsGone(location)));
+        Assert.True(Corpus.Open(folder["docs/a.md"], new() { Root = folder["docs"] }).IsGone("a.md:3"));
+    }
+
+    [Fact]
     public void What_is_left_out_is_counted_by_kind_and_told()
     {
         using TemporaryFolder folder = new();
