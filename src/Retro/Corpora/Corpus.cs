@@ -14,15 +14,17 @@ public sealed class Corpus
     private readonly CorpusFiles _files;
     private readonly string _root;
     private readonly CorpusOptions _options;
+    private readonly string[]? _whole; // the names of the files of XML of the corpus that this is a part of
     private readonly Lazy<HashSet<string>> _names;
     private ReadingCounts _counts = new();
 
-    private Corpus(string path, string root, CorpusFiles files, CorpusOptions options)
+    private Corpus(string path, string root, CorpusFiles files, CorpusOptions options, string[]? whole = null)
     {
         Path = path;
         _root = root;
         _files = files;
         _options = options;
+        _whole = whole;
         _names = new(() => [.. files.Files.Select(file => DocumentReader.RelativePath(root, file.Path))]);
         Files = files.Counts;
         string read = string.Join(", ", Files.Select(kind => $"{kind.Value} {kind.Key}"));
@@ -83,7 +85,7 @@ public sealed class Corpus
             // Documents are read later, and more than once: they stay those of this folder wherever the process goes meanwhile.
             string full = System.IO.Path.GetFullPath(path), names = FolderOf(options.Root ?? full);
             CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, names, options);
-            return files.Files.Count > 0 ? new Corpus(path, names, files, options)
+            return files.Files.Count > 0 ? new Corpus(path, names, files, options, Whole(full, names, files, options))
                 : options.Include.Intersect(files.Mistaken).Any() ? throw NotMatched(path, files)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
@@ -175,7 +177,7 @@ public sealed class Corpus
                 readers[kind] = reader = kind switch
                 {
                     DocumentKinds.JsonLines => new JsonLinesReader(_root, _options, counts),
-                    DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts),
+                    DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts, _whole),
                     DocumentKinds.Text when _options.Separator is not null => new SeparatedTextReader(_root, _options, counts),
                     _ => new TextFileReader(kind, _root, _options, counts),
                 };
@@ -199,6 +201,24 @@ public sealed class Corpus
             throw new CorpusException(
                 $"The corpus {Path} holds no text: {counts.Empty} documents are empty and {counts.Skipped} are broken. Name a folder or file with text.");
         }
+    }
+
+    /// <summary>What a part's files of XML have to be read with, as the documents of one depend on those before it; null: nothing but themselves.</summary>
+    private static string[]? Whole(string full, string names, CorpusFiles files, CorpusOptions options)
+    {
+        if (options.Root is null || files.Files.All(file => file.Kind != DocumentKinds.XmlDocumentation))
+        {
+            return null;
+        }
+
+        string root = System.IO.Path.GetFullPath(options.Root);
+        if (System.IO.Path.TrimEndingDirectorySeparator(root) == System.IO.Path.TrimEndingDirectorySeparator(full))
+        {
+            return null;
+        }
+
+        CorpusFiles? whole = File.Exists(root) ? CorpusFiles.Of(root, options) : Directory.Exists(root) ? CorpusFiles.Below(root, names, options) : null;
+        return [.. (whole?.Files ?? []).Where(file => file.Kind == DocumentKinds.XmlDocumentation).Select(file => file.Path)];
     }
 
     private static CorpusException NotMatched(string path, CorpusFiles files) => new(

@@ -567,6 +567,30 @@ public sealed class VerbTests : IDisposable
         Assert.Contains(", 1 removed", _retro.Done("update", "--database", "work", "--add", "docs/sub/", "--remove-gone"), StringComparison.Ordinal);
     }
 
+    /// <summary>Which of several files describes a type is known where all are read.</summary>
+    [Fact]
+    public void A_part_of_documentation_that_is_added_alone_changes_nothing_of_other_files()
+    {
+        const string Head = "<doc><assembly><name>Acme</name></assembly><members><member name=\"T:Acme.Foo\"><summary>A file of stones.</summary></member>";
+        const string Opens = "<member name=\"M:Acme.Foo.Open\"><summary>Opens the gate to the harbor.</summary></member>";
+        const string Async = "<member name=\"M:Acme.Foo.OpenAsync\"><summary>Opens the gate to the river, and goes on.</summary></member>";
+        _retro.WriteFile("pkg/lib/net8.0/Acme.xml", $"{Head}{Opens}{Async}</members></doc>");
+        _retro.WriteFile("pkg/lib/netstandard2.0/Acme.xml", $"{Head}{Opens}</members></doc>");
+        _retro.Done("build", "--corpus", "pkg", "--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0");
+        (string, string, string)[] before = All();
+        Assert.Contains(
+            "0 new, 0 replaced, 1 unchanged, 0 removed",
+            _retro.Done("update", "--database", "work", "--add", "pkg/lib/netstandard2.0", "--remove-gone"),
+            StringComparison.Ordinal);
+        Assert.Equal(before, All());
+
+        (string, string, string)[] All()
+        {
+            using ChunkDatabase database = Open();
+            return [.. database.Documents.Select(document => (document.Id, document.Location, document.ContentHash))];
+        }
+    }
+
     [Fact]
     public void Of_two_commands_that_write_into_a_folder_the_second_is_told()
     {
