@@ -1323,6 +1323,12 @@ public sealed class VerbTests : IDisposable
         _retro.Done("eval", "--model", "model", "--window", "64");
         Assert.Equal(found, Tables());
 
+        // By hand they may be deleted, and are then found again.
+        Array.ForEach(found, table => File.Delete(table[..table.LastIndexOf(' ')]));
+        _retro.Done("verify", "work");
+        _retro.Done("neighbors", "--database", "work");
+        Assert.Equal(2, Tables().Except(found).Count());
+
         string[] Tables() =>
         [
             .. new[] { "database", "held-out" }
