@@ -112,6 +112,16 @@ internal static class Screen
         }
     }
 
+    /// <summary>Notes which patterns match no file of any of some corpora; that is no fault of one that leaves out files which may come.</summary>
+    public static void ReportUnmatched(params Corpus[] corpora)
+    {
+        string[] unmatched = [.. corpora[0].Unmatched.Where(pattern => corpora.All(corpus => corpus.Unmatched.Contains(pattern)))];
+        if (unmatched.Length > 0)
+        {
+            Note($"left out by pattern: no file that was looked at matches {string.Join(" or ", unmatched.Select(pattern => $"\"{pattern}\""))}");
+        }
+    }
+
     /// <summary>Says what of some corpora could not be read: how much, and of the first what and why.</summary>
     /// <returns>The first, for programs.</returns>
     public static JsonArray ReportSkipped(params Corpus[] corpora)

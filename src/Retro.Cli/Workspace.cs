@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -32,6 +33,8 @@ internal sealed class Workspace(string folder)
             RunReport.StepsFile, "recall.json",
         ],
         s_endings = [".safetensors", ".safetensors.index.json", ".bin", ".faiss"];
+
+    private static readonly TimeSpan s_untilAskedAgain = TimeSpan.FromMilliseconds(20);
 
     private static readonly JsonSerializerOptions s_json = new()
     {
@@ -181,6 +184,8 @@ internal sealed class Workspace(string folder)
     /// <exception cref="RetroException">The file cannot be written.</exception>
     public void Write(string verb, JsonObject? section)
     {
+        Create();
+        using FileStream writing = TakeSettings();
         JsonObject all = Read();
         all.Remove(verb);
         if (section is not null)
@@ -189,7 +194,6 @@ internal sealed class Workspace(string folder)
             all[Place] = Full(Folder);
         }
 
-        Create();
         WriteText(SettingsPath, Serialize(all));
     }
 
@@ -256,7 +260,12 @@ internal sealed class Workspace(string folder)
                 return;
             }
 
-            File.WriteAllText(path + ".tmp", text);
+            using (FileStream beside = File.Create(path + ".tmp"))
+            {
+                beside.Write(Encoding.UTF8.GetBytes(text));
+                beside.Flush(flushToDisk: true);
+            }
+
             File.Move(path + ".tmp", path, overwrite: true);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -294,6 +303,29 @@ internal sealed class Workspace(string folder)
     private static RetroException Missing(string path, (string Part, string File) what, string remedy) => new(File.Exists(path)
         ? $"{path} is a file; name the folder of a {what.Part}."
         : $"{path} holds no {what.Part} ({Path.Combine(what.Part, what.File)}); {remedy}");
+
+    /// <summary>
+    /// The right to change retro.json, which is waited for: nobody has it longer than that takes. The folder's own (<see cref="Take"/>) a training has for
+    /// hours, and other verbs, which change no file of the folder's but this one, go on beside it.
+    /// </summary>
+    private FileStream TakeSettings()
+    {
+        while (true)
+        {
+            try
+            {
+                return new(SettingsPath + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
+            }
+            catch (IOException exception) when ((exception.HResult & 0xffff) is 11 or 32 or 35) // as Linux, Windows and macOS say that another has it
+            {
+                Thread.Sleep(s_untilAskedAgain);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new RetroException($"{SettingsPath} cannot be written ({exception.Message}); name a folder that this user may write.", exception);
+            }
+        }
+    }
 
     private JsonObject Read()
     {

@@ -103,7 +103,7 @@ public sealed partial class PostgresDatabase
             ChunkDatabase there = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
             try
             {
-                DocumentsOf(there);
+                DocumentsOf(there, cancellationToken);
                 return there;
             }
             catch (PostgresDatabaseException difference)
@@ -211,7 +211,7 @@ public sealed partial class PostgresDatabase
             {
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
                 Lock(connection, cancellationToken);
-                Dictionary<string, Guid> leaving = There(connection, [.. remove, .. empty]);
+                Dictionary<string, Guid> leaving = There(connection, [.. remove, .. empty], cancellationToken);
                 if (Array.Find(remove, id => !leaving.ContainsKey(id)) is { } missing)
                 {
                     throw new PostgresDatabaseException(
@@ -247,7 +247,7 @@ public sealed partial class PostgresDatabase
 
                 foreach (Guid[] some in gone.Chunk(BlockChunks))
                 {
-                    Execute(connection, $"DELETE FROM {_tables.Documents} WHERE document = ANY($1)", some);
+                    Execute(connection, $"DELETE FROM {_tables.Documents} WHERE document = ANY($1)", some, cancellationToken);
                 }
 
                 transaction.Commit();
@@ -256,7 +256,7 @@ public sealed partial class PostgresDatabase
     }
 
     /// <summary>The rows of the documents of some ids, where they are there.</summary>
-    private Dictionary<string, Guid> There(NpgsqlConnection connection, IEnumerable<string> ids)
+    private Dictionary<string, Guid> There(NpgsqlConnection connection, IEnumerable<string> ids, CancellationToken cancellationToken)
     {
         // No document has an id that cannot be stored.
         Dictionary<string, Guid> there = new(StringComparer.Ordinal);
@@ -265,19 +265,14 @@ public sealed partial class PostgresDatabase
             CommandTimeout = 0,
             Parameters = { new() { Value = ids.Where(PostgresSearch.IsStorable).ToArray() } },
         };
-        using NpgsqlDataReader rows = command.ExecuteReader();
-        while (rows.Read())
-        {
-            there.Add(rows.GetString(0), rows.GetGuid(1));
-        }
-
+        PostgresTables.Read(command, rows => there.Add(rows.GetString(0), rows.GetGuid(1)), cancellationToken);
         return there;
     }
 
-    private static void Execute(NpgsqlConnection connection, string sql, object argument)
+    private static void Execute(NpgsqlConnection connection, string sql, object argument, CancellationToken cancellationToken)
     {
         using NpgsqlCommand command = new(sql, connection) { CommandTimeout = 0, Parameters = { new() { Value = argument } } };
-        command.ExecuteNonQuery();
+        command.ExecuteNonQueryAsync(cancellationToken).GetAwaiter().GetResult();
     }
 
     private void Write(
@@ -289,7 +284,7 @@ public sealed partial class PostgresDatabase
         CancellationToken cancellationToken)
     {
         block.ForEach(document => Storable(document.Id, "the id", document));
-        Dictionary<string, Guid> there = There(connection, block.Select(document => document.Id));
+        Dictionary<string, Guid> there = There(connection, block.Select(document => document.Id), cancellationToken);
         ChangedDocument[] changed =
         [
             .. block.Select(document => (Key: DocumentKey.Of(document), Entry: document))
@@ -304,9 +299,10 @@ public sealed partial class PostgresDatabase
 
         // The id is another's now; U+0001 and the row's own name are nobody's.
         Guid[] replaced = [.. changed.Where(document => there.ContainsKey(document.Entry.Id)).Select(document => there[document.Entry.Id])];
-        Execute(connection, $"UPDATE {_tables.Documents} SET id = E'\\x01' || document WHERE document = ANY($1)", replaced);
+        Execute(connection, $"UPDATE {_tables.Documents} SET id = E'\\x01' || document WHERE document = ANY($1)", replaced, cancellationToken);
         gone.UnionWith(replaced);
-        Dictionary<(string Content, int Position), Vector?> kept = KeysOf(connection, [.. changed.Select(document => document.Entry.ContentHash).Distinct()]);
+        string[] contents = [.. changed.Select(document => document.Entry.ContentHash).Distinct()];
+        Dictionary<(string Content, int Position), Vector?> kept = KeysOf(connection, contents, cancellationToken);
         Insert(connection, _tables.Documents, s_documentColumns, DocumentRows(changed));
         Insert(connection, _tables.Chunks, s_chunkColumns, ChunkRows(database, changed, kept, stored, cancellationToken));
     }
@@ -380,7 +376,7 @@ public sealed partial class PostgresDatabase
     }
 
     /// <summary>The keys of the chunks of some texts, whichever documents have them; null for a chunk that has none.</summary>
-    private Dictionary<(string Content, int Position), Vector?> KeysOf(NpgsqlConnection connection, string[] contents)
+    private Dictionary<(string Content, int Position), Vector?> KeysOf(NpgsqlConnection connection, string[] contents, CancellationToken cancellationToken)
     {
         Dictionary<(string, int), Vector?> keys = [];
         using NpgsqlCommand command = new(
@@ -394,14 +390,11 @@ public sealed partial class PostgresDatabase
             CommandTimeout = 0,
             Parameters = { new() { Value = Array.ConvertAll(contents, Convert.FromHexString) } },
         };
-        using NpgsqlDataReader rows = command.ExecuteReader();
-        while (rows.Read())
-        {
-            keys.Add(
-                (Convert.ToHexStringLower(rows.GetFieldValue<byte[]>(0)), rows.GetInt32(1)), rows.IsDBNull(2) ? null : rows.GetFieldValue<Vector>(2));
-        }
-
+        PostgresTables.Read(command, Take, cancellationToken);
         return keys;
+
+        void Take(NpgsqlDataReader row) => keys.Add(
+            (Convert.ToHexStringLower(row.GetFieldValue<byte[]>(0)), row.GetInt32(1)), row.IsDBNull(2) ? null : row.GetFieldValue<Vector>(2));
     }
 
     private void Insert(NpgsqlConnection connection, string table, (string Name, NpgsqlDbType? Type)[] columns, IEnumerable<object?[]> rows)

@@ -118,10 +118,11 @@ public sealed partial class PostgresDatabase : IDisposable
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
                 Lock(connection, cancellationToken);
                 string metric = _settings.Metric == VectorMetric.InnerProduct ? "vector_ip_ops" : "vector_l2_ops";
+                long lists = options.Kind != PostgresIndexKind.IvfFlat ? 0 : options.Lists > 0 ? options.Lists : ListsFor(connection, cancellationToken);
                 string? how = options.Kind switch
                 {
                     PostgresIndexKind.Hnsw => $"hnsw (key {metric}) WITH (m = {options.Connections}, ef_construction = {options.Candidates})",
-                    PostgresIndexKind.IvfFlat => $"ivfflat (key {metric}) WITH (lists = {(options.Lists > 0 ? options.Lists : ListsFor(connection))})",
+                    PostgresIndexKind.IvfFlat => $"ivfflat (key {metric}) WITH (lists = {lists})",
                     _ => null,
                 };
                 if (how is not null)
@@ -146,14 +147,15 @@ public sealed partial class PostgresDatabase : IDisposable
     /// </summary>
     /// <param name="copy">A copy of the same documents on this machine, whose chunk numbers are found.</param>
     /// <param name="options">How it searches; the defaults where null.</param>
+    /// <param name="cancellationToken">Stops the comparison with the copy.</param>
     /// <returns>The source; it uses this database and the copy, which stay the caller's.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="PostgresDatabaseException">The copy has other documents, or the server does not answer or refuses.</exception>
     /// <exception cref="DatabaseException">The copy was made with another tokenizer or chunk length.</exception>
-    public PostgresDenseNeighborSource Dense(ChunkDatabase copy, PostgresDenseOptions? options = null)
+    public PostgresDenseNeighborSource Dense(ChunkDatabase copy, PostgresDenseOptions? options = null, CancellationToken cancellationToken = default)
     {
         options = (options ?? new()).Validate();
-        PostgresSearch search = new(_server, _tables, copy, DocumentsOf(copy));
+        PostgresSearch search = new(_server, _tables, copy, DocumentsOf(copy, cancellationToken));
         return new(search, _keyer, _settings.Metric, options, IndexDefinition());
     }
 
@@ -162,11 +164,12 @@ public sealed partial class PostgresDatabase : IDisposable
     /// <see cref="KeywordNeighborSource"/> computes: it does not know how rare a word is in the collection.
     /// </summary>
     /// <param name="copy">A copy of the same documents on this machine, whose chunk numbers are found.</param>
+    /// <param name="cancellationToken">Stops the comparison with the copy.</param>
     /// <returns>The source; it uses this database and the copy, which stay the caller's.</returns>
     /// <exception cref="PostgresDatabaseException">The copy has other documents, or the server does not answer or refuses.</exception>
     /// <exception cref="DatabaseException">The copy was made with another tokenizer or chunk length.</exception>
-    public PostgresKeywordNeighborSource Keywords(ChunkDatabase copy)
-        => new(new PostgresSearch(_server, _tables, copy, DocumentsOf(copy)), _tokenizer, _settings.TextSearch);
+    public PostgresKeywordNeighborSource Keywords(ChunkDatabase copy, CancellationToken cancellationToken = default)
+        => new(new PostgresSearch(_server, _tables, copy, DocumentsOf(copy, cancellationToken)), _tokenizer, _settings.TextSearch);
 
     /// <summary>Closes the connections.</summary>
     public void Dispose() => _server.Dispose();
@@ -275,10 +278,10 @@ public sealed partial class PostgresDatabase : IDisposable
     }
 
     // The advice of pgvector's documentation.
-    private long ListsFor(NpgsqlConnection connection)
+    private long ListsFor(NpgsqlConnection connection, CancellationToken cancellationToken)
     {
         using NpgsqlCommand command = new($"SELECT count(key) FROM {_tables.Chunks}", connection) { CommandTimeout = 0 };
-        long keys = (long)command.ExecuteScalar()!;
+        long keys = (long)command.ExecuteScalarAsync(cancellationToken).GetAwaiter().GetResult()!;
         return Math.Clamp(keys <= 1_000_000 ? keys / 1000 : (long)Math.Sqrt(keys), 1, 32768);
     }
 
@@ -297,7 +300,7 @@ public sealed partial class PostgresDatabase : IDisposable
             CancellationToken.None);
 
     /// <summary>What names each document of a copy, by number, once it is known that the server has the same ones.</summary>
-    private Guid[] DocumentsOf(ChunkDatabase copy)
+    private Guid[] DocumentsOf(ChunkDatabase copy, CancellationToken cancellationToken)
     {
         RequireSettings(copy);
         Guid[] documents = [.. copy.Documents.Select(DocumentKey.Of)];
@@ -307,15 +310,10 @@ public sealed partial class PostgresDatabase : IDisposable
             {
                 HashSet<Guid> keys = [];
                 using NpgsqlCommand command = new($"SELECT document FROM {_tables.Documents}", connection) { CommandTimeout = 0 };
-                using NpgsqlDataReader rows = command.ExecuteReader();
-                while (rows.Read())
-                {
-                    keys.Add(rows.GetGuid(0));
-                }
-
+                PostgresTables.Read(command, rows => keys.Add(rows.GetGuid(0)), cancellationToken);
                 return keys;
             },
-            CancellationToken.None);
+            cancellationToken);
         int common = documents.Distinct().Count(there.Contains); // databases that are read as one may have a document twice
         return common == documents.Length && common == there.Count
             ? documents

@@ -198,6 +198,17 @@ internal sealed record PostgresTables(string Schema)
         command.ExecuteNonQueryAsync(cancellationToken).GetAwaiter().GetResult();
     }
 
+    /// <summary>Reads the rows that a command gives, each by itself.</summary>
+    public static void Read(NpgsqlCommand command, Action<NpgsqlDataReader> take, CancellationToken cancellationToken)
+    {
+        using NpgsqlDataReader rows = command.ExecuteReaderAsync(cancellationToken).GetAwaiter().GetResult();
+        using CancellationTokenRegistration stop = cancellationToken.Register(command.Cancel);
+        while (rows.Read())
+        {
+            take(rows);
+        }
+    }
+
     // Whether there is what a name is to name.
     private static bool Names(NpgsqlConnection connection, string function, string name)
     {

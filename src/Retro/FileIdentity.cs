@@ -34,6 +34,35 @@ internal static partial class FileIdentity
         }
     }
 
+    /// <summary>Whether something is at a path; null where that cannot be told: a link on the way leads to nothing, or may not be followed.</summary>
+    /// <param name="folder">A folder.</param>
+    /// <param name="name">The path from there, with '/'.</param>
+    public static bool? IsThere(string folder, string name)
+    {
+        string path = folder;
+        try
+        {
+            foreach (string part in name.Split('/'))
+            {
+                path = Path.Combine(path, part);
+                if (new FileInfo(path).LinkTarget is not null && !LeadsSomewhere(path))
+                {
+                    return null;
+                }
+            }
+
+            return File.GetAttributes(path) >= 0;
+        }
+        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return false;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Whether a path is a link to a file or folder, or to nothing yet: what is written there changes, or makes, something elsewhere.</summary>
     /// <param name="path">The path; nothing need be there.</param>
     public static bool IsLink(string path)

@@ -219,6 +219,50 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     }
 
     [Theory]
+    [InlineData("documents")]
+    [InlineData("chunks")]
+    public async Task Whoever_waits_for_rows_can_be_stopped(string table)
+    {
+        TestServer.RequireGiven("PostgreSQL's several connections", "takes one connection at a time");
+        string schema = server.NewSchema();
+        using TemporaryFolder folder = new();
+        using PostgresDatabase database = Open(server.ConnectionString, schema);
+        List<Document> documents = TestTexts.Documents(10, seed: 25);
+        database.Update(documents, []);
+        using ChunkDatabase copy = database.Download(folder["copy"], cancellationToken: TestContext.Current.CancellationToken);
+        List<string> before = server.Rows(schema);
+        using (NpgsqlConnection other = new(server.ConnectionString))
+        {
+            other.Open();
+            using NpgsqlTransaction writing = other.BeginTransaction();
+            using NpgsqlCommand held = new($"LOCK TABLE {Quoted(schema)}.{table} IN ACCESS EXCLUSIVE MODE", other, writing);
+            held.ExecuteNonQuery();
+            Action<CancellationToken>[] waiting = table == "chunks"
+                ?
+                [
+                    stop => database.BuildIndex(new() { Kind = PostgresIndexKind.IvfFlat }, stop),
+                    stop => database.Update([documents[0] with { Text = "another" }], [], cancellationToken: stop),
+                ]
+                :
+                [
+                    stop => database.Dense(copy, cancellationToken: stop),
+                    stop => database.Keywords(copy, stop),
+                    stop => database.Download(folder["copy"], cancellationToken: stop),
+                    stop => database.Update([documents[0] with { Title = "another" }], [], cancellationToken: stop),
+                    stop => database.Update([], [documents[0].Id], cancellationToken: stop),
+                ];
+            foreach (Action<CancellationToken> one in waiting)
+            {
+                using CancellationTokenSource stop = new(TimeSpan.FromSeconds(0.5));
+                Task task = Task.Run(() => one(stop.Token), CancellationToken.None);
+                Assert.IsAssignableFrom<OperationCanceledException>(await Record.ExceptionAsync(() => task.WaitAsync(TimeSpan.FromSeconds(30))));
+            }
+        }
+
+        Assert.Equal(before, server.Rows(schema));
+    }
+
+    [Theory]
     [InlineData(typeof(IOException))]
     [InlineData(typeof(TimeoutException))]
     [InlineData(typeof(SocketException))]

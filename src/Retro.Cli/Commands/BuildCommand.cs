@@ -317,6 +317,7 @@ internal sealed class BuildCommand : Verb
         }
 
         Screen.Report(cleaning);
+        Screen.ReportUnmatched(corpus);
         JsonArray skipped = Screen.ReportSkipped(corpus);
         Screen.Note($"Next: {Tool.Name} train {Shell.Option("--database", workspace.Folder)} --out decoder --source none --minutes 5");
         WriteJson(parsed, new JsonObject

@@ -31,7 +31,8 @@ internal sealed class UpdateCommand : Verb
 
     private readonly Option<bool> _removeGone = new("--remove-gone")
     {
-        Description = "Remove what came from the files and folders of --add before and stands there no more: deleted files, lines and parts that were changed.",
+        Description = "Remove what came from the files and folders of --add before and stands there no more: deleted files, lines and parts that were changed. "
+            + "Files that are there and left out stay.",
     };
 
     private readonly Option<bool> _compact = new("--compact")
@@ -176,13 +177,29 @@ internal sealed class UpdateCommand : Verb
                             : [];
                     }
 
-                    string[] ways = built is null ? [] : [.. add.Select(path => Path.GetRelativePath(FolderOf(reading.Root!), path).Replace('\\', '/'))];
-                    return
-                    [
-                        .. sources.Database.Documents
-                            .Where(document => !read.Contains(document.Id) && ways.Any(way => IsFrom(way, document.Location)))
-                            .Select(document => document.Id),
-                    ];
+                    if (built is null)
+                    {
+                        return [];
+                    }
+
+                    string[] ways = [.. add.Select(path => WayTo(path, FolderOf(reading.Root!)))];
+                    List<string> found = [];
+                    foreach (DocumentEntry document in sources.Database.Documents.Where(document => !read.Contains(document.Id)))
+                    {
+                        bool?[] from = [.. corpora.Where((_, i) => IsFrom(ways[i], document.Location)).Select(corpus => corpus.IsGone(document.Location))];
+                        if (from.Contains(true))
+                        {
+                            found.Add(document.Id);
+                        }
+                        else if (from.Contains(null) && parsed.GetValue(_removeGone))
+                        {
+                            throw new RetroException(
+                                $"Whether {document.Location} is gone cannot be told, and nothing was removed: it lies behind a link to nothing, or where this "
+                                    + $"user may not look. Bring back what the link leads to, delete the link, or leave out {_removeGone.Name}.");
+                        }
+                    }
+
+                    return [.. found];
                 }
 
                 // Nobody sees more by an update who was not named in it.
@@ -273,6 +290,11 @@ internal sealed class UpdateCommand : Verb
             Screen.Line($"near duplicates were looked for among what was added alone; a build of all the text compares it with what was there");
         }
 
+        if (_reading.Files.Any(IsTyped))
+        {
+            Screen.ReportUnmatched(corpora);
+        }
+
         JsonArray skipped = Screen.ReportSkipped(corpora);
         WriteJson(parsed, new JsonObject
         {
@@ -287,8 +309,10 @@ internal sealed class UpdateCommand : Verb
 
     private static string FolderOf(string path) => File.Exists(path) ? Path.GetDirectoryName(path)! : path;
 
+    private static string WayTo(string path, string folder) => Path.TrimEndingDirectorySeparator(Path.GetRelativePath(folder, path)).Replace('\\', '/');
+
     private static bool IsFrom(string way, string location) => way == "."
-        ? !location.StartsWith("../", StringComparison.Ordinal)
+        ? !location.StartsWith("../", StringComparison.Ordinal) && !Path.IsPathRooted(location) // as what another disk of Windows has
         : location.StartsWith(way, StringComparison.Ordinal) && (location.Length == way.Length || location[way.Length] is '/' or ':');
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)

@@ -132,6 +132,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             "hold documents out", progress => Split(corpus.Kind, documents, new() { Count = count, Seed = seed }, measured, progress, cancellationToken));
         Screen.Note($"{corpus.Kind}, {Amount.OfBytes(bytes)}: {Amount.Of(read.Training.Count, "document")} to train on and retrieve from,");
         Screen.Note($"  {read.HeldOut.Count:#,0} held out, {repeating:#,0} that nearly repeat these in neither");
+        Screen.ReportUnmatched(corpus);
         Screen.ReportSkipped(corpus);
         return read;
     }

@@ -14,14 +14,18 @@ public sealed class Corpus
     private readonly CorpusFiles _files;
     private readonly string _root;
     private readonly CorpusOptions _options;
+    private readonly string[]? _whole; // the names of the files of XML of the corpus that this is a part of
+    private readonly Lazy<HashSet<string>> _names;
     private ReadingCounts _counts = new();
 
-    private Corpus(string path, string root, CorpusFiles files, CorpusOptions options)
+    private Corpus(string path, string root, CorpusFiles files, CorpusOptions options, string[]? whole = null)
     {
         Path = path;
         _root = root;
         _files = files;
         _options = options;
+        _whole = whole;
+        _names = new(() => [.. files.Files.Select(file => DocumentReader.RelativePath(root, file.Path))]);
         Files = files.Counts;
         string read = string.Join(", ", Files.Select(kind => $"{kind.Value} {kind.Key}"));
         Kind = files.LeftOut.Count == 0 ? read : $"{read} (left out: {Told(files.LeftOut)})";
@@ -81,7 +85,7 @@ public sealed class Corpus
             // Documents are read later, and more than once: they stay those of this folder wherever the process goes meanwhile.
             string full = System.IO.Path.GetFullPath(path), names = FolderOf(options.Root ?? full);
             CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, names, options);
-            return files.Files.Count > 0 ? new Corpus(path, names, files, options)
+            return files.Files.Count > 0 ? new Corpus(path, names, files, options, Whole(full, names, files, options))
                 : options.Include.Intersect(files.Mistaken).Any() ? throw NotMatched(path, files)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
@@ -104,6 +108,27 @@ public sealed class Corpus
         {
             throw NotMatched(Path, _files);
         }
+    }
+
+    /// <summary>
+    /// Whether a document that came from here once, and is not among <see cref="Documents"/> now, is gone: its file is read and does not hold it any more, or
+    /// is there no more. One whose file is left out now, by a pattern for instance, is not.
+    /// </summary>
+    /// <param name="location">The document's location, with the <see cref="CorpusOptions.Root"/> of this corpus.</param>
+    /// <returns>Null: that cannot be told, since the file lies behind a link to nothing, as one to a disk that is away, or where this user may not
+    /// look.</returns>
+    public bool? IsGone(string location)
+    {
+        ArgumentNullException.ThrowIfNull(location);
+        string withoutLine = location.TrimEnd("0123456789".ToCharArray());
+        string[] names = withoutLine.Length < location.Length && withoutLine.EndsWith(':') ? [location, withoutLine[..^1]] : [location];
+        if (names.Any(_names.Value.Contains))
+        {
+            return true;
+        }
+
+        bool?[] there = Array.ConvertAll(names, name => FileIdentity.IsThere(_root, name));
+        return there.Contains(true) ? false : there.Contains(null) ? null : true;
     }
 
     /// <summary>
@@ -152,7 +177,7 @@ public sealed class Corpus
                 readers[kind] = reader = kind switch
                 {
                     DocumentKinds.JsonLines => new JsonLinesReader(_root, _options, counts),
-                    DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts),
+                    DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts, _whole),
                     DocumentKinds.Text when _options.Separator is not null => new SeparatedTextReader(_root, _options, counts),
                     _ => new TextFileReader(kind, _root, _options, counts),
                 };
@@ -176,6 +201,24 @@ public sealed class Corpus
             throw new CorpusException(
                 $"The corpus {Path} holds no text: {counts.Empty} documents are empty and {counts.Skipped} are broken. Name a folder or file with text.");
         }
+    }
+
+    /// <summary>What a part's files of XML have to be read with, as the documents of one depend on those before it; null: nothing but themselves.</summary>
+    private static string[]? Whole(string full, string names, CorpusFiles files, CorpusOptions options)
+    {
+        if (options.Root is null || files.Files.All(file => file.Kind != DocumentKinds.XmlDocumentation))
+        {
+            return null;
+        }
+
+        string root = System.IO.Path.GetFullPath(options.Root);
+        if (System.IO.Path.TrimEndingDirectorySeparator(root) == System.IO.Path.TrimEndingDirectorySeparator(full))
+        {
+            return null;
+        }
+
+        CorpusFiles? whole = File.Exists(root) ? CorpusFiles.Of(root, options) : Directory.Exists(root) ? CorpusFiles.Below(root, names, options) : null;
+        return [.. (whole?.Files ?? []).Where(file => file.Kind == DocumentKinds.XmlDocumentation).Select(file => file.Path)];
     }
 
     private static CorpusException NotMatched(string path, CorpusFiles files) => new(

@@ -126,7 +126,16 @@ internal sealed class CorpusFiles
 
     private static bool IsOwn(string folder)
         => Array.Exists(s_ownMarks, mark => File.Exists(Path.Combine(folder, mark)))
-            || (File.Exists(Path.Combine(folder, "manifest.json")) && Directory.EnumerateFiles(folder, "tokens*.bin").Any());
+            || (File.Exists(Path.Combine(folder, "manifest.json")) && FoldersOfTokens(folder).Any(HoldsTokens));
+
+    // Those of a database that was compacted lie below it alone.
+    private static string[] FoldersOfTokens(string database)
+    {
+        string segments = Path.Combine(database, "segments");
+        return Directory.Exists(segments) ? [database, .. Directory.EnumerateDirectories(segments)] : [database];
+    }
+
+    private static bool HoldsTokens(string folder) => Directory.EnumerateFiles(folder, "tokens*.bin").Any();
 
     private static bool IsOfTokenizer(string file)
         => s_pieces.Contains(Path.GetFileName(file)) && Array.Exists(s_besidePieces, other => File.Exists(Path.Combine(Path.GetDirectoryName(file)!, other)));

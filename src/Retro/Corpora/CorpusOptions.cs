@@ -68,8 +68,9 @@ public sealed record CorpusOptions
 
     /// <summary>
     /// The folder, or that of the file, that paths in ids and locations begin at: a page, or a folder, of the corpus that a database was built of is then
-    /// called as it is there, and one from elsewhere by the way to it ("../news/ferry.md"), so that it takes nobody's place. Null (the default): the corpus's
-    /// own folder, or that of its file.
+    /// called as it is there, and one from elsewhere by the way to it ("../news/ferry.md"), so that it takes nobody's place. Of XML documentation, of
+    /// which several files may describe one type, a part gives all documents that the whole has of the types in it, those in other files among them. Null (the
+    /// default): the corpus's own folder, or that of its file.
     /// </summary>
     public string? Root { get; init; }
 

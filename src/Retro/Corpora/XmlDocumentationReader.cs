@@ -9,9 +9,17 @@ namespace Retro.Corpora;
 /// <summary>
 /// One document per type of .NET XML documentation files: what the type is for, then its members as prose. Its id is the type's name where the assembly's
 /// begins it, and has the assembly's behind it elsewhere: libraries have types of one name (<c>Program</c>, <c>Extensions</c>), and which of them another file
-/// describes must not change an id. Of a type of one assembly that an earlier file has described (packs overlap) comes what is new.
+/// describes must not change an id. Of a type of one assembly that an earlier file has described (packs overlap) comes what is new, under an id with the file's
+/// name.
+/// <para>So what a file gives depends on those before it: of a part of a corpus come all documents that the whole has of the types that the part describes. The
+/// types of a file that is none of the whole's have the file's name in their ids.</para>
 /// </summary>
-internal sealed partial class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
+/// <param name="root">Where the names of files begin.</param>
+/// <param name="options">What is read.</param>
+/// <param name="counts">What is left out.</param>
+/// <param name="whole">The files of the corpus that a part is read of, in its order; null where it is read whole.</param>
+internal sealed partial class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts, string[]? whole)
+    : DocumentReader(root, options, counts)
 {
     // Documentation nests a dozen deep; what reads the tree goes as deep as the tree.
     private const int DeepestElement = 256;
@@ -34,6 +42,12 @@ internal sealed partial class XmlDocumentationReader(string root, CorpusOptions 
 
     // Types without text, as long as no file has said something of them.
     private readonly Dictionary<string, Document> _silent = new(StringComparer.Ordinal);
+
+    // Of a part: the whole's files, their names, whether any of the part's is one, and the types that those describe.
+    private readonly string[]? _whole = whole;
+    private readonly HashSet<string> _names = [.. (whole ?? []).Select(file => RelativePath(root, file))];
+    private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
+    private bool _isAsked;
 
     /// <summary>Whether a file is documentation, or is broken before that can be told; XML of other kinds lies beside it in many folders.</summary>
     public static bool IsOne(string file)
@@ -70,9 +84,34 @@ internal sealed partial class XmlDocumentationReader(string root, CorpusOptions 
 
     public override IEnumerable<Document> Documents(string file)
     {
+        if (!_names.Contains(NameOf(file)))
+        {
+            return Documents(file, isStranger: _whole is not null);
+        }
+
+        _isAsked = true;
+        try
+        {
+            (string? assembly, List<(string Type, List<XElement> Members)> types) = Types(file, ReadBytes(file));
+            _asked.UnionWith(types.Select(type => IdOf(type.Type, assembly, file)));
+        }
+        catch (CorpusException) when (Options.SkipBroken)
+        {
+            // It is counted where the whole is read.
+        }
+
+        return [];
+    }
+
+    public override IEnumerable<Document> Rest()
+        => (_isAsked ? _whole! : []).SelectMany(file => Documents(file, isStranger: false))
+            .Concat(_silent.Values.Where(document => Checked(document) is not null));
+
+    private IEnumerable<Document> Documents(string file, bool isStranger)
+    {
         // Packs hold copies of each other's files; parsing one twice would double the time.
         byte[]? bytes = Guarded(() => ReadBytes(file));
-        if (bytes is null || !_contents.Add(Convert.ToHexString(SHA256.HashData(bytes))))
+        if (bytes is null || (!isStranger && !_contents.Add(Convert.ToHexString(SHA256.HashData(bytes)))))
         {
             yield break;
         }
@@ -90,28 +129,31 @@ internal sealed partial class XmlDocumentationReader(string root, CorpusOptions 
         GenericNames names = new(parameters);
         foreach ((string type, List<XElement> members) in types)
         {
-            string id = IdOf(type, assembly ?? Path.GetFileNameWithoutExtension(file));
-            bool again = _seen.Contains(id);
+            string name = NameOf(file), id = isStranger ? $"{type} ({name})" : IdOf(type, assembly, file);
+            bool again = _seen.Contains(id), isAsked = _whole is null || isStranger || _asked.Contains(id);
             string title = MemberName.Display(type, names), text = Render(id, title, members, names, again);
-            Document document = new(again ? $"{type} ({NameOf(file)})" : id, title, text, NameOf(file));
+            Document document = new(again ? $"{type} ({name})" : id, title, text, name);
             if (text.Length > 0)
             {
                 _seen.Add(id);
                 _silent.Remove(id);
-                yield return document;
+                if (isAsked)
+                {
+                    yield return document;
+                }
             }
-            else if (!again)
+            else if (!again && isAsked)
             {
                 _silent.TryAdd(id, document);
             }
         }
     }
 
-    public override IEnumerable<Document> Rest() => _silent.Values.Where(document => Checked(document) is not null);
-
     /// <summary>The id of a type in an assembly, which no other assembly gives a type of its own but by chance.</summary>
-    private static string IdOf(string type, string assembly)
+    private static string IdOf(string type, string? assembly, string file)
     {
+        assembly ??= Path.GetFileNameWithoutExtension(file);
+
         // The assemblies of .NET itself share their namespaces, and have no two public types of one name; an internal one that several describe is called as
         // it comes.
         bool isNamedByIt = type.StartsWith(assembly, StringComparison.Ordinal) && (type.Length == assembly.Length || type[assembly.Length] is '.' or '`');

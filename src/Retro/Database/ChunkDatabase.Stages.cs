@@ -4,7 +4,7 @@ public sealed partial class ChunkDatabase
 {
     /// <summary>
     /// What keeps files of later stages from being used, a sentence each; empty where all are whole as far as their sizes say, or, where that was verified,
-    /// their checksums.
+    /// their checksums. A table of neighbors that was deleted is no fault: it counts as not made.
     /// </summary>
     public IReadOnlyList<string> Faults
         =>
@@ -125,7 +125,13 @@ public sealed partial class ChunkDatabase
     /// <summary>Registers a file whose checksum was taken while it was written.</summary>
     internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, string sha256)
     {
-        DatabaseManifest registered = OnDisk(writing).WithFile(name, new FileInfo(PathOf(name)).Length, sha256, Manifest.TokensHash, details);
+        DatabaseManifest registered = OnDisk(writing);
+        foreach (DatabaseFile deleted in registered.Stages.Where(file => IsDeletedTable(registered.HomeIn(Folder), file)).ToArray())
+        {
+            registered = registered.WithoutFile(deleted.Name);
+        }
+
+        registered = registered.WithFile(name, new FileInfo(PathOf(name)).Length, sha256, Manifest.TokensHash, details);
         registered.Save(Folder);
         _changed = [.. _changed.Where(file => file.Name != name)];
         Manifest = Usable(registered);
@@ -187,6 +193,12 @@ public sealed partial class ChunkDatabase
         }
     }
 
+    /// <summary>
+    /// Whether a file of the manifest is a table of neighbors that was deleted: those of what a database was before stay until somebody does so, and any can be
+    /// found again.
+    /// </summary>
+    private static bool IsDeletedTable(string folder, DatabaseFile file) => StageNames.IsTable(file.Name) && !File.Exists(Path.Combine(folder, file.Name));
+
     /// <summary>What keeps a file of the manifest from being used, as far as its size tells; null where nothing does.</summary>
     private static string? FaultOf(string folder, DatabaseFile file)
     {
@@ -204,9 +216,13 @@ public sealed partial class ChunkDatabase
     {
         DatabaseManifest manifest = Seen(onDisk);
         Dictionary<string, string> unusable = new(StringComparer.Ordinal);
-        IEnumerable<DatabaseFile> own = onDisk.Changes is null
-            ? manifest.Stages
-            : manifest.Stages.Where(file => file.MadeFrom == manifest.TokensHash); // the others belong to the first segment alone, or to all together
+        DatabaseFile[] own =
+        [
+            .. manifest.Stages
+                // The others belong to the first segment alone, or to all together.
+                .Where(file => onDisk.Changes is null || file.MadeFrom == manifest.TokensHash)
+                .Where(file => !IsDeletedTable(manifest.HomeIn(Folder), file)),
+        ];
         foreach (DatabaseFile file in own)
         {
             string? fault = _changed.Contains((file.Name, file.Sha256))

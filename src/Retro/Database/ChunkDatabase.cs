@@ -44,12 +44,18 @@ public sealed partial class ChunkDatabase : IDisposable
     }
 
     private ChunkDatabase(
-        string folder, string? lockFolder, DatabaseManifest manifest, IReadOnlyList<ChunkDatabase> segments, IReadOnlyList<int[]> removed)
+        string folder,
+        string? lockFolder,
+        DatabaseManifest manifest,
+        IReadOnlyList<ChunkDatabase> segments,
+        IReadOnlyList<int[]> removed,
+        IReadOnlyList<ChunkDatabase>? parts = null)
         : this(folder, lockFolder, manifest.ChunkLength)
     {
         _live = new LiveDocuments(segments, removed);
         ChunkCount = _live.ChunkCount;
         Segments = segments;
+        Parts = parts ?? [this];
         Manifest = Usable(manifest);
     }
 
@@ -58,6 +64,7 @@ public sealed partial class ChunkDatabase : IDisposable
         (Folder, _lockFolder, ChunkLength) = (folder, lockFolder, chunkLength);
         Manifest = null!; // set by the others
         Segments = null!;
+        Parts = [this];
         _labels = new(() => new DocumentLabels(this));
         _numbers = new(NumbersById);
     }
@@ -98,6 +105,9 @@ public sealed partial class ChunkDatabase : IDisposable
     /// What the files of later stages belong to, in order: the database itself, or, where documents were added or removed, the segments that it consists of.
     /// </summary>
     internal IReadOnlyList<ChunkDatabase> Segments { get; }
+
+    /// <summary>The databases that are opened as one, in order; of one alone itself.</summary>
+    internal IReadOnlyList<ChunkDatabase> Parts { get; }
 
     /// <summary>Whether it consists of segments, documents of which may be removed; it has no tokens of its own then.</summary>
     internal bool IsChanged => _live is not null;
@@ -304,9 +314,9 @@ public sealed partial class ChunkDatabase : IDisposable
 
         if (_live is not null)
         {
-            foreach (ChunkDatabase segment in Segments)
+            foreach (ChunkDatabase one in HasFolder ? Segments : Parts)
             {
-                segment.Dispose();
+                one.Dispose();
             }
         }
 

@@ -19,9 +19,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 {
     private readonly IChunkKeyer _keyer;
 
-    // One for each segment of the database, or one for all chunks as the database numbers them.
-    private readonly DenseIndex[] _indexes;
-    private readonly bool _bySegment;
+    private readonly Part[] _parts;
     private readonly bool _ownsIndex;
 
     /// <summary>Creates the source.</summary>
@@ -32,26 +30,25 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <param name="ownsIndex">Whether the index is disposed with the source.</param>
     /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
     internal DenseNeighborSource(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, KeyedChunks? keyed = null, bool ownsIndex = false)
-        : this(database, [new DenseIndex(database, index, keyer.Dimensions, keyed)], keyer, bySegment: false, ownsIndex)
+        : this(database, [new(new DenseIndex(database, index, keyer.Dimensions, keyed), null, database, 0)], keyer, ownsIndex)
     {
     }
 
-    private DenseNeighborSource(ChunkDatabase database, DenseIndex[] indexes, IChunkKeyer keyer, bool bySegment, bool ownsIndex)
+    private DenseNeighborSource(ChunkDatabase database, Part[] parts, IChunkKeyer keyer, bool ownsIndex)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(keyer.Identity);
         Database = database;
-        _indexes = indexes;
+        _parts = parts;
         _keyer = keyer;
-        _bySegment = bySegment;
         _ownsIndex = ownsIndex;
-        if (Array.Find(indexes, index => index.Metric != indexes[0].Metric) is { } other)
+        if (Array.Find(parts, part => part.Index.Metric != Metric) is { } other)
         {
             throw new DatabaseException(
-                $"The vector indexes of the database compare by {indexes[0].Metric} and by {other.Metric}, whose scores cannot be ranked together: build them "
+                $"The vector indexes of the database compare by {Metric} and by {other.Index.Metric}, whose scores cannot be ranked together: build them "
                     + "with one metric.");
         }
 
-        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, KeyIdentity, .. indexes.SelectMany(index => index.Identity)]);
+        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, KeyIdentity, .. parts.SelectMany(part => part.Index.Identity)]);
     }
 
     /// <inheritdoc/>
@@ -67,10 +64,10 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     public string Identity { get; }
 
     /// <summary>Numbers in a key.</summary>
-    internal int Dimensions => _indexes[0].Dimensions;
+    internal int Dimensions => _parts[0].Index.Dimensions;
 
     /// <summary>How keys are compared.</summary>
-    internal VectorMetric Metric => _indexes[0].Metric;
+    internal VectorMetric Metric => _parts[0].Index.Metric;
 
     /// <summary>
     /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
@@ -99,37 +96,34 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
         options = (options ?? new()).Validate();
-        bool isJoined = database.IsChanged && database.Refresh().Find(VectorIndexFile.NameOf(database)) is not null;
-        if (!isJoined)
+        DenseNeighborSource source = From(database, keyer, Made, options);
+        bool isMeasured = database.IsChanged && database.HasFolder && options.Parameters is null
+            && !source._parts.All(part => part.Segment is null || part.Index.ComparesAll);
+        try
         {
-            DenseNeighborSource source = From(database, keyer, (segment, some) =>
+            if (!isMeasured || IndexRecall.IsEnough(database, source, options.Recall, options.Threads, progress, cancellationToken))
+            {
+                return source;
+            }
+        }
+        catch
+        {
+            source.Dispose();
+            throw;
+        }
+
+        source.Dispose();
+        return From(database, keyer, Made, options, joined: true);
+
+        VectorIndex Made(ChunkDatabase of, DenseNeighborOptions? some)
+        {
+            foreach (ChunkDatabase segment in of.Segments)
             {
                 KeyFile.Build(segment, keyer, !options.MemoryMapped, database, progress, cancellationToken);
-                return VectorIndexFile.Build(segment, some!, progress, cancellationToken);
-            }, options);
-            bool isMeasured = database.IsChanged && database.HasFolder && options.Parameters is null && !source._indexes.All(index => index.ComparesAll);
-            try
-            {
-                if (!isMeasured || IndexRecall.IsEnough(database, source, options.Recall, options.Threads, progress, cancellationToken))
-                {
-                    return source;
-                }
-            }
-            catch
-            {
-                source.Dispose();
-                throw;
             }
 
-            source.Dispose();
+            return VectorIndexFile.Build(of, some!, progress, cancellationToken);
         }
-
-        foreach (ChunkDatabase segment in database.Segments)
-        {
-            KeyFile.Build(segment, keyer, !options.MemoryMapped, database, progress, cancellationToken);
-        }
-
-        return OfAll(database, keyer, VectorIndexFile.Build(database, options, progress, cancellationToken), options);
     }
 
     /// <summary>
@@ -176,11 +170,6 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
-        if (database.IsChanged && database.Refresh().Find(VectorIndexFile.NameOf(database)) is not null)
-        {
-            return OfAll(database, keyer, Opened(database, options), options);
-        }
-
         return From(database, keyer, Opened, options);
 
         VectorIndex Opened(ChunkDatabase segment, DenseNeighborOptions? some)
@@ -200,7 +189,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         if (_ownsIndex)
         {
             Database.Closed(this);
-            Array.ForEach(_indexes, index => index.Dispose());
+            Array.ForEach(_parts, part => part.Index.Dispose());
         }
     }
 
@@ -217,24 +206,24 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             }
 
             float[] vectors = KnownKeys.Of(_keyer, block, cancellationToken);
-            long[][] found = new long[_indexes.Length][];
-            float[][] values = new float[_indexes.Length][];
-            for (int segment = 0; segment < found.Length; segment++)
+            long[][] found = new long[_parts.Length][];
+            float[][] values = new float[_parts.Length][];
+            for (int number = 0; number < found.Length; number++)
             {
-                int of = segment;
-                (found[segment], values[segment]) = (new long[block.Length * count], new float[block.Length * count]);
-                _indexes[segment].Find(
+                Part part = _parts[number];
+                (found[number], values[number]) = (new long[block.Length * count], new float[block.Length * count]);
+                part.Index.Find(
                     vectors,
-                    NeighborQueries.Excluded(Database, block, _bySegment ? of : null),
-                    Array.ConvertAll(block, query => _bySegment ? NeighborQueries.Among(Database, of, query) : NeighborQueries.Visible(Database, query)),
+                    part.Excluded(Database, block),
+                    Array.ConvertAll(block, query => part.Visible(Database, query)),
                     count,
-                    found[segment],
-                    values[segment],
+                    found[number],
+                    values[number],
                     cancellationToken);
             }
 
             SegmentResults.Merge(
-                _bySegment ? Database.Number : (_, chunk) => chunk,
+                (number, chunk) => _parts[number].Number(Database, chunk),
                 found,
                 values,
                 count,
@@ -259,32 +248,75 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         return difference <= 1e-3f * Math.Max(largest, 1e-6f) ? null : $"its key is off by {difference:g3}, of numbers up to {largest:g3}";
     }
 
-    /// <summary>The source over one index of all segments.</summary>
-    private static DenseNeighborSource OfAll(ChunkDatabase database, IChunkKeyer keyer, VectorIndex index, DenseNeighborOptions? options)
-        => database.Opened(
-            new DenseNeighborSource(database, [DenseIndex.Open(database, index, keyer, Verifies(options))], keyer, bySegment: false, ownsIndex: true));
-
     private static bool Verifies(DenseNeighborOptions? options) => options?.MemoryMapped != true;
 
+    /// <param name="database">The database.</param>
+    /// <param name="keyer">The function from chunk to key.</param>
+    /// <param name="indexOf">Gives the index of a segment, or of all segments of a changed database.</param>
+    /// <param name="options">Of the indexes.</param>
+    /// <param name="joined">Whether one of all segments is to be there, whether it is or not.</param>
     private static DenseNeighborSource From(
-        ChunkDatabase database, IChunkKeyer keyer, Func<ChunkDatabase, DenseNeighborOptions?, VectorIndex> indexOf, DenseNeighborOptions? options)
+        ChunkDatabase database,
+        IChunkKeyer keyer,
+        Func<ChunkDatabase, DenseNeighborOptions?, VectorIndex> indexOf,
+        DenseNeighborOptions? options,
+        bool joined = false)
     {
-        List<DenseIndex> indexes = [];
+        List<Part> parts = [];
         try
         {
-            foreach (ChunkDatabase segment in database.Segments)
+            int segments = 0;
+            long chunks = 0;
+            foreach (ChunkDatabase one in database.Parts)
             {
-                // What was chosen for a whole database seldom fits the few documents that were added to it.
-                DenseNeighborOptions? some = segment.IsFirstSegment ? options : options is null ? null : options with { Factory = null, Parameters = null };
-                indexes.Add(DenseIndex.Open(segment, indexOf(segment, some), keyer, Verifies(options)));
+                if (joined || (one.IsChanged && one.Refresh().Find(VectorIndexFile.NameOf(one)) is not null))
+                {
+                    parts.Add(new(Index(one), null, one, chunks));
+                }
+                else
+                {
+                    parts.AddRange(one.Segments.Select((segment, number) => new Part(Index(segment), segments + number, one, chunks)));
+                }
+
+                segments += one.Segments.Count;
+                chunks += one.ChunkCount;
             }
 
-            return database.Opened(new DenseNeighborSource(database, [.. indexes], keyer, bySegment: true, ownsIndex: true));
+            return database.Opened(new DenseNeighborSource(database, [.. parts], keyer, ownsIndex: true));
         }
         catch
         {
-            indexes.ForEach(index => index.Dispose());
+            parts.ForEach(part => part.Index.Dispose());
             throw;
         }
+
+        DenseIndex Index(ChunkDatabase of)
+        {
+            // What was chosen for a whole database seldom fits the few documents that were added to it.
+            DenseNeighborOptions? some = of.IsFirstSegment ? options : options is null ? null : options with { Factory = null, Parameters = null };
+            return DenseIndex.Open(of, indexOf(of, some), keyer, Verifies(options));
+        }
+    }
+
+    /// <summary>An index, and the chunks of the database that it holds.</summary>
+    /// <param name="Index">The index.</param>
+    /// <param name="Segment">The number of its segment among those of the source's database; null: it is of all segments of <paramref name="Of"/>.</param>
+    /// <param name="Of">The database that it lies in: the source's, or one of those that this is.</param>
+    /// <param name="First">The number of that one's first chunk.</param>
+    private sealed record Part(DenseIndex Index, int? Segment, ChunkDatabase Of, long First)
+    {
+        /// <summary>The chunks that each of some queries excludes, numbered as in the index.</summary>
+        public ExcludedChunks[] Excluded(ChunkDatabase database, NeighborQuery[] queries)
+        {
+            ExcludedChunks[] excluded = NeighborQueries.Excluded(database, queries, Segment);
+            return Segment is null && Of != database ? Array.ConvertAll(excluded, chunks => chunks.Within(First, Of.ChunkCount)) : excluded;
+        }
+
+        /// <summary>Those that a query may see; null: every one.</summary>
+        public ChunkSet? Visible(ChunkDatabase database, in NeighborQuery query)
+            => Segment is { } segment ? NeighborQueries.Among(database, segment, query) : NeighborQueries.Visible(Of, query);
+
+        /// <summary>The number that a chunk of the index has in the database.</summary>
+        public long Number(ChunkDatabase database, long chunk) => Segment is { } segment ? database.Number(segment, chunk) : First + chunk;
     }
 }

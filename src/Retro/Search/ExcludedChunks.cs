@@ -38,6 +38,15 @@ internal readonly struct ExcludedChunks
     /// <summary>How many they are.</summary>
     public long Count => Ranges.Sum(range => range.Count);
 
+    /// <summary>Those among some chunks, numbered from the first of these.</summary>
+    /// <param name="first">The first.</param>
+    /// <param name="count">How many.</param>
+    public ExcludedChunks Within(long first, long count) => new(Array.ConvertAll(Ranges, range =>
+    {
+        long begin = Math.Max(range.First, first);
+        return new ChunkRange(begin - first, Math.Min(range.End, first + count) - begin);
+    }));
+
     /// <summary>Whether a chunk may come: it is none of these, and can be seen.</summary>
     /// <param name="chunk">The chunk.</param>
     /// <param name="visible">Those that can be seen; null: all.</param>

@@ -67,6 +67,19 @@ public sealed class ModelFolderTests : IDisposable
     }
 
     [Fact]
+    public void Of_two_that_write_what_was_typed_at_once_neither_loses_what_the_other_writes()
+    {
+        Parallel.ForEach(["train", "fit", "neighbors"], verb =>
+        {
+            for (int i = 0; i < 40; i++)
+            {
+                new Workspace(_folder["work"]).Write(verb, new() { ["steps"] = i });
+                Assert.Equal(i, (int)new Workspace(_folder["work"]).Section(verb)!["steps"]!);
+            }
+        });
+    }
+
+    [Fact]
     public void A_path_is_found_where_it_was_and_that_of_a_copy_is_its_own()
     {
         _folder.File("project/work/database/manifest.json", "{}");

@@ -547,6 +547,52 @@ public sealed class VerbTests : IDisposable
         }
 
         Assert.Contains("--add needs the path", _retro.Run("update", "--database", "work", "--add", "").Errors, StringComparison.Ordinal);
+
+        // A disk that is away.
+        _retro.WriteFile("disk/mill.md", "The mill stands where the river leaves the valley.\n");
+        Directory.CreateSymbolicLink(_retro["docs/disk"], _retro["disk"]);
+        _retro.Done("update", "--database", "work", "--add", "docs");
+        Directory.Move(_retro["disk"], _retro["away"]);
+        ChildProcess.Outcome refused = _retro.Run("update", "--database", "work", "--add", "docs", "--remove-gone");
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("disk/mill.md is gone cannot be told, and nothing was removed", refused.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("still there", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        File.Delete(_retro["docs/disk"]);
+
+        // A folder, named as completion names it.
+        _retro.WriteFile("docs/sub/ox.md", "An ox pulls the barge.\n");
+        _retro.WriteFile("docs/sub/mule.md", "A mule pulls the cart.\n");
+        _retro.Done("update", "--database", "work", "--add", "docs/sub/");
+        File.Delete(_retro["docs/sub/ox.md"]);
+        Assert.Contains(
+            "still there, though no more where it came from: 1 document, such as sub/ox.md",
+            _retro.Done("update", "--database", "work", "--add", "docs/sub/"),
+            StringComparison.Ordinal);
+        Assert.Contains(", 1 removed", _retro.Done("update", "--database", "work", "--add", "docs/sub/", "--remove-gone"), StringComparison.Ordinal);
+    }
+
+    /// <summary>Which of several files describes a type is known where all are read.</summary>
+    [Fact]
+    public void A_part_of_documentation_that_is_added_alone_changes_nothing_of_other_files()
+    {
+        const string Head = "<doc><assembly><name>Acme</name></assembly><members><member name=\"T:Acme.Foo\"><summary>A file of stones.</summary></member>";
+        const string Opens = "<member name=\"M:Acme.Foo.Open\"><summary>Opens the gate to the harbor.</summary></member>";
+        const string Async = "<member name=\"M:Acme.Foo.OpenAsync\"><summary>Opens the gate to the river, and goes on.</summary></member>";
+        _retro.WriteFile("pkg/lib/net8.0/Acme.xml", $"{Head}{Opens}{Async}</members></doc>");
+        _retro.WriteFile("pkg/lib/netstandard2.0/Acme.xml", $"{Head}{Opens}</members></doc>");
+        _retro.Done("build", "--corpus", "pkg", "--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0");
+        (string, string, string)[] before = All();
+        Assert.Contains(
+            "0 new, 0 replaced, 1 unchanged, 0 removed",
+            _retro.Done("update", "--database", "work", "--add", "pkg/lib/netstandard2.0", "--remove-gone"),
+            StringComparison.Ordinal);
+        Assert.Equal(before, All());
+
+        (string, string, string)[] All()
+        {
+            using ChunkDatabase database = Open();
+            return [.. database.Documents.Select(document => (document.Id, document.Location, document.ContentHash))];
+        }
     }
 
     [Fact]
@@ -671,6 +717,21 @@ public sealed class VerbTests : IDisposable
             StringComparison.Ordinal);
         _retro.Done("update", "--database", "work", "--add", "docs", "--include", "", "--exclude", "");
         Assert.Equal(26, Documents());
+
+        // What patterns leave out is there.
+        Assert.DoesNotContain("still there", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+        _retro.Done("update", "--database", "work", "--add", "docs", "--remove-gone");
+        Assert.Equal(26, Documents());
+        Assert.DoesNotContain("no file that was looked at", _retro.Done("update", "--database", "work", "--add", "docs"), StringComparison.Ordinal);
+
+        // What leaves out what may come is noted, as nothing that was looked at shows that it is spelt right.
+        _retro.WriteFile("docs/.git/config", "");
+        string[] exclude = ["--exclude", "**/LICENSE*"];
+        const string Note = "left out by pattern: no file that was looked at matches \"**/LICENSE*\"";
+        Assert.Contains(Note, _retro.Done([.. build, "--out", "noted", .. exclude]), StringComparison.Ordinal);
+        Assert.Contains(Note, _retro.Done(["update", "--database", "work", "--add", "docs", .. exclude]), StringComparison.Ordinal);
+        Assert.DoesNotContain(
+            "no file that was looked at", _retro.Done([.. build, "--out", "noted", "--exclude", "**/harbor*", "--start-over"]), StringComparison.Ordinal);
 
         int Documents()
         {
@@ -1283,6 +1344,12 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(found, Tables());
         _retro.Done("eval", "--model", "model", "--window", "64");
         Assert.Equal(found, Tables());
+
+        // By hand they may be deleted, and are then found again.
+        Array.ForEach(found, table => File.Delete(table[..table.LastIndexOf(' ')]));
+        _retro.Done("verify", "work");
+        _retro.Done("neighbors", "--database", "work");
+        Assert.Equal(2, Tables().Except(found).Count());
 
         string[] Tables() =>
         [

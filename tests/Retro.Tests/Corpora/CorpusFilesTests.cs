@@ -127,6 +127,22 @@ public partial class CorpusFilesTests
     }
 
     [Fact]
+    public void What_is_not_read_any_more_is_gone_where_its_file_was_read_or_is_missing()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("docs/a.md", "text");
+        folder.File("docs/rows.jsonl", "{\"text\": \"row\"}");
+        folder.File("docs/left/b.md", "text");
+        folder.File("docs/left/c.jsonl", "{\"text\": \"row\"}");
+        Directory.CreateSymbolicLink(folder["docs/away"], folder["disk"]);
+        Corpus corpus = Corpus.Open(folder["docs"], new() { Exclude = ["left/**"] });
+        Assert.All(["a.md", "a.md:3", "rows.jsonl:7", "old.md", "left/old.md", "left/old.jsonl:7"], location => Assert.True(corpus.IsGone(location)));
+        Assert.All(["left/b.md", "left/c.jsonl:1", "left/c.jsonl:7"], location => Assert.False(corpus.IsGone(location)));
+        Assert.All(["away/d.md", "away/e.jsonl:7", "away"], location => Assert.Null(corpus.IsGone(location)));
+        Assert.True(Corpus.Open(folder["docs/a.md"], new() { Root = folder["docs"] }).IsGone("a.md:3"));
+    }
+
+    [Fact]
     public void What_is_left_out_is_counted_by_kind_and_told()
     {
         using TemporaryFolder folder = new();
@@ -144,15 +160,19 @@ public partial class CorpusFilesTests
         folder.File("base/manifest.json", "{}");
         folder.File("base/tokens.bin", "");
         folder.File("base/x.txt", "ours");
+        folder.File("compacted/manifest.json", "{}");
+        folder.File("compacted/writer.txt", "ours");
+        folder.File("compacted/segments/2/tokens-1.bin", "");
+        folder.File("compacted/segments/2/keys.bin.part.txt", "ours");
 
         Corpus corpus = Corpus.Open(folder.Path);
 
         Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
         Assert.Equal(
-            [(".gz", 1), (".pdf", 2), ("folders that Retro wrote", 3), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
+            [(".gz", 1), (".pdf", 2), ("folders that Retro wrote", 4), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
             corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
         Assert.Equal(
-            "1 text (left out: 1 .gz, 2 .pdf, 3 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
+            "1 text (left out: 1 .gz, 2 .pdf, 4 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
         Assert.Equal(["report.html"], Corpus.Open(folder["run"]).Documents().Select(document => document.Id));
     }
 

@@ -315,6 +315,57 @@ public class CorpusTests
             documents[0].Text);
     }
 
+    /// <summary>Which file describes a type first, and what is new in another, only the whole tells.</summary>
+    [Fact]
+    public void A_part_of_documentation_gives_what_the_whole_has_of_its_types()
+    {
+        using TemporaryFolder folder = new();
+        string[] all = ["Foo", "Open", "OpenAsync", "Read"];
+        Library("lib/net8.0", all[..3], "Bar");
+        Library("lib/netstandard1.0", all[..2], "Bar");
+        Library("lib/netstandard2.0", [.. all[..2], all[3]]);
+        File.Copy(folder["lib/net8.0/Acme.xml"], folder["lib/copy.xml"]);
+        Document[] whole = Read("lib");
+        Assert.Equal(
+            [
+                ("Acme.Foo", "copy.xml"), ("Acme.Bar", "copy.xml"), ("Acme.Foo (netstandard2.0/Acme.xml)", "netstandard2.0/Acme.xml"),
+            ],
+            whole.Select(document => (document.Id, document.Location)));
+        foreach (string part in new[] { "lib/copy.xml", "lib/net8.0", "lib/net8.0/Acme.xml", "lib/netstandard1.0" })
+        {
+            Assert.Equal(whole, Read(part), SameDocument);
+        }
+
+        Assert.Equal([whole[0], whole[2]], Read("lib/netstandard2.0/"), SameDocument);
+
+        // What comes before others takes from them what it says.
+        Library("lib/a", [all[0], all[3]]);
+        Document[] read = Read("lib/a");
+        Assert.Equal(["Acme.Foo", "Acme.Foo (copy.xml)"], read.Select(document => document.Id));
+        Assert.Contains("OpenAsync", read[1].Text, StringComparison.Ordinal);
+
+        // And what lies elsewhere takes nothing.
+        Library("other", all);
+        Assert.Equal(["Acme.Foo (../other/Acme.xml)"], Read("other").Select(document => document.Id));
+
+        // A file that says nothing of a type takes it out of what no other file says.
+        folder.File(
+            "lib/z/Acme.xml",
+            "<doc><assembly><name>Acme</name></assembly><members><member name=\"T:Acme.Bar\"/><member name=\"T:Acme.Baz\"/></members></doc>");
+        Assert.Equal(["Acme.Bar", "Acme.Baz"], Read("lib/z").Select(document => document.Id));
+        Assert.Equal(["Bar.", ""], Read("lib/z").Select(document => document.Text.Split('\n')[^1]));
+
+        Document[] Read(string part) => [.. Corpus.Open(folder[part], new() { Root = folder["lib"], KeepEmpty = true }).Documents()];
+
+        void Library(string place, string[] names, params string[] types) => folder.File(
+            $"{place}/Acme.xml",
+            $"<doc><assembly><name>Acme</name></assembly><members><member name=\"T:Acme.{names[0]}\"><summary>{names[0]}.</summary></member>"
+                + string.Concat(names[1..].Select(name => $"<member name=\"M:Acme.{names[0]}.{name}\"><summary>{name}s it.</summary></member>"))
+                + string.Concat(types.Select(name => $"<member name=\"T:Acme.{name}\"><summary>{name}.</summary></member>")) + "</members></doc>");
+
+        static bool SameDocument(Document one, Document other) => (one.Id, one.Location, one.Text) == (other.Id, other.Location, other.Text);
+    }
+
     /// <summary>The compiler indents every line of an entry; what all lines of code have in common is none of it.</summary>
     [Theory]
     [InlineData("\n      <code>\n      if (x)\n      {\n\n      \ty();\n      }\n      </code>\n", "if (x)\n{\n\n\ty();\n}")]

@@ -403,6 +403,50 @@ public class NeighborTableTests
     }
 
     [Fact]
+    public void Tables_that_were_deleted_count_as_not_made()
+    {
+        using SearchDatabase heldOut = new(SearchDatabase.Documents(10, seed: 46)), there = new(SearchDatabase.Documents(20, seed: 47));
+        string[] folders = [heldOut.Database.Folder, there.Database.Folder];
+        string[] before = [Make(heldOut.Database, there.Database), Make(there.Database, there.Database)];
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folders[1], [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Database)
+        {
+            string[] now = [Make(heldOut.Database, changed), Make(changed, changed)];
+            Array.ForEach(before, File.Delete);
+            AreWhole();
+            Array.ForEach(now, File.Delete);
+            AreWhole();
+        }
+
+        // Where the next one is registered, the manifest forgets them.
+        using ChunkDatabase queries = ChunkDatabase.Open(folders[0]), again = ChunkDatabase.Open(folders[1]);
+        Assert.Contains(
+            "build it first",
+            Assert.Throws<DatabaseException>(() => NeighborTable.Open(queries, new RandomNeighborSource(again, 1), 2)).Message,
+            StringComparison.Ordinal);
+        string[] made = [Make(queries, again), Make(again, again)];
+        for (int i = 0; i < made.Length; i++)
+        {
+            DatabaseFile listed = Assert.Single(DatabaseManifest.Load(folders[i]).Files, file => file.Name.StartsWith("neighbors-", StringComparison.Ordinal));
+            Assert.Equal(Path.GetFileName(made[i]), listed.Name);
+        }
+
+        void AreWhole() => Assert.All(folders, folder =>
+        {
+            using ChunkDatabase opened = ChunkDatabase.Open(folder, verify: true);
+            Assert.Empty(opened.Faults);
+        });
+
+        static string Make(ChunkDatabase queries, ChunkDatabase retrieval)
+        {
+            string[] there = Tables(queries.Folder);
+            NeighborTable.Build(queries, new RandomNeighborSource(retrieval, 1), 2).Dispose();
+            return Assert.Single(Tables(queries.Folder).Except(there));
+        }
+
+        static string[] Tables(string folder) => Directory.GetFiles(folder, "neighbors-*.bin");
+    }
+
+    [Fact]
     public void Opening_tells_how_far_it_is_and_can_be_stopped()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 50));

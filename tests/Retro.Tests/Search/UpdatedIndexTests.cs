@@ -83,6 +83,41 @@ public sealed class UpdatedIndexTests : IDisposable
     }
 
     [Fact]
+    public void Beside_others_a_database_is_searched_by_its_index_of_all_chunks_as_alone()
+    {
+        string folder = _databases.Folder(), other = _databases.Folder("other");
+        using (ChunkDatabase built = Build())
+        {
+            DenseNeighborSource.Build(built, Keyer(), s_options).Dispose();
+        }
+
+        double alone;
+        Document[] between = [.. Enumerable.Range(0, Few).Select(i => Document($"new{i}", i, 0, 0, Few + i))];
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, between, [], TestDatabases.Bytes).Database)
+        {
+            double before = TrueRecall(changed, DenseNeighborSource.Build(changed, Keyer(), s_options with { Parameters = "nprobe=4" }));
+            alone = TrueRecall(changed, DenseNeighborSource.Build(changed, Keyer(), s_options));
+            Assert.InRange(alone, before + 0.04, 1);
+            Assert.Contains(changed.Files, file => file.Name == "index-all.faiss");
+        }
+
+        _databases.Build(Enumerable.Range(0, 200).Select(i => Clustered($"other{i}", i, (2 * Few) + i)), chunkLength: 32, name: "other").Dispose();
+        using (ChunkDatabase built = ChunkDatabaseUpdate.Apply(other, [], ["other5"], TestDatabases.Bytes).Database)
+        {
+            DenseNeighborSource.Build(built, Keyer(), s_options).Dispose();
+        }
+
+        foreach (string[] order in new[] { new[] { folder, other }, [other, folder] })
+        {
+            using ShardedNeighborSource opened = ShardedNeighborSource.Open(order, database => DenseNeighborSource.Open(database, Keyer()));
+            Filters(opened.Database, opened);
+            using ShardedNeighborSource made = ShardedNeighborSource.Open(order, database => DenseNeighborSource.Build(database, Keyer(), s_options));
+            Assert.Equal(opened.Identity, made.Identity);
+            Assert.InRange(TrueRecall(opened.Database, opened), alone - 0.005, 1);
+        }
+    }
+
+    [Fact]
     public void More_of_the_same_is_found_by_the_indexes_that_are_there()
     {
         string folder = _databases.Folder();
@@ -177,7 +212,7 @@ public sealed class UpdatedIndexTests : IDisposable
     }
 
     /// <summary>Neither what was removed, nor the own document, nor what labels hide; and as many as there are.</summary>
-    private static void Filters(ChunkDatabase database, DenseNeighborSource source)
+    private static void Filters(ChunkDatabase database, INeighborSource source)
     {
         for (int chunk = 0; chunk < database.ChunkCount; chunk += 37)
         {
@@ -194,7 +229,8 @@ public sealed class UpdatedIndexTests : IDisposable
         => double.Parse(database.Files.Single(one => one.Name == file).Details["recall"], CultureInfo.InvariantCulture);
 
     /// <summary>By comparing chunks of all kinds with all others.</summary>
-    private static double TrueRecall(ChunkDatabase database, DenseNeighborSource source)
+    private static double TrueRecall<T>(ChunkDatabase database, T source)
+        where T : INeighborSource, IDisposable
     {
         using (source)
         {
