@@ -67,7 +67,8 @@ internal sealed class Answerer : IDisposable
     /// <param name="typed">What was typed.</param>
     public string Question(string typed) => string.Join(
         '\n',
-        _opened.AsCleaned(typed.Replace("\\n", "\n", StringComparison.Ordinal)).Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+        _opened.AsCleaned(typed.Replace("\\n", "\n", StringComparison.Ordinal))
+            .Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
 
     /// <summary>The passages that are found for a question.</summary>
     /// <param name="question">The question.</param>

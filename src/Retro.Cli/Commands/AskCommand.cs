@@ -15,8 +15,8 @@ internal sealed class AskCommand : Verb
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Argument<string> _question = new("question")
     {
-        Description = "The question; - reads it from the standard input. Of a model of fit --task qa: a document's title and what to fill in, each on a line, which "
-            + "\\n parts, too.",
+        Description = "The question; - reads it from the standard input. Of a model of fit --task qa: a document's title and what to fill in, each on a "
+            + "line, which \\n parts, too.",
     };
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
         "--in-prompt",

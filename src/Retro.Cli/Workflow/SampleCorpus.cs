@@ -214,7 +214,8 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             cut = [.. whole.Where(document => document.Text.Length > most).Select(document => document.Id)];
 
             // The same hash chooses the same documents again.
-            documents = [.. documents.Where(document => !split.IsRemoved(document.Id))
+            HashSet<string> removed = [.. split.Removed.Select(document => document.Id)];
+            documents = [.. documents.Where(document => !removed.Contains(document.Id))
                 .Select(document => cut.Contains(document.Id) ? Beginning(document, most) : document)];
             split = HeldOutSplit.Create(documents, options with { Count = whole.Length }, progress, cancellationToken);
             repeating += split.Removed.Count;

@@ -427,7 +427,7 @@ public sealed partial class RetroGenerator
         int[] prompt, GenerationOptions options, int stride, CancellationToken cancellationToken)
     {
         options = Check(options) with { RetrievalStride = stride };
-        return ContinueAllAsync([Fitting(prompt, options)], options, cancellationToken);
+        return ContinueAllAsync([Fitting(prompt, Longest(options))], options, cancellationToken);
     }
 
     private IAsyncEnumerable<GeneratedPiece> ContinueOneAsync(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)

@@ -72,7 +72,8 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
-    /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train, or to save, by the clock, of which each has its own.</exception>
+    /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train, or to save, by the clock, of which each has its
+    /// own.</exception>
     public Trainer(
         RetroModel model,
         TrainingOptions options,

@@ -96,7 +96,7 @@ public sealed class AnsweringTests : IDisposable
         RetroTokenizer tokenizer = RetroTokenizer.Load(decoder);
         Assert.All(["raft", "retro", decoder], path =>
         {
-            TrainedModel model = ModelFolder.Load(path == decoder ? path : _retro[path], null, null, tokenizer, default);
+            (TrainedModel model, _) = ModelFolder.Load(path == decoder ? path : _retro[path], null, null, tokenizer, default);
             using (model.Model)
             {
                 Assert.Equal((128, null), (model.Longest, model.Model.Config.MaximumLength));
@@ -154,7 +154,8 @@ public sealed class AnsweringTests : IDisposable
         Assert.Empty(_retro.Json("answer.json")["passages"]!.AsArray());
 
         // What was added since is read.
-        _retro.WriteFile(Path.Combine("more", "new.md"), "# Newtown\n\nHouses: 777\nRoofs: red\nRiver: long\n\nA town is a place of many houses and few rivers.");
+        _retro.WriteFile(
+            Path.Combine("more", "new.md"), "# Newtown\n\nHouses: 777\nRoofs: red\nRiver: long\n\nA town is a place of many houses and few rivers.");
         _retro.Done("update", "--database", "work", "--add", "more");
         _retro.Done([.. ask, "Newtown\nHouses:"]);
         Assert.EndsWith("more/new.md#0", (string)_retro.Json("answer.json")["passages"]![0]!["document"]!, StringComparison.Ordinal);
