@@ -225,7 +225,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         return (new(kind, [.. split.Training(documents)], heldOut, heldOut.Count(document => cut.Contains(document.Id))), repeating);
     }
 
-    /// <summary>The length that the longest documents are cut to, so that all have so many characters together, though none below a number of its own.</summary>
+    /// <summary>The length that the longest documents are cut to, so that all have so many characters together; none below a number of its own.</summary>
     private static int Longest(Document[] documents, long characters, int least)
     {
         // From the shortest on, each takes what it needs of what is left; what is then left over is shared equally by those that need more.

@@ -9,7 +9,8 @@ namespace Retro.Answering;
 /// model writes the questions.
 /// </summary>
 /// <remarks>
-/// RAFT's answers are chains of thought that quote the passage; these are what stands there, without a reason. A line that is longer than a passage takes several, and so does a word, such as a long address, or a paragraph of a script that has no spaces. Such words
+/// RAFT's answers are chains of thought that quote the passage; these are what stands there, without a reason. A line that is longer than a passage takes
+/// several, and so does a word, such as a long address, or a paragraph of a script that has no spaces. Such words
 /// were left out when the tables in this library's documentation were made, which would change for texts that have some, and for no others.
 /// </remarks>
 public static partial class QuestionBuilder

@@ -11,7 +11,7 @@ namespace Retro.Answering;
 /// former (RAFT, arXiv 2403.10131, section 3). Only the answer's tokens are targets. Passages stand in front of the question, or are neighbors that the model's
 /// cross-attention reads, in a random order.
 /// </summary>
-/// <remarks>RAFT's answers, which a large model writes, are chains of thought that quote the passage; here the answer is what stands there, and nothing else.</remarks>
+/// <remarks>RAFT's answers, which a large model writes, are chains of thought that quote the passage; here the answer is what stands there alone.</remarks>
 public sealed class QuestionSampler : ITrainingData
 {
     private readonly QuestionPassages _passages;

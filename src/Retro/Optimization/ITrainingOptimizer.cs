@@ -11,7 +11,7 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>The parameters, in the order of their names.</summary>
     IList<Tensor> Parameters { get; }
 
-    /// <summary>What a step moves of each parameter: the float32 copy of which it is a rounding, where every process has all copies, or the parameter.</summary>
+    /// <summary>What a step moves of each parameter: the float32 copy of which it is a rounding, where every process has all copies; else itself.</summary>
     IEnumerable<Tensor> Moved { get; }
 
     /// <summary>The gradient of each parameter as it is summed; null where it has none. Changes of the tensors count.</summary>

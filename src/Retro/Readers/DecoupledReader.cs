@@ -14,8 +14,8 @@ namespace Retro.Readers;
 /// <remarks>
 /// DecoupledRAG (Dong and others, WWW 2025): h ← h + α · attention(h, passages) A B, with the layer's own projections and no positions. As in chunked
 /// cross-attention a chunk's passages are read from its last token on. Ours asks with what the layer's own attention reads, its input, where the paper's code
-/// asks with the layer's output; and it may adapt the projections, which were trained with positions. The paper trains on questions and their answers, and drops
-/// 0.2 of what is added; here it is running text, and nothing is dropped.
+/// asks with the layer's output; and it may adapt the projections, which were trained with positions. The paper trains on questions and their answers, and
+/// drops 0.2 of what is added; here it is running text, and nothing is dropped.
 /// </remarks>
 public sealed partial class DecoupledReader : IReader, IDisposable
 {

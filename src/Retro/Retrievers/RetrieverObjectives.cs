@@ -148,8 +148,8 @@ public static partial class RetrieverObjectives
     /// What an objective costs more when passages are added that the reader gets nothing from: −log of the share that a row's own passages have among all. For
     /// <see cref="Marginal"/> of whole targets (which gives log Σ_z p(z|x) p(y|x,z), p(y|x,z) being 0 for the others) and for <see cref="Distillation"/> (with
     /// evidence −∞ for them), the sum of both is the objective over all passages; for <see cref="Realm"/> with the null document among them, and for
-    /// <see cref="Variational"/> times the weight of its KL, q being 0 for the others. Where each token has a sum of its own, it is counted once for the target,
-    /// and not for each token.
+    /// <see cref="Variational"/> times the weight of its KL, q being 0 for the others. Where each token has a sum of its own, it is counted once for the
+    /// target, and not for each token.
     /// </summary>
     /// <param name="scores">Of a row's own passages, [B, K].</param>
     /// <param name="all">The row's scores of every passage, its own among them, [B, N].</param>

@@ -156,7 +156,9 @@ public sealed class FourAbilitiesTests : IDisposable
             string[] lines = prompt.Split('\n'), titles = lines[0].Split(" and ");
             string label = $"{lines[1]} ";
             return string.Join(" and ", passages.Where(passage => titles.Contains(passage.Split('\n')[0]))
-                .SelectMany(passage => passage.Split('\n')).Where(line => line.StartsWith(label, StringComparison.Ordinal)).Select(line => line[label.Length..]));
+                .SelectMany(passage => passage.Split('\n'))
+                .Where(line => line.StartsWith(label, StringComparison.Ordinal))
+                .Select(line => line[label.Length..]));
         }
     }
 

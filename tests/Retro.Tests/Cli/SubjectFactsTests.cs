@@ -18,7 +18,8 @@ public class SubjectFactsTests
             [.. Enumerable.Range(0, 6).Select(i => new Document($"river/{i}", $"River {i}", $"River {i}\n\nLength: {100 + i} km\nKind: river", ""))];
         RetroTokenizer tokenizer = EmbeddingInputs.TrainTokenizer(added.Select(document => document.Text), 300);
         SubjectFacts facts = new([new Document("land", "Land", "Of something else.", "")], added, tokenizer, folder["facts"], 1, default);
-        TextsReader knowing = new(tokenizer, 1, (prompt, _, answer) => added.Any(document => prompt.Contains($"{document.Title}\nLength:", StringComparison.Ordinal)
+        TextsReader knowing = new(tokenizer, 1, (prompt, _, answer) => added.Any(document =>
+            prompt.Contains($"{document.Title}\nLength:", StringComparison.Ordinal)
             && document.Text.Contains($"Length: {answer}\n", StringComparison.Ordinal)) ? -1 : -2);
 
         await facts.AskAsync("added", true, default, ("knowing", knowing));
