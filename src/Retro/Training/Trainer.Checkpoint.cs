@@ -31,7 +31,7 @@ public sealed partial class Trainer
     private const string BestOfKey = "best_of";
     private const string BestMeasureKey = "best_measure";
 
-    private string? _id = Guid.NewGuid().ToString("N"); // of several processes the first one's counts, which writes
+    private string? _id; // from the first step on
     private string? _frozen;
     private string? _earlier; // the folder of the last checkpoint, which holds what is frozen
     private string? _bestIn; // the folder whose best model is this training's

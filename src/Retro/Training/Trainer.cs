@@ -254,6 +254,11 @@ public sealed partial class Trainer : IDisposable
             _average?.Add(StepsDone);
         }
 
+        if (StepsDone == 0)
+        {
+            _id = TrainingState.IdOf(Options, _dataIdentity, loss, norm);
+        }
+
         StepsDone++;
         _reads |= !closedBook;
         _unseen = null;

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
@@ -21,7 +24,7 @@ internal sealed record TrainingState
 
     public required int FormatVersion { get; init; }
 
-    /// <summary>What no other training has, over all its runs; null: it was begun before trainings had one.</summary>
+    /// <summary>Names the training over all its runs, see <see cref="IdOf"/>; null: no step was done, or it was begun before trainings had one.</summary>
     public string? Id { get; init; }
 
     public required long Steps { get; init; }
@@ -72,6 +75,21 @@ internal sealed record TrainingState
 
     /// <summary>Why the optimizer's memory is not in the checkpoint; null: it is.</summary>
     public string? OptimizerFault { get; init; }
+
+    /// <summary>
+    /// What tells a training from another one that was done in its folder: how it was begun. One that is done again to the bit has the same, and the same
+    /// files.
+    /// </summary>
+    /// <param name="options">What it was begun with.</param>
+    /// <param name="data">The identity of its data; null: it was given batches.</param>
+    /// <param name="loss">Of its first step, by which other weights are told.</param>
+    /// <param name="norm">The norm of its first gradient.</param>
+    public static string IdOf(TrainingOptions options, string? data, double loss, double norm)
+    {
+        string begun = string.Create(
+            CultureInfo.InvariantCulture, $"{Describe(options with { CheckpointFolder = null }).ToJsonString()}\n{data}\n{loss:R}\n{norm:R}");
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(begun)))[..32];
+    }
 
     public static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, s_json)!.AsObject();
 

@@ -357,10 +357,10 @@ public sealed class MeasureTests : IDisposable
         CopyingData data = new(s_config, 2, 3, seed: 2);
         string one = _folder["one"], other = _folder["other"];
         Dictionary<double, byte[]> weights = [];
-        foreach ((string folder, int first) in new[] { (one, 1), (other, 5) })
+        foreach ((string folder, int first, double rate) in new[] { (one, 1, Options.LearningRate), (other, 5, 0.02) })
         {
             using RetroModel trained = Model();
-            using Trainer trainer = new(trained, Options with { CheckpointFolder = folder }) { Measure = Measures(first, weights) };
+            using Trainer trainer = new(trained, Options with { CheckpointFolder = folder, LearningRate = rate }) { Measure = Measures(first, weights) };
             trainer.Run(data);
         }
 

@@ -845,7 +845,7 @@ public sealed class TrainerTests : IDisposable
             trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
-        Assert.Contains("start anew", exception.Message, StringComparison.Ordinal); // there is no checkpoint
+        Assert.Contains("start again", exception.Message, StringComparison.Ordinal); // there is no checkpoint
         Assert.Equal(2, steps.Count);
         Assert.All(steps, step => Assert.True(step.Skipped));
         Assert.Equal(before, Weights(model));
