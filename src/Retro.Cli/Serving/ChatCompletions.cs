@@ -37,17 +37,14 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
         {
             // What was said before the question is no part of what it has learned to read.
             question = answerer.Question(question);
-            IReadOnlyList<long> found = [];
             int[] tokens = Writer.Tokenizer.Encode(question);
             Writer.RequireFits(tokens);
             return new(settings, body.Flag("logprobs"), 1, async cancellationToken =>
             {
-                found = await Task.Run(() => answerer.Find(question, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
-                return ([new(tokens, "", [])], []);
-            })
-            {
-                Write = (options, cancellationToken) => answerer.WriteAsync(question, found, options, cancellationToken),
-            };
+                IReadOnlyList<long> found = await Task.Run(
+                    () => answerer.Find(question, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
+                return ([new(tokens, "", []) { Write = (options, canceled) => answerer.WriteAsync(question, found, options, canceled) }], []);
+            });
         }
 
         Writer.RequireFits(Tokens([])); // before anything is looked for

@@ -55,8 +55,9 @@ internal abstract class CompletionEndpoint(Writer writer)
         using IDisposable turn = await writer.TakeTurnAsync(texts, aborted).ConfigureAwait(false);
         (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
         // What is wrong with a prompt is told before anything is sent.
-        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = order.Write?.Invoke(settings, aborted)
-            ?? writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);
+        IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = prompts is [{ Write: { } write }]
+            ? write(settings, aborted)
+            : writer.Write([.. prompts.Select(prompt => prompt.Tokens)], settings, aborted);
         string id = $"{IdPrefix}-{Guid.NewGuid():N}";
         long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
         EventStream events = new(context);
@@ -208,17 +209,17 @@ internal abstract class CompletionEndpoint(Writer writer)
         GenerationOptions Settings,
         bool Scores,
         int Prompts,
-        Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync)
-    {
-        /// <summary>Writes the texts; null: they go on from the prompts as these are.</summary>
-        public Func<GenerationOptions, CancellationToken, IAsyncEnumerable<(int Text, GeneratedPiece Piece)>>? Write { get; init; }
-    }
+        Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync);
 
     /// <summary>What texts go on from.</summary>
     /// <param name="Tokens">Its ids.</param>
     /// <param name="Echo">What a choice says of it before its own text.</param>
     /// <param name="Scores">The tokens of that, with their probabilities.</param>
-    protected sealed record Prompt(int[] Tokens, string Echo, IReadOnlyList<TokenScore> Scores);
+    protected sealed record Prompt(int[] Tokens, string Echo, IReadOnlyList<TokenScore> Scores)
+    {
+        /// <summary>Writes the texts of a prompt that is alone; null: they go on from it as it is.</summary>
+        public Func<GenerationOptions, CancellationToken, IAsyncEnumerable<(int Text, GeneratedPiece Piece)>>? Write { get; init; }
+    }
 
     /// <summary>A token, and how probable it was.</summary>
     /// <param name="Token">Its id.</param>
