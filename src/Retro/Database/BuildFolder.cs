@@ -8,7 +8,7 @@ namespace Retro.Database;
 /// one for each block that is safely on the disk. What lies behind the last such block is cut off when the building is resumed.
 /// Whoever opens it has the right to change the database's folder.
 /// </summary>
-internal sealed class BuildFolder : IDisposable
+internal sealed partial class BuildFolder : IDisposable
 {
     public const string Name = "building";
 
@@ -17,15 +17,20 @@ internal sealed class BuildFolder : IDisposable
     private static readonly string[] s_files = [JournalName, TokensName, RecordsName];
 
     private readonly string _target;
+    private readonly int _version;
+    private readonly BuildSettings _settings;
     private readonly string _finishedTokens;
     private readonly string _path;
     private readonly FileStream _journal;
+
+    // At their ends.
+    private readonly FileStream _tokens, _records;
     private readonly List<BuildBlock> _blocks = [];
     private readonly List<long> _journalEnds = [];
 
-    private BuildFolder(string target, int version)
+    private BuildFolder(string target, int version, BuildSettings settings)
     {
-        _target = target;
+        (_target, _version, _settings) = (target, version, settings);
         _finishedTokens = Path.Combine(target, DatabaseManifest.TokensFileOf(version));
         _path = Path.Combine(target, Name);
         if (Array.Find([_path, .. FilesIn(_path)], FileIdentity.IsLink) is { } link)
@@ -47,8 +52,8 @@ internal sealed class BuildFolder : IDisposable
                 AtomicFile.Move(_finishedTokens, tokens);
             }
 
-            Tokens = Open(TokensName);
-            Records = Open(RecordsName);
+            _tokens = Open(TokensName);
+            _records = Open(RecordsName);
             AtomicFile.FlushFolder(_path);
         }
         catch
@@ -57,12 +62,6 @@ internal sealed class BuildFolder : IDisposable
             throw;
         }
     }
-
-    /// <summary>The token file, at its end.</summary>
-    public FileStream Tokens { get; }
-
-    /// <summary>The documents' records, at their end.</summary>
-    public FileStream Records { get; }
 
     /// <summary>The blocks that are complete and undamaged.</summary>
     public IReadOnlyList<BuildBlock> Blocks => _blocks;
@@ -76,8 +75,8 @@ internal sealed class BuildFolder : IDisposable
         {
             AtomicFile.Guard(Path.Combine(target, Name), DatabaseException.Of, () =>
             {
-                folder = new BuildFolder(target, version);
-                folder.Resume(settings, startOver, progress, cancellationToken);
+                folder = new BuildFolder(target, version, settings);
+                folder.Resume(startOver, progress, cancellationToken);
             });
             return folder!;
         }
@@ -121,38 +120,22 @@ internal sealed class BuildFolder : IDisposable
         }
     }
 
-    /// <summary>Makes the bytes written since the last block safe and enters them in the journal.</summary>
-    public void Complete(BuildBlock block)
-    {
-        Tokens.Flush(flushToDisk: true);
-        Records.Flush(flushToDisk: true);
-        WriteLine(block);
-        _blocks.Add(block);
-    }
-
     /// <summary>Drops every block from a number on, and whatever lies behind the last that stays.</summary>
-    public void Rewind(int blocks)
+    /// <exception cref="DatabaseException">The files cannot be written.</exception>
+    public void Rewind(int blocks) => AtomicFile.Guard(_path, DatabaseException.Of, () =>
     {
         _blocks.RemoveRange(blocks, _blocks.Count - blocks);
         _journalEnds.RemoveRange(blocks + 1, _journalEnds.Count - blocks - 1);
         Cut(_journal, _journalEnds[^1]);
         _journal.Flush(flushToDisk: true);
-        Cut(Tokens, blocks == 0 ? TokenFile.HeaderBytes : _blocks[^1].TokensEnd);
-        Cut(Records, blocks == 0 ? 0 : _blocks[^1].RecordsEnd);
-    }
-
-    /// <summary>Moves the finished token file to its place.</summary>
-    public void MoveTokens()
-    {
-        Tokens.Flush(flushToDisk: true);
-        Tokens.Dispose();
-        AtomicFile.Move(Path.Combine(_path, TokensName), _finishedTokens);
-    }
+        Cut(_tokens, blocks == 0 ? TokenFile.HeaderBytes : _blocks[^1].TokensEnd);
+        Cut(_records, blocks == 0 ? 0 : _blocks[^1].RecordsEnd);
+    });
 
     public void Dispose()
     {
         // After a fault of the disk the streams cannot write what they still hold; it was not counted as written either.
-        foreach (FileStream? stream in (FileStream?[])[Tokens, Records, _journal])
+        foreach (FileStream? stream in (FileStream?[])[_tokens, _records, _journal])
         {
             try
             {
@@ -180,10 +163,10 @@ internal sealed class BuildFolder : IDisposable
 
     private FileStream Open(string name) => new(Path.Combine(_path, name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20);
 
-    private void Resume(BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private void Resume(bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         BuildSettings? there = ReadJournal();
-        if (there is not null && there.DifferencesTo(settings) is { Count: > 0 } differences)
+        if (there is not null && there.DifferencesTo(_settings) is { Count: > 0 } differences)
         {
             if (!startOver)
             {
@@ -200,11 +183,11 @@ internal sealed class BuildFolder : IDisposable
             _blocks.Clear();
             _journalEnds.Clear();
             Cut(_journal, 0);
-            Cut(Records, 0);
-            Cut(Tokens, 0);
-            Tokens.Write(new byte[TokenFile.HeaderBytes]);
-            Tokens.Flush(flushToDisk: true);
-            WriteLine(settings);
+            Cut(_records, 0);
+            Cut(_tokens, 0);
+            _tokens.Write(new byte[TokenFile.HeaderBytes]);
+            _tokens.Flush(flushToDisk: true);
+            WriteLine(_settings);
             return;
         }
 
@@ -254,17 +237,17 @@ internal sealed class BuildFolder : IDisposable
     {
         long tokens = TokenFile.HeaderBytes;
         long records = 0;
-        if (Tokens.Length < tokens)
+        if (_tokens.Length < tokens)
         {
             // The header's place must be there; it is written last.
-            Cut(Tokens, tokens);
+            Cut(_tokens, tokens);
         }
 
         for (int number = 0; number < _blocks.Count; number++)
         {
             BuildBlock block = _blocks[number];
-            if (block.TokensEnd < tokens || block.TokensEnd > Tokens.Length || block.RecordsEnd < records || block.RecordsEnd > Records.Length
-                || Hash(Tokens, tokens, block.TokensEnd) != block.TokensHash || Hash(Records, records, block.RecordsEnd) != block.RecordsHash)
+            if (block.TokensEnd < tokens || block.TokensEnd > _tokens.Length || block.RecordsEnd < records || block.RecordsEnd > _records.Length
+                || Hash(_tokens, tokens, block.TokensEnd) != block.TokensHash || Hash(_records, records, block.RecordsEnd) != block.RecordsHash)
             {
                 return number;
             }

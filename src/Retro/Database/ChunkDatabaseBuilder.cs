@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Text;
 using Retro.Corpora;
 using Retro.Tokenizers;
 
@@ -117,7 +116,7 @@ public static class ChunkDatabaseBuilder
                     return null;
                 }
 
-                Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
+                Save(folder, work.Finish(corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken), there, progress);
             }
 
             DatabaseFolder.TryClean(folder);
@@ -215,24 +214,22 @@ public static class ChunkDatabaseBuilder
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        TokenizerFacts tokenizer = new(
-            settings.TokenizerKind, settings.TokenizerHash, settings.VocabularySize, settings.EndOfText, _ => [], settings.BeginOfText);
         using WriterLock writing = WriterLock.Take(folder, "copy the database");
         using (BuildFolder work = BuildFolder.Open(folder, 0, settings, startOver: true, progress, cancellationToken))
         using (IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
         {
-            AtomicFile.Guard(folder, DatabaseException.Of, () => work.Rewind(0)); // what another copy has left may be of another state
+            work.Rewind(0); // what another copy has left may be of another state
             long done = 0;
             foreach (PreparedDocument[] block in Blocks.Of(documents, document => 2L * document.Ids.Length))
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 Array.ForEach(block, document => corpus.AppendData(document.Hash));
-                AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), DatabaseException.Of, () => Append(work, block, tokenizer, settings.ChunkLength));
+                work.Append(block);
                 progress?.Report(new StageProgress("copy documents", done += block.Length, total));
             }
 
             string corpusHash = Convert.ToHexStringLower(corpus.GetHashAndReset());
-            Finish(folder, work, settings, 0, null, corpusHash, leastTokens: 1, progress, cancellationToken);
+            Save(folder, work.Finish(corpusHash, leastTokens: 1, progress, cancellationToken), null, progress);
         }
 
         DatabaseFolder.TryClean(folder);
@@ -350,7 +347,7 @@ public static class ChunkDatabaseBuilder
             if (done is not null)
             {
                 PreparedDocument[] hashed = Prepare(block, null, null, options, cancellationToken);
-                string found = HashOf(hashed);
+                string found = PreparedDocument.HashOf(hashed);
                 if (found == done.Corpus)
                 {
                     Array.ForEach(hashed, document => corpus.AppendData(document.Hash));
@@ -365,7 +362,7 @@ public static class ChunkDatabaseBuilder
                             + $"there, {block.Count} documents with hash {found} asked); build with that corpus, choose another folder, or start over.");
                 }
 
-                AtomicFile.Guard(folder, DatabaseException.Of, () => work.Rewind(number));
+                work.Rewind(number);
             }
 
             if (block.Count == 0)
@@ -382,7 +379,7 @@ public static class ChunkDatabaseBuilder
             }
 
             Array.ForEach(prepared, document => corpus.AppendData(document.Hash));
-            AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), DatabaseException.Of, () => Append(work, prepared, tokenizer, options.ChunkLength));
+            work.Append(prepared);
             progress?.Report(new StageProgress(EncodeStage, reader.Count, 0));
         }
     }
@@ -401,13 +398,6 @@ public static class ChunkDatabaseBuilder
         return Convert.ToHexStringLower(corpus.GetHashAndReset());
     }
 
-    private static string HashOf(PreparedDocument[] documents)
-    {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Array.ForEach(documents, document => hash.AppendData(document.Hash));
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-    }
-
     // Hashes, and encodes where a tokenizer is given, on all threads; the order of the results is that of the documents.
     private static PreparedDocument[] Prepare(
         List<Document> documents, TokenizerFacts? tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options, CancellationToken cancellationToken)
@@ -418,139 +408,14 @@ public static class ChunkDatabaseBuilder
         return prepared;
     }
 
-    private static void Append(BuildFolder work, PreparedDocument[] documents, TokenizerFacts tokenizer, int chunkLength)
+    /// <summary>Makes what was built the folder's database, with what later stages made of the one before where that is as good for it.</summary>
+    private static void Save(string folder, DatabaseManifest manifest, DatabaseManifest? before, IProgress<StageProgress>? progress)
     {
-        using IncrementalHash tokensHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        using IncrementalHash recordsHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        long chunks = 0;
-        long tokens = 0;
-        long bytes = 0;
-        int empty = 0;
-        int[] beginOfText = [tokenizer.BeginOfText ?? tokenizer.EndOfText];
-        int[] endOfText = [tokenizer.EndOfText];
-        int[] padding = new int[chunkLength];
-        Array.Fill(padding, tokenizer.EndOfText);
-        foreach (PreparedDocument document in documents)
-        {
-            if (document.Ids.Length == 0)
-            {
-                empty++;
-                continue;
-            }
-
-            int count = document.Ids.Length + 2;
-            int rows = DocumentTable.Chunks(count, chunkLength);
-            WriteTokens(beginOfText);
-            WriteTokens(document.Ids);
-            WriteTokens(endOfText);
-            WriteTokens(padding.AsSpan(0, (int)((long)rows * chunkLength - count)));
-            Document of = document.Document;
-            byte[] record = DocumentRecord.Write(of.Id, of.Title, of.Location, of.Labels, count, document.Bytes, document.ContentHash);
-            work.Records.Write(record);
-            recordsHash.AppendData(record);
-            chunks += rows;
-            tokens += count;
-            bytes += document.Bytes;
-        }
-
-        work.Complete(new BuildBlock
-        {
-            Read = documents.Length,
-            Empty = empty,
-            Chunks = chunks,
-            Tokens = tokens,
-            Bytes = bytes,
-            TokensEnd = work.Tokens.Position,
-            RecordsEnd = work.Records.Position,
-            Corpus = HashOf(documents),
-            TokensHash = Convert.ToHexStringLower(tokensHash.GetHashAndReset()),
-            RecordsHash = Convert.ToHexStringLower(recordsHash.GetHashAndReset()),
-        });
-
-        void WriteTokens(ReadOnlySpan<int> ids) => TokenFile.WriteIds(ids, raw =>
-        {
-            work.Tokens.Write(raw);
-            tokensHash.AppendData(raw);
-        });
-    }
-
-    private static void Finish(
-        string folder,
-        BuildFolder work,
-        BuildSettings settings,
-        int version,
-        DatabaseManifest? before,
-        string corpusHash,
-        int leastTokens,
-        IProgress<StageProgress>? progress,
-        CancellationToken cancellationToken)
-    {
-        long read = work.Blocks.Sum(block => (long)block.Read);
-        long documents = read - work.Blocks.Sum(block => (long)block.Empty);
-        long chunks = work.Blocks.Sum(block => block.Chunks);
-        long tokens = work.Blocks.Sum(block => block.Tokens);
-        if (tokens < leastTokens)
-        {
-            work.Dispose();
-            BuildFolder.TryDelete(folder);
-            throw new CorpusException(documents == 0
-                ? $"The corpus has no text: of {read} documents none has a token; give documents with text."
-                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {leastTokens}; give "
-                    + "more text, or choose a smaller chunk length.");
-        }
-
-        if (documents > int.MaxValue)
-        {
-            throw new DatabaseException($"The corpus has {documents} documents, but a database holds at most {int.MaxValue}; split it into several databases.");
-        }
-
-        string tokensPath = Path.Combine(folder, DatabaseManifest.TokensFileOf(version));
-        string documentsPath = Path.Combine(folder, DatabaseManifest.DocumentsFileOf(version));
-        long recordBytes = work.Records.Position;
-        AtomicFile.Write(
-            documentsPath,
-            stream => DocumentTable.Write(stream, work.Records, recordBytes, settings.ChunkLength, documents, chunks),
-            DatabaseException.Of);
-        progress?.Report(new StageProgress("write documents", documents, documents));
-        cancellationToken.ThrowIfCancellationRequested();
-        AtomicFile.Guard(tokensPath, DatabaseException.Of, () =>
-        {
-            work.Tokens.Position = 0;
-            work.Tokens.Write(TokenFile.Header(settings, chunks, tokens));
-            work.MoveTokens();
-        });
-        progress?.Report(new StageProgress("write tokens", chunks, chunks));
-        DatabaseManifest manifest = new()
-        {
-            FormatVersion = settings.FormatVersion,
-            TokenizerKind = settings.TokenizerKind,
-            TokenizerHash = settings.TokenizerHash,
-            VocabularySize = settings.VocabularySize,
-            EndOfText = settings.EndOfText,
-            BeginOfText = settings.BeginOfText,
-            ChunkLength = settings.ChunkLength,
-            Cleaning = settings.Cleaning,
-            Version = version,
-            CorpusHash = corpusHash,
-            DocumentCount = documents,
-            EmptyDocuments = read - documents,
-            ChunkCount = chunks,
-            TokenCount = tokens,
-            ByteCount = work.Blocks.Sum(block => block.Bytes),
-            Files = [Describe(tokensPath), Describe(documentsPath)],
-        };
         manifest = before is not null && KeepsStages(folder, manifest, before)
             ? (manifest with { Files = [.. manifest.Files, .. before.Stages.Where(file => file.MadeFrom == manifest.TokensHash)] }).After(before)
             : DatabaseFolder.InPlaceOf(folder, before, manifest);
         manifest.Save(folder);
         progress?.Report(new StageProgress("write manifest", 1, 1));
-
-        DatabaseFile Describe(string path) => new()
-        {
-            Name = Path.GetFileName(path),
-            Bytes = new FileInfo(path).Length,
-            Sha256 = FileHash.Sha256(path, progress, cancellationToken),
-        };
     }
 
     // What later stages made depends on the tokens and on which documents are the same as others: where neither changed, it is as good as before.

@@ -29,6 +29,18 @@ internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] C
         return new PreparedDocument(document, hash, contentHash, text.Length, ids);
     }
 
+    /// <summary>SHA-256 over the hashes of documents, in their order.</summary>
+    public static string HashOf(IEnumerable<PreparedDocument> documents)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (PreparedDocument document in documents)
+        {
+            hash.AppendData(document.Hash);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
     /// <summary>A document of a database, of which there is no text any more.</summary>
     public static PreparedDocument Of(ChunkDatabase database, int number)
     {
