@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
@@ -21,7 +20,7 @@ public sealed unsafe class TokenStore : IDisposable
     /// <summary>Keys that are all compared where no others may come.</summary>
     private const int FewSeen = 1024;
 
-    private const int Together = 8, IndexHashLength = 12;
+    private const int Together = 8;
 
     private readonly TokenStoreLayout _layout;
     private readonly MappedFile _memory;
@@ -85,7 +84,7 @@ public sealed unsafe class TokenStore : IDisposable
             : TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken) ?? Write(path, model, database, starts, layout, progress, cancellationToken);
         try
         {
-            return new TokenStore(database, layout, memory, Index(path, layout, memory, options, progress, cancellationToken), starts);
+            return new TokenStore(database, layout, memory, TokenStoreIndex.Open(path, layout, memory, options, progress, cancellationToken), starts);
         }
         catch
         {
@@ -321,16 +320,10 @@ public sealed unsafe class TokenStore : IDisposable
                     Block(model, database, starts, layout, first, progress, cancellationToken), Math.Min(BlockRows, layout.Rows - first));
             }
 
-            file.Complete(stream => TokenStoreLayout.Seal(stream, header));
+            file.CompleteSealed(header);
         }
 
-        // What was indexed are other keys. An index that cannot be deleted is never taken for theirs, and only takes room.
-        Regex index = new($@"^{Regex.Escape(Path.GetFileName(path))}\.[0-9a-f]{{{IndexHashLength}}}\.index$");
-        foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(path))!).Where(file => index.IsMatch(Path.GetFileName(file))))
-        {
-            AtomicFile.TryDelete(file);
-        }
-
+        TokenStoreIndex.DeleteAll(path); // what was indexed are other keys
         return TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken)
             ?? throw new DatabaseException($"The states in {path} were written and cannot be read again: make them again, on another disk.");
     }
@@ -409,86 +402,5 @@ public sealed unsafe class TokenStore : IDisposable
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(model));
         using IDisposable inference = inference_mode();
         return model.KeysAndStatesAt(tensor(tokens, [rows, length], device: model.Device), tensor(places, device: model.Device));
-    }
-
-    private static VectorIndex Index(
-        string? path,
-        TokenStoreLayout layout,
-        MappedFile memory,
-        TokenStoreOptions options,
-        IProgress<StageProgress>? progress,
-        CancellationToken cancellationToken)
-    {
-        VectorIndexPlan plan = VectorIndexPlan.For(layout.Rows, layout.Width);
-        bool bySize = options.Factory is null, exact = VectorIndex.Choose(VectorEngine.Auto) == VectorEngine.Exact;
-        string factory = options.Factory ?? (exact ? VectorIndexPlan.Exact : plan.Factory);
-        string parameters = options.SearchParameters.Length > 0 ? options.SearchParameters : bySize && !exact ? plan.Parameters : "";
-
-        // The name holds what the keys and the index are: one of other keys is never taken for this one's.
-        string? file = path is null || factory == VectorIndexPlan.Exact
-            ? null
-            : $"{path}.{IdentityHash.Of(IdentityHash.KeyEnd, Convert.ToHexStringLower(layout.Header()), factory)[..IndexHashLength]}.index";
-        if (file is not null && File.Exists(file))
-        {
-            try
-            {
-                VectorIndex made = VectorIndex.Open(file, parameters: parameters, trusted: !bySize); // who names a kind may name any
-                if (made.Count == layout.Rows && made.Dimensions == layout.Width)
-                {
-                    return made;
-                }
-
-                made.Dispose();
-            }
-            catch (DatabaseException)
-            {
-                // It is damaged: it is made anew.
-            }
-        }
-
-        VectorIndex index = VectorIndex.Create(layout.Width, factory, parameters: parameters);
-        try
-        {
-            if (!index.IsTrained)
-            {
-                // Spread over the whole.
-                long enough = bySize ? plan.TrainingVectors : Math.Max(1 << 14, 64L * index.ListCount);
-                int wanted = (int)Math.Min(Math.Min(layout.Rows, enough), Array.MaxLength / layout.Width);
-                float[] some = new float[wanted * layout.Width];
-                for (int i = 0; i < wanted; i++)
-                {
-                    layout.Read(memory, i * layout.Rows / wanted, some.AsSpan(i * layout.Width, layout.Width));
-                }
-
-                progress?.Report(new StageProgress("train the index", 0, 1));
-                index.Train(some);
-            }
-
-            float[] block = new float[BlockRows * layout.Width];
-            for (long first = 0; first < layout.Rows; first += BlockRows)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new StageProgress("index states", first, layout.Rows));
-                int count = (int)Math.Min(BlockRows, layout.Rows - first);
-                for (int i = 0; i < count; i++)
-                {
-                    layout.Read(memory, first + i, block.AsSpan(i * layout.Width, layout.Width));
-                }
-
-                index.Add(block.AsSpan(0, count * layout.Width));
-            }
-
-            if (file is not null)
-            {
-                index.Save(file);
-            }
-
-            return index;
-        }
-        catch
-        {
-            index.Dispose();
-            throw;
-        }
     }
 }

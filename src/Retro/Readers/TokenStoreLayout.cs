@@ -89,23 +89,6 @@ internal sealed record TokenStoreLayout(long Rows, int Width, bool Float16, int 
         return null; // making it replaces it
     }
 
-    /// <summary>Writes the header with the checksum of everything.</summary>
-    public static void Seal(Stream stream, byte[] header)
-    {
-        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(header, 0, HashAt);
-        byte[] buffer = new byte[1 << 20];
-        stream.Position = HeaderSize;
-        for (int read; (read = stream.Read(buffer)) > 0;)
-        {
-            sha.AppendData(buffer, 0, read);
-        }
-
-        sha.GetHashAndReset(header.AsSpan(HashAt));
-        stream.Position = 0;
-        stream.Write(header);
-    }
-
     /// <summary>Stores a key.</summary>
     public void Store(ReadOnlySpan<float> key, Span<byte> row)
     {

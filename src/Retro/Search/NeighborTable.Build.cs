@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Security.Cryptography;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -152,7 +151,7 @@ public sealed unsafe partial class NeighborTable
                 file.Append(block, some);
             }
 
-            file.Complete(stream => Finish(stream, [.. header]));
+            file.CompleteSealed(header);
         }
 
         progress?.Report(new(Stage, queries.ChunkCount, queries.ChunkCount));
@@ -272,21 +271,5 @@ public sealed unsafe partial class NeighborTable
         }
 
         return null;
-    }
-
-    private static void Finish(Stream stream, byte[] header)
-    {
-        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(header, 0, NeighborTableHeader.HashAt);
-        byte[] buffer = new byte[1 << 20];
-        stream.Position = NeighborTableHeader.Size;
-        for (int read; (read = stream.Read(buffer)) > 0;)
-        {
-            sha.AppendData(buffer, 0, read);
-        }
-
-        sha.GetHashAndReset(header.AsSpan(NeighborTableHeader.HashAt));
-        stream.Position = 0;
-        stream.Write(header);
     }
 }

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -116,6 +117,29 @@ internal sealed class ResumableFile : IDisposable
         AtomicFile.Move(_path + ShareName.PartSuffix, _path);
         File.Delete(_path + ShareName.NoteSuffix);
     });
+
+    /// <summary>Finishes a file whose header ends with the SHA-256 of all the rest, header and rows, and gives it its name.</summary>
+    /// <param name="header">The header, with any bytes for the checksum.</param>
+    public void CompleteSealed(ReadOnlySpan<byte> header)
+    {
+        byte[] whole = header.ToArray();
+        int hashAt = whole.Length - SHA256.HashSizeInBytes;
+        Complete(stream =>
+        {
+            using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            sha.AppendData(whole, 0, hashAt);
+            byte[] buffer = new byte[1 << 20];
+            stream.Position = whole.Length;
+            for (int read; (read = stream.Read(buffer)) > 0;)
+            {
+                sha.AppendData(buffer, 0, read);
+            }
+
+            sha.GetHashAndReset(whole.AsSpan(hashAt));
+            stream.Position = 0;
+            stream.Write(whole);
+        });
+    }
 
     public void Dispose() => _stream.Dispose();
 
