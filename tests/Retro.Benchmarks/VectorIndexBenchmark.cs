@@ -65,7 +65,7 @@ internal static class VectorIndexBenchmark
                 long[] found = new long[Queries * 8];
                 float[] scores = new float[found.Length];
                 double milliseconds = 1e3 * Measuring.Median(1, () => source.Find(queries, 8, found, scores)) / Queries;
-                DatabaseFile file = database.Files.Single(one => one.Name == VectorIndexFile.FileName);
+                DatabaseFile file = database.Files.Single(one => one.Name == StageNames.Index);
                 source.Dispose();
                 string looked = file.Details.GetValueOrDefault(IndexRecall.ParametersDetail) ?? "";
                 string recall = file.Details.GetValueOrDefault(IndexRecall.RecallDetail) ?? "1";

@@ -20,9 +20,6 @@ internal delegate ReadOnlySpan<int> TermsOf(long document);
 /// </summary>
 internal sealed class Bm25Index : IDisposable
 {
-    /// <summary>The name of a database's keyword index in its folder.</summary>
-    public const string FileName = StageNames.Keywords;
-
     private const string Stage = "make the keyword index";
     private const string K1Detail = "k1";
     private const string BDetail = "b";
@@ -63,8 +60,8 @@ internal sealed class Bm25Index : IDisposable
         options = (options ?? new()).Validate();
         RequireSize(database);
         Dictionary<string, string> details = DetailsOf(options);
-        string path = database.PathOf(FileName);
-        if (StageFile.IsMade(database, FileName, details))
+        string path = database.PathOf(StageNames.Keywords);
+        if (StageFile.IsMade(database, StageNames.Keywords, details))
         {
             try
             {
@@ -81,7 +78,7 @@ internal sealed class Bm25Index : IDisposable
                 }
                 catch (DatabaseException fault) when (fault.InnerException is not (IOException or UnauthorizedAccessException) || !File.Exists(path))
                 {
-                    database.Forget(writing, FileName);
+                    database.Forget(writing, StageNames.Keywords);
                 }
             }
         }
@@ -97,7 +94,7 @@ internal sealed class Bm25Index : IDisposable
 
         using (WriterLock writing = database.Write(Stage))
         {
-            if (!StageFile.IsMade(database, FileName, details)) // by another, until there was the right to write
+            if (!StageFile.IsMade(database, StageNames.Keywords, details)) // by another, until there was the right to write
             {
                 Make(writing);
             }
@@ -128,9 +125,9 @@ internal sealed class Bm25Index : IDisposable
                 file.Write(path, index._image.CopyTo);
             }
 
-            database.Forget(writing, FileName);
+            database.Forget(writing, StageNames.Keywords);
             file.Commit();
-            database.Enter(writing, FileName, details, progress, cancellationToken);
+            database.Enter(writing, StageNames.Keywords, details, progress, cancellationToken);
         }
     }
 
@@ -155,7 +152,7 @@ internal sealed class Bm25Index : IDisposable
         Dictionary<string, string> details = DetailsOf(options);
         foreach (WorkShare block in BlocksOf(database, share, options))
         {
-            StageFile.MakeShare(database, FileName, block, Stage, details, own => Make(own, block));
+            StageFile.MakeShare(database, StageNames.Keywords, block, Stage, details, own => Make(own, block));
         }
 
         void Make(string own, WorkShare block)
@@ -197,7 +194,7 @@ internal sealed class Bm25Index : IDisposable
     {
         ArgumentNullException.ThrowIfNull(database);
         options?.Validate();
-        (string path, _) = StageFile.Require(database, FileName);
+        (string path, _) = StageFile.Require(database, StageNames.Keywords);
         Bm25Index index = Open(path, options?.Verify ?? true, progress, cancellationToken);
         if (options is not null && (options.K1, options.B) != (index.K1, index.B))
         {
@@ -400,7 +397,7 @@ internal sealed class Bm25Index : IDisposable
         CancellationToken cancellationToken)
     {
         List<Bm25Image> parts = [];
-        string path = database.PathOf(FileName);
+        string path = database.PathOf(StageNames.Keywords);
         try
         {
             foreach (WorkShare share in shares)

@@ -48,7 +48,7 @@ internal sealed class ChunkKeys : IDisposable
         ChunkKeys keys;
         try
         {
-            if (!database.Segments.All(segment => segment.Refresh().Find(KeyFile.FileName) is not null && File.Exists(segment.PathOf(KeyFile.FileName))))
+            if (!database.Segments.All(segment => segment.Refresh().Find(StageNames.Keys) is not null && File.Exists(segment.PathOf(StageNames.Keys))))
             {
                 return null;
             }

@@ -54,14 +54,14 @@ public static class DatabaseVerification
             switch (source)
             {
                 case KeywordNeighborSource keywords:
-                    found.Add(Count("bm25.bin", chunks, keywords.FaultOf, cancellationToken));
+                    found.Add(Count(StageNames.Keywords, chunks, keywords.FaultOf, cancellationToken));
                     break;
                 case DenseNeighborSource dense:
                     using (ChunkKeys? keys = ChunkKeys.TryOpen(database, dense.KeyIdentity))
                     {
                         if (keys is not null)
                         {
-                            found.Add(Count(KeyFile.FileName, chunks, chunk => dense.FaultOf(keys, chunk, cancellationToken), cancellationToken));
+                            found.Add(Count(StageNames.Keys, chunks, chunk => dense.FaultOf(keys, chunk, cancellationToken), cancellationToken));
                             found.Add(IndexRecall.Check(database, dense, keys, chunks.Take(MostProbes), cancellationToken));
                         }
                     }

@@ -16,9 +16,6 @@ internal static class IndexRecall
     /// <summary>What the manifest says of it: the share that was found, with how many lists, and the queries a second.</summary>
     public const string RecallDetail = "recall", ParametersDetail = "searchParameters", RateDetail = "queriesPerSecond";
 
-    /// <summary>The file that says what was measured over all segments of a changed database.</summary>
-    public const string FileName = StageNames.Recall;
-
     /// <summary>The names of these.</summary>
     public static readonly string[] Details = [RecallDetail, ParametersDetail, RateDetail];
 
@@ -179,8 +176,8 @@ internal static class IndexRecall
         }
 
         double recall = 1;
-        bool isKnown = StageFile.IsMade(database, FileName, details, RecallDetail)
-            && double.TryParse(database.Manifest.Find(FileName)!.Details[RecallDetail], NumberStyles.Float, CultureInfo.InvariantCulture, out recall);
+        bool isKnown = StageFile.IsMade(database, StageNames.Recall, details, RecallDetail)
+            && double.TryParse(database.Manifest.Find(StageNames.Recall)!.Details[RecallDetail], NumberStyles.Float, CultureInfo.InvariantCulture, out recall);
         if (!isKnown)
         {
             recall = 1;
@@ -194,10 +191,10 @@ internal static class IndexRecall
             details[RecallDetail] = Text(recall);
             using WriterLock writing = database.Write("measure the vector index");
             AtomicFile.WriteText(
-                database.PathOf(FileName),
+                database.PathOf(StageNames.Recall),
                 JsonSerializer.Serialize(new SortedDictionary<string, string>(details)) + "\n",
                 DatabaseException.Of);
-            database.Enter(writing, FileName, details, progress, cancellationToken);
+            database.Enter(writing, StageNames.Recall, details, progress, cancellationToken);
         }
 
         if (!isKnown || recall < wanted)
@@ -225,7 +222,7 @@ internal static class IndexRecall
     public static StageCheck Check(
         ChunkDatabase database, DenseNeighborSource source, ChunkKeys keys, IEnumerable<long> chunks, CancellationToken cancellationToken)
     {
-        string stage = $"recall@{Neighbors} of {VectorIndexFile.FileName}";
+        string stage = $"recall@{Neighbors} of {StageNames.Index}";
         long[] asked = [.. chunks.Where(chunk => !KeyedChunks.IsNone(keys.Row(chunk)))];
         KeyedChunks keyed = KeyedChunks.OfSegments(database);
         if (Probes.Of(database, keys, keyed, asked, source.Metric, Environment.ProcessorCount, cancellationToken) is not { } probes)

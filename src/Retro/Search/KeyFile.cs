@@ -12,9 +12,6 @@ namespace Retro.Search;
 /// </summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
-    /// <summary>The file's name.</summary>
-    public const string FileName = StageNames.Keys;
-
     /// <summary>What the manifest calls the identity of the function that made the keys.</summary>
     public const string KeyerDetail = "keyer";
 
@@ -58,14 +55,14 @@ internal sealed unsafe class KeyFile : IDisposable
     public static KeyFile Open(ChunkDatabase database, bool verify = true)
     {
         ArgumentNullException.ThrowIfNull(database);
-        (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
+        (string path, DatabaseFile entry) = StageFile.Require(database, StageNames.Keys);
         IReadOnlyDictionary<string, string> details = entry.Details;
         if (!details.TryGetValue(KeyerDetail, out string? identity)
             || !details.TryGetValue(DimensionsDetail, out string? text)
             || !int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int dimensions)
             || dimensions < 1)
         {
-            throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {FileName} were made: make them again.");
+            throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {StageNames.Keys} were made: make them again.");
         }
 
         return Open(path, new(database.Manifest.TokensHash, identity, database.ChunkCount, dimensions), verify);
@@ -161,18 +158,18 @@ internal sealed unsafe class KeyFile : IDisposable
         ArgumentNullException.ThrowIfNull(database);
         KeyFileLayout layout = LayoutOf(database, keyer);
         IReadOnlyDictionary<string, string> details = DetailsOf(layout);
-        string path = database.PathOf(FileName);
-        if (StageFile.IsMade(database, FileName, details) && IsWhole(path, layout, verify, progress, cancellationToken))
+        string path = database.PathOf(StageNames.Keys);
+        if (StageFile.IsMade(database, StageNames.Keys, details) && IsWhole(path, layout, verify, progress, cancellationToken))
         {
             return;
         }
 
         using WriterLock writing = database.Write("make keys");
         string sha256;
-        bool made = StageFile.IsMade(database, FileName, details);
+        bool made = StageFile.IsMade(database, StageNames.Keys, details);
         if (!IsWhole(path, layout, verify: true, progress, cancellationToken))
         {
-            database.Forget(writing, FileName);
+            database.Forget(writing, StageNames.Keys);
             using KeysOfSameTexts? same = whole is null ? null : KeysOfSameTexts.Open(whole, database, keyer);
             MakeRows make = KeysOf(database, keyer, same, cancellationToken);
             using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);
@@ -197,7 +194,7 @@ internal sealed unsafe class KeyFile : IDisposable
 
         // The keys are whole, and stand under their name whatever happens before the manifest knows.
         ShareFiles.Remove(path, layout.File);
-        database.Enter(writing, FileName, details, sha256);
+        database.Enter(writing, StageNames.Keys, details, sha256);
     }
 
     /// <summary>Makes the keys of a share of the chunks in a file of their own, where not all keys are there.</summary>
@@ -213,7 +210,7 @@ internal sealed unsafe class KeyFile : IDisposable
         KeyFileLayout layout = LayoutOf(database, keyer);
         StageFile.MakeShare(
             database,
-            FileName,
+            StageNames.Keys,
             share,
             "make keys",
             DetailsOf(layout),
@@ -239,12 +236,12 @@ internal sealed unsafe class KeyFile : IDisposable
         DatabaseException? damage = null;
         try
         {
-            string sha256 = layout.File.Write(to.PathOf(FileName), NoteOf(layout), CopyStage, Take, progress, cancellationToken);
-            to.Enter(writing, FileName, DetailsOf(layout), sha256);
+            string sha256 = layout.File.Write(to.PathOf(StageNames.Keys), NoteOf(layout), CopyStage, Take, progress, cancellationToken);
+            to.Enter(writing, StageNames.Keys, DetailsOf(layout), sha256);
         }
         catch (DatabaseException) when (damage is not null)
         {
-            ResumableFile.Discard(to.PathOf(FileName), NoteOf(layout));
+            ResumableFile.Discard(to.PathOf(StageNames.Keys), NoteOf(layout));
             progress?.Report(new(CopyStage, 0, keys.Count, $"{damage.Message} The keys are not taken over."));
         }
 

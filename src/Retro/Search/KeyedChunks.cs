@@ -11,12 +11,6 @@ namespace Retro.Search;
 /// </summary>
 internal sealed class KeyedChunks
 {
-    /// <summary>The file's name.</summary>
-    public const string FileName = StageNames.Unkeyed;
-
-    /// <summary>Its name beside the index of all segments of a changed database.</summary>
-    public const string AllFileName = StageNames.AllUnkeyed;
-
     /// <summary>Every chunk has a key.</summary>
     public static readonly KeyedChunks All = new([]);
 
@@ -123,5 +117,5 @@ internal sealed class KeyedChunks
             writing, name, new Dictionary<string, string> { [KeyFile.KeyerDetail] = keyer }, progress: null, CancellationToken.None);
     }
 
-    private static string NameOf(ChunkDatabase database) => database.IsChanged ? AllFileName : FileName;
+    private static string NameOf(ChunkDatabase database) => database.IsChanged ? StageNames.AllUnkeyed : StageNames.Unkeyed;
 }

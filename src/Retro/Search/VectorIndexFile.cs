@@ -10,12 +10,6 @@ namespace Retro.Search;
 /// </summary>
 internal static class VectorIndexFile
 {
-    /// <summary>The file's name.</summary>
-    public const string FileName = StageNames.Index;
-
-    /// <summary>Its name where it is that of all segments.</summary>
-    public const string AllFileName = StageNames.AllIndex;
-
     private const int AddBlock = 16_384;
     private const string FactoryDetail = "factory";
     private const string ExactFactory = "exact";
@@ -139,7 +133,7 @@ internal static class VectorIndexFile
         DenseNeighborOptions given = (options ?? new()).Validate();
         (string path, DatabaseFile entry) = StageFile.Require(database, NameOf(database));
         string? Detail(string name) => entry.Details.GetValueOrDefault(name);
-        if (database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } keyer && keyer != Detail(KeyFile.KeyerDetail))
+        if (database.Manifest.Find(StageNames.Keys)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } keyer && keyer != Detail(KeyFile.KeyerDetail))
         {
             throw new DatabaseException(
                 $"The vector index {path} was made from keys of {Detail(KeyFile.KeyerDetail)} and the database now has keys of {keyer}: make the index again.");
@@ -181,7 +175,7 @@ internal static class VectorIndexFile
     }
 
     /// <summary>The name of a database's index.</summary>
-    public static string NameOf(ChunkDatabase database) => database.IsChanged ? AllFileName : FileName;
+    public static string NameOf(ChunkDatabase database) => database.IsChanged ? StageNames.AllIndex : StageNames.Index;
 
     /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
     public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(NameOf(segment))?.Details.GetValueOrDefault(FactoryDetail);

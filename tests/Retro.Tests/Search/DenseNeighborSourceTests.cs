@@ -215,14 +215,14 @@ public class DenseNeighborSourceTests
             Check(built);
         }
 
-        Assert.Equal((queries.Length - 4) * sizeof(long), new FileInfo(data[KeyedChunks.FileName]).Length);
+        Assert.Equal((queries.Length - 4) * sizeof(long), new FileInfo(data[StageNames.Unkeyed]).Length);
         using (DenseNeighborSource opened = DenseNeighborSource.Open(data.Database, keyer, options))
         {
             Check(opened);
         }
 
         // A list that is gone costs the index alone, which is made again.
-        File.Delete(data[KeyedChunks.FileName]);
+        File.Delete(data[StageNames.Unkeyed]);
         Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, keyer, options));
         using DenseNeighborSource again = DenseNeighborSource.Build(data.Database, keyer, options);
         Check(again);
