@@ -93,9 +93,9 @@ internal sealed class UpdateCommand : Verb
 
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
-        if (_reading.Files.Any(IsTyped) && corpora.All(corpus => corpus.Unmatched.Count > 0))
+        if (_reading.Files.Any(IsTyped))
         {
-            corpora[0].RequireMatched(); // those of the build are for all that is ever added
+            Corpus.RequireMatched(corpora); // those of the build are for all that is ever added
         }
 
         UpdateCounts counts = new(0, 0, 0, 0, 0);

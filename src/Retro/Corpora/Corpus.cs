@@ -86,7 +86,7 @@ public sealed class Corpus
             string full = System.IO.Path.GetFullPath(path), names = FolderOf(options.Root ?? full);
             CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, names, options);
             return files.Files.Count > 0 ? new Corpus(path, names, files, options, Whole(full, names, files, options))
-                : options.Include.Intersect(files.Mistaken).Any() ? throw NotMatched(path, files)
+                : options.Include.Intersect(files.Mistaken).Any() ? throw NotMatched(files.Mistaken, (path, files))
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
@@ -102,11 +102,19 @@ public sealed class Corpus
     /// folders that are left out whole, as hidden ones are.
     /// </summary>
     /// <exception cref="CorpusException">There are some; the message says what files there are.</exception>
-    public void RequireMatched()
+    public void RequireMatched() => RequireMatched([this]);
+
+    /// <summary>The same of several corpora that are read together: a pattern that matches in one of them is none that is meant otherwise.</summary>
+    /// <param name="corpora">The corpora, opened with the same patterns; a single file has none.</param>
+    /// <exception cref="CorpusException">Some match in none of them; the message says what files there are.</exception>
+    public static void RequireMatched(IReadOnlyList<Corpus> corpora)
     {
-        if (_files.Mistaken.Count > 0)
+        ArgumentNullException.ThrowIfNull(corpora);
+        string[] mistaken = corpora.Count == 0 ? []
+            : [.. corpora[0]._files.Mistaken.Where(pattern => corpora.All(corpus => corpus._files.Mistaken.Contains(pattern)))];
+        if (mistaken.Length > 0)
         {
-            throw NotMatched(Path, _files);
+            throw NotMatched(mistaken, [.. corpora.Select(corpus => (corpus.Path, corpus._files))]);
         }
     }
 
@@ -221,9 +229,14 @@ public sealed class Corpus
         return [.. (whole?.Files ?? []).Where(file => file.Kind == DocumentKinds.XmlDocumentation).Select(file => file.Path)];
     }
 
-    private static CorpusException NotMatched(string path, CorpusFiles files) => new(
-        $"No file of {path} matches {string.Join(" or ", files.Mistaken.Select(pattern => $"\"{pattern}\""))}; it holds {files.Found}. Give patterns of paths "
-            + "below it, such as \"guide/**/*.md\" or \"**/*.txt\", in which upper and lower case differ (CorpusOptions.Include, CorpusOptions.Exclude).");
+    private static CorpusException NotMatched(IEnumerable<string> patterns, params (string Path, CorpusFiles Files)[] looked)
+    {
+        string paths = string.Join(" or ", looked.Select(one => one.Path)), named = string.Join(" or ", patterns.Select(pattern => $"\"{pattern}\""));
+        string held = string.Join("; ", looked.Select(one => $"{(looked.Length == 1 ? "it" : one.Path)} holds {one.Files.Found}"));
+        return new(
+            $"No file of {paths} matches {named}; {held}. Give patterns of paths below it, such as \"guide/**/*.md\" or \"**/*.txt\", in which upper and lower "
+                + "case differ (CorpusOptions.Include, CorpusOptions.Exclude).");
+    }
 
     private static string FolderOf(string path)
         => System.IO.Path.GetFullPath(path) is var full && File.Exists(full) ? System.IO.Path.GetDirectoryName(full)! : full;

@@ -99,6 +99,20 @@ public partial class CorpusFilesTests
         Assert.Contains("matches \".git/**\"; it holds", Assert.Throws<CorpusException>(hidden.RequireMatched).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>What is read together has its patterns together.</summary>
+    [Fact]
+    public void A_pattern_that_matches_in_one_of_several_corpora_is_no_mistake()
+    {
+        using TemporaryFolder first = new(), second = new();
+        first.File("guide/a.md", "text");
+        second.File("notes/b.txt", "text");
+        Corpus.RequireMatched(Opened("guide/*.md", "notes/*.txt"));
+        string message = Assert.Throws<CorpusException>(() => Corpus.RequireMatched(Opened("guide/*.md", "notes/*.txt", "*.text"))).Message;
+        Assert.Contains($"{first.Path} or {second.Path} matches \"*.text\"; {first.Path} holds 1 .md", message, StringComparison.Ordinal);
+
+        Corpus[] Opened(params string[] include) => [.. new[] { first, second }.Select(folder => Corpus.Open(folder.Path, new() { Include = include }))];
+    }
+
     private static TemporaryFolder Mixed()
     {
         TemporaryFolder folder = new();
