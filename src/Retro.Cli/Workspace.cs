@@ -34,8 +34,6 @@ internal sealed class Workspace(string folder)
         ],
         s_endings = [".safetensors", ".safetensors.index.json", ".bin", ".faiss"];
 
-    private static readonly TimeSpan s_untilAskedAgain = TimeSpan.FromMilliseconds(20);
-
     private static readonly JsonSerializerOptions s_json = new()
     {
         WriteIndented = true,
@@ -305,25 +303,18 @@ internal sealed class Workspace(string folder)
         : $"{path} holds no {what.Part} ({Path.Combine(what.Part, what.File)}); {remedy}");
 
     /// <summary>
-    /// The right to change retro.json, which is waited for: nobody has it longer than that takes. The folder's own (<see cref="Take"/>) a training has for
-    /// hours, and other verbs, which change no file of the folder's but this one, go on beside it.
+    /// The right to change retro.json, which is waited for: nobody has it longer than that takes, and a wait that is long is told. The folder's own
+    /// (<see cref="Take"/>) a training has for hours, and other verbs, which change no file of the folder's but this one, go on beside it.
     /// </summary>
     private FileStream TakeSettings()
     {
-        while (true)
+        try
         {
-            try
-            {
-                return new(SettingsPath + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
-            }
-            catch (IOException exception) when ((exception.HResult & 0xffff) is 11 or 32 or 35) // as Linux, Windows and macOS say that another has it
-            {
-                Thread.Sleep(s_untilAskedAgain);
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                throw new RetroException($"{SettingsPath} cannot be written ({exception.Message}); name a folder that this user may write.", exception);
-            }
+            return FileLock.Wait(SettingsPath + ".lock", Screen.Warn);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new RetroException($"{SettingsPath} cannot be written ({exception.Message}); name a folder that this user may write.", exception);
         }
     }
 
