@@ -11,13 +11,15 @@ namespace Retro;
 /// <remarks>
 /// <para>Of generation: histogram retro.generation.duration (s) of each stage, which retro.stage names: retrieve, prefill, step. Activities retro.generate,
 /// and retro.retrieve below it.</para>
-/// <para>Of a <see cref="Search.MeteredNeighborSource"/>, with retro.source: histogram retro.retrieval.duration (s) of each search; counters
+/// <para>Of every source that the library asks, with its name as retro.source: histogram retro.retrieval.duration (s) of each search; counters
 /// retro.retrieval.queries and, of those for which nothing was found, retro.retrieval.empty ({query}); histogram retro.retrieval.best_score of each query's
-/// best neighbor, of dense sources a distance or a cosine; counter retro.retrieval.short ({neighbor}) of what is missing where some were found.</para>
+/// best neighbor, of dense sources a distance or a cosine; counter retro.retrieval.short ({neighbor}) of what is missing where some were found. A source that
+/// asks others, such as a hybrid one, is one source.</para>
 /// <para>Counter retro.retrieval.rejected ({neighbor}): neighbors of tables that the rule of same documents refused.</para>
-/// <para>Of a <see cref="Readers.MeteredReader"/>, with retro.reader: histogram retro.reader.duration (s) of each batch, counter retro.reader.tokens ({token})
-/// of targets, and histogram retro.retrieval.utility (nat): how much more likely a batch's targets are, each on average, with what was retrieved than without
-/// (REALM's retrieval utility). A retriever's training reports its own, with retro.objective.</para>
+/// <para>Of every reader by which the library measures, fits or answers, with its name as retro.reader: histogram retro.reader.duration (s) of each batch, and
+/// counter retro.reader.tokens ({token}) of targets; of a reader on top of another one, both.</para>
+/// <para>Of a retriever's training, with retro.objective: histogram retro.retrieval.utility (nat), how much more likely a batch's targets are, each on average,
+/// with what was retrieved than without (REALM's retrieval utility).</para>
 /// </remarks>
 public static class RetroTelemetry
 {
@@ -49,6 +51,42 @@ public static class RetroTelemetry
 
     internal static Histogram<double> Utility { get; } = s_meter.CreateHistogram<double>(
         "retro.retrieval.utility", "nat", "Log-likelihood of a target with what was retrieved less that without.");
+
+    /// <summary>Records what a search has found, where somebody listens.</summary>
+    /// <param name="source">The source's name.</param>
+    /// <param name="queries">How many queries it was asked.</param>
+    /// <param name="count">K, neighbors wanted for each.</param>
+    /// <param name="chunks">[queries, K]; -1 where there are no more.</param>
+    /// <param name="scores">[queries, K].</param>
+    internal static void Found(string source, int queries, int count, long[] chunks, float[] scores)
+    {
+        if (!(Queries.Enabled || Empty.Enabled || BestScore.Enabled || Short.Enabled))
+        {
+            return;
+        }
+
+        KeyValuePair<string, object?> tag = new("retro.source", source);
+        Queries.Add(queries, tag);
+        for (int q = 0; q < queries; q++)
+        {
+            int found = count - chunks.AsSpan(q * count, count).Count(-1);
+            if (found == 0)
+            {
+                Empty.Add(1, tag);
+                continue;
+            }
+
+            if (float.IsFinite(scores[q * count]))
+            {
+                BestScore.Record(scores[q * count], tag);
+            }
+
+            if (found < count)
+            {
+                Short.Add(count - found, tag);
+            }
+        }
+    }
 
     /// <summary>Does work, and records the time that it took where somebody listens; work that throws is not recorded.</summary>
     internal static T Timed<T>(Histogram<double> duration, string tag, string value, Func<T> work)

@@ -16,50 +16,35 @@ namespace Retro.Tests;
 public sealed class RetroTelemetryTests
 {
     [Fact]
-    public void A_metered_source_tells_queries_times_scores_and_what_is_missing_and_gives_what_the_other_gives()
+    public void Whoever_asks_a_source_tells_queries_times_scores_and_what_is_missing()
     {
         using Towns towns = new(6);
-        NamedSource inner = new(towns.Database, Guid.NewGuid().ToString());
-        MeteredNeighborSource source = new(inner);
-        Assert.Equal((inner.Name, inner.Identity, inner.KeyIdentity, inner.Database), (source.Name, source.Identity, source.KeyIdentity, source.Database));
-        using Heard heard = new("retro.source", inner.Name);
+        NamedSource source = new(towns.Database, Guid.NewGuid().ToString());
+        using Heard heard = new("retro.source", source.Name);
         NeighborQuery[] queries = [new(new[] { 1, 2 }, []), new(new[] { 3 }, []), new(Array.Empty<int>(), [])];
-        long[] chunks = new long[6];
-        float[] scores = new float[6];
-        source.Find(queries, 2, chunks, scores);
-        Assert.Equal([0, 1, 0, -1, -1, -1], chunks);
+        Assert.Equal([0, 1, 0, -1, -1, -1], source.Ask(queries, 2, TestContext.Current.CancellationToken).Chunks);
         Assert.Equal([3], heard.Of("retro.retrieval.queries"));
         Assert.Equal([1], heard.Of("retro.retrieval.empty"));
         Assert.Equal([1], heard.Of("retro.retrieval.short"));
         Assert.Equal([-7, -7], heard.Of("retro.retrieval.best_score"));
         Assert.InRange(Assert.Single(heard.Of("retro.retrieval.duration")), 0, 60);
         Assert.Equal("s", heard.Units["retro.retrieval.duration"]);
-        Assert.Throws<ArgumentNullException>(() => new MeteredNeighborSource(null!));
     }
 
     [Fact]
-    public void A_metered_reader_tells_the_utility_of_what_was_retrieved()
+    public void Whoever_measures_a_reader_tells_how_much_it_read()
     {
         manual_seed(1);
         using RetroModel model = new(TinyRetro.Config with { VocabularySize = 11 }, ScalarType.Float64);
-        IReader inner = new RetroReader(model, name: Guid.NewGuid().ToString());
-        DecoderReader without = new(model);
-        MeteredReader reader = new(inner, without);
-        Assert.Equal(
-            (inner.Name, inner.Neighbors, inner.ChunkLength, inner.RetrievedLength, inner.Database),
-            (reader.Name, reader.Neighbors, reader.ChunkLength, reader.RetrievedLength, reader.Database));
+        RetroReader inner = new(model, name: Guid.NewGuid().ToString());
+        PointerRule rule = new(2, TinyRetro.M, 2 * TinyRetro.M, new double[PointerRule.LongestRun]);
+        PointerReader above = new(inner, rule, Guid.NewGuid().ToString());
         ReadingBatch batch = ReaderContract.Batch(11, 2, 13, TinyRetro.M, 2, 2 * TinyRetro.M, seed: 3);
-        double[] on = inner.LogLikelihoods(batch), off = without.LogLikelihoods(batch);
-        using Heard heard = new("retro.reader", inner.Name);
-        Assert.Equal(on, reader.LogLikelihoods(batch));
+        using Heard heard = new("retro.reader", above.Name), below = new("retro.reader", inner.Name);
+        Assert.Equal(above.LogLikelihoods(batch), ReaderChecks.LogLikelihoods(above, batch));
         Assert.Equal([26], heard.Of("retro.reader.tokens"));
-        Assert.Equal((on.Sum() - off.Sum()) / 26, Assert.Single(heard.Of("retro.retrieval.utility")), 1e-12);
         Assert.Single(heard.Of("retro.reader.duration"));
-
-        // Without neighbors there is nothing whose use could be told.
-        batch.Retrieved = null;
-        reader.LogLikelihoods(batch);
-        Assert.Single(heard.Of("retro.retrieval.utility"));
+        Assert.Equal([26, 26], below.Of("retro.reader.tokens")); // asked twice for it
     }
 
     [Fact]

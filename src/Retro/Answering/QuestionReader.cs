@@ -35,12 +35,12 @@ public sealed class QuestionReader
         ArgumentNullException.ThrowIfNull(reader);
         ArgumentNullException.ThrowIfNull(passages);
         _plan = ReadingPlan.OfChunks(reader, passages.Database, passages.Database);
-        ModelReading.RequireTokenizer(reader, passages.Database.Manifest.TokenizerHash);
+        reader.RequireTokenizer(passages.Database.Manifest.TokenizerHash);
         (Reader, _passages) = (reader, passages);
 
         // What it copies from anywhere in another database could not be told as a source of what it writes.
-        _writes = ModelReading.ModelOf(reader) is not null
-            && !(MeteredReader.Unwatched(reader) is CopyReader { Index.Database: { } copied } && !copied.HasSameChunks(passages.Database));
+        _writes = reader.Model is not null
+            && !(reader is CopyReader { Index.Database: { } copied } && !copied.HasSameChunks(passages.Database));
     }
 
     /// <summary>The reader.</summary>
@@ -65,10 +65,7 @@ public sealed class QuestionReader
             return ([.. Enumerable.Repeat(tokenizer.BeginOfText, (count * stretch) - begun.Length), .. begun], stretch);
         }
 
-        int filled = MeteredReader.Unwatched(Reader) is CopyReader { Options.CrossAttended: > 0 } copying
-            ? copying.Model.Config.Retrieval!.ChunkLength
-            : _plan.Stride;
-        return (QuestionText.Prompt(tokenizer, question, filled), _plan.Stride);
+        return (QuestionText.Prompt(tokenizer, question, Reader.Model?.Config.Retrieval?.ChunkLength ?? _plan.Stride), _plan.Stride);
     }
 
     /// <summary>R: tokens of a passage that it gets.</summary>
@@ -244,7 +241,7 @@ public sealed class QuestionReader
     internal bool Holds(IReadOnlyList<(long[] Tokens, float Score)> passages, Question question)
     {
         IEnumerable<long[]> read = passages.Select(one => one.Tokens);
-        if (MeteredReader.Unwatched(Reader) is PromptReader prompts)
+        if (Reader is PromptReader prompts)
         {
             RetrievedTokens retrieved = new(1, 1, prompts.Neighbors, RetrievedLength);
             retrieved.Take(0, 0, passages);

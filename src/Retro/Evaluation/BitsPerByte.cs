@@ -182,7 +182,7 @@ public static class BitsPerByte
             throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
         }
 
-        ModelReading.RequireTokenizer(reader, heldOut.Manifest.TokenizerHash);
+        reader.RequireTokenizer(heldOut.Manifest.TokenizerHash);
 
         foreach (ChunkDatabase read in new[] { retrieval, reader.Database }.OfType<ChunkDatabase>().Distinct())
         {

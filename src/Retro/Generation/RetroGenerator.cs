@@ -66,7 +66,7 @@ public sealed partial class RetroGenerator
     /// <param name="reader">
     /// A <see cref="RetroReader"/>, a <see cref="CopyReader"/>, an <see cref="InContextReader"/>, an <see cref="EnsembleReader"/>, a
     /// <see cref="RetroInContextReader"/>, a <see cref="DecoupledReader"/>, or, without a source, a <see cref="NearestNeighborReader"/> or a
-    /// <see cref="DecoderReader"/>; or a <see cref="MeteredReader"/> of one of them, which is not watched here.
+    /// <see cref="DecoderReader"/>.
     /// </param>
     /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
     /// <param name="source">Finds chunks of its database, which are read from; null for a reader that looks up by itself.</param>
@@ -78,8 +78,7 @@ public sealed partial class RetroGenerator
     public RetroGenerator(IReader reader, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
-        reader = MeteredReader.Unwatched(reader);
-        _model = ModelReading.ModelOf(reader)
+        _model = reader.Model
             ?? throw new ArgumentException(
                 $"{reader.Name} reads whole texts alone and cannot go on token by token; give a reader that can, such as a {nameof(CopyReader)} or an "
                     + $"{nameof(InContextReader)}, or generate with the model itself.",

@@ -119,6 +119,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     }
 
     /// <inheritdoc/>
+    RetroModel? IReader.Model => _model;
+
+    /// <inheritdoc/>
     string IReader.Identity => IdentityHash.Of(
         IdentityHash.KeyEnd,
         WeightsHash.Rounded(_model, Trained),

@@ -33,8 +33,8 @@ public sealed class DecoderReader : IReader
     /// <inheritdoc/>
     public Device Device => _model.Device;
 
-    /// <summary>The model.</summary>
-    internal RetroModel Model => _model;
+    /// <inheritdoc/>
+    RetroModel? IReader.Model => _model;
 
     /// <inheritdoc/>
     string IReader.Identity => WeightsHash.Rounded(_model);

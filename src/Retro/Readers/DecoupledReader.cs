@@ -68,6 +68,9 @@ public sealed partial class DecoupledReader : IReader, IDisposable
     }
 
     /// <inheritdoc/>
+    RetroModel? IReader.Model => _model;
+
+    /// <inheritdoc/>
     string IReader.Identity => IdentityHash.Of(
         IdentityHash.KeyEnd, WeightsHash.Rounded(_model, _weights.ByName.Select(pair => (pair.Key, pair.Value))), Neighbors, _retrievedLength);
 

@@ -43,6 +43,8 @@ public sealed partial class EnsembleReader : PromptReader
     /// <summary>Divides the scores.</summary>
     public double Temperature { get; }
 
+    private protected override bool WeighsByScores => double.IsFinite(Temperature);
+
     private protected override string Identity => IdentityHash.Of(IdentityHash.KeyEnd, base.Identity, Temperature);
 
     internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)

@@ -1,4 +1,5 @@
 using Retro.Database;
+using Retro.Modeling;
 using static TorchSharp.torch;
 
 namespace Retro.Readers;
@@ -40,6 +41,15 @@ public interface IReader
     /// </summary>
     internal string? Identity => null;
 
+    /// <summary>The model that it goes on token by token with; null, the default: it reads whole texts alone.</summary>
+    internal RetroModel? Model => null;
+
+    /// <summary>M: tokens of a chunk of the database that its neighbors come from; null, the default: any.</summary>
+    internal int? PassageChunkLength => null;
+
+    /// <summary>Whether passages weigh by the scores that their source gave them, so that those of different sources cannot be read together.</summary>
+    internal bool WeighsByScores => false;
+
     /// <summary>
     /// Whether a batch may have chunks of any length: where <see cref="ChunkLength"/> says how often neighbors are asked for, it need not be what the reader is
     /// bound to.
@@ -63,4 +73,9 @@ public interface IReader
     /// <returns>[B, T], in nats: at most 0 up to rounding; 0 where there is no target.</returns>
     /// <exception cref="ArgumentException">The batch has fewer neighbors than the reader reads, or of another length, or chunks of another length.</exception>
     double[] LogLikelihoods(ReadingBatch batch);
+
+    /// <summary>Refuses a tokenizer that its model was not trained with; where it has no model it reads any.</summary>
+    /// <param name="hash">The tokenizer's.</param>
+    /// <exception cref="RetroException">It is another.</exception>
+    internal void RequireTokenizer(string hash) => Model?.RequireTokenizer(hash);
 }

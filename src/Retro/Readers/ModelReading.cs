@@ -10,38 +10,6 @@ internal static class ModelReading
     /// <summary>Most logits made at once, in bytes: a vocabulary can be large enough for those of a whole batch to take more than everything else.</summary>
     public const long HeadBytes = 32L << 20;
 
-    /// <summary>The model that a reader goes on token by token with, watched or not; null: it cannot.</summary>
-    public static RetroModel? ModelOf(IReader reader) => MeteredReader.Unwatched(reader) switch
-    {
-        RetroReader retro => retro.Model,
-        DecoderReader alone => alone.Model,
-        CopyReader copying => copying.Model,
-        PromptReader prompting => prompting.Model,
-        DecoupledReader own => own.Model,
-        NearestNeighborReader nearest => nearest.Model,
-        _ => null,
-    };
-
-    /// <summary>Refuses a tokenizer that a reader's model was not trained with.</summary>
-    /// <param name="reader">The reader; one that has no model reads any.</param>
-    /// <param name="hash">The tokenizer's.</param>
-    /// <exception cref="RetroException">It is another.</exception>
-    public static void RequireTokenizer(IReader reader, string hash)
-    {
-        switch (MeteredReader.Unwatched(reader))
-        {
-            case PointerReader pointing:
-                RequireTokenizer(pointing.Inner, hash);
-                break;
-            case RunReader running:
-                RequireTokenizer(running.Inner, hash);
-                break;
-            default:
-                ModelOf(reader)?.RequireTokenizer(hash);
-                break;
-        }
-    }
-
     /// <summary>The log-likelihood of every target, given the first K neighbors of every chunk.</summary>
     public static double[] LogLikelihoods(RetroModel model, ReadingBatch batch, int neighbors)
     {

@@ -175,6 +175,9 @@ public sealed class NearestNeighborReader : IReader
     }
 
     /// <inheritdoc/>
+    RetroModel? IReader.Model => _model;
+
+    /// <inheritdoc/>
     string IReader.Identity => IdentityHash.Of(
         IdentityHash.KeyEnd, WeightsHash.Rounded(_model), _store.Database.Manifest.TokensHash, Share, Temperature, States);
 

@@ -40,9 +40,6 @@ public sealed class PointerReader : IReader
     /// <inheritdoc/>
     public string Name { get; }
 
-    /// <summary>What it goes on top of.</summary>
-    internal IReader Inner => _reader;
-
     /// <inheritdoc/>
     public int Neighbors => Math.Max(_reader.Neighbors, _rule.Neighbors);
 
@@ -51,6 +48,12 @@ public sealed class PointerReader : IReader
 
     /// <inheritdoc/>
     bool IReader.TakesAnyChunks => _reader.TakesAnyChunks;
+
+    /// <inheritdoc/>
+    int? IReader.PassageChunkLength => _reader.PassageChunkLength;
+
+    /// <inheritdoc/>
+    bool IReader.WeighsByScores => _reader.WeighsByScores;
 
     /// <inheritdoc/>
     public int? RetrievedLength => _rule.RetrievedLength;
@@ -101,6 +104,9 @@ public sealed class PointerReader : IReader
 
         return result;
     }
+
+    /// <inheritdoc/>
+    void IReader.RequireTokenizer(string hash) => _reader.RequireTokenizer(hash);
 
     /// <summary>log((1 − mass)·p + mass·share), of p = exp(<paramref name="likelihood"/>), which may be too small for a double.</summary>
     internal static double Mix(double likelihood, double mass, double share)

@@ -48,6 +48,15 @@ public abstract class PromptReader : IReader
     internal virtual int CrossAttended => 0;
 
     /// <inheritdoc/>
+    RetroModel? IReader.Model => Model;
+
+    /// <inheritdoc cref="IReader.WeighsByScores"/>
+    private protected virtual bool WeighsByScores => false;
+
+    /// <inheritdoc/>
+    bool IReader.WeighsByScores => WeighsByScores;
+
+    /// <inheritdoc/>
     string IReader.Identity => Identity;
 
     /// <inheritdoc/>

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Retro.Modeling;
 
 namespace Retro.Readers;
 
@@ -8,14 +9,24 @@ internal static class ReaderChecks
     // What rounding can add to a probability of 1, of the coarsest type that a model computes in.
     private const double Rounding = 1e-2;
 
-    /// <summary>A reader's log-likelihoods of a batch, for whoever measures, fits or goes on by them: any reader, also one that is not Retro's own.</summary>
+    /// <summary>
+    /// A reader's log-likelihoods of a batch, for whoever measures, fits or goes on by them: any reader, also one that is not Retro's own. Recorded where
+    /// somebody listens (<see cref="RetroTelemetry"/>).
+    /// </summary>
     /// <exception cref="RetroException">
     /// There are more or fewer than places in the batch, or one of them is not a number or is above 0: what is measured by it would be none, or, where numbers
     /// are compared, a wrong one.
     /// </exception>
     public static double[] LogLikelihoods(IReader reader, ReadingBatch batch)
     {
-        double[] likelihoods = reader.LogLikelihoods(batch);
+        double[] likelihoods = RetroTelemetry.Timed(
+            RetroTelemetry.ReaderDuration, "retro.reader", reader.Name, () => reader.LogLikelihoods(batch));
+        if (RetroTelemetry.ReaderTokens.Enabled)
+        {
+            RetroTelemetry.ReaderTokens.Add(
+                batch.Targets.LongCount(target => target != LogLikelihood.NoTarget), new KeyValuePair<string, object?>("retro.reader", reader.Name));
+        }
+
         if (likelihoods?.Length != batch.Targets.Length)
         {
             throw new RetroException(

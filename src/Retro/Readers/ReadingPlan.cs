@@ -13,10 +13,10 @@ internal sealed record ReadingPlan(int Neighbors, int RetrievedLength, int Strid
     /// <param name="reader">The reader.</param>
     /// <param name="chunkLength">M: tokens of a chunk of the text.</param>
     /// <param name="passages">The database of the neighbors.</param>
-    /// <exception cref="DatabaseException">The reader is a RETRO, which reads chunks of its own length, and those of the neighbors have another.</exception>
+    /// <exception cref="DatabaseException">The reader reads chunks of one length, as a RETRO does, and those of the neighbors have another.</exception>
     public static ReadingPlan Of(IReader reader, int chunkLength, ChunkDatabase passages)
     {
-        if (MeteredReader.Unwatched(reader) is RetroReader { ChunkLength: { } own })
+        if (reader.PassageChunkLength is { } own)
         {
             passages.RequireChunkLength(own);
         }
@@ -33,7 +33,7 @@ internal sealed record ReadingPlan(int Neighbors, int RetrievedLength, int Strid
     /// <param name="texts">The database of the texts.</param>
     /// <param name="passages">The database of the neighbors.</param>
     /// <exception cref="ArgumentException">Stretches do not fill a chunk.</exception>
-    /// <exception cref="DatabaseException">The reader is a RETRO, and the neighbors have chunks of another length.</exception>
+    /// <exception cref="DatabaseException">The reader reads chunks of one length, and those of the neighbors have another.</exception>
     public static ReadingPlan OfChunks(IReader reader, ChunkDatabase texts, ChunkDatabase passages)
     {
         ReadingPlan plan = Of(reader, texts.ChunkLength, passages);

@@ -42,8 +42,11 @@ public sealed class RetroReader : IReader
     /// <inheritdoc/>
     public Device Device => _model.Device;
 
-    /// <summary>The model.</summary>
-    internal RetroModel Model => _model;
+    /// <inheritdoc/>
+    RetroModel? IReader.Model => _model;
+
+    /// <inheritdoc/>
+    int? IReader.PassageChunkLength => ChunkLength;
 
     /// <inheritdoc/>
     string IReader.Identity => IdentityHash.Of(IdentityHash.KeyEnd, WeightsHash.Rounded(_model), Neighbors);

@@ -61,9 +61,6 @@ public sealed class RunReader : IReader
     /// <summary>The precision of runs of 1, 2, ... up to <see cref="TokenIndex.LongestRun"/> tokens.</summary>
     public IReadOnlyList<double> Precisions { get; }
 
-    /// <summary>What it goes on top of.</summary>
-    internal IReader Inner => _reader;
-
     /// <inheritdoc/>
     public int Neighbors => 0;
 
@@ -129,6 +126,9 @@ public sealed class RunReader : IReader
 
     /// <inheritdoc/>
     public long RowBytes(int length) => _reader.RowBytes(length);
+
+    /// <inheritdoc/>
+    void IReader.RequireTokenizer(string hash) => _reader.RequireTokenizer(hash);
 
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch)

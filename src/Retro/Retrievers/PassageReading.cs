@@ -33,7 +33,7 @@ internal sealed class PassageReading
         }
 
         _plan = ReadingPlan.OfChunks(reader, texts, passages);
-        ModelReading.RequireTokenizer(reader, texts.Manifest.TokenizerHash);
+        reader.RequireTokenizer(texts.Manifest.TokenizerHash);
         (_reader, _texts, _passages) = (reader, texts, passages);
         _contextChunks = (windowLength / texts.ChunkLength) - 1;
     }

@@ -412,14 +412,11 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
 
         // What several sources find has scores of several kinds, by which passages cannot be weighed against one another.
-        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 2
-            && MeteredReader.Unwatched(reader) is EnsembleReader { Temperature: var temperature } && double.IsFinite(temperature))
+        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 2 && reader.WeighsByScores)
         {
             throw new ArgumentException(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"{Objective.Name} reads passages together, which {reader.Name} of temperature {temperature} weighs by scores that they do not have here; ")
-                    + "take an infinite temperature, which weighs them all the same, or another objective.",
+                $"{Objective.Name} reads passages together, which {reader.Name} weighs by scores that they do not have here; take an infinite temperature, "
+                    + "which weighs them all the same, or another objective.",
                 nameof(reader));
         }
 

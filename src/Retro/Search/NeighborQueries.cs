@@ -17,7 +17,10 @@ internal static class NeighborQueries
         }
     }
 
-    /// <summary>Asks a source, and refuses an answer that it must not give: the source may be the caller's own, and others' documents depend on it.</summary>
+    /// <summary>
+    /// Asks a source, records it where somebody listens (<see cref="RetroTelemetry"/>), and refuses an answer that it must not give: the source may be the
+    /// caller's own, and others' documents depend on it.
+    /// </summary>
     /// <param name="source">The source.</param>
     /// <param name="queries">n queries.</param>
     /// <param name="count">K, neighbors wanted for each.</param>
@@ -29,7 +32,12 @@ internal static class NeighborQueries
     {
         long[] chunks = new long[queries.Count * count];
         float[] scores = new float[chunks.Length];
-        source.Find(queries, count, chunks, scores, cancellationToken);
+        RetroTelemetry.Timed(RetroTelemetry.RetrievalDuration, "retro.source", source.Name, () =>
+        {
+            source.Find(queries, count, chunks, scores, cancellationToken);
+            return chunks;
+        });
+        RetroTelemetry.Found(source.Name, queries.Count, count, chunks, scores);
         if (source.Database is not { } database)
         {
             return chunks.AsSpan().IndexOfAnyExcept(-1) is var at and >= 0

@@ -80,7 +80,7 @@ public sealed class FourAbilitiesTests : IDisposable
         InContextReader whole = new(model, _towns.Tokenizer, new() { Neighbors = 1 });
         InContextReader cut = new(model, _towns.Tokenizer, whole.Options with { PrefixLength = 20 });
         Assert.Equal(_towns.Set.Questions.Count, FourAbilities.Measure(whole, _towns.Set.Questions, _towns.Passages).Questions);
-        int asked = FourAbilities.Measure(new MeteredReader(cut), _towns.Set.Questions, _towns.Passages).Questions;
+        int asked = FourAbilities.Measure(cut, _towns.Set.Questions, _towns.Passages).Questions;
         Assert.InRange(asked, 2, _towns.Set.Questions.Count - 2);
 
         async Task<double> Found(IReader reader) => (await QuestionReader.MeasureAsync(

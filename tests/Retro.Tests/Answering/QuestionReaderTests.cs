@@ -80,7 +80,7 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         [
             new DecoderReader(model), new RetroReader(model), new InContextReader(model, towns.Tokenizer, context),
             new EnsembleReader(model, towns.Tokenizer, context), new RetroInContextReader(model, towns.Tokenizer, context), copying, own,
-            new PointerReader(new DecoderReader(model), rule), new MeteredReader(copying),
+            new PointerReader(new DecoderReader(model), rule),
         ];
         Question[] questions = [.. towns.Set.Questions.Take(3)];
         foreach (IReader reader in readers)

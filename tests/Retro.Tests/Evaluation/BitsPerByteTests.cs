@@ -293,7 +293,7 @@ public sealed class BitsPerByteTests : IDisposable
         {
             OwnReader own = new(toy, change);
             PointerReader rule = new(own, new PointerRule(1, M, 2 * M, new double[PointerRule.LongestRun]));
-            foreach (IReader reader in new IReader[] { own, new MeteredReader(own), rule })
+            foreach (IReader reader in new IReader[] { own, rule })
             {
                 ReadingBatch batch = new(1, 2 * M, M);
                 batch.Targets[3] = 1;
@@ -314,10 +314,11 @@ public sealed class BitsPerByteTests : IDisposable
         using RetroModel model = new(s_config);
         using NeighborTable table = Table(heldOut, longer);
         RandomNeighborSource source = new(longer, 1);
+        PointerReader above = new(new RetroReader(model, 1), new PointerRule(1, M, 2 * M, new double[PointerRule.LongestRun]));
         Action[] measures =
         [
             () => BitsPerByte.Measure(model, heldOut, table), () => BitsPerByte.Measure(model, heldOut, source),
-            () => BitsPerByte.Measure(new MeteredReader(new RetroReader(model, 1)), heldOut, source),
+            () => BitsPerByte.Measure(above, heldOut, source),
         ];
         Assert.All(measures, measure => Assert.Contains(longer.Folder, Assert.Throws<DatabaseException>(measure).Message, StringComparison.Ordinal));
     }

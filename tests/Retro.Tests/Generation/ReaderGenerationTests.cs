@@ -137,7 +137,7 @@ public sealed class ReaderGenerationTests : IDisposable
         PointerReader rule = new(new DecoderReader(_model), new PointerRule(K, M, 2 * M, new double[PointerRule.LongestRun]));
         Assert.Contains(
             "cannot go on token by token",
-            Assert.Throws<ArgumentException>(() => new RetroGenerator(new MeteredReader(rule), s_tokenizer, _source)).Message,
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(rule, s_tokenizer, _source)).Message,
             StringComparison.Ordinal);
         Assert.Contains(
             "no database to read from",

@@ -78,7 +78,6 @@ public sealed class ReaderEdgeTests : IDisposable
     [InlineData("RETRO, best in context")]
     [InlineData("RETRO + copying")]
     [InlineData("RETRO + pointer rule")]
-    [InlineData("RETRO, metered")]
     public void In_windows_that_overlap_a_source_is_worth_what_its_table_is(string name)
     {
         using ChunkDatabase heldOut = _databases.Build(
@@ -175,7 +174,6 @@ public sealed class ReaderEdgeTests : IDisposable
             "copying" => Copying(0),
             "RETRO + copying" => Copying(1),
             "RETRO + pointer rule" => Rule(new RetroReader(_model, 1)),
-            "RETRO, metered" => new MeteredReader(new RetroReader(_model, 1)),
             "own attention" => Own(DecoupledReader.Fit(
                 _model, _database, _source, new() { Neighbors = 1, WindowLength = 2 * M, Steps = 1, LearningRate = 0.1 })),
             "pointer rule" => Rule(new DecoderReader(_model)),

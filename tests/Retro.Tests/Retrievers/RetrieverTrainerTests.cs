@@ -364,8 +364,8 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         InContextOptions four = new() { Neighbors = 4, PrefixLength = 40 };
         EnsembleReader weighing = new(decoder, Tokenizer, four, 0.7), equal = new(decoder, Tokenizer, four, double.PositiveInfinity);
         Assert.Contains(
-            "leave one out, temperature 0.01 reads passages together, which ensemble, k = 4 of temperature 0.7 weighs by scores",
-            Refusal(new MeteredReader(weighing), RetrieverObjective.LeaveOneOut()),
+            "leave one out, temperature 0.01 reads passages together, which ensemble, k = 4 + pointer rule, k = 4 weighs by scores",
+            Refusal(new PointerReader(weighing, new(4, M, 2 * M, new double[PointerRule.LongestRun])), RetrieverObjective.LeaveOneOut()),
             StringComparison.Ordinal);
         foreach ((EnsembleReader reader, RetrieverObjective objective) in new[] { (equal, RetrieverObjective.LeaveOneOut()), (weighing, any) })
         {
@@ -447,11 +447,11 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
             (Rule(new DecoderReader(model), 0.5), Rule(new DecoderReader(model), 0.4)),
             (Rule(Runs(passages, 0.5), 0.5), Rule(Runs(passages, 0.4), 0.5)), (Rule(Runs(passages, 0.5), 0.5), Rule(Runs(others, 0.5), 0.5)),
             (new InContextReader(model, Tokenizer, options), new InContextReader(model, Tokenizer, options with { PrefixLength = 99 })),
-            (new EnsembleReader(model, Tokenizer, options, 1), new MeteredReader(new EnsembleReader(model, Tokenizer, options, 2))),
+            (new EnsembleReader(model, Tokenizer, options, 1), new EnsembleReader(model, Tokenizer, options, 2)),
         ];
         foreach ((IReader one, IReader another) in pairs)
         {
-            using RetrieverTrainer saved = With(one), alikeAgain = With(new MeteredReader(one)), otherwise = With(another);
+            using RetrieverTrainer saved = With(one), alikeAgain = With(one), otherwise = With(another);
             saved.Save(_world["set"]);
             alikeAgain.Load(_world["set"]);
             Assert.Contains("reader's weights", Assert.Throws<CheckpointException>(() => otherwise.Load(_world["set"])).Message, StringComparison.Ordinal);
