@@ -41,7 +41,7 @@ internal sealed class StretchRetriever(
     public Found Find(IReadOnlyList<int> tokens, int first, int count, CancellationToken cancellationToken)
     {
         int neighbors = plan.Neighbors;
-        Range[] places = Enumerable.Range(first + 1, count).Select(stretch => Math.Max(0, (stretch * Stride) - plan.QueryLength)..(stretch * Stride)).ToArray();
+        Range[] places = Enumerable.Range(first + 1, count).Select(plan.Query).ToArray();
         int[][] queries = places.Select(place => tokens.Take(place).ToArray()).ToArray();
         if (_given.Length > 0)
         {

@@ -44,4 +44,7 @@ internal sealed record ReadingPlan(int Neighbors, int RetrievedLength, int Strid
                     + "database whose chunks are filled by its stretches.",
                 nameof(reader));
     }
+
+    /// <summary>The tokens of a text that are asked with when so many of its stretches are complete.</summary>
+    public Range Query(int stretches) => Math.Max(0, (stretches * Stride) - QueryLength)..(stretches * Stride);
 }

@@ -28,7 +28,7 @@ internal static class StrideRetrieval
         Func<int, IReadOnlyList<int>>? excluded = null,
         CancellationToken cancellationToken = default)
     {
-        int stride = plan.Stride, neighbors = plan.Neighbors;
+        int stride = plan.Stride;
         int stretches = windows.Max(window => window.Tokens) / stride;
         if (stretches == 0)
         {
@@ -63,14 +63,45 @@ internal static class StrideRetrieval
             }
         }
 
+        RetrievedTokens retrieved = new(windows.Count, stretches, plan.Neighbors, plan.RetrievedLength);
+        Take(retrieved, source, queries, places, cancellationToken);
+        return retrieved;
+    }
+
+    /// <summary>Retrieves for all complete stretches of a text of its own.</summary>
+    /// <param name="tokens">The text from its document's first token on; its last token is predicted and read by nothing.</param>
+    /// <param name="plan">What is asked for, and when.</param>
+    /// <param name="source">Finds the neighbors, in a database.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <returns>[1, T/s, K, R], of T tokens that are read; null where no stretch is complete.</returns>
+    public static RetrievedTokens? Of(int[] tokens, ReadingPlan plan, INeighborSource source, CancellationToken cancellationToken)
+    {
+        int stretches = (tokens.Length - 1) / plan.Stride;
+        if (stretches <= 0)
+        {
+            return null;
+        }
+
+        RetrievedTokens retrieved = new(1, stretches, plan.Neighbors, plan.RetrievedLength);
+        NeighborQuery[] queries = [.. Enumerable.Range(1, stretches).Select(complete => new NeighborQuery(tokens[plan.Query(complete)], []))];
+        Take(retrieved, source, queries, Enumerable.Range(0, stretches).Select(stretch => (0, stretch, stretch)), cancellationToken);
+        return retrieved;
+    }
+
+    /// <summary>Asks all queries at once, and takes what is found of each where it is read.</summary>
+    private static void Take(
+        RetrievedTokens retrieved,
+        INeighborSource source,
+        IReadOnlyList<NeighborQuery> queries,
+        IEnumerable<(int Row, int Stretch, int Query)> places,
+        CancellationToken cancellationToken)
+    {
+        int neighbors = retrieved.Neighbors;
         (long[] found, float[] scores) = source.Ask(queries, neighbors, cancellationToken);
-        RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, plan.RetrievedLength);
         foreach ((int row, int stretch, int query) in places)
         {
             int first = query * neighbors;
             retrieved.Take(row, stretch, source.Database!, found.AsSpan(first, neighbors), scores.AsSpan(first, neighbors));
         }
-
-        return retrieved;
     }
 }
