@@ -37,7 +37,8 @@ public sealed record InverseClozeOptions
 
     /// <summary>
     /// Hard negatives of each pair, besides the others of the batch: windows of other documents that the encoder takes for near the pair's first side (Xiong
-    /// et al., arXiv 2007.00808). Every pair of the batch has those of all. A step costs as much more as there are more windows. Default 0.
+    /// et al., arXiv 2007.00808). Every pair of the batch has those of all. A step costs as much more as there are more windows. What they give has not been
+    /// measured here; the benchmark "retrievers" has a row for them. Default 0.
     /// </summary>
     public int HardNegatives { get; init; }
 
