@@ -119,7 +119,9 @@ internal sealed class StrictJson : IDisposable
     /// <summary>A whole number; null where the key is missing or null.</summary>
     public int? Integer(string key)
         => Value(key) is not { } value ? null
-            : value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) ? number
+            // 8192.0 is one, too, and what programs write that have computed it.
+            : value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsInteger(number) && Math.Abs(number) <= int.MaxValue
+                ? (int)number
             : throw Wrong(key, "a whole number", value);
 
     /// <summary>A whole number that has to be there and be positive.</summary>

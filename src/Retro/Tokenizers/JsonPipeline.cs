@@ -76,10 +76,10 @@ internal sealed class JsonPipeline : TextPipeline
         return BringsSpaces && bytes is [< 0x80 or > 0xBF, ..] ? [(byte)' ', .. bytes] : bytes;
     }
 
-    // Whether a word of WordPiece's vocabulary comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
+    // Whether a word of a vocabulary of words comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
     public override bool Gives(int id)
         => id == _model.Unknown || _model.Gives(id) || _addedById.GetValueOrDefault(id) is { Special: false, Content.Length: > 0 }
-            || (_model is WordPieceModel && _model.TextOf(id) is { } text && EncodeToIds(text, recognizeSpecial: false).Contains(id));
+            || (_model is WordPieceModel or WordLevelModel && _model.TextOf(id) is { } text && EncodeToIds(text, recognizeSpecial: false).Contains(id));
 
     public override IEnumerable<string> SpecialTexts => _added.All.Where(token => token.Special).Select(token => token.Content);
 

@@ -12,9 +12,9 @@ internal static partial class TokenizerJson
         // The oldest files give no type.
         string type = Part(element, "type")?.GetString()
             ?? (Part(element, "merges") is not null ? "BPE" : Part(element, "vocab") is { ValueKind: JsonValueKind.Array } ? "Unigram" : "WordPiece");
-        if (type is not ("BPE" or "WordPiece" or "Unigram"))
+        if (type is not ("BPE" or "WordPiece" or "WordLevel" or "Unigram"))
         {
-            throw Unsupported("model", element, "BPE, WordPiece and Unigram");
+            throw Unsupported("model", element, "BPE, WordPiece, WordLevel and Unigram");
         }
 
         if (type != "BPE" && symbolSplits is not null)
@@ -39,7 +39,12 @@ internal static partial class TokenizerJson
             }
         }
 
-        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, symbolSplits, spaceMark, added);
+        return type switch
+        {
+            "WordPiece" => ReadWordPiece(element, vocabulary),
+            "WordLevel" => new WordLevelModel(vocabulary, Part(element, "unk_token")?.GetString() ?? "<unk>"),
+            _ => ReadBpe(element, vocabulary, symbolSplits, spaceMark, added),
+        };
     }
 
     private static UnigramModel ReadUnigram(JsonElement element, string? spaceMark, List<AddedToken> added)

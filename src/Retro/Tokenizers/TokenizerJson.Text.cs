@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Microsoft.ML.Tokenizers;
@@ -8,6 +9,9 @@ namespace Retro.Tokenizers;
 internal static partial class TokenizerJson
 {
     private const string WordsBefore = "one before a Metaspace that splits and puts its mark before each word (\"prepend_scheme\" always)";
+    private const string Expressions =
+        "a regular expression of alternatives of characters, classes and categories with their quantifiers, as GPT-2, GPT-4, Llama 3 and Qwen2 have it";
+
     private const string Contractions = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
     private const string Tiktoken = @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
     private const string Rest = @"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -41,9 +45,11 @@ internal static partial class TokenizerJson
                 return [text => text.Length == 0 ? text : prefix + text];
             case "Replace":
                 string to = Text(element, "content");
-                if (IsRunOfSpaces(element))
+                if (Expression(element) is { } expression)
                 {
-                    return [text => SpaceRuns().Replace(text, to.Replace("$", "$$", StringComparison.Ordinal))];
+                    PreTokenizer matches = ExpressionPreTokenizer.Create(expression, SplitBehavior.Removed, inverted: true)
+                        ?? throw Unsupported("normalizer", element, Expressions, $"with the \"pattern\" {expression}");
+                    return [text => Replaced(text, matches, to)];
                 }
 
                 string from = PatternString("normalizer", element);
@@ -77,14 +83,26 @@ internal static partial class TokenizerJson
         };
     }
 
-    /// <summary>Whether a Replace seeks two spaces or more, as the converters of SentencePiece models write it.</summary>
-    private static bool IsRunOfSpaces(JsonElement element)
-        => Part(element, "pattern") is { } pattern
-            && Part(pattern, "Regex") is { ValueKind: JsonValueKind.String } expression
-            && expression.ValueEquals(" {2,}");
+    /// <summary>The regular expression that a Replace seeks; null where it seeks a text.</summary>
+    private static string? Expression(JsonElement element)
+        => Part(element, "pattern") is { } pattern && Part(pattern, "Regex") is { ValueKind: JsonValueKind.String } expression ? expression.GetString() : null;
 
-    [GeneratedRegex(" {2,}")]
-    private static partial Regex SpaceRuns();
+    /// <summary>Whether a Replace seeks two spaces or more, as the converters of SentencePiece models write it.</summary>
+    private static bool IsRunOfSpaces(JsonElement element) => Expression(element) == " {2,}";
+
+    /// <summary>A text with another in the place of each match.</summary>
+    private static string Replaced(string text, PreTokenizer matches, string to)
+    {
+        StringBuilder replaced = new(text.Length);
+        int at = 0;
+        foreach ((int offset, int length) in PieceSplits.Of(text, [matches]))
+        {
+            replaced.Append(text, at, offset - at).Append(to);
+            at = offset + length;
+        }
+
+        return at == 0 ? text : replaced.Append(text, at, text.Length - at).ToString();
+    }
 
     private static BertNormalizer ReadBert(JsonElement element)
     {
@@ -203,7 +221,7 @@ internal static partial class TokenizerJson
             ?? throw Unsupported(
                 "pre_tokenizer",
                 element,
-                "a regular expression of alternatives of characters, classes and categories with their quantifiers, as GPT-2, GPT-4, Llama 3 and Qwen2 have it",
+                Expressions,
                 $"with the \"pattern\" {expression ?? "of an empty string"}");
     }
 

@@ -95,7 +95,7 @@ internal static partial class TokenizerJson
         {
             switch (Type(part))
             {
-                case "Replace" when !IsRunOfSpaces(part) && PatternString("normalizer", part) == " " && Text(part, "content") is { Length: > 0 } content:
+                case "Replace" when Expression(part) is null && PatternString("normalizer", part) == " " && Text(part, "content") is { Length: > 0 } content:
                     mark = content;
                     break;
                 case "Prepend":

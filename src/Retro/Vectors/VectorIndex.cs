@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Numerics.Tensors;
+
 namespace Retro.Vectors;
 
 /// <summary>
@@ -6,6 +9,9 @@ namespace Retro.Vectors;
 /// </summary>
 internal abstract class VectorIndex : IDisposable
 {
+    // Of two vectors no longer than this, no product and no squared distance overflows.
+    private const float MostSquaredLength = float.MaxValue / 4;
+
     private protected VectorIndex(int dimensions, VectorMetric metric, int threads)
     {
         Dimensions = dimensions;
@@ -133,7 +139,7 @@ internal abstract class VectorIndex : IDisposable
 
     /// <summary>Lets an index with inverted lists or codes learn from vectors what they look like. An exact index needs no training and ignores it.</summary>
     /// <param name="vectors">Vectors one after the other, <c>[n, Dimensions]</c>.</param>
-    /// <exception cref="ArgumentException">The length is no multiple of the dimension, there is none, or a number is not finite.</exception>
+    /// <exception cref="ArgumentException">The length is no multiple of the dimension, there is none, or a number is not finite or too large.</exception>
     /// <exception cref="FaissException">FAISS refuses: there are fewer vectors than the index has lists, for instance.</exception>
     public void Train(ReadOnlySpan<float> vectors)
     {
@@ -148,7 +154,7 @@ internal abstract class VectorIndex : IDisposable
 
     /// <summary>Adds vectors; they get the numbers <see cref="Count"/>, <see cref="Count"/> + 1 and so on.</summary>
     /// <param name="vectors">Vectors one after the other, <c>[n, Dimensions]</c>.</param>
-    /// <exception cref="ArgumentException">The length is no multiple of the dimension, or a number is not finite.</exception>
+    /// <exception cref="ArgumentException">The length is no multiple of the dimension, or a number is not finite or too large.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
     public void Add(ReadOnlySpan<float> vectors)
     {
@@ -165,7 +171,7 @@ internal abstract class VectorIndex : IDisposable
     /// <param name="distances"><c>[n, count]</c>: squared distances or inner products, NaN beside -1.</param>
     /// <param name="probedLists">How many of the inverted lists this search looks into; null for <see cref="ProbedLists"/>.</param>
     /// <param name="among">The vectors that may come, where <see cref="SearchesAmong"/>; null: all.</param>
-    /// <exception cref="ArgumentException">A length does not fit or a number is not finite.</exception>
+    /// <exception cref="ArgumentException">A length does not fit, or a number is not finite or too large.</exception>
     /// <exception cref="InvalidOperationException">A number of lists was given, and the index has none.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
     public void Search(
@@ -289,11 +295,25 @@ internal abstract class VectorIndex : IDisposable
                 $"Expected vectors of {Dimensions} numbers each, got {vectors.Length} numbers in all, which is no multiple.", parameter);
         }
 
-        for (int i = 0; i < vectors.Length; i++)
+        for (int row = 0; row < vectors.Length / Dimensions; row++)
         {
-            if (!float.IsFinite(vectors[i]))
+            // What is not finite makes the sum so, too.
+            ReadOnlySpan<float> vector = vectors.Slice(row * Dimensions, Dimensions);
+            if (!(TensorPrimitives.SumOfSquares(vector) <= MostSquaredLength))
             {
-                throw new ArgumentException($"Vector {i / Dimensions} holds {vectors[i]} at place {i % Dimensions}: every number has to be finite.", parameter);
+                int place = 0;
+                while (place < Dimensions && float.IsFinite(vector[place]))
+                {
+                    place++;
+                }
+
+                throw new ArgumentException(
+                    place < Dimensions
+                        ? $"Vector {row} holds {vector[place]} at place {place}: every number has to be finite."
+                        : string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"Vector {row} is too long: the squares of its numbers add up to more than {MostSquaredLength:0.0e+0}, so distances overflow."),
+                    parameter);
             }
         }
 

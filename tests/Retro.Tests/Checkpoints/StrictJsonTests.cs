@@ -25,6 +25,17 @@ public sealed class StrictJsonTests
         Assert.Contains(expected, message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("8192.0", 8192)]
+    [InlineData("8.192e3", 8192)]
+    [InlineData("-1", -1)]
+    [InlineData("2147483647", int.MaxValue)]
+    public void A_whole_number_is_one_however_it_is_written(string said, int number)
+    {
+        using StrictJson file = StrictJson.Parse("some.json", Encoding.UTF8.GetBytes($"{{\"n\": {said}}}"));
+        Assert.Equal(number, file.Integer("n"));
+    }
+
     [Fact]
     public void Values_of_other_kinds_are_refused_and_null_says_nothing()
     {

@@ -134,6 +134,9 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ 1 is sameas 1 }} {{ true is sameas true }} {{ 1 is sameas true }} {{ none is sameas(none) }} {{ 'ab' is lower }} {{ 'aB' is lower }} {{ 'AB' is upper }} {{ '1' is upper }}", "True True False True True False True False")]
     [InlineData("{{ {1: 'x'}[1] }} {{ {1: 'x'}.get(1) }} {{ 1 in {1: 2} }} {{ 2 in {1: 2} }} {{ 'a' in {'a': 1} }} {{ {'a': 1}['b'] }}|", "x x True False True |")]
     [InlineData("{{ [1, 'a'] | map('string') | list }} {{ ['b', 'a'] | map('upper') | sort | first }}", "['1', 'a'] A")]
+    [InlineData("{% macro f(a, b=2, c=3) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{% set m = [f] %}{{ m[0](*[4, 5]) }} {{ f(1, *(7,)) }} {{ f(**{'c': 9, 'a': 8}) }} {{ f(*[1], c=5) }} {{ range(*[2, 4]) | list }}", "453 173 829 125 [2, 3]")]
+    [InlineData("{% filter upper %}ab{{ 1 }}{% endfilter %}|{% filter replace('b', 'x') | trim %} ab{% for i in [1] %}b{% endfor %} {% endfilter %}", "AB1|axx")]
+    [InlineData("{{ -0.0 }} {{ -true }} {{ -(1.5) }} {{ - -2 }}", "-0.0 -1 -1.5 2")]
     public void What_templates_seldom_use_does_what_it_does_in_Jinja(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
 
@@ -166,6 +169,9 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ 'a' | int(0, 16) }}", "uses 'int' in a way that is not supported (with 2 arguments)")]
     [InlineData("{{ 'a' | trim(strange=1) }}", "uses 'trim' in a way that is not supported (with \"strange\")")]
     [InlineData("{% macro f(a) %}{% endmacro %}{{ f(1, 2) }}", "gives its macro 'f' what it does not take")]
+    [InlineData("{{ range(**[1]) }}", "in a way that is not supported")]
+    [InlineData("{{ dict(a=1, **{'a': 2}) }}", "in a way that is not supported")]
+    [InlineData("{{ range(*missing, **{'a': 2, 'b': *1}) }}", "has '*' where a value was expected")]
     [InlineData("{% for a, b in [[1, 2, 3]] %}{% endfor %}", "gives 3 values to 2 names")]
     [InlineData("{{ 1 // 0 }}", "in a way that is not supported")]
     [InlineData("{{ 9000000000000000000 + 9000000000000000000 }}", "in a way that is not supported")]
@@ -208,6 +214,7 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{% raw %}{{ 1 }}{% endra %}")]
     [InlineData("{% with 1 %}{% endwith %}")]
     [InlineData("{% set x | %}{% endset %}")]
+    [InlineData("{% filter %}{% endfilter %}")]
     [InlineData("x{% break %}y")]
     [InlineData("{% for i in [] %}{% else %}{% continue %}{% endfor %}")]
     [InlineData("{% for i in [1] %}{% macro m() %}{% continue %}{% endmacro %}{% endfor %}")]

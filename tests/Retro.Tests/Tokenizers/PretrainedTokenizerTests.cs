@@ -10,7 +10,7 @@ public class PretrainedTokenizerTests
 
     [Theory]
     [InlineData("{", "tokenizer")]
-    [InlineData("{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", "model \"WordLevel\"")]
+    [InlineData("{\"model\": {\"type\": \"Characters\", \"vocab\": {}}}", "model \"Characters\"")]
     [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "0 pieces")]
     [InlineData("{\"model\": {\"type\": \"Unigram\", \"unk_id\": 1, \"vocab\": [[\"a\", -1]]}}", "1 pieces and the unknown id 1")]
     [InlineData("{\"model\": {\"vocab\": [[\"a\"]]}}", "cannot be used")]
@@ -85,9 +85,9 @@ public class PretrainedTokenizerTests
     }
 
     [Theory]
-    [InlineData("{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", "BPE, WordPiece and Unigram")]
+    [InlineData("{\"model\": {\"type\": \"Characters\", \"vocab\": {}}}", "BPE, WordPiece, WordLevel and Unigram")]
     [InlineData("{\"normalizer\": {\"type\": \"Nmt\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
-    [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, \"content\": \"\"}, " + Model + "}", "\"pattern\" of a \"String\"")]
+    [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"(x)\"}, \"content\": \"\"}, " + Model + "}", "a regular expression of alternatives")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Sideways\"}, "
         + Model

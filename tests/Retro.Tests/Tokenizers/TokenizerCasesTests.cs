@@ -404,6 +404,48 @@ public class TokenizerCasesTests
         Assert.True(tokenizer.BeginsWithinCharacter(5));
     }
 
+    /// <summary>As of https://huggingface.co/docs/tokenizers/components: the plainest of the models.</summary>
+    [Fact]
+    public void A_vocabulary_of_whole_words_gives_words_and_its_unknown_token()
+    {
+        using TemporaryFolder folder = new();
+        string Json(string vocabulary) => "{\"added_tokens\": [{\"id\": 2, \"content\": \"</s>\", \"special\": true}],"
+            + " \"pre_tokenizer\": {\"type\": \"Whitespace\"},"
+            + " \"model\": {\"type\": \"WordLevel\", \"vocab\": {" + vocabulary + "}, \"unk_token\": \"[UNK]\"}}";
+        folder.File("tokenizer.json", Json("\"hello\": 0, \"world\": 1, \"</s>\": 2, \"[UNK]\": 3, \"!\": 4"));
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        int[] ids = tokenizer.Encode("hello  there\nworld!");
+        Assert.Equal([0, 3, 1, 4], ids);
+        Assert.Equal("hello [UNK] world !", tokenizer.Decode(ids));
+        Assert.Equal("hello [UNK] world !", ((PretrainedTokenizer)tokenizer.Tokenizer).Decode(ids));
+        Assert.Equal(" world", System.Text.Encoding.UTF8.GetString(tokenizer.TokenBytes(1)));
+        Assert.True(tokenizer.IsSpecial(2));
+
+        folder.File("tokenizer.json", Json("\"hello\": 0, \"world\": 1, \"</s>\": 2"));
+        Assert.Contains(
+            "its unknown token \"[UNK]\" is not in its vocabulary",
+            Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message,
+            StringComparison.Ordinal);
+    }
+
+    /// <summary>Reported at https://github.com/huggingface/tokenizers/issues/1043.</summary>
+    [Theory]
+    [InlineData(@"\\p{S}", "", "a+b\u20AC", "ab")]
+    [InlineData("[^0-9a-zA-Z]", " ", "a-b\U0001F600", "a b ")]
+    [InlineData("a+", "$0", "baab", "b$0b")]
+    [InlineData(" {2,}", " ", "a   b a", "a b a")]
+    public void What_an_expression_matches_is_replaced_before_the_model(string expression, string content, string text, string expected)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"" + expression + "\"}, \"content\": \"" + content + "\"},"
+                + " \"decoder\": {\"type\": \"Fuse\"},"
+                + " \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \" \": 2, \"$\": 3, \"0\": 4, \"</s>\": 5}, \"merges\": []}}");
+        Microsoft.ML.Tokenizers.Tokenizer tokenizer = RetroTokenizer.Load(folder.Path).Tokenizer;
+        Assert.Equal(expected, tokenizer.Decode(tokenizer.EncodeToIds(text)));
+    }
+
     [Fact]
     public void A_chat_template_is_no_part_of_a_tokenizer_s_identity_and_what_changes_ids_is()
     {

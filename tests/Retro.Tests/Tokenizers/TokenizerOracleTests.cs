@@ -36,6 +36,8 @@ public class TokenizerOracleTests(ITestOutputHelper output)
     [InlineData("white space taken from both sides", """{"added_tokens": [{"id": 2, "content": "the", "rstrip": true, "special": false}, {"id": 3, "content": "\n", "lstrip": true, "rstrip": true, "special": false}], "model": {"type": "BPE", "vocab": {"a": 0, "?": 1}, "merges": [], "unk_token": "?", "fuse_unk": true}}""")]
     [InlineData("marks within pieces", """{"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}, "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}, "model": {"type": "BPE", "vocab": {"?": 0, "▁": 1, "a": 2, "▁▁": 3, "▁▁a": 4, "▁a": 5, "▁a▁": 6}, "merges": ["▁ ▁", "▁▁ a", "▁ a", "▁a ▁"], "unk_token": "?"}}""")]
     [InlineData("an unknown token that is never needed", """{"model": {"type": "BPE", "vocab": {"a": 0, BYTES}, "merges": ["#version: 0.2"], "byte_fallback": true, "unk_token": "<unk>"}}""")]
+    [InlineData("whole words", """{"pre_tokenizer": {"type": "BertPreTokenizer"}, "model": {"type": "WordLevel", "vocab": {"the": 0, "?": 1, "of": 2, ".": 3, "1": 4}, "unk_token": "?"}}""")]
+    [InlineData("an expression that is replaced", """{"normalizer": {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"Regex": "\\p{N}+|\\p{So}"}, "content": "a$1"}, {"type": "Replace", "pattern": {"Regex": "\\s"}, "content": ""}]}, "model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "aa": 2, "$": 3}, "merges": ["a a"], "unk_token": "?", "fuse_unk": true}}""")]
     public void A_file_of_this_kind_gives_the_other_library_s_ids_and_texts(string kind, string json)
     {
         using TemporaryFolder folder = new();

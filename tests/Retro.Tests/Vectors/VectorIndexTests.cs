@@ -254,6 +254,24 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Equal(0, index.Count);
     }
 
+    /// <summary>Reported at https://github.com/pgvector/pgvector/issues/1027: squares of finite numbers overflow, and the order is lost.</summary>
+    [Theory]
+    [InlineData(VectorEngine.Exact, VectorMetric.SquaredL2)]
+    [InlineData(VectorEngine.Exact, VectorMetric.InnerProduct)]
+    [InlineData(VectorEngine.Auto, VectorMetric.SquaredL2)]
+    [InlineData(VectorEngine.Auto, VectorMetric.InnerProduct)]
+    public void Vectors_whose_distances_overflow_are_refused_and_shorter_ones_keep_their_order(VectorEngine engine, VectorMetric metric)
+    {
+        using VectorIndex index = VectorIndex.Create(2, metric: metric, engine: engine);
+        Assert.Contains("Vector 1 is too long", Assert.Throws<ArgumentException>(() => index.Add([1, 2, 1e20f, 1e19f])).Message, StringComparison.Ordinal);
+        index.Add([-9e18f, 0, 9e18f, 1e18f, 9e18f, 0]);
+        Assert.Contains("Vector 0 is too long", Assert.Throws<ArgumentException>(() => Search(index, [1e30f, 0], 1)).Message, StringComparison.Ordinal);
+
+        (long[] ids, float[] distances) = Search(index, [9e18f, -1e17f], 3);
+        Assert.Equal([2, 1, 0], ids);
+        Assert.All(distances, distance => Assert.True(float.IsFinite(distance)));
+    }
+
     [Fact]
     public void What_FAISS_refuses_comes_as_an_exception_with_its_text()
     {

@@ -169,7 +169,7 @@ internal sealed partial class JinjaTemplate
         }
 
         Func<Run, object?> value = Postfix(Primary());
-        return Filters(minus % 2 == 0 ? value : run => Compute("-", 0L, value(run)));
+        return Filters(minus % 2 == 0 ? value : run => Compute("*", -1L, value(run)));
     }
 
     /// <summary>A value with what is asked of it: members and calls.</summary>
@@ -249,19 +249,36 @@ internal sealed partial class JinjaTemplate
     private Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> Arguments()
     {
         Take("(");
-        List<Func<Run, object?>> arguments = [];
-        List<(string Name, Func<Run, object?> Value)> named = [];
+        List<Action<Run, List<object?>, Dictionary<string, object?>>> given = [];
         while (!Is(")"))
         {
-            if (Now.Kind == Kind.Name && _words.ElementAtOrDefault(_at + 1) is { Kind: Kind.Sign, Text: "=" })
+            if (Is("*"))
+            {
+                Func<Run, object?> several = Expression();
+                given.Add((run, arguments, _) => arguments.AddRange(Items(several(run))));
+            }
+            else if (Is("**"))
+            {
+                Func<Run, object?> members = Expression();
+                given.Add((run, _, named) =>
+                {
+                    foreach ((string name, object? value) in (Dictionary<string, object?>)members(run)!)
+                    {
+                        named.Add(name, value);
+                    }
+                });
+            }
+            else if (Now.Kind == Kind.Name && _words.ElementAtOrDefault(_at + 1) is { Kind: Kind.Sign, Text: "=" })
             {
                 string name = Take(Kind.Name);
                 Take("=");
-                named.Add((name, Expression()));
+                Func<Run, object?> value = Expression();
+                given.Add((run, _, named) => named.Add(name, value(run)));
             }
             else
             {
-                arguments.Add(Expression());
+                Func<Run, object?> value = Expression();
+                given.Add((run, arguments, _) => arguments.Add(value(run)));
             }
 
             if (Now.Text != ")")
@@ -270,7 +287,17 @@ internal sealed partial class JinjaTemplate
             }
         }
 
-        return run => ([.. arguments.Select(one => one(run))], named.ToDictionary(one => one.Name, one => one.Value(run), StringComparer.Ordinal));
+        return run =>
+        {
+            List<object?> arguments = [];
+            Dictionary<string, object?> named = new(StringComparer.Ordinal);
+            foreach (Action<Run, List<object?>, Dictionary<string, object?>> one in given)
+            {
+                one(run, arguments, named);
+            }
+
+            return ([.. arguments], named);
+        };
     }
 
     private Func<Run, object?> Primary()

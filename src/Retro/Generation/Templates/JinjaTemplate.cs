@@ -119,6 +119,8 @@ internal sealed partial class JinjaTemplate
                 return Macro();
             case "call":
                 return CallBlock();
+            case "filter":
+                return FilterBlock();
             case "break" or "continue":
                 Take(Kind.End);
                 if (_loops == 0)
@@ -283,23 +285,37 @@ internal sealed partial class JinjaTemplate
         Action<Run, object?> bind = Target();
         if (!Is("="))
         {
-            Action<Run> body = _ => { };
-            Func<Run, object?> written = Filters(run =>
-            {
-                run.Enter();
-                string text = run.Written(body);
-                run.Leave();
-                return text;
-            });
-            Take(Kind.End);
-            body = Body("endset");
-            EndOf("endset");
+            Func<Run, object?> written = Within("endset");
             return run => bind(run, written(run));
         }
 
         Func<Run, object?> value = Tuple();
         Take(Kind.End);
         return run => bind(run, value(run));
+    }
+
+    /// <summary>What is written up to a statement, behind the filters that stand here.</summary>
+    private Func<Run, object?> Within(string end)
+    {
+        Action<Run> body = _ => { };
+        Func<Run, object?> written = Filters(run =>
+        {
+            run.Enter();
+            string text = run.Written(body);
+            run.Leave();
+            return text;
+        });
+        Take(Kind.End);
+        body = Body(end);
+        EndOf(end);
+        return written;
+    }
+
+    private Action<Run> FilterBlock()
+    {
+        _words[--_at] = new(Kind.Sign, "|"); // the first of the filters stands without
+        Func<Run, object?> written = Within("endfilter");
+        return run => run.Write(Text(written(run)));
     }
 
     private Action<Run> With()
