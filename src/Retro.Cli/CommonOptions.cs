@@ -42,8 +42,8 @@ internal static class CommonOptions
     /// <summary>The text.</summary>
     public static PathOption Corpus() => new("--corpus", "PATH")
     {
-        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines (.jsonl, .jsonl.gz, .jsonl.zst) or .NET "
-            + "XML documentation (.xml).",
+        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), tables "
+            + "(.csv, .tsv, .parquet) or .NET XML documentation (.xml).",
     };
 
     /// <summary>The text of a run that has one of its own where none is named.</summary>

@@ -18,9 +18,16 @@ internal sealed class CorpusReading
         HelpName = "LINE",
     };
 
+    private readonly Option<string[]> _fields = new("--fields")
+    {
+        Description = "What text, id, title or labels are called in JSON lines, CSV and Parquet, such as \"text=body\"; may be given several times. Default: "
+            + "as they are here.",
+        HelpName = "FIELD=NAME",
+    };
+
     private readonly Option<bool> _idsByFile = new("--ids-by-file")
     {
-        Description = "Put the file's name before the ids of JSON lines, where they start again in every file.",
+        Description = "Put the file's name before the ids of JSON lines and rows of tables, where they start again in every file.",
     };
 
     private readonly Option<bool> _skipBroken = new("--skip-broken")
@@ -37,11 +44,13 @@ internal sealed class CorpusReading
     public CorpusReading()
     {
         Require(_encoding, value => new() { Encoding = value }, "the name of an encoding, such as windows-1252");
+        _fields.Validators.Add(result => Array.ForEach([.. result.Tokens.Where(token => With(new(), token.Value) is null)], token => result.AddError(
+            $"{_fields.Name} takes text, id, title or labels with the name of a member or column behind it, such as \"text=body\", not '{token.Value}'.")));
         Require(_separator, value => new() { Separator = value }, "one line that is not of white space alone, or \"\"");
     }
 
     /// <summary>The options.</summary>
-    public IReadOnlyList<Option> Options => [_include, _exclude, _encoding, _separator, _idsByFile, _skipBroken];
+    public IReadOnlyList<Option> Options => [_include, _exclude, _encoding, _separator, _fields, _idsByFile, _skipBroken];
 
     /// <summary>The options that say which files are read.</summary>
     public IReadOnlyList<Option> Files => [_include, _exclude];
@@ -53,7 +62,19 @@ internal sealed class CorpusReading
     public CorpusOptions Of(ParseResult parsed) => new()
     {
         Encoding = parsed.GetValue(_encoding), Separator = parsed.GetValue(_separator), IdsByFile = parsed.GetValue(_idsByFile),
+        Fields = (parsed.GetValue(_fields) ?? []).Aggregate(new DocumentFields(), (fields, one) => With(fields, one)!),
         SkipBroken = parsed.GetValue(_skipBroken), Include = Said(parsed, _include), Exclude = Said(parsed, _exclude),
+    };
+
+    // What a field is called: "text=body"; null where that says nothing.
+    private static DocumentFields? With(DocumentFields fields, string said) => said.Split('=', 2) switch
+    {
+        [_, ""] => null,
+        ["text", var name] => fields with { Text = name },
+        ["id", var name] => fields with { Id = name },
+        ["title", var name] => fields with { Title = name },
+        ["labels", var name] => fields with { Labels = name },
+        _ => null,
     };
 
     private static string[] Said(ParseResult parsed, Option<string[]> patterns) => [.. (parsed.GetValue(patterns) ?? []).Where(pattern => pattern.Length > 0)];

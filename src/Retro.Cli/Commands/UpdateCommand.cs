@@ -13,7 +13,7 @@ internal sealed class UpdateCommand : Verb
     private const string AsBuilt = "as the database was built, as its retro.json says";
 
     /// <summary>Options of build that hold for what is added, too.</summary>
-    private static readonly string[] s_taken = ["clean", "labels", "include", "exclude", "encoding", "separator", "ids-by-file"];
+    private static readonly string[] s_taken = ["clean", "labels", "include", "exclude", "encoding", "separator", "fields", "ids-by-file"];
 
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();

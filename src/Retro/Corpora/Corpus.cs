@@ -9,7 +9,8 @@ namespace Retro.Corpora;
 public sealed class Corpus
 {
     private const string Remedy =
-        "Name a folder or file of text (.txt, .md, .html, .rst), of JSON lines (.jsonl, .jsonl.gz, .jsonl.zst) or of .NET XML documentation (.xml).";
+        "Name a folder or file of text (.txt, .md, .html, .rst), of JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), of tables with a column of texts (.csv, .tsv, "
+            + ".parquet; CorpusOptions.Fields) or of .NET XML documentation (.xml).";
 
     private readonly CorpusFiles _files;
     private readonly string _root;
@@ -88,7 +89,7 @@ public sealed class Corpus
             return files.Files.Count > 0 ? new Corpus(path, names, files, options, Whole(full, names, files, options))
                 : options.Include.Intersect(files.Mistaken).Any() ? throw NotMatched(files.Mistaken, (path, files))
                 : throw new CorpusException(
-                    $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
+                    $"{path} holds no .txt, .md, .html, .rst, .jsonl, .csv, .parquet or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -185,6 +186,8 @@ public sealed class Corpus
                 readers[kind] = reader = kind switch
                 {
                     DocumentKinds.JsonLines => new JsonLinesReader(_root, _options, counts),
+                    DocumentKinds.Csv => new CsvReader(_root, _options, counts),
+                    DocumentKinds.Parquet => new ParquetTableReader(_root, _options, counts),
                     DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts, _whole),
                     DocumentKinds.Text when _options.Separator is not null => new SeparatedTextReader(_root, _options, counts),
                     _ => new TextFileReader(kind, _root, _options, counts),

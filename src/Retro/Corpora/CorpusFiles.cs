@@ -22,6 +22,8 @@ internal sealed class CorpusFiles
         (DocumentKinds.RestructuredText, "reStructuredText", [".rst"]),
         (DocumentKinds.JsonLines, "JSON lines", [".jsonl", ".ndjson"]),
         (DocumentKinds.XmlDocumentation, ".NET XML documentation", [".xml"]),
+        (DocumentKinds.Csv, "CSV", [".csv", ".tsv"]),
+        (DocumentKinds.Parquet, "Parquet", [".parquet"]),
     ];
 
     private readonly string _root;
@@ -36,6 +38,7 @@ internal sealed class CorpusFiles
     private readonly OrderedDictionary<string, string> _unlisted = new(StringComparer.Ordinal); // why, by folder
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private List<(string Path, DocumentKinds Kind)> _files = [];
+    private bool _isNamed; // one file alone, which is what is meant, whatever it holds
     private readonly SortedDictionary<string, int> _leftOut = new(StringComparer.Ordinal);
 
     private CorpusFiles(string root, string names, CorpusOptions options)
@@ -83,7 +86,7 @@ internal sealed class CorpusFiles
     public static CorpusFiles Of(string file, CorpusOptions options)
     {
         string folder = Path.GetDirectoryName(file)!;
-        CorpusFiles files = new(folder, folder, options with { Include = [], Exclude = [] });
+        CorpusFiles files = new(folder, folder, options with { Include = [], Exclude = [] }) { _isNamed = true };
         files.Take(file, files.OnlyKind() is var only and not DocumentKinds.None ? only : KindOf(file));
         return files;
     }
@@ -121,7 +124,7 @@ internal sealed class CorpusFiles
     {
         string ending = Path.GetExtension(PackedFile.WithoutEnding(file));
         DocumentKinds kind = Array.Find(s_kinds, kind => kind.Endings.Contains(ending, StringComparer.OrdinalIgnoreCase)).Kind;
-        return kind == DocumentKinds.JsonLines || PackedFile.WithoutEnding(file) == file ? kind : DocumentKinds.None;
+        return kind is DocumentKinds.JsonLines or DocumentKinds.Csv || PackedFile.WithoutEnding(file) == file ? kind : DocumentKinds.None;
     }
 
     private static bool IsOwn(string folder)
@@ -311,6 +314,10 @@ internal sealed class CorpusFiles
         {
             LeaveOut("other .xml");
         }
+        else if (IsOtherTable(file, kind))
+        {
+            LeaveOut($"tables without a column \"{_options.Fields.Text}\"");
+        }
         else if (kind == DocumentKinds.Html && HtmlText.IsOwn(file))
         {
             LeaveOut("pages that Retro wrote");
@@ -322,6 +329,24 @@ internal sealed class CorpusFiles
         else
         {
             _files.Add((file, kind));
+        }
+    }
+
+    /// <summary>Whether a file is a table of something else than documents, such as one of numbers beside pages; what cannot be read may be one of them.</summary>
+    private bool IsOtherTable(string file, DocumentKinds kind)
+    {
+        try
+        {
+            return !_isNamed && OnlyKind() != kind && kind switch
+            {
+                DocumentKinds.Csv => !CsvReader.HasTexts(file, _options),
+                DocumentKinds.Parquet => !ParquetTableReader.HasTexts(file, _options),
+                _ => false,
+            };
+        }
+        catch (CorpusException)
+        {
+            return false;
         }
     }
 

@@ -60,8 +60,11 @@ public sealed record CorpusOptions
     /// </summary>
     public string? Separator { get; init; }
 
+    /// <summary>What is called how in JSON lines, CSV and Parquet; "text", "id", "title" and "labels" by default.</summary>
+    public DocumentFields Fields { get; init; } = new();
+
     /// <summary>
-    /// Puts the file's name before the ids of JSON lines ("part-1.jsonl:7"), for shards in which they start again. False by default: an id that comes twice is
+    /// Puts the file's name before the ids of JSON lines and of rows of tables ("part-1.jsonl:7"), for shards in which they start again. False by default: an id that comes twice is
     /// then reported when a database is built.
     /// </summary>
     public bool IdsByFile { get; init; }
@@ -94,6 +97,8 @@ public sealed record CorpusOptions
             string.IsNullOrEmpty(Separator) || (Separator.AsSpan().Trim() is { IsEmpty: false } line && !line.ContainsAny('\n', '\r')),
             Separator,
             "one line that is not of white space alone, \"\" or null");
+        faults.Require(
+            Fields is not null && Fields.Names.All(name => !string.IsNullOrEmpty(name)), Fields, "names that are not empty, of text, id, title and labels");
         faults.Require(Root is null || !string.IsNullOrWhiteSpace(Root), Root, "a folder, or null");
         faults.Between(MaximumDocumentBytes, 1, 1 << 29); // of which a string can be made
         faults.Throw();

@@ -20,8 +20,8 @@ public enum DocumentKinds
     RestructuredText = 8,
 
     /// <summary>
-    /// JSON lines, one document a line, an object of <c>text</c> and, where there are, <c>id</c> and <c>title</c>: .jsonl, .ndjson, also packed with gzip
-    /// (.jsonl.gz) or Zstandard (.jsonl.zst).
+    /// JSON lines, one document a line, an object with a text and, where there are, an id, a title and labels (<see cref="CorpusOptions.Fields"/>): .jsonl,
+    /// .ndjson, also packed with gzip (.jsonl.gz) or Zstandard (.jsonl.zst).
     /// </summary>
     JsonLines = 16,
 
@@ -31,6 +31,18 @@ public enum DocumentKinds
     /// </summary>
     XmlDocumentation = 32,
 
+    /// <summary>
+    /// Tables of text, one document a row, whose first row names the columns as <see cref="CorpusOptions.Fields"/> does: .csv, .tsv, also packed, as JSON lines
+    /// are. In a folder, those without a column of texts are left out, unless this kind alone is asked for.
+    /// </summary>
+    Csv = 64,
+
+    /// <summary>
+    /// Tables of Apache Parquet, one document a row, of the columns that <see cref="CorpusOptions.Fields"/> names: .parquet. In a folder, those without a column
+    /// of texts are left out, unless this kind alone is asked for.
+    /// </summary>
+    Parquet = 128,
+
     /// <summary>Every kind.</summary>
-    All = Text | Markdown | Html | RestructuredText | JsonLines | XmlDocumentation,
+    All = Text | Markdown | Html | RestructuredText | JsonLines | XmlDocumentation | Csv | Parquet,
 }

@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace Retro.Corpora;
 
 /// <summary>
-/// One document per line: an object with <c>text</c>, and <c>id</c>, <c>title</c> and <c>labels</c> where there are any. The files may be packed.
+/// One document per line: an object with a text, and an id, a title and labels where there are any (<see cref="DocumentFields"/>). The files may be packed.
 /// </summary>
 internal sealed class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
 {
@@ -32,16 +32,13 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
 
         try
         {
-            JsonRow row = JsonRow.Read(Encoding.UTF8.GetBytes(json));
-            string text = Cleaning.Clean(row.Text), location = $"{name}:{line.Number}";
-            string id = row.Id is null ? ids.Next(text) : Options.IdsByFile ? $"{name}:{row.Id}" : row.Id;
-            return new Document(id, row.Title ?? (row.Id is null ? location : id), text, location) { Labels = row.Labels };
+            return DocumentRow.Read(Encoding.UTF8.GetBytes(json), Options.Fields).In(name, line.Number, ids, Options);
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw CorpusException.Broken(
                 $"{Where(file, line.Number)} is broken: {exception.Message.TrimEnd('.')}.",
-                "Correct the line, or skip what is broken (CorpusOptions.SkipBroken).",
+                "Correct the line, say what its members are called, or skip what is broken (CorpusOptions.Fields, SkipBroken).",
                 exception);
         }
     }

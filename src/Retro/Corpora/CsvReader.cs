@@ -1,0 +1,200 @@
+using System.Globalization;
+using System.Text;
+using CsvHelper;
+using CsvHelper.Configuration;
+
+namespace Retro.Corpora;
+
+/// <summary>
+/// A document per row of a table of text (RFC 4180), whose first row names the columns, parted by commas, semicolons or tabs. The files may be packed.
+/// </summary>
+/// <remarks>
+/// Fields are cut out as bytes, each of them a character of Latin 1, and decoded one by one: a row of another encoding is that row's fault alone. What they are
+/// cut at are bytes of ASCII, which are part of no other character in any encoding that <see cref="LineReader"/> leaves as it is.
+/// </remarks>
+internal sealed class CsvReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
+{
+    private const string TabEnding = ".tsv";
+
+    /// <summary>Whether the first row names one column of texts; it need not, where a file may hold any table.</summary>
+    /// <exception cref="CorpusException">The file cannot be read.</exception>
+    public static bool HasTexts(string file, CorpusOptions options) => Head.Of(file, options).Has(options.Fields.Text);
+
+    public override IEnumerable<Document> Documents(string file)
+    {
+        if (Guarded(() => Head.Of(file, Options)) is not { } head || Guarded(() => Checked(head, file)) is null)
+        {
+            yield break;
+        }
+
+        string name = NameOf(file);
+        bool utf8 = IsUtf8(file);
+        TextIds ids = new(name);
+        using Records records = new(Lines(file), file, head.Delimiter, Options.MaximumDocumentBytes);
+        records.Next(); // the names
+        while (Guarded(records.Next) is { } record)
+        {
+            if (Guarded(() => Row(record, head, utf8, file).In(name, record.Line, ids, Options)) is { } document && Checked(document) is { } kept)
+            {
+                yield return kept;
+            }
+        }
+    }
+
+    private Head Checked(Head head, string file)
+        => head.Has(Options.Fields.Text) ? head : throw TableFaults.Columns(file, head.Names, Options.Fields);
+
+    private DocumentRow Row(Record record, Head head, bool utf8, string file)
+    {
+        string where = Where(file, record.Line);
+        if (record.Fault is not null || record.Fields.Length > head.Names.Length)
+        {
+            throw TableFaults.Row(where, record.Fault ?? $"has {record.Fields.Length} fields, where the first row names {head.Names.Length} columns");
+        }
+
+        return Field(Options.Fields.Text) is { } text
+            ? new(text, Scalar(Options.Fields.Id), Scalar(Options.Fields.Title), DocumentRow.NotEmpty([Field(Options.Fields.Labels) ?? ""]))
+            : throw TableFaults.Row(where, $"has no field \"{Options.Fields.Text}\"");
+
+        string? Scalar(string column) => Field(column) is { Length: > 0 } value ? value : null;
+
+        string? Field(string column)
+            => Array.IndexOf(head.Names, column) is >= 0 and int i && i < record.Fields.Length ? Decoded(record, record.Fields[i], utf8, file) : null;
+    }
+
+    private string Decoded(Record record, string field, bool utf8, string file)
+        => Text(new Line(record.Line, Encoding.Latin1.GetBytes(field), record.IsDecoded), utf8, file);
+
+    /// <summary>The first row of a file.</summary>
+    /// <param name="Delimiter">What parts its fields, and those of all rows.</param>
+    /// <param name="Names">The columns' names.</param>
+    private sealed record Head(string Delimiter, string[] Names)
+    {
+        /// <summary>Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.</summary>
+        public static Head Of(string file, CorpusOptions options)
+        {
+            CsvReader reader = new(Path.GetDirectoryName(file)!, options with { SkipBroken = false }, new());
+            bool utf8 = reader.IsUtf8(file);
+            bool isOfTabs = PackedFile.WithoutEnding(file).EndsWith(TabEnding, StringComparison.OrdinalIgnoreCase);
+            Head[] heads = Array.ConvertAll<string, Head>(isOfTabs ? ["\t", ",", ";"] : [",", ";", "\t"], delimiter =>
+            {
+                using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
+                return new(delimiter, records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field, utf8, file).Trim()) : []);
+            });
+            return Array.Find(heads, head => head.Has(options.Fields.Text)) ?? heads[0];
+        }
+
+        /// <summary>Whether one column has a name.</summary>
+        public bool Has(string column) => Names.Count(name => name == column) == 1;
+    }
+
+    /// <summary>A row of a file.</summary>
+    /// <param name="Line">The line that it begins in, from 1.</param>
+    /// <param name="Fields">Its fields, a character a byte.</param>
+    /// <param name="IsDecoded">Whether the bytes are UTF-8 that a decoder has made of the file.</param>
+    /// <param name="Fault">What is wrong with it; null: nothing.</param>
+    private sealed record Record(int Line, string[] Fields, bool IsDecoded, string? Fault);
+
+    /// <summary>The rows of a file.</summary>
+    private sealed class Records : IDisposable
+    {
+        private const char Quote = '"';
+
+        private readonly string _file;
+        private readonly int _most;
+        private readonly Bytes _bytes;
+        private readonly CsvParser _parser;
+        private string? _fault;
+        private bool _isOver;
+
+        public Records(IEnumerable<Line> lines, string file, string delimiter, int most)
+        {
+            (_file, _most) = (file, most);
+            _bytes = new(lines, file, most);
+            _parser = new(_bytes, new CsvConfiguration(CultureInfo.InvariantCulture)
+            {
+                Delimiter = delimiter,
+                MaxFieldSize = most,
+
+                // A quotation mark within a field that begins with none is a character like others.
+                BadDataFound = bad => _fault ??= bad.Field.StartsWith(Quote) ? "has a quotation mark that is not doubled, or not closed, in a quoted field" : null,
+            });
+        }
+
+        /// <summary>The next row; null: there is none.</summary>
+        /// <exception cref="CorpusException">A field is too long. Where the next row begins is not known, and none comes.</exception>
+        public Record? Next()
+        {
+            if (_isOver)
+            {
+                return null;
+            }
+
+            _fault = null;
+            _isOver = true;
+            try
+            {
+                if (!_parser.Read())
+                {
+                    return null;
+                }
+            }
+            catch (MaxFieldSizeException)
+            {
+                throw TableFaults.TooLong(Where(_file, _parser.RawRow), _most);
+            }
+
+            _isOver = false;
+            string[] fields = _parser.Record!;
+            return new(_parser.RawRow - fields.Sum(field => field.AsSpan().Count('\n')), fields, _bytes.AreDecoded, _fault);
+        }
+
+        public void Dispose()
+        {
+            _parser.Dispose();
+            _bytes.Dispose();
+        }
+    }
+
+    /// <summary>The bytes of lines, each a character.</summary>
+    private sealed class Bytes(IEnumerable<Line> lines, string file, int most) : TextReader
+    {
+        private readonly IEnumerator<Line> _lines = lines.GetEnumerator();
+        private byte[] _line = [];
+        private int _read;
+
+        /// <summary>Whether they are UTF-8 that a decoder has made of the file.</summary>
+        public bool AreDecoded { get; private set; }
+
+        public override int Read(char[] buffer, int index, int count)
+        {
+            while (_read == _line.Length)
+            {
+                if (!_lines.MoveNext())
+                {
+                    return 0;
+                }
+
+                Line line = _lines.Current;
+                byte[] bytes = line.Bytes ?? throw TableFaults.TooLong(Where(file, line.Number), most);
+                AreDecoded = line.IsDecoded;
+                _line = [.. bytes, (byte)'\n'];
+                _read = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
+            }
+
+            int taken = Encoding.Latin1.GetChars(_line.AsSpan(_read, Math.Min(count, _line.Length - _read)), buffer.AsSpan(index));
+            _read += taken;
+            return taken;
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                _lines.Dispose();
+            }
+
+            base.Dispose(disposing);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
+namespace Retro.Corpora;
+
+/// <summary>What a line of JSON, or a row of a table, says of a document.</summary>
+/// <param name="Text">The text.</param>
+/// <param name="Id">The id, a string or a number's digits; null: it has none.</param>
+/// <param name="Title">The title; null: it has none.</param>
+/// <param name="Labels">The labels.</param>
+internal sealed record DocumentRow(string Text, string? Id, string? Title, IReadOnlyList<string> Labels)
+{
+    private static readonly JsonReaderOptions s_json = new() { MaxDepth = int.MaxValue };
+
+    /// <summary>
+    /// Reads a line of JSON. What else it holds may nest as deep as it likes: it is passed over, in time that grows with its length alone (that of a parsed
+    /// tree grows with length times depth), and nothing goes down.
+    /// </summary>
+    /// <param name="json">UTF-8.</param>
+    /// <param name="fields">What its members are called.</param>
+    /// <exception cref="JsonException">It is no JSON, no object with a text, or can be read in two ways.</exception>
+    /// <exception cref="InvalidOperationException">A string holds half a character.</exception>
+    public static DocumentRow Read(ReadOnlySpan<byte> json, DocumentFields fields)
+    {
+        Utf8JsonReader reader = new(json, s_json);
+        reader.Read();
+        bool isObject = reader.TokenType == JsonTokenType.StartObject;
+        HashSet<string> seen = [];
+        string? text = null, id = null, title = null, fault = null;
+        IReadOnlyList<string> labels = [];
+        while (reader.Read())
+        {
+            if (!isObject || reader.TokenType != JsonTokenType.PropertyName)
+            {
+                continue;
+            }
+
+            string? member = Member(reader, fields);
+            reader.Read();
+            if (member is not null && !seen.Add(member))
+            {
+                fault ??= $"it has \"{member}\" more than once";
+            }
+
+            if (member == fields.Text)
+            {
+                text = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+            }
+
+            if (member == fields.Id)
+            {
+                id = Scalar(reader);
+                fault ??= id is null && reader.TokenType is not (JsonTokenType.Null or JsonTokenType.String)
+                    ? $"its \"{member}\" is neither a string nor a number"
+                    : null;
+            }
+
+            if (member == fields.Title)
+            {
+                title = Scalar(reader);
+            }
+
+            if (member == fields.Labels)
+            {
+                // Labels say who may not see a document: what is no list of them must not be read as none.
+                IReadOnlyList<string>? given = ReadLabels(reader);
+                labels = given ?? labels;
+                fault ??= given is null ? $"its \"{member}\" are no string and no array of strings" : null;
+            }
+
+            reader.Skip();
+        }
+
+        return text is null
+            ? throw new JsonException($"it is no object with a \"{fields.Text}\" of type string")
+            : fault is not null
+            ? throw new JsonException(fault)
+            : new(text, id, title, labels);
+    }
+
+    /// <summary>The document of the row.</summary>
+    /// <param name="file">The file's name.</param>
+    /// <param name="number">The row's, or its line's, in the file.</param>
+    /// <param name="ids">Names those of the file that have none.</param>
+    /// <param name="options">How the corpus is read.</param>
+    public Document In(string file, long number, TextIds ids, CorpusOptions options)
+    {
+        string text = Cleaning.Clean(Text), location = string.Create(CultureInfo.InvariantCulture, $"{file}:{number}");
+        string id = Id is null ? ids.Next(text) : options.IdsByFile ? $"{file}:{Id}" : Id;
+        return new Document(id, Title ?? (Id is null ? location : id), text, location) { Labels = Labels };
+    }
+
+    /// <summary>Those of some labels that are any: empty ones, as tables have them, are none.</summary>
+    public static IReadOnlyList<string> NotEmpty(IEnumerable<string> labels) => [.. labels.Where(label => label.Length > 0)];
+
+    /// <summary>Which of the members that say something a name is; null: none.</summary>
+    private static string? Member(in Utf8JsonReader reader, DocumentFields fields)
+    {
+        foreach (string name in fields.Names)
+        {
+            if (reader.ValueTextEquals(name))
+            {
+                return name;
+            }
+        }
+
+        return null;
+    }
+
+    private static string? Scalar(in Utf8JsonReader reader) => reader.TokenType switch
+    {
+        JsonTokenType.String => reader.GetString() is { Length: > 0 } text ? text : null,
+        JsonTokenType.Number => Encoding.UTF8.GetString(reader.ValueSpan),
+        _ => null,
+    };
+
+    /// <summary>The labels that a value is, by a reader of its own; null: it is none.</summary>
+    private static IReadOnlyList<string>? ReadLabels(Utf8JsonReader reader)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray)
+        {
+            return reader.TokenType switch { JsonTokenType.Null => [], JsonTokenType.String => NotEmpty([reader.GetString()!]), _ => null };
+        }
+
+        List<string> labels = [];
+        while (reader.Read() && reader.TokenType == JsonTokenType.String)
+        {
+            labels.Add(reader.GetString()!);
+        }
+
+        return reader.TokenType == JsonTokenType.EndArray ? NotEmpty(labels) : null;
+    }
+}
