@@ -120,24 +120,8 @@ internal static class CommonOptions
     }
 
     /// <summary>Sources whose ranks are shown beside.</summary>
-    public static Option<string[]> Beside()
-    {
-        string[] values = s_sources[..^1];
-        Option<string[]> option = new("--beside")
-        {
-            Description = "Show each neighbor's rank by this source too, among its first 100; may be given several times.",
-            HelpName = string.Join('|', values),
-        };
-        option.Validators.Add(result =>
-        {
-            if (result.Tokens.FirstOrDefault(token => !values.Contains(token.Value)) is { } wrong)
-            {
-                result.AddError($"--beside takes one of {string.Join(", ", values)}, not '{wrong.Value}'.");
-            }
-        });
-        option.CompletionSources.Add(values);
-        return option;
-    }
+    public static Option<string[]> Beside() => Choices(
+        "--beside", "Show each neighbor's rank by this source too, among its first 100; may be given several times.", s_sources[..^1]);
 
     /// <summary>The task that is question answering.</summary>
     public const string Answering = "qa";
@@ -173,26 +157,19 @@ internal static class CommonOptions
     /// <param name="byDefault">Without the option, as the help says it.</param>
     public static Option<string[]> Clean(string byDefault)
     {
-        string[] names = [.. s_cleaning.Select(step => step.Name), NoCleaning];
-        Option<string[]> option = new("--clean")
-        {
-            Description = "A step of cleaning; may be given several times. unicode: one form of each character, no control characters; exact: no text twice; "
+        Option<string[]> option = Choices(
+            "--clean",
+            "A step of cleaning; may be given several times. unicode: one form of each character, no control characters; exact: no text twice; "
                 + "lines: no lines that stand in 10 documents or more; near: nothing that nearly repeats an earlier document; personal: tags in place of "
                 + $"addresses and numbers of persons; none. Default: {byDefault}.",
-            HelpName = string.Join('|', names),
-        };
+            [.. s_cleaning.Select(step => step.Name), NoCleaning]);
         option.Validators.Add(result =>
         {
-            if (result.Tokens.FirstOrDefault(token => !names.Contains(token.Value)) is { } wrong)
-            {
-                result.AddError($"--clean takes one of {string.Join(", ", names)}, not '{wrong.Value}'.");
-            }
-            else if (result.Tokens.Any(token => token.Value == NoCleaning) && result.Tokens.Any(token => token.Value != NoCleaning))
+            if (result.Tokens.Any(token => token.Value == NoCleaning) && result.Tokens.Any(token => s_cleaning.Any(step => step.Name == token.Value)))
             {
                 result.AddError($"--clean {NoCleaning} is no cleaning at all; leave out the other steps, or it.");
             }
         });
-        option.CompletionSources.Add(names);
         return option;
     }
 
@@ -375,6 +352,21 @@ internal static class CommonOptions
             option.DefaultValueFactory = _ => byDefault;
         }
 
+        option.CompletionSources.Add(values);
+        return option;
+    }
+
+    /// <summary>An option that takes one of a few words, and may be given several times.</summary>
+    public static Option<string[]> Choices(string name, string description, params string[] values)
+    {
+        Option<string[]> option = new(name) { Description = description, HelpName = string.Join('|', values) };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.FirstOrDefault(token => !values.Contains(token.Value)) is { } wrong)
+            {
+                result.AddError($"{name} takes one of {string.Join(", ", values)}, not '{wrong.Value}'.");
+            }
+        });
         option.CompletionSources.Add(values);
         return option;
     }

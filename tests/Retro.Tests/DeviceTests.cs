@@ -419,18 +419,8 @@ public sealed class DeviceTests : IDisposable
     [MemberData(nameof(Devices))]
     public void Evaluation_and_generation_give_the_processors_numbers_and_text(string device)
     {
-        Device on = Require(device);
-        RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
-        RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
-        using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
-        ChunkDatabaseOptions chunks = new() { ChunkLength = config.Retrieval!.ChunkLength };
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "database"), TestDatabases.Documents(20, seed: 2), tokenizer, chunks);
-        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "held-out"),
-            TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }),
-            tokenizer,
-            chunks);
+        using ReadTexts texts = new(Require(device), _folder, ModelCase.Config("rotary").Retrieval!.ChunkLength);
+        (RetroModel expected, RetroModel model, ChunkDatabase database, ChunkDatabase heldOut) = (texts.Here, texts.There, texts.Database, texts.HeldOut);
         RandomNeighborSource source = new(database, 1);
         using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 2, excludeOwnDocument: false);
 
@@ -444,7 +434,7 @@ public sealed class DeviceTests : IDisposable
         Assert.Equal(Generate(expected), Generate(model));
 
         List<int> Generate(RetroModel reader)
-            => [.. new RetroGenerator(reader, tokenizer, source).GenerateAsync("the lighthouse", greedy)
+            => [.. new RetroGenerator(reader, EmbeddingInputs.Tokenizer, source).GenerateAsync("the lighthouse", greedy)
                 .ToBlockingEnumerable()
                 .Where(piece => piece.Token is not null)
                 .Select(piece => piece.Token!.Value)];
@@ -454,15 +444,10 @@ public sealed class DeviceTests : IDisposable
     [MemberData(nameof(Devices))]
     public void A_copying_reader_gives_the_processors_log_likelihoods_and_text(string device)
     {
-        Device on = Require(device);
-        RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
-        RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
-        using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
-        ChunkDatabaseOptions chunks = new() { ChunkLength = 8 };
         List<Document> twins = CopyReaderTests.Twins(40, 60, seed: 3);
         Document[] held = [.. twins.Where(document => document.Id.StartsWith('a')).Take(4)];
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "database"), twins.Except(held), tokenizer, chunks);
-        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "held-out"), held, tokenizer, chunks);
+        using ReadTexts texts = new(Require(device), _folder, chunkLength: 8, (twins.Except(held), held));
+        (RetroModel expected, RetroModel model, ChunkDatabase database, ChunkDatabase heldOut) = (texts.Here, texts.There, texts.Database, texts.HeldOut);
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         CopyReaderOptions settings = new() { Neighbors = 4, Stride = 4, QueryLength = 8, Steps = 20, WindowLength = 56 };
         using CopyReader reader = CopyReader.Fit(expected, database, source, settings);
@@ -470,7 +455,7 @@ public sealed class DeviceTests : IDisposable
         reader.Save(path);
         using CopyReader loaded = CopyReader.Load(path, model);
 
-        Assert.Equal(on.type, loaded.Device.type);
+        Assert.Equal(model.Device.type, loaded.Device.type);
         BitsPerByteOptions options = new() { WindowLength = 56, KeepTokens = true };
         IReadOnlyList<float> wanted = Measure(reader).TokenBits!, came = Measure(loaded).TokenBits!;
         Assert.Equal(wanted.Count, came.Count);
@@ -487,7 +472,7 @@ public sealed class DeviceTests : IDisposable
 
         List<int> Generate(CopyReader by)
         {
-            RetroGenerator generator = new(by, tokenizer, source);
+            RetroGenerator generator = new(by, EmbeddingInputs.Tokenizer, source);
             IEnumerable<GeneratedPiece> pieces = generator.GenerateAsync(held[0].Text[..30], greedy).ToBlockingEnumerable();
             return [.. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
         }
@@ -497,18 +482,8 @@ public sealed class DeviceTests : IDisposable
     [MemberData(nameof(Devices))]
     public void Readers_with_a_memory_or_attention_of_their_own_give_the_processors_log_likelihoods(string device)
     {
-        Device on = Require(device);
-        RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
-        RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
-        using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
-        ChunkDatabaseOptions chunks = new() { ChunkLength = 8 };
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "database"), TestDatabases.Documents(20, seed: 2), tokenizer, chunks);
-        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "held-out"),
-            TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }),
-            tokenizer,
-            chunks);
+        using ReadTexts texts = new(Require(device), _folder, chunkLength: 8);
+        (RetroModel expected, RetroModel model, ChunkDatabase database, ChunkDatabase heldOut) = (texts.Here, texts.There, texts.Database, texts.HeldOut);
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         BitsPerByteOptions options = new() { WindowLength = 32 };
 
@@ -662,5 +637,39 @@ public sealed class DeviceTests : IDisposable
         using Trainer trainer = new(model, options);
         trainer.Run(data, new Reports<TrainingProgress>(done => losses.Add(done.Loss)), TestContext.Current.CancellationToken);
         return [.. losses];
+    }
+
+    /// <summary>A model on the processor and the same one on a device, documents that they read, and others that they are measured on.</summary>
+    private sealed class ReadTexts : IDisposable
+    {
+        public ReadTexts(
+            Device on, TemporaryFolder folder, int chunkLength, (IEnumerable<Document> Read, IEnumerable<Document> HeldOut)? documents = null)
+        {
+            (IEnumerable<Document> read, IEnumerable<Document> heldOut) = documents
+                ?? (TestDatabases.Documents(20, seed: 2),
+                    TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }));
+            RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
+            ChunkDatabaseOptions options = new() { ChunkLength = chunkLength };
+            Database = ChunkDatabaseBuilder.Build(folder["database"], read, tokenizer, options);
+            HeldOut = ChunkDatabaseBuilder.Build(folder["held-out"], heldOut, tokenizer, options);
+            Here = ModelCase.Model(ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize });
+            There = Copy(Here, ScalarType.Float64, on);
+        }
+
+        public RetroModel Here { get; }
+
+        public RetroModel There { get; }
+
+        public ChunkDatabase Database { get; }
+
+        public ChunkDatabase HeldOut { get; }
+
+        public void Dispose()
+        {
+            There.Dispose();
+            Here.Dispose();
+            HeldOut.Dispose();
+            Database.Dispose();
+        }
     }
 }

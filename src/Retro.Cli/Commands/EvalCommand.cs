@@ -5,9 +5,7 @@ using Retro.Cli.Reports;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
-using Retro.Readers;
 using Retro.Search;
-using Retro.Training;
 using Retro.Cli.Workflow;
 using TorchSharp;
 
@@ -16,14 +14,6 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro eval`: what reading is worth, on text that no model has seen.</summary>
 internal sealed class EvalCommand : Verb
 {
-    private const string ClosedBook = "closed book", Retrieving = "RETRO";
-
-    /// <summary>Neighbors of the pointer rule, at most, and so of every table.</summary>
-    private const int RuleNeighbors = 8;
-
-    /// <summary>Held-out documents that the report shows token by token, and tokens of each at most.</summary>
-    private const int MostInspected = 4, InspectedTokens = 512;
-
     private const string LeakageTitle = "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors";
 
     private readonly Option<string[]> _models = new("--model")
@@ -164,8 +154,25 @@ internal sealed class EvalCommand : Verb
                 return;
             }
 
-            int window = Window(models.Min(one => one.Longest)), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
-            Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), seen, cancellationToken);
+            using TextEvaluation evaluation = new(
+                sources, heldOut, [.. paths.Zip(models)], parsed.GetValue(_source), Window(models.Min(one => one.Longest)), parsed.GetValue(_seed),
+                cancellationToken);
+            (EvaluationTable table, LeakageTable leakage) = evaluation.Measure();
+            ResultRows rows = new(table, leakage);
+            string[] notes = Notes(seen, Sources.CanSort(database));
+            rows.Print(notes, LeakageTitle, "");
+            WriteJson(parsed, WithSeen(ResultsJson.Of(table, leakage), seen));
+            if (parsed.GetValue(_tokenRecords) is { } records)
+            {
+                evaluation.WriteTokens(records);
+            }
+
+            string page = ReportFile(parsed);
+            RunReport report = new($"{Tool.Name} eval: {string.Join(", ", paths)}");
+            rows.AddTo(report, string.Join(' ', notes), $"{LeakageTitle}.");
+            evaluation.AddTo(report);
+            report.Write(page);
+            Screen.Note($"Report: {page}");
         }
         finally
         {
@@ -212,166 +219,6 @@ internal sealed class EvalCommand : Verb
         return isKnown ? [.. seen] : [.. seen, "For at least one model it is not known what it was trained on; it may have seen these documents."];
     }
 
-    private void Measure(
-        ParseResult parsed,
-        Sources sources,
-        ChunkDatabase heldOut,
-        (string Path, TrainedModel Trained)[] models,
-        int window,
-        int read,
-        string[] seen,
-        CancellationToken cancellationToken)
-    {
-        ChunkDatabase database = sources.Database;
-
-        // Each model reads by the source that it was trained with, or all by the one that was typed; the rule, by that of the first that reads.
-        string? typed = parsed.GetValue(_source);
-        Dictionary<string, INeighborSource> opened = [];
-        Dictionary<string, NeighborTable> tables = [];
-        INeighborSource SourceOf(string? trainedWith)
-        {
-            string said = typed ?? trainedWith ?? "bm25";
-            return opened.TryGetValue(said, out INeighborSource? open) ? open : opened[said] = sources.Open(said, parsed.GetValue(_seed));
-        }
-
-        NeighborTable TableOf(INeighborSource from)
-            => tables.TryGetValue(from.Name, out NeighborTable? there) ? there : tables[from.Name] = FindHeldOut(from, $"find held-out neighbors, {from.Name}");
-
-        // The rule with as many and as fresh neighbors as copying has learned to read: what its learning has to beat.
-        using CopyReader? copies = models.Select(one => ModelFolder.Copying(one.Path, one.Trained, sources)).FirstOrDefault(one => one is not null);
-        int kept = Math.Max(Sources.TableNeighbors(read), copies?.Neighbors ?? 0);
-        INeighborSource source = SourceOf(models.Select(one => ModelFolder.Source(one.Path, one.Trained)).FirstOrDefault(one => one is not null));
-        using NeighborTable neighbors = Stages.Make(
-            "find neighbors",
-            progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken),
-            cancellationToken);
-        NeighborTable found = TableOf(source);
-        using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
-        PointerRule Rule(int k) => Stages.Run(
-            $"count the pointer rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken));
-        PointerRule[] rules = [Rule(2), Rule(RuleNeighbors)];
-        PointerRule? fresh = copies is not null && Rule(copies.Neighbors) is var counted
-            ? new(copies.Neighbors, copies.Options.Stride, counted.RetrievedLength, counted.Precisions)
-            : null;
-
-        // The same rule without a retriever, the stronger one as a rule: training has to beat it, too.
-        (TokenIndex, double[])? runs = null;
-        if (Sources.CanSort(database))
-        {
-            TokenIndex index = sources.Runs();
-            runs = (index, Stages.Run(
-                "count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken)));
-        }
-
-        Comparison comparison = new(heldOut, database, found, random, rules, parsed.GetValue(_seed), runs);
-        BitsPerByteOptions options = new() { WindowLength = window, KeepTokens = true };
-        List<Measured> measured = [];
-        HashSet<string> names = [];
-        string? baseline = null, freshRule = null;
-        foreach ((string path, TrainedModel trained) in models.OrderBy(one => one.Trained.Model.Config.HasRetrieval))
-        {
-            bool reads = trained.Model.Config.HasRetrieval;
-            string? trainedWith = ModelFolder.Source(path, trained);
-            INeighborSource own = SourceOf(trainedWith);
-            if (!reads)
-            {
-                using CopyReader? copying = ModelFolder.Copying(path, trained, sources);
-
-                // What copying was trained on top of is often among the models, under another name.
-                Measured? same = copying is null ? null : measured.FirstOrDefault(one => one.Trained.HasSameWeights(trained));
-                string closed = same?.Off ?? Named(ClosedBook, path);
-                if (same is null)
-                {
-                    comparison.ClosedBook(closed, trained, options, cancellationToken);
-                    if (baseline is null && fresh is not null)
-                    {
-                        freshRule = $"{closed} + pointer rule, k = {fresh.Neighbors}, every {fresh.ChunkLength} tokens";
-                        PointerReader asking = new(new DecoderReader(trained.Model, closed), fresh, freshRule);
-                        comparison.Asking(asking, trained, source, options, cancellationToken);
-                    }
-
-                    baseline ??= closed;
-                }
-
-                string shown = copying is null ? closed : Named(ModelFolder.NameOfCopying(copying.Database is not null), path);
-                if (copying is not null)
-                {
-                    comparison.Copying(shown, copying, trained, own, [], options, cancellationToken, trainedWith);
-                }
-
-                measured.Add(new(path, shown, closed, trained, own));
-                continue;
-            }
-
-            string name = Named(Retrieving, path);
-
-            // Where there is no decoder to compare with, its own retrieval off stands in for one.
-            if (baseline is null)
-            {
-                baseline = $"{name} off";
-                comparison.ClosedBook(baseline, trained, options, cancellationToken);
-            }
-
-            measured.Add(new(path, name, $"{name} off", trained, own));
-            comparison.Retro(name, trained, trainedWith!, [], options, cancellationToken, off: baseline != $"{name} off", TableOf(own));
-        }
-
-        IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-        string rule = comparison.RuleOn(baseline!, RuleNeighbors);
-        string[] against = [baseline!, rule, .. new[] { freshRule, runs is null ? null : comparison.RunsOn(baseline!) }.OfType<string>()];
-        EvaluationTable table = EvaluationTable.Of(entries, against) with
-        {
-            TextLoss = TextLoss.Of(heldOut, sources.Tokenizer, cancellationToken: cancellationToken),
-        };
-        double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
-        LeakageCurve curve = Stages.Run(
-            "compare chunks with their neighbors",
-            progress => LeakageCurve.Compute(heldOut, found, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
-        names.UnionWith(against);
-        string[] notes = Notes(seen, runs is not null);
-        LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
-        ResultRows rows = new(table, leakage);
-        rows.Print(notes, LeakageTitle, "");
-        WriteJson(parsed, WithSeen(ResultsJson.Of(table, leakage), seen));
-        if (parsed.GetValue(_tokenRecords) is { } tokens)
-        {
-            Dictionary<string, BitsPerByteResult> results = entries.ToDictionary(entry => entry.Reader, entry => entry.Results[0]);
-            Stages.Run("write token records", progress => TokenRecords.Write(
-                tokens, heldOut, results, found, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
-        }
-
-        string page = ReportFile(parsed);
-        RunReport report = new($"{Tool.Name} eval: {string.Join(", ", models.Select(one => one.Path))}");
-        rows.AddTo(report, string.Join(' ', notes), $"{LeakageTitle}.");
-        Inspect(report, sources, heldOut, measured, entries, cancellationToken);
-        report.Corpus(database, heldOut);
-        foreach ((string path, string name, _, TrainedModel trained, _) in measured)
-        {
-            Workspace workspace = Workspace.OfModel(path);
-            string steps = Path.Combine(workspace.Model, RunReport.StepsFile);
-            report.Training(name, File.Exists(steps) ? JsonLinesObserver.Read(steps) : []);
-            string? settings = File.Exists(workspace.SettingsPath) ? File.ReadAllText(workspace.SettingsPath) : null;
-            report.Configuration(name, workspace.Model, trained.Model.Config, settings);
-        }
-
-        report.Write(page);
-        Screen.Note($"Report: {page}");
-        foreach (NeighborTable one in tables.Values)
-        {
-            one.Dispose();
-        }
-
-        string Named(string kind, string path)
-        {
-            string name = names.Add(kind) ? kind : $"{kind} of {path}";
-            names.Add(name);
-            return name;
-        }
-
-        NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Make(
-            stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken), cancellationToken);
-    }
-
     private static JsonObject WithSeen(JsonObject results, string[] seen)
     {
         if (seen.Length > 0)
@@ -380,40 +227,6 @@ internal sealed class EvalCommand : Verb
         }
 
         return results;
-    }
-
-    /// <summary>Shows, token by token, what the first model that reads gained on some held-out documents.</summary>
-    private static void Inspect(
-        RunReport report,
-        Sources sources,
-        ChunkDatabase heldOut,
-        List<Measured> measured,
-        IReadOnlyList<EvaluationEntry> entries,
-        CancellationToken cancellationToken)
-    {
-        BitsPerByteResult? Result(string name) => entries.FirstOrDefault(entry => entry.Reader == name)?.Results[0];
-        foreach ((string path, string on, string off, TrainedModel trained, INeighborSource source) in measured)
-        {
-            using CopyReader? copying = ModelFolder.Copying(path, trained, sources);
-            IReader? reader = copying is not null ? copying : trained.Model.Config.HasRetrieval ? new RetroReader(trained.Model) : null;
-            if (reader is null || source.Database is null || Result(on) is not { TokenBits: { } onBits } || Result(off) is not { TokenBits: { } offBits })
-            {
-                continue;
-            }
-
-            Inspection inspection = new(sources.Database, sources.Tokenizer, reader, source, sources.Ready());
-            report.Page.Heading($"What {on} read").Html(Inspection.Legend);
-            foreach (DocumentEntry document in HeldOutSample.Evenly(heldOut, MostInspected))
-            {
-                int[] tokens = Inspection.Tokens(heldOut, document, InspectedTokens);
-                int first = (int)document.FirstChunk * heldOut.ChunkLength;
-                double[] Bits(IReadOnlyList<float> all) => [.. Enumerable.Range(first, tokens.Length).Select(place => (double)all[place])];
-                report.Page.Heading(Passages.Name(document.Title, document.Id), 3).Paragraph(document.Location, soft: true)
-                    .Html(inspection.Show(tokens, Bits(offBits), Bits(onBits), [], cancellationToken));
-            }
-
-            return;
-        }
     }
 
     private static string[] Notes(string[] seen, bool hasRuns) =>
@@ -428,12 +241,4 @@ internal sealed class EvalCommand : Verb
         },
         "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
     ];
-
-    /// <summary>A model that was measured.</summary>
-    /// <param name="Path">The folder that was named.</param>
-    /// <param name="Name">Its row; of what copies and of a RETRO, that with retrieval on.</param>
-    /// <param name="Off">The row of its decoder.</param>
-    /// <param name="Trained">The model.</param>
-    /// <param name="Source">The source that it reads by.</param>
-    private sealed record Measured(string Path, string Name, string Off, TrainedModel Trained, INeighborSource Source);
 }

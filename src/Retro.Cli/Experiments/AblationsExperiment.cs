@@ -15,11 +15,6 @@ internal sealed class AblationsExperiment : Experiment
         AllowMultipleArgumentsPerToken = true,
     };
 
-    private readonly Option<bool> _resume = new("--resume")
-    {
-        Description = "Take what a former run with the same corpus, folder and settings has measured, and go on.",
-    };
-
     public AblationsExperiment()
         : base(
             "ablations",
@@ -28,18 +23,11 @@ internal sealed class AblationsExperiment : Experiment
                 + "decoder alone.",
             "retro experiment ablations --corpus docs",
             "retro experiment ablations --corpus docs --resume --only \"paper, gate from zero\"")
-        => AddAll(_steps, _only, _resume);
-
-    public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --resume goes on.";
+        => AddAll(_steps, _only, Resume, Seed);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        new AblationsRun(new AblationsOptions(Common(parsed))
-        {
-            Steps = parsed.GetValue(_steps),
-            Only = parsed.GetValue(_only) ?? [],
-            Resume = parsed.GetValue(_resume),
-        }).Run(cancellationToken);
+        new AblationsRun(Common(parsed)) { Steps = parsed.GetValue(_steps), Only = parsed.GetValue(_only) ?? [] }.Run(cancellationToken);
         return Task.CompletedTask;
     }
 }

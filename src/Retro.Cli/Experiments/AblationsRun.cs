@@ -14,7 +14,8 @@ namespace Retro.Cli.Experiments;
 /// Trains one variant after the other and measures it without, with and with random neighbors. What was measured lies in a file of its own, so that several
 /// processes can share the variants of a folder, and a run that goes on takes what is there.
 /// </summary>
-internal sealed class AblationsRun(AblationsOptions options)
+/// <param name="options">What every experiment is told.</param>
+internal sealed class AblationsRun(ExperimentOptions options)
 {
     private const int TableNeighbors = 16;
 
@@ -24,22 +25,29 @@ internal sealed class AblationsRun(AblationsOptions options)
 
     private readonly Recipe _recipe = new(options.Seed, options.Dtype, options.Device);
 
-    private int FittingSteps => Recipe.Fitting(options.Steps);
+    /// <summary>Steps of each training; what is fitted takes half as many.</summary>
+    public required int Steps { get; init; }
+
+    /// <summary>The variants to train; empty: all.</summary>
+    public required IReadOnlyList<string> Only { get; init; }
+
+    private int FittingSteps => Recipe.Fitting(Steps);
 
     /// <summary>Runs everything, prints the table and writes it.</summary>
     public void Run(CancellationToken cancellationToken)
     {
         // Before what an earlier run has measured is deleted; the names do not depend on the vocabulary.
         string[] known = [.. Variant.All(TrainedModel.Config(1).Decoder).Select(variant => variant.Name)];
-        if (options.Only.FirstOrDefault(name => name != Variant.ClosedBook && !known.Contains(name)) is { } unknown)
+        if (Only.FirstOrDefault(name => name != Variant.ClosedBook && !known.Contains(name)) is { } unknown)
         {
             throw new RetroException($"--only: there is no variant '{unknown}'. There are: {string.Join("; ", known)}.");
         }
 
-        (string folder, string measured, EvaluationData made) = Prepare(cancellationToken);
+        (RunFolder folder, EvaluationData made) = Prepare(cancellationToken);
         using EvaluationData data = made;
+        string measured = folder[Variants];
         RetroConfig decoder = TrainedModel.Config(data.Tokenizer.VocabularySize).Decoder;
-        Variant[] all = Variant.All(decoder), chosen = [.. all.Where(variant => options.Only.Count == 0 || options.Only.Contains(variant.Name))];
+        Variant[] all = Variant.All(decoder), chosen = [.. all.Where(variant => Only.Count == 0 || Only.Contains(variant.Name))];
 
         // Windows that do not overlap, in half the time of those that do: rows are compared with each other alone.
         BitsPerByteOptions measure = new() { WindowLength = _recipe.WindowTokens, Stride = _recipe.WindowTokens };
@@ -48,13 +56,7 @@ internal sealed class AblationsRun(AblationsOptions options)
         string closedBook = Path.Combine(measured, Variant.ClosedBook);
         Measured(Variant.ClosedBook, () =>
         {
-            TrainedModel trained = TrainedModel.Train(
-                "train closed book",
-                decoder,
-                _recipe.Windows(data.Database),
-                _recipe.Training(options.Steps, closedBook),
-                cancellationToken,
-                options.Device);
+            TrainedModel trained = _recipe.Train("train closed book", decoder, _recipe.Windows(data.Database), Steps, closedBook, cancellationToken);
             using RetroModel model = trained.Model;
             return [Entry(Variant.ClosedBook, trained, Measure(new DecoderReader(model, Variant.ClosedBook), null))];
         });
@@ -68,12 +70,12 @@ internal sealed class AblationsRun(AblationsOptions options)
             # What makes a small model read
 
             {data.Corpus.Kind}: {data.Corpus.Training.Count:#,0} documents, {data.Database.ChunkCount:#,0} chunks, to train on and retrieve from;
-            {options.Steps} steps, seed {options.Seed}, in {CommonOptions.NameOf(options.Dtype)}.
+            {Steps} steps, seed {options.Seed}, in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(entries, baselines).ToMarkdown()}
             {SampleCorpus.HeldOutNote}
             """);
-        Stages.Report(Path.Combine(folder, ReportFile), report);
+        Stages.Report(folder[ReportFile], report);
 
         // --- the ways to train ---
         void Try(Variant variant)
@@ -107,7 +109,7 @@ internal sealed class AblationsRun(AblationsOptions options)
                     stage,
                     decoder with { Retrieval = reading.Retrieval },
                     _recipe.Windows(data.Database, data.Neighbors, reading.Retrieval, dropout: 0.1, reading.Planting),
-                    reading.Change(_recipe.Training(options.Steps, at)),
+                    reading.Change(_recipe.Training(Steps, at)),
                     cancellationToken,
                     options.Device);
             using RetroModel model = trained.Model;
@@ -167,22 +169,21 @@ internal sealed class AblationsRun(AblationsOptions options)
         }
     }
 
-    /// <summary>The folder of the corpus, that of the results, and the data; processes that share the folder prepare it one after the other.</summary>
-    private (string Folder, string Measured, EvaluationData Data) Prepare(CancellationToken cancellationToken)
+    /// <summary>What other steps, seeds and types gave is no part of the table.</summary>
+    private string Variants => _recipe.OfType($"variants-{Steps}-{options.Seed}");
+
+    /// <summary>The folder and the data; processes that share it prepare it one after the other.</summary>
+    private (RunFolder Folder, EvaluationData Data) Prepare(CancellationToken cancellationToken)
     {
         using Turn turn = Turn.Wait(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
-
-        // What other steps, seeds and types gave is no part of the table.
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus);
-        string measured = Path.Combine(folder, _recipe.OfType($"variants-{options.Steps}-{options.Seed}"));
+        RunFolder folder = RunFolder.Of(options);
         if (!options.Resume)
         {
-            SampleCorpus.Replace(measured, options.StartOver, Path.Combine(folder, ReportFile), goesOn: true);
+            folder.Replace(Variants, ReportFile, goesOn: true);
         }
 
-        EvaluationData data = EvaluationData.Make(corpus, folder, !options.Resume, TableNeighbors, cancellationToken);
-        return (folder, measured, data);
+        return (folder, EvaluationData.Make(corpus, folder.Path, TableNeighbors, cancellationToken, startOver: !options.Resume));
     }
 
     private static EvaluationEntry Entry(string name, TrainedModel trained, BitsPerByteResult result)

@@ -34,11 +34,6 @@ internal sealed class EvaluateExperiment : Experiment
         Description = "Train and measure nothing; a run with --resume measures, on another device if you like.",
     };
 
-    private readonly Option<bool> _resume = new("--resume")
-    {
-        Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
-    };
-
     private readonly Option<bool> _records = new("--records")
     {
         Description = "Write tokens.jsonl: what each held-out token costs each reader, with the first seed.",
@@ -61,27 +56,24 @@ internal sealed class EvaluateExperiment : Experiment
                 result.AddError("--ladder is how many times the decoder's parameters larger decoders have: numbers above 1, up to 10,000.");
             }
         });
-        AddAll(_seeds, _steps, _minutes, _k, _withoutRetro, _ladder, _trainOnly, _records, _resume);
+        AddAll(_seeds, _steps, _minutes, _k, _withoutRetro, _ladder, _trainOnly, _records, Resume, Seed);
     }
 
     protected override IReadOnlyList<Option> OneOf => [_steps, _minutes];
 
-    public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --resume goes on.";
-
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        new EvaluateRun(new EvaluateOptions(Common(parsed))
+        new EvaluateRun(Common(parsed))
         {
             Seeds = parsed.GetValue(_seeds),
             Steps = parsed.GetValue(_steps),
             Time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null,
             Neighbors = parsed.GetValue(_k),
             Retro = !parsed.GetValue(_withoutRetro),
-            Ladder = parsed.GetValue(_ladder) ?? [],
+            Sizes = parsed.GetValue(_ladder) ?? [],
             TrainOnly = parsed.GetValue(_trainOnly),
-            Resume = parsed.GetValue(_resume),
             Records = parsed.GetValue(_records),
-        }).Run(cancellationToken);
+        }.Run(cancellationToken);
         return Task.CompletedTask;
     }
 }

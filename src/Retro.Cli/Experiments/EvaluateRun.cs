@@ -13,36 +13,58 @@ using Retro.Training;
 namespace Retro.Cli.Experiments;
 
 /// <summary>From text to the table: what reading from a database is worth, against everything that it has to beat.</summary>
-internal sealed class EvaluateRun(EvaluateOptions options)
+/// <param name="options">What every experiment is told; the seed is the first of several, and the others follow it.</param>
+internal sealed class EvaluateRun(ExperimentOptions options)
 {
     internal const string ClosedBook =
         "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
-    private const string ReportFile = "evaluation.md";
+    private const string ReportFile = "evaluation.md", AllModels = "models";
 
     /// <summary>Neighbors of the pointer rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
+
+    /// <summary>How many times everything is trained, each time with another seed.</summary>
+    public required int Seeds { get; init; }
+
+    /// <summary>Steps of the closed book, and of larger decoders; what is fitted takes half as many.</summary>
+    public required int Steps { get; init; }
+
+    /// <summary>Time to train the closed book; the steps that it was enough for then take the place of <see cref="Steps"/>. Null: by these.</summary>
+    public required TimeSpan? Time { get; init; }
+
+    /// <summary>Neighbors that are copied from.</summary>
+    public required int Neighbors { get; init; }
+
+    /// <summary>Whether a RETRO is trained too.</summary>
+    public required bool Retro { get; init; }
+
+    /// <summary>How many times the parameters larger decoders have, about, that are trained alone for as many steps as the closed book.</summary>
+    public required IReadOnlyList<double> Sizes { get; init; }
+
+    /// <summary>Whether nothing is measured; a run that takes what was trained does that.</summary>
+    public required bool TrainOnly { get; init; }
+
+    /// <summary>Whether to write what each token costs each reader.</summary>
+    public required bool Records { get; init; }
 
     /// <summary>Runs everything, prints the tables and writes them, after every seed anew.</summary>
     public void Run(CancellationToken cancellationToken)
     {
         // --- text, databases and neighbors ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
-        using WriterLock writing = WriterLock.Take(folder, "evaluate");
+        using RunFolder folder = RunFolder.Take(options, "evaluate");
         if (!options.Resume)
         {
-            SampleCorpus.Replace(allModels, options.StartOver, Path.Combine(folder, ReportFile), goesOn: true);
+            folder.Replace(AllModels, ReportFile, goesOn: true);
         }
 
-        using EvaluationData data = EvaluationData.Make(corpus, folder, !options.Resume, TableNeighbors, cancellationToken);
+        using EvaluationData data = EvaluationData.Make(corpus, folder.Path, TableNeighbors, cancellationToken, startOver: !options.Resume);
         (ChunkDatabase database, ChunkDatabase heldOut, KeywordNeighborSource keyword) = (data.Database, data.HeldOut, data.Keyword);
         RetroTokenizer tokenizer = data.Tokenizer;
         (NeighborTable neighbors, NeighborTable found, NeighborTable random) = (data.Neighbors, data.Found, data.Random);
         PointerRule rule = Stages.Run(
             "count the pointer rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = TableNeighbors }, progress, cancellationToken));
-        TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
-        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken));
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
@@ -51,27 +73,17 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         // --- training and measurement, seed by seed ---
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         RetroConfig retro = decoder with { Retrieval = retrieval };
-        IReadOnlyList<RetroConfig> ladder = Ladder(decoder, options.Ladder);
-        Comparison comparison = new(heldOut, database, found, random, [rule], seed: 1, runs: (index, precisions));
-        for (int i = 0; i < options.Seeds; i++)
+        IReadOnlyList<RetroConfig> ladder = Ladder(decoder, Sizes);
+        Comparison comparison = new(heldOut, database, found, random, [rule], seed: 1, runs: data.Runs);
+        for (int i = 0; i < Seeds; i++)
         {
             long seed = unchecked(options.Seed + i);
             Recipe recipe = new(seed, options.Dtype, options.Device);
-            BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = options.Records && i == 0 };
+            BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = Records && i == 0 };
             SeedModels models = new(
-                options,
-                recipe,
-                Path.Combine(allModels, recipe.OfType($"{seed}")),
-                decoder,
-                retrieval,
-                ladder,
-                database,
-                neighbors,
-                keyword,
-                index,
-                cancellationToken);
+                this, recipe, Path.Combine(folder[AllModels], recipe.OfType($"{seed}")), decoder, retrieval, ladder, data, cancellationToken);
             models.Train();
-            if (options.TrainOnly)
+            if (TrainOnly)
             {
                 continue;
             }
@@ -81,7 +93,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             using (RetroModel model = bySteps.Model)
             {
                 comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
-                foreach ((string name, TokenIndex? from) in new[] { (Copying, null), (Anywhere, index) })
+                foreach ((string name, TokenIndex? from) in new[] { (Copying, null), (Anywhere, data.Runs.Index) })
                 {
                     (CopyReader reader, TrainedModel trained) = models.Copying(name, bySteps, from);
                     using CopyReader copying = reader;
@@ -89,7 +101,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 }
             }
 
-            if (options.Retro)
+            if (Retro)
             {
                 TrainedModel fitted = models.Retro();
                 using RetroModel model = fitted.Model;
@@ -114,9 +126,9 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             WriteReport();
         }
 
-        if (options.Records)
+        if (Records)
         {
-            string lines = Path.Combine(folder, "tokens.jsonl");
+            string lines = folder["tokens.jsonl"];
             Stages.Run("write token records", progress => TokenRecords.Write(
                 lines,
                 heldOut,
@@ -150,7 +162,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
                 {LeakageTable.Of(curve, Main()).ToMarkdown()}
                 """);
-            Stages.Report(Path.Combine(folder, ReportFile), report);
+            Stages.Report(folder[ReportFile], report);
         }
 
         EvaluationEntry[] Main()

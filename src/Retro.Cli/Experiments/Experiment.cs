@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Cli.Experiments;
 
-/// <summary>A run behind published tables, from a corpus to a report, as a verb: `retro experiment NAME`.</summary>
+/// <summary>A run that makes everything of a corpus, and ends in a report: `retro compare`, and those of published tables, `retro experiment NAME`.</summary>
 internal abstract class Experiment : Verb
 {
     private readonly PathOption _corpus = CommonOptions.CorpusOrReferencePacks();
@@ -13,6 +13,7 @@ internal abstract class Experiment : Verb
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
     private readonly CorpusReading _reading = new();
+    private readonly Option<bool> _startOver = CommonOptions.ReplaceModels();
 
     /// <summary>Creates the verb.</summary>
     /// <param name="name">What is typed; its folder by default is named after it.</param>
@@ -23,33 +24,40 @@ internal abstract class Experiment : Verb
         : base(name, description, examples)
         => (_out, _megabytes) = (CommonOptions.RunsOut(name), CommonOptions.Megabytes(chosenBy));
 
-    /// <summary>Seed of every random choice.</summary>
+    /// <summary>Seed of every random choice, for those that add it.</summary>
     protected Option<long> Seed { get; } = CommonOptions.Seed();
 
-    /// <summary>Replacing what an earlier run has left.</summary>
-    protected Option<bool> StartOver { get; } = CommonOptions.ReplaceModels();
+    /// <summary>Going on with what an earlier run has left, for those that add it.</summary>
+    protected Option<bool> Resume { get; } = new("--resume")
+    {
+        Description = "Take what a former run with the same corpus, folder and settings has made, and go on with what is not done.",
+    };
 
     /// <summary>The experiment's own options, and those that all have.</summary>
     protected void AddAll(params Option[] own)
-        => AddOptions([_corpus, _out, _megabytes, .. own, Seed, _threads, _device, _dtype, .. _reading.Options, StartOver]);
+        => AddOptions([_corpus, _out, _megabytes, .. own, _threads, _device, _dtype, .. _reading.Options, _startOver]);
 
-    /// <summary>Its report is the result.</summary>
-    protected sealed override bool HasResults => false;
+    /// <summary>Of most, the report is the result.</summary>
+    protected override bool HasResults => false;
 
-    public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --start-over begins again.";
+    public sealed override string HowToGoOn(ParseResult parsed)
+        => $"Nothing half-written is taken for whole; the same command with {(Options.Contains(Resume) ? "--resume goes on" : "--start-over begins again")}.";
 
     /// <summary>What every experiment is told.</summary>
-    protected ExperimentOptions Common(ParseResult parsed)
+    /// <param name="parsed">The command line.</param>
+    /// <param name="seed">The seed of one that has no option for it.</param>
+    protected ExperimentOptions Common(ParseResult parsed, long? seed = null)
     {
         Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
         return new(
             parsed.GetValue(_corpus),
             parsed.GetValue(_out)!,
             (long)(parsed.GetValue(_megabytes) * 1e6),
-            parsed.GetValue(Seed),
+            seed ?? parsed.GetValue(Seed),
             device,
             CommonOptions.ComparedType(parsed.GetValue(_dtype), device),
             _reading.Of(parsed),
-            parsed.GetValue(StartOver));
+            parsed.GetValue(_startOver),
+            parsed.GetValue(Resume));
     }
 }

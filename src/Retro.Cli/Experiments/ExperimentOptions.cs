@@ -12,5 +12,6 @@ namespace Retro.Cli.Experiments;
 /// <param name="Dtype">Type that the models are trained and measured in.</param>
 /// <param name="Reading">How the corpus is read.</param>
 /// <param name="StartOver">Whether the models that an earlier run has left in the same folder are replaced.</param>
-internal record ExperimentOptions(
-    string? Corpus, string Output, long MostBytes, long Seed, Device? Device, ScalarType Dtype, CorpusOptions Reading, bool StartOver);
+/// <param name="Resume">Whether what an earlier run has made in the same folder is taken.</param>
+internal sealed record ExperimentOptions(
+    string? Corpus, string Output, long MostBytes, long Seed, Device? Device, ScalarType Dtype, CorpusOptions Reading, bool StartOver, bool Resume = false);

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Retro.Pretrained;
 
 namespace Retro.Cli.Experiments;
 
@@ -32,14 +31,14 @@ internal sealed class RetrofitExperiment : Experiment
                 + "the fitted model without retrieval, with random neighbors, and with those that were found.",
             "retro experiment retrofit --corpus docs",
             "retro experiment retrofit --corpus docs --model llama --dtype bfloat16")
-        => AddAll(_model, _tokenizer, _decoderSteps, _steps, _unfreeze, _rank);
+        => AddAll(_model, _tokenizer, _decoderSteps, _steps, _unfreeze, _rank, Seed);
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
         => said(_model) is null ? Because("the decoder is trained with a tokenizer of its own", _tokenizer) : Because("the decoder is there", _decoderSteps);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        new RetrofitRun(new RetrofitOptions(Common(parsed))
+        new RetrofitRun(Common(parsed))
         {
             Model = parsed.GetValue(_model),
             Tokenizer = parsed.GetValue(_tokenizer),
@@ -47,7 +46,7 @@ internal sealed class RetrofitExperiment : Experiment
             Steps = parsed.GetValue(_steps),
             Unfreeze = CommonOptions.Unfrozen(parsed, _unfreeze),
             GateRank = parsed.GetValue(_rank),
-        }).Run(cancellationToken);
+        }.Run(cancellationToken);
         return Task.CompletedTask;
     }
 }

@@ -12,17 +12,36 @@ using Retro.Training;
 namespace Retro.Cli.Experiments;
 
 /// <summary>From a decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
-internal sealed class RetrofitRun(RetrofitOptions options)
+/// <param name="options">What every experiment is told.</param>
+internal sealed class RetrofitRun(ExperimentOptions options)
 {
-    private const string Decoder = "decoder", TrainedOn = "decoder, trained on", Fitted = "fitted";
+    private const string Decoder = "decoder", TrainedOn = "decoder, trained on", Fitted = "fitted", Saved = "model", ReportFile = "retrofit.md";
+
+    /// <summary>A Hugging Face folder, a llama2.c file, or a checkpoint of Retro; null: a decoder is trained first, on half of the corpus.</summary>
+    public required string? Model { get; init; }
+
+    /// <summary>Folder or llama2.c file of the tokenizer; null for the one beside the model.</summary>
+    public required string? Tokenizer { get; init; }
+
+    /// <summary>Steps of the decoder that is trained first.</summary>
+    public required int DecoderSteps { get; init; }
+
+    /// <summary>Steps of fitting, and of the decoder that is trained on instead.</summary>
+    public required int Steps { get; init; }
+
+    /// <summary>What of the decoder is trained.</summary>
+    public required RetrofitUnfreeze Unfreeze { get; init; }
+
+    /// <summary>Rank of the low-rank gate; null for full matrices.</summary>
+    public required int? GateRank { get; init; }
 
     /// <summary>Runs everything and prints what came out.</summary>
     public void Run(CancellationToken cancellationToken)
     {
         // A folder that is no decoder is refused before any work is done.
-        PretrainedDecoder? given = options.Model is { } path ? Load(path, cancellationToken) : null;
+        PretrainedDecoder? given = Model is { } path ? Load(path, cancellationToken) : null;
         using PretrainedDecoder? owned = given;
-        RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(options.Model!);
+        RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(Model!);
         if (given is not null)
         {
             given.RequireTokenizer(tokenizer!);
@@ -31,34 +50,28 @@ internal sealed class RetrofitRun(RetrofitOptions options)
         // --- text: what is retrieved from, and, where the decoder is trained here, another half that it is trained on ---
         SampleCorpus corpus = SampleCorpus.Read(
             options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
-        using WriterLock writing = WriterLock.Take(Root, "fit and measure retrieval");
-        string saved = Folder("model"), reportFile = Folder("retrofit.md");
-        SampleCorpus.Replace(saved, options.StartOver, reportFile, goesOn: false);
+        using RunFolder folder = RunFolder.Take(options, "fit and measure retrieval");
+        folder.Replace(Saved, ReportFile);
         Document[] known = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 0)] : [];
         Document[] retrieved = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 1)] : [.. corpus.Training];
-        tokenizer ??= EvaluationData.TrainTokenizer(known, Root, cancellationToken);
+        tokenizer ??= EvaluationData.TrainTokenizer(known, folder.Path, cancellationToken);
 
         // --- decoder ---
         Recipe recipe = new(options.Seed, options.Dtype, options.Device);
-        string decoderPath = options.Model ?? Folder("decoder");
+        string decoderPath = Model ?? folder["decoder"];
         TrainedModel? first = null;
         if (given is null)
         {
             using ChunkDatabase own = EvaluationData.Cut(
-                "cut chunks, decoder-database", Folder("decoder-database"), known, tokenizer, cancellationToken);
-            first = TrainedModel.Train(
-                "train the decoder",
-                TrainedModel.Config(tokenizer.VocabularySize).Decoder,
-                recipe.Windows(own),
-                recipe.Training(options.DecoderSteps, decoderPath),
-                cancellationToken,
-                options.Device);
+                "cut chunks, decoder-database", folder["decoder-database"], known, tokenizer, cancellationToken);
+            RetroConfig config = TrainedModel.Config(tokenizer.VocabularySize).Decoder;
+            first = recipe.Train("train the decoder", config, recipe.Windows(own), DecoderSteps, decoderPath, cancellationToken);
             first.Model.Dispose();
         }
 
         using PretrainedDecoder decoder = Load(decoderPath, cancellationToken);
         RetroConfig decoderConfig = decoder.Model.Config;
-        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = options.GateRank };
+        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = GateRank };
         int chunk = retrieval.ChunkLength, window = Math.Min(decoder.Origin.ContextLength ?? recipe.WindowTokens, recipe.WindowTokens) / chunk * chunk;
         if (window < 2 * chunk)
         {
@@ -72,7 +85,8 @@ internal sealed class RetrofitRun(RetrofitOptions options)
 
         // --- databases and neighbors ---
         int k = retrieval.Neighbors;
-        using EvaluationData data = EvaluationData.Of(corpus, retrieved, tokenizer, Root, true, k, options.Seed, cancellationToken);
+        using EvaluationData data = EvaluationData.Make(
+            corpus, folder.Path, k, cancellationToken, retrieved: retrieved, tokenizer: tokenizer, seed: options.Seed);
         PointerRule rule = Stages.Run(
             "count the pointer rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
         Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule], options.Seed);
@@ -83,13 +97,13 @@ internal sealed class RetrofitRun(RetrofitOptions options)
 
         // --- retrieval onto the decoder ---
         TorchSharp.torch.manual_seed(options.Seed);
-        using Retrofit retrofit = Retrofit.From(decoder, retrieval, options.Unfreeze);
+        using Retrofit retrofit = Retrofit.From(decoder, retrieval, Unfreeze);
         RetroModel model = retrofit.Model;
         Screen.Note(
-            $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(options.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({options.Unfreeze})")}.");
-        TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval), options.Unfreeze);
+            $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({Unfreeze})")}.");
+        TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval), Unfreeze);
         comparison.Retro(Fitted, fitted, data.Keyword.Name, [], measure, cancellationToken);
-        retrofit.Save(saved, cancellationToken: cancellationToken);
+        retrofit.Save(folder[Saved], cancellationToken: cancellationToken);
 
         // --- what the steps would have given without retrieval, on the very text that is retrieved from ---
         using (PretrainedDecoder again = Load(decoderPath, cancellationToken))
@@ -111,26 +125,22 @@ internal sealed class RetrofitRun(RetrofitOptions options)
             All models are in {CommonOptions.NameOf(options.Dtype)}.
 
             """;
-        Stages.Report(reportFile, report, $"The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).");
+        Stages.Report(folder[ReportFile], report, $"The additions are in {Path.GetFullPath(folder[Saved])}; load them with Retrofit.Load(folder, decoder).");
 
         BitsPerByteResult Result(string name) => entries.Single(entry => entry.Reader == name).Results[0];
 
         TrainedModel Train(string stage, RetroModel trained, WindowSampler windows, RetrofitUnfreeze unfreeze)
         {
-            using Trainer trainer = new(trained, recipe.Training(options.Steps, of: TrainingRun.FittingRecipe(decoderConfig, unfreeze)));
+            using Trainer trainer = new(trained, recipe.Training(Steps, of: TrainingRun.FittingRecipe(decoderConfig, unfreeze)));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
             return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
         }
     }
 
-    private string Root => SampleCorpus.Folder(options.Output, options.Corpus);
-
-    private string Folder(string name) => Path.Combine(Root, name);
-
     private PretrainedDecoder Load(string path, CancellationToken cancellationToken) => Stages.Run(
         "load the decoder", progress => PretrainedDecoder.Load(path, options.Dtype, options.Device, progress, cancellationToken));
 
-    private RetroTokenizer LoadTokenizer(string model) => RetroTokenizer.Load(options.Tokenizer ?? (Directory.Exists(model) ? model : Beside(model)));
+    private RetroTokenizer LoadTokenizer(string model) => RetroTokenizer.Load(Tokenizer ?? (Directory.Exists(model) ? model : Beside(model)));
 
     /// <summary>llama2.c names its tokenizers tok512.bin or tokenizer.bin; a SentencePiece model may lie there instead.</summary>
     private static string Beside(string model)

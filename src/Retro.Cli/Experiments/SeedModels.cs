@@ -12,28 +12,22 @@ namespace Retro.Cli.Experiments;
 /// <summary>
 /// What is trained with one seed, each in files of its own: what lies there is taken, what does not is trained. Who asks for a model disposes it.
 /// </summary>
-/// <param name="options">What the command line said.</param>
+/// <param name="run">What is trained.</param>
 /// <param name="recipe">How they are trained, with the seed.</param>
 /// <param name="folder">Where the files are.</param>
 /// <param name="decoder">The decoder.</param>
 /// <param name="retrieval">What a RETRO has beside it.</param>
 /// <param name="ladder">Larger decoders.</param>
-/// <param name="database">The documents that are trained on and retrieved from.</param>
-/// <param name="neighbors">The neighbors of their chunks.</param>
-/// <param name="keyword">Finds neighbors for the last tokens of a text.</param>
-/// <param name="index">The runs of the database.</param>
+/// <param name="data">What is trained on and retrieved from.</param>
 /// <param name="cancellationToken">Ends it.</param>
 internal sealed class SeedModels(
-    EvaluateOptions options,
+    EvaluateRun run,
     Recipe recipe,
     string folder,
     RetroConfig decoder,
     RetrievalConfig retrieval,
     IReadOnlyList<RetroConfig> ladder,
-    ChunkDatabase database,
-    NeighborTable neighbors,
-    KeywordNeighborSource keyword,
-    TokenIndex index,
+    EvaluationData data,
     CancellationToken cancellationToken)
 {
     private const string ClosedBookFolder = "closed-book";
@@ -59,10 +53,10 @@ internal sealed class SeedModels(
         using (RetroModel model = closedBook.Model)
         {
             Copying(EvaluateRun.Copying, closedBook, null).Reader.Dispose();
-            Copying(EvaluateRun.Anywhere, closedBook, index).Reader.Dispose();
+            Copying(EvaluateRun.Anywhere, closedBook, data.Runs.Index).Reader.Dispose();
         }
 
-        if (options.Retro)
+        if (run.Retro)
         {
             Retro().Model.Dispose();
         }
@@ -75,7 +69,7 @@ internal sealed class SeedModels(
     }
 
     /// <summary>The decoder alone.</summary>
-    public TrainedModel ClosedBook() => Longest(Decoder(EvaluateRun.ClosedBook, decoder, options.Steps, options.Time, ClosedBookFolder));
+    public TrainedModel ClosedBook() => Longest(Decoder(EvaluateRun.ClosedBook, decoder, run.Steps, run.Time, ClosedBookFolder));
 
     /// <summary>The reader that copies on top of the closed book; the time is what both took.</summary>
     /// <param name="name">The reader's name.</param>
@@ -87,10 +81,11 @@ internal sealed class SeedModels(
         string weights = FileOf(name, "safetensors"), time = FileOf(name, "time");
         bool known = File.Exists(weights);
         Stopwatch clock = Stopwatch.StartNew();
-        CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = recipe.Seed };
+        CopyReaderOptions copyOptions = new() { Neighbors = run.Neighbors, Steps = FittingSteps, Seed = recipe.Seed };
         CopyReader reader = known ? CopyReader.Load(weights, closedBook.Model, from) : Stages.Run(
             $"train {name}, seed {recipe.Seed}",
-            progress => CopyReader.Fit(closedBook.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
+            progress => CopyReader.Fit(
+                closedBook.Model, data.Database, data.Keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
         if (!known)
         {
             File.WriteAllLines(time, [clock.Elapsed.ToString("c", CultureInfo.InvariantCulture), Learning]);
@@ -106,20 +101,20 @@ internal sealed class SeedModels(
     {
         TrainedModel closedBook = ClosedBook();
         closedBook.Model.Dispose();
-        TrainedModel fitted = TrainedModel.Fit(
+        TrainedModel fitted = recipe.Fit(
             $"fit {EvaluateRun.Retrieving}, seed {recipe.Seed}",
             Path.Combine(folder, ClosedBookFolder),
             retrieval,
-            recipe.Windows(database, neighbors, retrieval),
-            recipe.Training(FittingSteps, Path.Combine(folder, "retro")),
+            recipe.Windows(data.Database, data.Neighbors, retrieval),
+            FittingSteps,
+            Path.Combine(folder, "retro"),
             cancellationToken,
-            options.Device,
             resume: true);
         return Longest(fitted with { Steps = closedBook.Steps, Time = closedBook.Time + fitted.Time });
     }
 
     /// <summary>The decoder alone, trained for as long as the longest of those that were asked for before.</summary>
-    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, options.Steps, _longest, "closed-book-equal-time");
+    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, run.Steps, _longest, "closed-book-equal-time");
 
     /// <summary>A larger decoder alone, trained for as many steps as the closed book.</summary>
     /// <param name="larger">Its configuration.</param>
@@ -127,22 +122,16 @@ internal sealed class SeedModels(
         => Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, Steps, null, $"closed-book-{larger.Width}");
 
     // Of the closed book; how many fit into a time is known once it is trained.
-    private int Steps => options.Time is null ? options.Steps : (int)Trainer.Stored(Path.Combine(folder, ClosedBookFolder)).Steps;
+    private int Steps => run.Time is null ? run.Steps : (int)Trainer.Stored(Path.Combine(folder, ClosedBookFolder)).Steps;
 
     private int FittingSteps => Recipe.Fitting(Steps);
 
-    private string Learning => string.Create(CultureInfo.InvariantCulture, $"{FittingSteps} steps with {options.Neighbors} neighbors");
+    private string Learning => string.Create(CultureInfo.InvariantCulture, $"{FittingSteps} steps with {run.Neighbors} neighbors");
 
     private string FileOf(string name, string kind) => Path.Combine(folder, $"{name.Replace(' ', '-')}.{kind}");
 
-    private TrainedModel Decoder(string name, RetroConfig config, int steps, TimeSpan? time, string file) => TrainedModel.Train(
-        $"train {name}, seed {recipe.Seed}",
-        config,
-        recipe.Windows(database),
-        recipe.Training(steps, Path.Combine(folder, file), time),
-        cancellationToken,
-        options.Device,
-        resume: true);
+    private TrainedModel Decoder(string name, RetroConfig config, int steps, TimeSpan? time, string file) => recipe.Train(
+        $"train {name}, seed {recipe.Seed}", config, recipe.Windows(data.Database), steps, Path.Combine(folder, file), cancellationToken, time, resume: true);
 
     private TrainedModel Longest(TrainedModel trained)
     {

@@ -22,11 +22,11 @@ internal sealed class UpdateExperiment : Experiment
             "Trains readers without anything about one subject, and measures them on held-out text about it: before documents about it are added to the "
                 + "database, after, and after they are removed again; beside a decoder that is trained on those documents instead.",
             "retro experiment update --corpus docs --subject river")
-        => AddAll(_subject, _steps);
+        => AddAll(_subject, _steps, Seed);
 
-    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken) => new UpdateRun(new UpdateOptions(Common(parsed))
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken) => new UpdateRun(Common(parsed))
     {
         Subject = parsed.GetValue(_subject),
         Steps = parsed.GetValue(_steps),
-    }).RunAsync(cancellationToken);
+    }.RunAsync(cancellationToken);
 }

@@ -14,7 +14,8 @@ using Retro.Training;
 namespace Retro.Cli.Experiments;
 
 /// <summary>What adding documents to the database gives, without training, and what training on them gives instead.</summary>
-internal sealed class UpdateRun(UpdateOptions options)
+/// <param name="options">What every experiment is told.</param>
+internal sealed class UpdateRun(ExperimentOptions options)
 {
     private const int RuleNeighbors = 8;
     private const int LeastSubject = 4;
@@ -22,10 +23,16 @@ internal sealed class UpdateRun(UpdateOptions options)
     /// <summary>Documents about other things that are held out to see what is forgotten.</summary>
     private const int OldHeldOut = 24;
 
-    private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject";
+    private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject", Models = "models", ReportFile = "update.md";
 
     private readonly List<EvaluationEntry> _entries = [];
     private readonly Recipe _recipe = new(options.Seed, options.Dtype, options.Device);
+
+    /// <summary>How the ids of the documents begin that are new; null: chosen.</summary>
+    public required string? Subject { get; init; }
+
+    /// <summary>Steps of the decoder's training.</summary>
+    public required int Steps { get; init; }
 
     /// <summary>Runs everything and prints what came out.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -34,7 +41,7 @@ internal sealed class UpdateRun(UpdateOptions options)
         Corpus corpus = SampleCorpus.Open(options.Corpus, options.Reading);
         List<Document> documents = Stages.Run(
             "read the corpus", progress => SampleCorpus.Take(corpus, options.MostBytes, options.Seed, progress, cancellationToken));
-        string subject = options.Subject ?? Largest(documents);
+        string subject = Subject ?? Largest(documents);
         List<Document> about = [.. documents.Where(document => document.Id.StartsWith(subject, StringComparison.Ordinal))];
         if (about.Count < LeastSubject || about.Count == documents.Count)
         {
@@ -43,25 +50,27 @@ internal sealed class UpdateRun(UpdateOptions options)
                     + "another beginning with --subject.");
         }
 
-        using WriterLock writing = WriterLock.Take(Root, "measure an update");
-        string models = Folder("models"), closedBookFolder = Path.Combine(models, "closed-book"), reportFile = Folder("update.md");
-        SampleCorpus.Replace(models, options.StartOver, reportFile, goesOn: false);
+        using RunFolder folder = RunFolder.Take(options, "measure an update");
+        folder.Replace(Models, ReportFile);
+        string closedBookFolder = Path.Combine(folder[Models], "closed-book");
         HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] added = [.. split.Training(about)], measured = [.. split.HeldOut(about)];
         Document[] others = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
         HeldOutSplit oldSplit = HeldOutSplit.Create(
             others, new() { Count = Math.Clamp(others.Length / 4, 1, OldHeldOut), Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] known = [.. oldSplit.Training(others)], oldMeasured = [.. oldSplit.HeldOut(others)];
-        (known, added) = Stages.Run("look for held-out documents among the others", _ => Apart(known, added, measured, oldMeasured, cancellationToken));
+        (known, added) = Stages.Run(
+            "look for held-out documents among the others",
+            _ => Apart(folder["compared"], known, added, measured, oldMeasured, cancellationToken));
         int repeating = documents.Count - known.Length - added.Length - measured.Length - oldMeasured.Length;
         Screen.Note(
             $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured;");
         Screen.Note($"  {oldMeasured.Length:#,0} about other things are held out, {repeating:#,0} that nearly repeat one held out in none");
-        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(known, Root, cancellationToken);
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(known, folder.Path, cancellationToken);
         using ChunkDatabase heldOut = Cut("held-out", measured), oldHeldOut = Cut("old-held-out", oldMeasured);
 
         // Facts are asked for by title and label; the alternative to reading them is trained on the same passages, too.
-        SubjectFacts facts = new(known, added, tokenizer, Folder("facts"), options.Seed, cancellationToken);
+        SubjectFacts facts = new(known, added, tokenizer, folder["facts"], options.Seed, cancellationToken);
         using ChunkDatabase subjectAlone = Cut("subject", [.. added, .. facts.Passages]);
 
         // --- training, without a word about the subject ---
@@ -78,13 +87,7 @@ internal sealed class UpdateRun(UpdateOptions options)
                 progress => NeighborTable.Build(database, keyword, RuleNeighbors, progress: progress, cancellationToken: cancellationToken),
                 cancellationToken);
             rule = PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, cancellationToken: cancellationToken);
-            decoder = TrainedModel.Train(
-                $"train {ClosedBook}",
-                config,
-                _recipe.Windows(database),
-                _recipe.Training(options.Steps, closedBookFolder),
-                cancellationToken,
-                options.Device);
+            decoder = _recipe.Train($"train {ClosedBook}", config, _recipe.Windows(database), Steps, closedBookFolder, cancellationToken);
             copying = Stages.Run(
                 "train copying",
                 progress => CopyReader.Fit(
@@ -94,14 +97,14 @@ internal sealed class UpdateRun(UpdateOptions options)
                     new() { Steps = FittingSteps, Seed = options.Seed },
                     progress: progress,
                     cancellationToken: cancellationToken));
-            retro = TrainedModel.Fit(
+            retro = _recipe.Fit(
                 "fit RETRO",
                 closedBookFolder,
                 retrieval,
                 _recipe.Windows(database, neighbors, retrieval),
-                _recipe.Training(FittingSteps, Path.Combine(models, "retro")),
-                cancellationToken,
-                options.Device);
+                FittingSteps,
+                Path.Combine(folder[Models], "retro"),
+                cancellationToken);
         }
 
         using RetroModel closedBook = decoder.Model, reading = retro.Model;
@@ -158,7 +161,7 @@ internal sealed class UpdateRun(UpdateOptions options)
 
             {facts.ToMarkdown()}
             """);
-        Stages.Report(reportFile, report);
+        Stages.Report(folder[ReportFile], report);
         Screen.ReportSkipped(corpus);
 
         BitsPerByteResult Old(string name, IReader reader) => Stages.Run(
@@ -197,18 +200,17 @@ internal sealed class UpdateRun(UpdateOptions options)
         }
 
         ChunkDatabase Cut(string name, IReadOnlyList<Document> content)
-            => EvaluationData.Cut($"cut chunks, {name}", Folder(name), content, tokenizer, cancellationToken);
+            => EvaluationData.Cut($"cut chunks, {name}", folder[name], content, tokenizer, cancellationToken);
     }
 
     /// <summary>
     /// The documents that know nothing of the subject and those that are added, without those that nearly repeat one that is held out from the other ones, as
     /// versions of one page do; each split has seen to its own.
     /// </summary>
-    private (Document[] Known, Document[] Added) Apart(
-        Document[] known, Document[] added, Document[] measured, Document[] oldMeasured, CancellationToken cancellationToken)
+    private static (Document[] Known, Document[] Added) Apart(
+        string compared, Document[] known, Document[] added, Document[] measured, Document[] oldMeasured, CancellationToken cancellationToken)
     {
         // By its bytes each text is compared as it is, and the tokenizer of the models is trained on what is left alone.
-        string compared = Folder("compared");
         RetroTokenizer bytes = BpeTrainer.Train(
             measured.Select(document => document.Text), BpeTrainer.SmallestVocabulary, Path.Combine(compared, "tokenizer"), null, cancellationToken);
         (Document[] Known, Document[] Added) apart = (Without(measured, known), Without(oldMeasured, added));
@@ -229,14 +231,10 @@ internal sealed class UpdateRun(UpdateOptions options)
         }
     }
 
-    private int FittingSteps => Recipe.Fitting(options.Steps);
+    private int FittingSteps => Recipe.Fitting(Steps);
 
     private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
         => _entries.Add(new(name, [Stages.Run(stage, measure)]));
-
-    private string Root => SampleCorpus.Folder(options.Output, options.Corpus);
-
-    private string Folder(string name) => Path.Combine(Root, name);
 
     /// <summary>The beginning, up to the last separator, that most ids have, though not more than a fifth of them.</summary>
     private static string Largest(List<Document> documents)

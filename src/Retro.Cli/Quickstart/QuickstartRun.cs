@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Retro.Cli.Experiments;
 using Retro.Cli.Reports;
 using Retro.Corpora;
 using Retro.Database;
@@ -76,20 +77,16 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             cancellationToken,
             EvaluationData.LeastHeldOut,
             ((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters));
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus);
+        string folder = RunFolder.Find(options.Output, options.Corpus);
         if (!options.Resume)
         {
             TakeAwayEarlier(folder);
         }
 
-        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
-
         // --- database ---
-        using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
-        using ChunkDatabase heldOut = EvaluationData.Cut(
-            "cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken);
-        Stages.Run("look for held-out documents in the database", progress =>
-            HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
+        using EvaluationData data = EvaluationData.Make(
+            corpus, folder, Sources.TableNeighbors(RuleNeighbors), cancellationToken, seed: options.Seed);
+        (ChunkDatabase database, ChunkDatabase heldOut, RetroTokenizer tokenizer) = (data.Database, data.HeldOut, data.Tokenizer);
         string embedderFolder = Path.Combine(folder, EmbedderFolder);
         bool isTrained = embedder is null && options.Resume && Sources.IsEmbedder(embedderFolder);
         embedder ??= isTrained
@@ -113,21 +110,14 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             "embed chunks",
             progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken),
             cancellationToken);
-        using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
-        HybridNeighborSource hybrid = new(keyword, dense);
-        using NeighborTable neighbors = Stages.Make(
-            "find neighbors",
-            progress => NeighborTable.Build(
-                database, keyword, Sources.TableNeighbors(RuleNeighbors), progress: progress, cancellationToken: cancellationToken),
-            cancellationToken);
-        using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(keyword),
+        HybridNeighborSource hybrid = new(data.Keyword, dense);
+        NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(data.Keyword),
             byDense = FindHeldOut(dense), byHybrid = FindHeldOut(hybrid);
 
         // What learning has to beat: the rule that reads the same neighbors as the RETRO, and the one that looks anywhere, as copying does.
         PointerRule rule = Stages.Run($"count the pointer rule, k = {RuleNeighbors}", progress =>
-            PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, progress, cancellationToken));
-        TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
-        double[] runs = Stages.Run("count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken));
+            PointerRule.Count(database, data.Neighbors, new() { Neighbors = RuleNeighbors }, progress, cancellationToken));
+        (TokenIndex index, double[] runs) = data.Runs;
 
         // --- training: the closed book, and on top of it copying and reading ---
         (RetroConfig alone, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
@@ -158,7 +148,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         bool isCopying = options.Resume && File.Exists(copyingFile);
         using CopyReader copying = isCopying ? CopyReader.Load(copyingFile, decoder, index) : Stages.Run(
             $"train {s_copying}",
-            progress => CopyReader.Fit(decoder, database, keyword, copyOptions, index, progress: progress, cancellationToken: cancellationToken));
+            progress => CopyReader.Fit(
+                decoder, database, data.Keyword, copyOptions, index, progress: progress, cancellationToken: cancellationToken));
         TimeSpan forCopying = Kept(Path.Combine(folder, CopyingTime), () => copyingClock.Elapsed);
         if (!isCopying)
         {
@@ -168,7 +159,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + forCopying };
 
         // Windows without neighbors would teach a decoder that is frozen nothing.
-        WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
+        WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, data.Neighbors);
         TimeSpan forRetro = Longer(forTraining - forClosedBook - forCopying, forClosedBook / 4);
         string retroFolder = Path.Combine(folder, RetroFolder);
         TrainedModel retro = TrainedModel.Fit(
@@ -187,8 +178,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         Comparison comparison = new(heldOut, database, byKeyword, random, [rule], options.Seed, (index, runs));
         BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
         comparison.ClosedBook(ClosedBook, closedBook, measure, cancellationToken);
-        comparison.Copying(s_copying, copying, closedBookAndCopying, keyword, [dense, hybrid], measure, cancellationToken);
-        comparison.Retro(Retrieving, closedBookAndRetro, keyword.Name, [byDense, byHybrid], measure, cancellationToken);
+        comparison.Copying(s_copying, copying, closedBookAndCopying, data.Keyword, [dense, hybrid], measure, cancellationToken);
+        comparison.Retro(Retrieving, closedBookAndRetro, data.Keyword.Name, [byDense, byHybrid], measure, cancellationToken);
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string[] against = [ClosedBook, comparison.RuleOn(ClosedBook, RuleNeighbors), comparison.RunsOn(ClosedBook)];
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
@@ -214,10 +205,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         Screen.Note($"\nReport: {Path.GetFullPath(path)}   (the whole run took {Amount.OfTime(_clock.Elapsed)})");
         return ResultsJson.Of(table, leakage);
 
-        NeighborTable FindHeldOut(INeighborSource source) => Stages.Make(
-            $"find held-out neighbors, {source.Name}",
-            progress => NeighborTable.Build(heldOut, source, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken),
-            cancellationToken);
+        NeighborTable FindHeldOut(INeighborSource source) => data.Find(source, neighbors: RuleNeighbors);
 
         TrainingOptions Training(TimeSpan time, string checkpoint) => TrainingOptions.SmallModel with
         {

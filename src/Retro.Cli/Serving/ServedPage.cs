@@ -102,14 +102,16 @@ internal static class ServedPage
             const seed = Number($('seed').value) || 0, ask = document.querySelector('input[name=mode]:checked').value === 'ask';
             const response = await post('/api/write', { text: $('text').value, ask, max_tokens: Number($('tokens').value),
               temperature: Number($('temperature').value), seed }, running.signal);
-            let prompt = null;
+            let prompt;
             for await (const one of events(response)) {
               if (one.error) throw new Error(one.error.message);
               if (one.source) show(one.source);
               if (one.text) $('answer').append(one.text);
               if (one.end) { prompt = one.prompt; say(one.tokens + ' tokens: ' + ends[one.end] + '.'); }
             }
-            if (prompt !== null) {
+            if (prompt === null) {
+              $('inspector').textContent = 'The model has answered from passages, as it was fitted to; they stand beside the answer.';
+            } else if (prompt !== undefined) {
               try {
                 const shown = await post('/api/inspect', { text: prompt + (ask ? ' ' : '') + $('answer').textContent }, running.signal);
                 $('inspector').innerHTML = await shown.text();

@@ -168,7 +168,9 @@ internal sealed class Writer(
 
             if (piece.End is { } end)
             {
-                await events.SendAsync(new() { ["end"] = end.ToString(), ["tokens"] = tokens, ["prompt"] = prompt }, aborted).ConfigureAwait(false);
+                // What was read with its passages is not the text that can be looked at token by token.
+                await events.SendAsync(new() { ["end"] = end.ToString(), ["tokens"] = tokens, ["prompt"] = asked is null ? prompt : null }, aborted)
+                    .ConfigureAwait(false);
             }
         }
     }

@@ -1,3 +1,7 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Retro;
 using Retro.Answering;
 using Retro.Corpora;
@@ -17,11 +21,16 @@ internal sealed class AnsweringData : IDisposable
     /// <summary>Tokens of a passage, where a chunk has as many and the marks of its ends.</summary>
     private const int PassageTokens = 60;
 
-    private AnsweringData(QuestionSet set, ChunkDatabase database, KeywordNeighborSource keyword, RetroTokenizer tokenizer)
-        => (Set, Database, Keyword, Tokenizer, Passages) = (set, database, keyword, tokenizer, new QuestionPassages(database, tokenizer, keyword));
+    /// <summary>In retro.json: the passages of a model's folder, and which documents they were cut from.</summary>
+    private const string Section = "passages", Corpus = "corpus", MadeFrom = "madeFrom";
 
-    /// <summary>Passages and questions.</summary>
-    public QuestionSet Set { get; }
+    private readonly Lazy<QuestionSet> _set;
+
+    private AnsweringData(Lazy<QuestionSet> set, ChunkDatabase database, KeywordNeighborSource keyword, RetroTokenizer tokenizer)
+        => (_set, Database, Keyword, Tokenizer, Passages) = (set, database, keyword, tokenizer, new QuestionPassages(database, tokenizer, keyword));
+
+    /// <summary>Passages and questions; made of the documents, where that was not needed to find the passages.</summary>
+    public QuestionSet Set => _set.Value;
 
     /// <summary>The database of the passages.</summary>
     public ChunkDatabase Database { get; }
@@ -35,10 +44,36 @@ internal sealed class AnsweringData : IDisposable
     /// <summary>The passages.</summary>
     public QuestionPassages Passages { get; }
 
-    /// <summary>Makes questions of a database's documents, and a database of their passages in a model's folder.</summary>
+    /// <summary>
+    /// Makes questions of a database's documents, and a database of their passages in a model's folder; those that lie there of the same documents are taken,
+    /// without a look at any text.
+    /// </summary>
     /// <inheritdoc cref="Build"/>
-    public static AnsweringData Of(Sources sources, Workspace model, CancellationToken cancellationToken) => Build(
-        model.Passages, [.. Documents(sources.Database, sources.Tokenizer)], sources.Tokenizer, sources.Database.ChunkLength, cancellationToken);
+    public static AnsweringData Of(Sources sources, Workspace model, CancellationToken cancellationToken)
+    {
+        (ChunkDatabase documents, RetroTokenizer tokenizer) = (sources.Database, sources.Tokenizer);
+        Lazy<QuestionSet> set = new(() => MakeQuestions([.. Documents(documents, tokenizer)], tokenizer, documents.ChunkLength, cancellationToken));
+        string from = IdentityOf(documents);
+        JsonObject? known = model.Section(Section);
+        if (known?[MadeFrom]?.ToString() == from
+            && File.Exists(Path.Combine(model.Passages, DatabaseManifest.FileName))
+            && known[Corpus]?.ToString() == DatabaseManifest.Load(model.Passages).CorpusHash)
+        {
+            return Open(set, ChunkDatabase.Open(model.Passages, cancellationToken: cancellationToken), tokenizer, cancellationToken);
+        }
+
+        AnsweringData made = Cut(model.Passages, set, tokenizer, documents.ChunkLength, cancellationToken);
+        try
+        {
+            model.Write(Section, new() { [MadeFrom] = from, [Corpus] = made.Database.Manifest.CorpusHash });
+        }
+        catch (RetroException)
+        {
+            // Nothing may be written there: whoever asks looks at all documents each time.
+        }
+
+        return made;
+    }
 
     /// <summary>Makes questions of documents, and a database of their passages.</summary>
     /// <param name="folder">The database's folder, which is replaced.</param>
@@ -49,28 +84,42 @@ internal sealed class AnsweringData : IDisposable
     /// <exception cref="CorpusException">The documents give no question.</exception>
     public static AnsweringData Build(
         string folder, IReadOnlyList<Document> documents, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
+        => Open(folder, MakeQuestions(documents, tokenizer, chunkLength, cancellationToken), tokenizer, chunkLength, cancellationToken);
+
+    /// <summary>Makes a database of passages.</summary>
+    public static AnsweringData Open(string folder, QuestionSet set, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
+        => Cut(folder, new(set), tokenizer, chunkLength, cancellationToken);
+
+    private static QuestionSet MakeQuestions(
+        IReadOnlyList<Document> documents, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
     {
         // A short chunk holds no passage; then it has two.
         QuestionOptions options = new() { PassageTokens = Math.Max(8, Math.Min(PassageTokens, (2 * chunkLength) - 4)) };
         QuestionSet set = Stages.Run("make questions", progress => QuestionBuilder.Build(documents, tokenizer, options, progress, cancellationToken));
-        if (set.Questions.Count == 0)
-        {
-            throw new CorpusException(
+        return set.Questions.Count > 0
+            ? set
+            : throw new CorpusException(
                 $"No question could be made of {documents.Count} documents: none has lines \"label: value\", headings, definitions or a title of its own that "
                     + $"{options.LeastOfAKind} of them share in kind; take documents that say what they are about.");
-        }
-
-        return Open(folder, set, tokenizer, chunkLength, cancellationToken);
     }
 
-    /// <summary>Makes a database of passages.</summary>
-    public static AnsweringData Open(string folder, QuestionSet set, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
+    private static AnsweringData Cut(
+        string folder, Lazy<QuestionSet> set, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
     {
         ChunkDatabaseOptions options = new() { ChunkLength = chunkLength, StartOver = true };
-        ChunkDatabase database = Stages.Make(
-            "cut passages",
-            progress => ChunkDatabaseBuilder.Build(folder, set.Passages, tokenizer, options, progress, cancellationToken),
+        IReadOnlyList<Document> passages = set.Value.Passages;
+        return Open(
+            set,
+            Stages.Make(
+                "cut passages",
+                progress => ChunkDatabaseBuilder.Build(folder, passages, tokenizer, options, progress, cancellationToken),
+                cancellationToken),
+            tokenizer,
             cancellationToken);
+    }
+
+    private static AnsweringData Open(Lazy<QuestionSet> set, ChunkDatabase database, RetroTokenizer tokenizer, CancellationToken cancellationToken)
+    {
         try
         {
             return new(
@@ -87,6 +136,21 @@ internal sealed class AnsweringData : IDisposable
             database.Dispose();
             throw;
         }
+    }
+
+    /// <summary>What passages are made from: every document, by the hash of its text, the tokenizer, and this version of the library.</summary>
+    private static string IdentityOf(ChunkDatabase database)
+    {
+        using IncrementalHash all = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Append($"{typeof(QuestionBuilder).Module.ModuleVersionId} {database.Manifest.TokenizerHash} {database.ChunkLength}");
+        foreach (DocumentEntry document in database.Documents)
+        {
+            Append(JsonSerializer.Serialize<string[]>([document.Id, document.Title, document.Location, document.ContentHash, .. document.Labels]));
+        }
+
+        return Convert.ToHexStringLower(all.GetHashAndReset());
+
+        void Append(string text) => all.AppendData(Encoding.UTF8.GetBytes(text));
     }
 
     /// <summary>The documents of a database, as their tokens say them.</summary>

@@ -1,69 +1,26 @@
 using Retro.Corpora;
 using Retro.Database;
-using Retro.Evaluation;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Cli.Workflow;
 
-/// <summary>What is trained on, read from and measured on: a corpus cut into two databases, and the neighbors of both by their words.</summary>
-/// <param name="corpus">The documents.</param>
-/// <param name="tokenizer">Trained on those to train on.</param>
-/// <param name="database">The documents to train on and to retrieve from.</param>
-/// <param name="heldOut">The documents to measure on.</param>
-internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokenizer, ChunkDatabase database, ChunkDatabase heldOut) : IDisposable
+/// <summary>What is trained on, read from and measured on: a corpus cut into two databases, and what is found in them.</summary>
+internal sealed class EvaluationData : IDisposable
 {
     /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
     internal const int LeastHeldOut = 60;
 
     private const int Vocabulary = 2048;
 
-    /// <summary>The documents.</summary>
-    public SampleCorpus Corpus { get; } = corpus;
+    private readonly int _neighbors;
+    private readonly CancellationToken _cancellationToken;
+    private readonly Stack<IDisposable> _owned = [];
+    private readonly Lazy<NeighborTable> _found, _random;
+    private readonly Lazy<(TokenIndex Index, double[] Precisions)> _runs;
 
-    /// <summary>Trained on the documents to train on.</summary>
-    public RetroTokenizer Tokenizer { get; } = tokenizer;
-
-    /// <summary>The documents to train on and to retrieve from.</summary>
-    public ChunkDatabase Database { get; } = database;
-
-    /// <summary>The documents to measure on; none of them, nor anything that nearly repeats or contains one, is in <see cref="Database"/>.</summary>
-    public ChunkDatabase HeldOut { get; } = heldOut;
-
-    /// <summary>Finds neighbors for the last tokens of a text.</summary>
-    public required KeywordNeighborSource Keyword { get; init; }
-
-    /// <summary>Neighbors of the database's chunks, from other documents.</summary>
-    public required NeighborTable Neighbors { get; init; }
-
-    /// <summary>Neighbors of the held-out chunks.</summary>
-    public required NeighborTable Found { get; init; }
-
-    /// <summary>As many neighbors of the held-out chunks, drawn at random.</summary>
-    public required NeighborTable Random { get; init; }
-
-    /// <summary>Makes all of it, stage by stage. The split has one seed, so that trainings differ and not what they are measured on.</summary>
-    /// <param name="corpus">The documents.</param>
-    /// <param name="folder">Where the tokenizer and the databases are written.</param>
-    /// <param name="startOver">Whether databases that lie there are built anew.</param>
-    /// <param name="neighbors">Neighbors of each chunk.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    public static EvaluationData Make(SampleCorpus corpus, string folder, bool startOver, int neighbors, CancellationToken cancellationToken)
-    {
-        RetroTokenizer tokenizer = TrainTokenizer(corpus.Training, folder, cancellationToken);
-        return Of(corpus, corpus.Training, tokenizer, folder, startOver, neighbors, 1, cancellationToken);
-    }
-
-    /// <summary>Makes the databases and the neighbors.</summary>
-    /// <param name="corpus">The documents.</param>
-    /// <param name="retrieved">Those that are retrieved from, all or some of those to train on.</param>
-    /// <param name="tokenizer">The tokenizer.</param>
-    /// <param name="folder">Where the databases are written.</param>
-    /// <param name="startOver">Whether databases that lie there are built anew.</param>
-    /// <param name="neighbors">Neighbors of each chunk.</param>
-    /// <param name="seed">Seed of the random neighbors.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    public static EvaluationData Of(
+    private EvaluationData(
         SampleCorpus corpus,
         IReadOnlyList<Document> retrieved,
         RetroTokenizer tokenizer,
@@ -73,29 +30,90 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         long seed,
         CancellationToken cancellationToken)
     {
-        ChunkDatabase database = Cut("cut chunks", Path.Combine(folder, "database"), retrieved, tokenizer, cancellationToken, startOver);
-        ChunkDatabase heldOut = Cut("cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken, startOver);
+        (Corpus, Tokenizer, _neighbors, _cancellationToken) = (corpus, tokenizer, neighbors, cancellationToken);
+        Database = Own(Cut("cut chunks", Path.Combine(folder, "database"), retrieved, tokenizer, cancellationToken, startOver));
+        HeldOut = Own(Cut("cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken, startOver));
         Stages.Run("look for held-out documents in the database", progress =>
-            Retro.Search.HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
-        KeywordNeighborSource keyword = Words(database, cancellationToken);
-        return new(corpus, tokenizer, database, heldOut)
+            Retro.Search.HeldOut.Require(HeldOut, Database, tokenizer, progress: progress, cancellationToken: cancellationToken));
+        Keyword = Own(Words(Database, cancellationToken));
+        Neighbors = Own(Stages.Make(
+            "find neighbors",
+            progress => NeighborTable.Build(Database, Keyword, neighbors, progress: progress, cancellationToken: cancellationToken),
+            cancellationToken));
+        _found = new(() => Find(Keyword, "find held-out neighbors"));
+        _random = new(() => Find(new RandomNeighborSource(Database, seed), "draw random neighbors"));
+        _runs = new(() =>
         {
-            Keyword = keyword,
-            Neighbors = Stages.Make(
-                "find neighbors",
-                progress => NeighborTable.Build(database, keyword, neighbors, progress: progress, cancellationToken: cancellationToken),
-                cancellationToken),
-            Found = Stages.Make(
-                "find held-out neighbors",
-                progress => NeighborTable.Build(heldOut, keyword, neighbors, excludeOwnDocument: false, progress, cancellationToken),
-                cancellationToken),
-            Random = Stages.Make(
-                "draw random neighbors",
-                progress => NeighborTable.Build(
-                    heldOut, new RandomNeighborSource(database, seed), neighbors, excludeOwnDocument: false, progress, cancellationToken),
-                cancellationToken),
-        };
+            TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(Database, progress, cancellationToken));
+            return (index, Stages.Run(
+                "count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken)));
+        });
     }
+
+    /// <summary>The documents.</summary>
+    public SampleCorpus Corpus { get; }
+
+    /// <summary>Trained on the documents to train on.</summary>
+    public RetroTokenizer Tokenizer { get; }
+
+    /// <summary>The documents to train on and to retrieve from.</summary>
+    public ChunkDatabase Database { get; }
+
+    /// <summary>The documents to measure on; none of them, nor anything that nearly repeats or contains one, is in <see cref="Database"/>.</summary>
+    public ChunkDatabase HeldOut { get; }
+
+    /// <summary>Finds neighbors for the last tokens of a text.</summary>
+    public KeywordNeighborSource Keyword { get; }
+
+    /// <summary>Neighbors of the database's chunks, from other documents, by their words.</summary>
+    public NeighborTable Neighbors { get; }
+
+    /// <summary>Neighbors of the held-out chunks, by their words; a stage of its own, as what follows, when it is first asked for.</summary>
+    public NeighborTable Found => _found.Value;
+
+    /// <summary>As many neighbors of the held-out chunks, drawn at random.</summary>
+    public NeighborTable Random => _random.Value;
+
+    /// <summary>Where runs of tokens stand in the database, and how far the longest of them is trusted.</summary>
+    public (TokenIndex Index, double[] Precisions) Runs => _runs.Value;
+
+    /// <summary>Cuts the databases, makes sure that nothing of one is in the other, and finds neighbors within the one that is trained on.</summary>
+    /// <param name="corpus">The documents.</param>
+    /// <param name="folder">Where the tokenizer and the databases are written.</param>
+    /// <param name="neighbors">Neighbors of each chunk.</param>
+    /// <param name="cancellationToken">Ends it, and all that is asked for later.</param>
+    /// <param name="startOver">Whether databases that lie there are built anew.</param>
+    /// <param name="retrieved">The documents that are retrieved from, some of those to train on; null: all of them.</param>
+    /// <param name="tokenizer">The tokenizer; null: one is trained on the documents to train on.</param>
+    /// <param name="seed">Seed of the random neighbors.</param>
+    public static EvaluationData Make(
+        SampleCorpus corpus,
+        string folder,
+        int neighbors,
+        CancellationToken cancellationToken,
+        bool startOver = true,
+        IReadOnlyList<Document>? retrieved = null,
+        RetroTokenizer? tokenizer = null,
+        long seed = 1)
+        => new(
+            corpus,
+            retrieved ?? corpus.Training,
+            tokenizer ?? TrainTokenizer(corpus.Training, folder, cancellationToken),
+            folder,
+            startOver,
+            neighbors,
+            seed,
+            cancellationToken);
+
+    /// <summary>Neighbors of the held-out chunks by another source.</summary>
+    /// <param name="source">The source.</param>
+    /// <param name="stage">What is shown meanwhile; null: the source's name.</param>
+    /// <param name="neighbors">Neighbors of each chunk; null: as many as in the other tables.</param>
+    /// <returns>The table, which is closed with the databases.</returns>
+    public NeighborTable Find(INeighborSource source, string? stage = null, int? neighbors = null) => Own(Stages.Make(
+        stage ?? $"find held-out neighbors, {source.Name}",
+        progress => NeighborTable.Build(HeldOut, source, neighbors ?? _neighbors, excludeOwnDocument: false, progress, _cancellationToken),
+        _cancellationToken));
 
     /// <summary>Trains a tokenizer of the size that small models have.</summary>
     /// <param name="documents">What it is trained on.</param>
@@ -127,11 +145,16 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
     /// <inheritdoc/>
     public void Dispose()
     {
-        Random.Dispose();
-        Found.Dispose();
-        Neighbors.Dispose();
-        Keyword.Dispose();
-        HeldOut.Dispose();
-        Database.Dispose();
+        while (_owned.TryPop(out IDisposable? last))
+        {
+            last.Dispose();
+        }
+    }
+
+    private T Own<T>(T made)
+        where T : IDisposable
+    {
+        _owned.Push(made);
+        return made;
     }
 }

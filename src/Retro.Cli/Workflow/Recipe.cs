@@ -64,4 +64,46 @@ internal sealed record Recipe(long Seed, ScalarType Dtype, Device? Device = null
             CheckpointFolder = folder,
             Seed = Seed,
         };
+
+    /// <summary>Trains a model, from weights that the seed draws.</summary>
+    /// <param name="stage">What is shown meanwhile.</param>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="windows">What it is trained on.</param>
+    /// <param name="steps">Steps.</param>
+    /// <param name="folder">Where the checkpoint goes.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="time">Train for so long instead; null: by steps.</param>
+    /// <param name="resume">Go on from what the folder holds, if anything.</param>
+    /// <returns>The model, which is the caller's.</returns>
+    public TrainedModel Train(
+        string stage,
+        RetroConfig config,
+        WindowSampler windows,
+        int steps,
+        string folder,
+        CancellationToken cancellationToken,
+        TimeSpan? time = null,
+        bool resume = false)
+        => TrainedModel.Train(stage, config, windows, Training(steps, folder, time), cancellationToken, Device, resume);
+
+    /// <summary>Fits retrieval onto a decoder that was trained before.</summary>
+    /// <param name="stage">What is shown meanwhile.</param>
+    /// <param name="decoder">Folder of the decoder's checkpoint.</param>
+    /// <param name="retrieval">What is added.</param>
+    /// <param name="windows">What it is trained on.</param>
+    /// <param name="steps">Steps.</param>
+    /// <param name="folder">Where the checkpoint goes.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="resume">Go on from what the folder holds, if anything.</param>
+    /// <returns>The model, which is the caller's, and what fitting took.</returns>
+    public TrainedModel Fit(
+        string stage,
+        string decoder,
+        RetrievalConfig retrieval,
+        WindowSampler windows,
+        int steps,
+        string folder,
+        CancellationToken cancellationToken,
+        bool resume = false)
+        => TrainedModel.Fit(stage, decoder, retrieval, windows, Training(steps, folder), cancellationToken, Device, resume);
 }

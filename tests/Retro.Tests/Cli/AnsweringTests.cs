@@ -137,7 +137,7 @@ public sealed class AnsweringTests : IDisposable
         Assert.NotEmpty(expected);
 
         string[] ask = ["ask", "--model", "fitted", "--tokens", "40", "--json", "answer.json"];
-        _retro.Done([.. ask, $"{first.Title}\\nHouses:"]);
+        Assert.DoesNotContain("make questions", _retro.Done([.. ask, $"{first.Title}\\nHouses:"]), StringComparison.Ordinal); // the passages are there
         JsonObject told = _retro.Json("answer.json");
         Assert.Equal(expected, ((string)told["answer"]!).TrimEnd());
         JsonArray read = told["passages"]!.AsArray();
@@ -157,8 +157,13 @@ public sealed class AnsweringTests : IDisposable
         _retro.WriteFile(
             Path.Combine("more", "new.md"), "# Newtown\n\nHouses: 777\nRoofs: red\nRiver: long\n\nA town is a place of many houses and few rivers.");
         _retro.Done("update", "--database", "work", "--add", "more");
-        _retro.Done([.. ask, "Newtown\nHouses:"]);
+        Assert.Contains("make questions", _retro.Done([.. ask, "Newtown\nHouses:"]), StringComparison.Ordinal);
         Assert.EndsWith("more/new.md#0", (string)_retro.Json("answer.json")["passages"]![0]!["document"]!, StringComparison.Ordinal);
+
+        // Neither is the same text with another label what it was.
+        _retro.Done("update", "--database", "work", "--add", "more", "--labels", "board");
+        Assert.Contains("make questions", _retro.Done([.. ask, "--labels", "", "Newtown\nHouses:"]), StringComparison.Ordinal);
+        Assert.DoesNotContain("new.md", _retro.Json("answer.json")["passages"]!.ToJsonString(), StringComparison.Ordinal);
 
         // It says how it is asked where it is asked otherwise.
         ChildProcess.Outcome other = _retro.Run("ask", "--model", "fitted", "How many houses?");
@@ -191,6 +196,11 @@ public sealed class AnsweringTests : IDisposable
         Assert.Equal(found, answered["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
         string[] texts = [.. written.Split('\n').Where(part => part.StartsWith("data: {\"text\"", StringComparison.Ordinal))];
         Assert.Equal(expected, string.Concat(texts.Select(part => (string)JsonNode.Parse(part["data: ".Length..])!["text"]!)).TrimEnd());
+
+        // The page has no view by tokens of what the text alone does not say.
+        JsonNode end = JsonNode.Parse(written.Split('\n').Last(part => part.StartsWith("data: {\"end\"", StringComparison.Ordinal))["data: ".Length..])!;
+        Assert.True(end.AsObject().ContainsKey("prompt"));
+        Assert.Null(end["prompt"]);
 
         static string Post(HttpClient http, string path, string body)
         {

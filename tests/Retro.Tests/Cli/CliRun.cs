@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Retro.Database;
 
 namespace Retro.Tests.Cli;
 
@@ -67,4 +68,15 @@ internal sealed class CliRun : IDisposable
 
     /// <summary>A file of results.</summary>
     public JsonObject Json(string name) => JsonNode.Parse(File.ReadAllText(this[name]))!.AsObject();
+
+    /// <summary>Opens a database; dispose it.</summary>
+    public ChunkDatabase Database(string folder = "work/database") => ChunkDatabase.Open(this[folder]);
+
+    /// <summary>The page of a folder's last run shows something, and asks for nothing from elsewhere.</summary>
+    public void RequireReport(string folder, params string[] shown)
+    {
+        string page = File.ReadAllText(this[$"{folder}/report.html"]);
+        Assert.All([.. shown, "<svg"], text => Assert.Contains(text, page, StringComparison.Ordinal));
+        Assert.DoesNotMatch("(src|href)=|url\\(|@import|<script", page);
+    }
 }

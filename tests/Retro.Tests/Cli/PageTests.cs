@@ -2,6 +2,7 @@ using Deque.AxeCore.Commons;
 using Deque.AxeCore.Playwright;
 using Microsoft.Playwright;
 using Retro.Cli.Reports;
+using Retro.Tests.Cli.Serving;
 using Retro.Training;
 
 namespace Retro.Tests.Cli;
@@ -103,7 +104,7 @@ public sealed class PageTests : IAsyncLifetime
     {
         const int Most = 100_000; // tokens take longer than a click
         await using ServedModel served = await ServedModel.StartAsync(
-            options => options with { Access = ServerTests.Keys(("secret", null)), MostTokens = Most }, tokens: Most);
+            options => options with { Access = Requests.Keys(("secret", null)), MostTokens = Most }, tokens: Most);
         IPage page = await Open(Desk, ColorScheme.Light);
         await page.GotoAsync(served.Url);
         Assert.False(await page.Locator("#key").IsVisibleAsync());

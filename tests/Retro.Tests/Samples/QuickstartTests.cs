@@ -133,7 +133,7 @@ public sealed class QuickstartTests : IDisposable
     {
         ChildProcess.Outcome run = Run((process, line) =>
         {
-            if (line == "find neighbors ...")
+            if (line == "find held-out neighbors, random ...")
             {
                 CtrlC.Press(process);
             }

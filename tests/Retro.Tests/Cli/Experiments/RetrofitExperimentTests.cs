@@ -3,7 +3,7 @@ using Retro.Pretrained;
 using Retro.Tests.Build;
 using Retro.Tests.Samples;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Experiments;
 
 /// <summary>`retro experiment retrofit` as its users run it.</summary>
 public sealed partial class RetrofitExperimentTests : IDisposable

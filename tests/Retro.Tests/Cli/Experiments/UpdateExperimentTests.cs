@@ -4,7 +4,7 @@ using Retro.Corpora;
 using Retro.Tests.Build;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Experiments;
 
 /// <summary>`retro experiment update` as its users run it.</summary>
 public sealed partial class UpdateExperimentTests : IDisposable

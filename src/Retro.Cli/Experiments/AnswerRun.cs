@@ -5,6 +5,7 @@ using Retro;
 using Retro.Answering;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
+using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
@@ -14,21 +15,30 @@ using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
 
-namespace Retro.Cli.Workflow;
+namespace Retro.Cli.Experiments;
 
 /// <summary>
 /// From text to the tables: every reader answers the same questions about documents that nothing was trained on. A decoder learns the text; on top of it are
 /// learned answering without passages, from passages in front of the question among distractors (RAFT), and from neighbors among distractors (RETRO).
 /// </summary>
-internal sealed class AnswerRun(CompareOptions options)
+/// <param name="options">What every experiment is told.</param>
+internal sealed class AnswerRun(ExperimentOptions options)
 {
     private const int WindowTokens = 512;
     private const int ExamplesPerStep = 8;
 
     private const int LeastHeldOut = 30;
-    private const string Ensemble = "ensemble (REPLUG), equal weights";
+    private const string Ensemble = "ensemble (REPLUG), equal weights", Models = "answer-models", ReportFile = "answers.md";
 
     private static readonly InContextOptions s_prompt = new() { Neighbors = AnsweringData.UsualPassages, PrefixLength = 330, WindowLength = WindowTokens };
+
+    /// <summary>Questions that are measured.</summary>
+    public required int Questions { get; init; }
+
+    /// <summary>Steps of the decoder; what is learned on top of it takes half as many.</summary>
+    public required int Steps { get; init; }
+
+    private int FittingSteps => Recipe.Fitting(Steps);
 
     /// <summary>Runs everything, prints the tables and writes them.</summary>
     /// <returns>The tables for programs.</returns>
@@ -36,45 +46,42 @@ internal sealed class AnswerRun(CompareOptions options)
     {
         // --- text and questions ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, LeastHeldOut);
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
-        string file = Path.Combine(folder, "answers.md");
-        using WriterLock writing = WriterLock.Take(folder, "compare answers");
-        SampleCorpus.RequireFree(models, options.StartOver, goesOn: false);
-        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
+        using RunFolder folder = RunFolder.Take(options, "compare answers");
+        folder.RequireFree(Models);
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder.Path, cancellationToken);
         HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];
         (RetroConfig decoder, RetrievalConfig matching) = TrainedModel.Config(tokenizer.VocabularySize);
         RetrievalConfig retrieval = matching with { Neighbors = AnsweringData.UsualPassages };
         using AnsweringData all = AnsweringData.Build(
-            Path.Combine(folder, "passages"), [.. corpus.Training, .. corpus.HeldOut], tokenizer, retrieval.ChunkLength, cancellationToken);
+            folder["passages"], [.. corpus.Training, .. corpus.HeldOut], tokenizer, retrieval.ChunkLength, cancellationToken);
 
         // What is trained on: passages of other documents alone, and questions about them.
         QuestionSet seen = new(
             [.. all.Set.Passages.Where(passage => trained.Contains(AnsweringData.DocumentOf(passage.Id)))],
             [.. all.Set.Questions.Where(question => trained.Contains(question.DocumentId))]);
-        using AnsweringData known = AnsweringData.Open(Path.Combine(folder, "known-passages"), seen, tokenizer, retrieval.ChunkLength, cancellationToken);
-        Question[] measured = AnsweringData.Choose(all.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), options.Questions, seed: 1);
+        using AnsweringData known = AnsweringData.Open(folder["known-passages"], seen, tokenizer, retrieval.ChunkLength, cancellationToken);
+        Question[] measured = AnsweringData.Choose(all.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), Questions, options.Seed);
         if (measured.Length == 0)
         {
             throw new CorpusException("The held-out documents give no question; raise --megabytes, or take another corpus.");
         }
 
         QuestionSet.RequireHeldOut(measured, trained);
-        using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
+        using ChunkDatabase database = EvaluationData.Cut("cut chunks", folder["database"], corpus.Training, tokenizer, cancellationToken);
 
         // --- training ---
-        SampleCorpus.Replace(models, options.StartOver, file, goesOn: false);
-        string closedBook = Path.Combine(models, "closed-book");
-        Recipe recipe = new(1, options.Dtype, options.Device);
-        TrainedModel text = TrainedModel.Train(
-            "train the decoder", decoder, recipe.Windows(database), recipe.Training(options.Steps, closedBook), cancellationToken, options.Device);
+        folder.Replace(Models, ReportFile);
+        string closedBook = Path.Combine(folder[Models], "closed-book");
+        Recipe recipe = new(options.Seed, options.Dtype, options.Device);
+        TrainedModel text = recipe.Train("train the decoder", decoder, recipe.Windows(database), Steps, closedBook, cancellationToken);
         AnswerTables tables = new(all, measured);
         using (RetroModel model = text.Model)
         {
-            await OnTextAsync(tables, text, all, known.Database, database, Path.Combine(models, "states", "states.bin"), cancellationToken)
+            await OnTextAsync(tables, text, all, known.Database, database, Path.Combine(folder[Models], "states", "states.bin"), cancellationToken)
                 .ConfigureAwait(false);
         }
 
-        QuestionSamplerOptions examples = new() { Neighbors = AnsweringData.UsualPassages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };
+        QuestionSamplerOptions examples = new() { Neighbors = AnsweringData.UsualPassages, BatchSize = 1, WindowLength = WindowTokens, Seed = options.Seed };
         (RetroModel Model, TimeSpan Time) alone = Tune("answering without passages", examples with { Neighbors = 0 }, false);
         using (alone.Model)
         {
@@ -108,25 +115,25 @@ internal sealed class AnswerRun(CompareOptions options)
 
             {corpus.Kind}: {corpus.Training.Count:#,0} documents to train on, {seen.Questions.Count:#,0} questions about them;
             {all.Set.Passages.Count:#,0} passages of all documents;
-            {options.Steps:#,0} steps of the decoder on the text, {options.FittingSteps:#,0} of {ExamplesPerStep} questions of what is learned on top of it;
+            {Steps:#,0} steps of the decoder on the text, {FittingSteps:#,0} of {ExamplesPerStep} questions of what is learned on top of it;
             models in {CommonOptions.NameOf(options.Dtype)}.
 
             {tables.ToMarkdown()}
             """);
-        Stages.Report(file, report);
+        Stages.Report(folder[ReportFile], report);
         return new() { ["dtype"] = CommonOptions.NameOf(options.Dtype), ["questions"] = measured.Length, ["readers"] = ResultsJson.Of(tables) };
 
         (RetroModel Model, TimeSpan Time) Tune(string what, QuestionSamplerOptions sampling, bool reads)
         {
             QuestionSampler sampler = new(seen.Questions, known.Passages, sampling);
             using PretrainedDecoder begun = PretrainedDecoder.Load(closedBook, options.Dtype, options.Device, cancellationToken: cancellationToken);
-            TorchSharp.torch.manual_seed(1);
+            TorchSharp.torch.manual_seed(options.Seed);
             // As in the paper's question answering (section 4.3), all weights are trained, of the RETRO as of the others.
             RetroModel model = reads
                 ? Retrofit.From(begun, retrieval, RetrofitUnfreeze.All, take: true).Model
                 : Checkpoint.Load(closedBook, new() { Dtype = options.Dtype, Device = options.Device }, cancellationToken: cancellationToken);
             Stopwatch clock = Stopwatch.StartNew();
-            using Trainer trainer = new(model, recipe.Training(options.FittingSteps) with { Accumulation = ExamplesPerStep });
+            using Trainer trainer = new(model, recipe.Training(FittingSteps) with { Accumulation = ExamplesPerStep });
             Stages.Train($"train {what}", null, progress => trainer.Run(sampler, progress, cancellationToken));
             return (model, text.Time + clock.Elapsed);
         }
@@ -172,7 +179,7 @@ internal sealed class AnswerRun(CompareOptions options)
         }
 
         clock.Restart();
-        CopyReaderOptions copying = new() { Neighbors = AnsweringData.UsualPassages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
+        CopyReaderOptions copying = new() { Neighbors = AnsweringData.UsualPassages, Steps = FittingSteps, WindowLength = WindowTokens, Seed = options.Seed };
         using (CopyReader copies = Stages.Run("train copying", progress => CopyReader.Fit(
             model, database, keyword, copying, progress: progress, cancellationToken: cancellationToken)))
         {
@@ -180,7 +187,7 @@ internal sealed class AnswerRun(CompareOptions options)
         }
 
         clock.Restart();
-        DecoupledReaderOptions own = new() { Neighbors = AnsweringData.UsualPassages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
+        DecoupledReaderOptions own = new() { Neighbors = AnsweringData.UsualPassages, Steps = FittingSteps, WindowLength = WindowTokens, Seed = options.Seed };
         using (DecoupledReader attends = Stages.Run("train own attention", progress => DecoupledReader.Fit(
             model, database, keyword, own, progress: progress, cancellationToken: cancellationToken)))
         {

@@ -6,7 +6,7 @@ using Retro.Database;
 using Retro.Tests.Build;
 using Retro.Tests.Samples;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Experiments;
 
 /// <summary>`retro compare` as its users run it: a program of its own, from the command line to the table.</summary>
 public sealed partial class CompareTests : IDisposable

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro;
+using Retro.Cli.Workflow;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Evaluation;
@@ -12,10 +13,11 @@ using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
 
-namespace Retro.Cli.Workflow;
+namespace Retro.Cli.Experiments;
 
 /// <summary>From text to the table: every way to use what was retrieved, and every way to retrieve, on the same text and the same held-out documents.</summary>
-internal sealed class CompareRun(CompareOptions options)
+/// <param name="options">What every experiment is told; the seed is the first of several, and the others follow it.</param>
+internal sealed class CompareRun(ExperimentOptions options)
 {
     private const int WindowTokens = 512;
 
@@ -23,6 +25,8 @@ internal sealed class CompareRun(CompareOptions options)
     private const int TableNeighbors = 8;
 
     private const int Copied = 16;
+
+    private const string AllModels = "models", ReportFile = "compare.md";
 
     private const string ClosedBook = "closed book", LongerClosedBook = "closed book, the longest training's time", Retrieving = "RETRO";
 
@@ -44,6 +48,19 @@ internal sealed class CompareRun(CompareOptions options)
     private readonly BitsPerByteOptions _measure = new() { WindowLength = WindowTokens };
     private readonly InContextOptions _prompt = new() { WindowLength = WindowTokens };
 
+    /// <summary>Characters of held-out text that are measured; the longest documents are cut.</summary>
+    public required long MeasuredCharacters { get; init; }
+
+    /// <summary>How many times everything is trained, each time with another seed.</summary>
+    public required int Seeds { get; init; }
+
+    /// <summary>Steps of the decoder; what is learned on top of it takes half as many, and a retriever a sixth.</summary>
+    public required int Steps { get; init; }
+
+    private int FittingSteps => Recipe.Fitting(Steps);
+
+    private int RetrieverSteps => Math.Max(1, Steps / 6);
+
     /// <summary>Runs everything, prints the table and writes it, after every seed anew.</summary>
     /// <returns>The table for programs.</returns>
     public JsonObject Run(CancellationToken cancellationToken)
@@ -57,37 +74,26 @@ internal sealed class CompareRun(CompareOptions options)
             options.Reading,
             cancellationToken,
             EvaluationData.LeastHeldOut,
-            (options.MeasuredCharacters, WindowTokens));
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
-        string file = Path.Combine(folder, "compare.md");
-        using WriterLock writing = WriterLock.Take(folder, "compare readers");
-        SampleCorpus.Replace(allModels, options.StartOver, file, goesOn: false);
-        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
+            (MeasuredCharacters, WindowTokens));
+        using RunFolder folder = RunFolder.Take(options, "compare readers");
+        folder.Replace(AllModels, ReportFile);
 
         // What has to be fitted to other text than was trained on is fitted to every fourth of the held-out documents, which is then not measured.
-        using ChunkDatabase database = Build("database", corpus.Training);
-        using ChunkDatabase heldOut = Build("held-out", corpus.HeldOut.Where((_, i) => i % 4 != 0));
-        using ChunkDatabase validation = Build("validation", corpus.HeldOut.Where((_, i) => i % 4 == 0));
-        Stages.Run("look for held-out documents in the database", progress =>
-            HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
-
-        // --- what is read from ---
-        using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
-        using NeighborTable neighbors = Stages.Make(
-            "find neighbors",
-            progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken),
-            cancellationToken);
-        TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
-        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(runs, progress: progress, cancellationToken: cancellationToken));
-        Compared compared = new(database, heldOut, validation, tokenizer, keyword, runs, precisions);
+        SampleCorpus apart = corpus with { HeldOut = [.. corpus.HeldOut.Where((_, i) => i % 4 != 0)] };
+        using EvaluationData data = EvaluationData.Make(apart, folder.Path, TableNeighbors, cancellationToken);
+        using ChunkDatabase validation = EvaluationData.Cut(
+            "cut chunks, validation", folder["validation"], corpus.HeldOut.Where((_, i) => i % 4 == 0), data.Tokenizer, cancellationToken);
+        ChunkDatabase database = data.Database;
+        Compared compared = new(data, validation);
 
         // --- training and measurement, seed by seed ---
-        (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
-        for (int seed = 1; seed <= options.Seeds; seed++)
+        (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(data.Tokenizer.VocabularySize);
+        for (int i = 0; i < Seeds; i++)
         {
-            string models = Path.Combine(allModels, $"{seed}"), closedBook = Path.Combine(models, "closed-book");
+            long seed = options.Seed + i;
+            string models = Path.Combine(folder[AllModels], $"{seed}"), closedBook = Path.Combine(models, "closed-book");
             Recipe recipe = new(seed, options.Dtype, options.Device);
-            WindowSampler alone = recipe.Windows(database), reading = recipe.Windows(database, neighbors, retrieval);
+            WindowSampler alone = recipe.Windows(database), reading = recipe.Windows(database, data.Neighbors, retrieval);
             TrainedModel byStep = Train(ClosedBook, alone, recipe, null, closedBook);
             int before = _table.Count;
             using (RetroModel model = byStep.Model)
@@ -95,20 +101,14 @@ internal sealed class CompareRun(CompareOptions options)
                 OnDecoder(compared, byStep, seed, Path.Combine(models, "states", "states.bin"), cancellationToken);
             }
 
-            TrainedModel fitted = TrainedModel.Fit(
-                $"fit {Retrieving}, seed {seed}",
-                closedBook,
-                retrieval,
-                reading,
-                recipe.Training(options.FittingSteps, Path.Combine(models, "retro")),
-                cancellationToken,
-                options.Device);
+            TrainedModel fitted = recipe.Fit(
+                $"fit {Retrieving}, seed {seed}", closedBook, retrieval, reading, FittingSteps, Path.Combine(models, "retro"), cancellationToken);
             using (RetroModel model = fitted.Model)
             {
                 TimeSpan time = byStep.Time + fitted.Time;
                 Asking(Retrieving, new RetroReader(model), compared, compared.Keyword, time, cancellationToken);
                 InContextOptions best = _prompt with { Neighbors = 1 + retrieval.Neighbors, PrefixLength = 160 };
-                RetroInContextReader both = new(model, tokenizer, best);
+                RetroInContextReader both = new(model, data.Tokenizer, best);
                 Asking("RETRO, best in context (RETRO++)", both, compared, compared.Keyword, time, cancellationToken);
                 Retrievers(compared, corpus, model, time, seed, cancellationToken);
             }
@@ -126,11 +126,8 @@ internal sealed class CompareRun(CompareOptions options)
         json["dtype"] = CommonOptions.NameOf(options.Dtype);
         return json;
 
-        ChunkDatabase Build(string name, IEnumerable<Retro.Corpora.Document> documents)
-            => EvaluationData.Cut($"cut chunks, {name}", Path.Combine(folder, name), documents, tokenizer, cancellationToken);
-
-        TrainedModel Train(string name, WindowSampler windows, Recipe recipe, TimeSpan? budget, string at) => TrainedModel.Train(
-            $"train {name}, seed {recipe.Seed}", decoder, windows, recipe.Training(options.Steps, at, budget), cancellationToken, options.Device);
+        TrainedModel Train(string name, WindowSampler windows, Recipe recipe, TimeSpan? budget, string at)
+            => recipe.Train($"train {name}, seed {recipe.Seed}", decoder, windows, Steps, at, cancellationToken, budget);
 
         // What all seeds so far say; the last one's stays.
         void Report()
@@ -140,23 +137,23 @@ internal sealed class CompareRun(CompareOptions options)
 
                 {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
                 {decoder.CountParameters().Total:#,0} parameters, of the RETRO {(decoder with { Retrieval = retrieval }).CountParameters().Total:#,0};
-                {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower;
+                {Steps:#,0} steps of the decoder, {FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {RetrieverSteps:#,0} of each query tower;
                 models in {CommonOptions.NameOf(options.Dtype)}.
                 Of {Amount.Of(corpus.HeldOut.Count, "held-out document")} a quarter is for what has to be fitted to other text, the others are measured; {corpus.Cut:#,0} of all are cut to their beginning.
 
                 {_table.ToMarkdown(ClosedBook, Frozen)}
                 """);
-            Stages.Report(file, report);
+            Stages.Report(folder[ReportFile], report);
         }
     }
 
     /// <summary>The readers on top of a decoder that they leave as it is.</summary>
-    private void OnDecoder(Compared compared, TrainedModel decoder, int seed, string states, CancellationToken cancellationToken)
+    private void OnDecoder(Compared compared, TrainedModel decoder, long seed, string states, CancellationToken cancellationToken)
     {
         RetroModel model = decoder.Model;
         DecoderReader alone = new(model);
         Alone(ClosedBook, alone, compared, "nothing", 0, decoder.Time, cancellationToken);
-        RunReader runs = new(alone, compared.Runs, compared.Precisions);
+        RunReader runs = new(alone, compared.Data.Runs.Index, compared.Data.Runs.Precisions);
         Alone("longest run", runs, compared, "all runs of tokens", 12 * compared.Database.Manifest.TokenCount, decoder.Time, cancellationToken);
         Asking("in context", new InContextReader(model, compared.Tokenizer, _prompt), compared, compared.Keyword, decoder.Time, cancellationToken);
         (EnsembleReader ensemble, TimeSpan mixing) = Timed("the ensemble's temperature", progress => EnsembleReader.Fit(
@@ -174,7 +171,7 @@ internal sealed class CompareRun(CompareOptions options)
             Alone("nearest states (kNN-LM)", nearest, compared, reads, bytes, decoder.Time + storing + mixed, cancellationToken);
         }
 
-        CopyReaderOptions copying = new() { Neighbors = Copied, Steps = options.FittingSteps, Seed = seed };
+        CopyReaderOptions copying = new() { Neighbors = Copied, Steps = FittingSteps, Seed = seed };
         (CopyReader copies, TimeSpan learning) = Timed("copying", progress => CopyReader.Fit(
             model, compared.Database, compared.Keyword, copying, progress: progress, cancellationToken: cancellationToken));
         using (copies)
@@ -182,7 +179,7 @@ internal sealed class CompareRun(CompareOptions options)
             Asking("copying", copies, compared, compared.Keyword, decoder.Time + learning, cancellationToken);
         }
 
-        DecoupledReaderOptions own = new() { Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = seed };
+        DecoupledReaderOptions own = new() { Steps = FittingSteps, WindowLength = WindowTokens, Seed = seed };
         (DecoupledReader attends, TimeSpan attending) = Timed("own attention", progress => DecoupledReader.Fit(
             model, compared.Database, compared.Keyword, own, progress: progress, cancellationToken: cancellationToken));
         using (attends)
@@ -192,11 +189,11 @@ internal sealed class CompareRun(CompareOptions options)
     }
 
     /// <summary>Every way to retrieve, read by one RETRO, which was trained with the neighbors of BM25 and stays as it is.</summary>
-    private void Retrievers(Compared compared, SampleCorpus corpus, RetroModel model, TimeSpan time, int seed, CancellationToken cancellationToken)
+    private void Retrievers(Compared compared, SampleCorpus corpus, RetroModel model, TimeSpan time, long seed, CancellationToken cancellationToken)
     {
         RetroReader reader = new(model);
         Row(new RandomNeighborSource(compared.Database, seed), "random", TimeSpan.Zero);
-        InverseClozeOptions cloze = new() { Steps = options.FittingSteps, Seed = seed };
+        InverseClozeOptions cloze = new() { Steps = FittingSteps, Seed = seed };
         (TextEmbedder embedder, TimeSpan learning) = Timed("the embedder", progress => InverseClozeTrainer.Train(
             corpus.Training, compared.Tokenizer, options: cloze, device: options.Device, progress: progress, cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
@@ -208,7 +205,7 @@ internal sealed class CompareRun(CompareOptions options)
         foreach (RetrieverObjective objective in s_objectives)
         {
             // A posterior finds as many again.
-            RetrieverTrainingOptions settings = new() { Steps = options.RetrieverSteps, BatchSize = 8, Neighbors = 4, Seed = seed };
+            RetrieverTrainingOptions settings = new() { Steps = RetrieverSteps, BatchSize = 8, Neighbors = 4, Seed = seed };
             RetroReader judge = new(model, 2 * settings.Neighbors);
             Stopwatch clock = Stopwatch.StartNew();
             using RetrieverTrainer trainer = new(
@@ -263,12 +260,16 @@ internal sealed class CompareRun(CompareOptions options)
     }
 
     /// <summary>What every reader is trained and measured on.</summary>
-    private sealed record Compared(
-        ChunkDatabase Database,
-        ChunkDatabase HeldOut,
-        ChunkDatabase Validation,
-        RetroTokenizer Tokenizer,
-        KeywordNeighborSource Keyword,
-        TokenIndex Runs,
-        double[] Precisions);
+    /// <param name="Data">The text.</param>
+    /// <param name="Validation">Held-out documents that are not measured.</param>
+    private sealed record Compared(EvaluationData Data, ChunkDatabase Validation)
+    {
+        public ChunkDatabase Database => Data.Database;
+
+        public ChunkDatabase HeldOut => Data.HeldOut;
+
+        public RetroTokenizer Tokenizer => Data.Tokenizer;
+
+        public KeywordNeighborSource Keyword => Data.Keyword;
+    }
 }

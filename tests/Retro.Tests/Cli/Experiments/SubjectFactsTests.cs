@@ -5,7 +5,7 @@ using Retro.Tests.Answering;
 using Retro.Tests.Embedders;
 using Retro.Tokenizers;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Experiments;
 
 /// <summary>Facts of documents that come and go, asked for by title and label.</summary>
 public class SubjectFactsTests

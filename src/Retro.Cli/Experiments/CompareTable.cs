@@ -2,9 +2,10 @@ using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Retro;
 using Retro.Cli.Reports;
+using Retro.Cli.Workflow;
 using Retro.Evaluation;
 
-namespace Retro.Cli.Workflow;
+namespace Retro.Cli.Experiments;
 
 /// <summary>What was measured, reader by reader and seed by seed, and the table of it.</summary>
 internal sealed class CompareTable

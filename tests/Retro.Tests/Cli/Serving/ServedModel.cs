@@ -11,7 +11,7 @@ using Retro.Tests.Generation;
 using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Serving;
 
 /// <summary>A tiny RETRO over a few documents, with an embedder, behind a server on a free port.</summary>
 internal sealed class ServedModel : IAsyncDisposable

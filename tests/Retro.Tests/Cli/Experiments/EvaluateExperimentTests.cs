@@ -7,14 +7,13 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
-using Retro.Search;
 using Retro.Tests.Build;
 using Retro.Tests.Samples;
 using Retro.Tokenizers;
 using Retro.Training;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Experiments;
 
 /// <summary>`retro experiment evaluate` as its users run it: a program of its own, from its command line to its report.</summary>
 public sealed partial class EvaluateExperimentTests : IDisposable
@@ -127,31 +126,29 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         Document[] texts = [.. Enumerable.Range(0, 6).Select(i => new Document(
             $"{i}", "", string.Concat(Enumerable.Range(0, 20).Select(j => $"The river {i} has {i * j} steps.\n")), ""))];
         RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 300, _folder["tokenizer"]);
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_folder["database"], texts, tokenizer, new() { ChunkLength = 16 });
-        using KeywordNeighborSource keyword = KeywordNeighborSource.Build(database);
-        using NeighborTable neighbors = NeighborTable.Build(database, keyword, 1);
+        Document heldOut = new("held out", "", string.Concat(Enumerable.Range(0, 20).Select(i => $"A mountain of {i * i} stones.\n")), "");
+        SampleCorpus corpus = new("text", texts, [heldOut], 0);
+        using EvaluationData data = EvaluationData.Make(corpus, _folder["data"], neighbors: 1, default, tokenizer: tokenizer);
         RetroConfig decoder = RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, Retrieval = null };
         Recipe recipe = new(1, ScalarType.Float32) { WindowTokens = 64 };
         using RetroModel model = new(decoder);
         using (Trainer trainer = new(model, recipe.Training(5, _folder["closed-book"])))
         {
-            trainer.Run(recipe.Windows(database));
+            trainer.Run(recipe.Windows(data.Database));
         }
 
-        EvaluateOptions options = new(new ExperimentOptions(null, _folder["out"], 1, 1, null, ScalarType.Float32, new(), false))
+        EvaluateRun run = new(new ExperimentOptions(null, _folder["out"], 1, 1, null, ScalarType.Float32, new(), false))
         {
             Seeds = 1,
             Steps = 40,
             Time = TimeSpan.FromMinutes(1),
             Neighbors = 2,
             Retro = false,
-            Ladder = [],
+            Sizes = [],
             TrainOnly = true,
-            Resume = false,
             Records = false,
         };
-        SeedModels models = new(
-            options, recipe, _folder.Path, decoder, RetrievalConfig.Matching(decoder), [], database, neighbors, keyword, TokenIndex.Build(database), default);
+        SeedModels models = new(run, recipe, _folder.Path, decoder, RetrievalConfig.Matching(decoder), [], data, default);
         using CopyReader reader = models.Copying(EvaluateRun.Copying, new(model, 5, TimeSpan.Zero, []), null).Reader;
         Assert.Equal(2, reader.Options.Steps);
     }

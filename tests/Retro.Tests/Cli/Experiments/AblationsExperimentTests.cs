@@ -3,7 +3,7 @@ using Retro.Checkpoints;
 using Retro.Tests.Build;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Cli;
+namespace Retro.Tests.Cli.Experiments;
 
 /// <summary>`retro experiment ablations` as its users run it.</summary>
 public sealed partial class AblationsExperimentTests : IDisposable

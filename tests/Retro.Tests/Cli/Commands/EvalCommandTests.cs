@@ -1,0 +1,131 @@
+namespace Retro.Tests.Cli.Commands;
+
+/// <summary>`retro eval`: what a model is measured with, beside, and on.</summary>
+public sealed class EvalCommandTests : IDisposable
+{
+    private readonly CliRun _retro = new();
+
+    public void Dispose() => _retro.Dispose();
+
+    /// <summary>A model knows the ids of one tokenizer, and what it has seen of a text that is measured.</summary>
+    [Fact]
+    public void A_model_is_not_used_with_what_it_was_not_trained_for()
+    {
+        _retro.Build();
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        _retro.WriteFile("other/a.md", string.Concat(Enumerable.Range(0, 60).Select(i => $"Quiet yellow foxes jump over {i * 31} lazy dogs.\n")));
+        _retro.WriteFile("other/b.md", string.Concat(Enumerable.Range(0, 60).Select(i => $"Zebras graze where {i * 17} kiwis nest in vain.\n")));
+        _retro.Done("build", "--corpus", "other", "--out", "w2", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.5");
+        foreach (string[] line in new string[][]
+        {
+            ["ask", "--model", "decoder", "--database", "w2", "Who?"],
+            ["eval", "--model", "decoder", "--database", "w2"],
+            ["fit", "--base", "decoder", "--database", "w2", "--out", "fitted"],
+            ["generate", "--model", "decoder", "--source", "none", "--tokenizer", Path.Combine("w2", "tokenizer"), "The"],
+        })
+        {
+            ChildProcess.Outcome run = _retro.Run(line);
+            Assert.True(run.ExitCode == 1, $"{line[0]}: {run.Output}{run.Errors}");
+            Assert.Contains("was trained with another tokenizer", run.Errors, StringComparison.Ordinal);
+            Assert.EndsWith($"build --tokenizer {Path.Combine("decoder", "model")}.\n", run.Errors, StringComparison.Ordinal);
+        }
+
+        // The same text and tokenizer, with other documents held out.
+        _retro.Done(
+            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w3", "--chunk", "16", "--held-out-share", "0.2", "--seed",
+            "5");
+        ChildProcess.Outcome seen = _retro.Run("eval", "--model", "decoder", "--database", "w3");
+        Assert.Equal(1, seen.ExitCode);
+        Assert.Contains($"work{Path.DirectorySeparatorChar}database", seen.Errors, StringComparison.Ordinal);
+        Assert.Contains("none of them trained on or retrieved from", _retro.Done("eval", "--model", "decoder", "--window", "64"), StringComparison.Ordinal);
+
+        // Where it is not known what a model was trained on, nothing is said of it.
+        File.Delete(Path.Combine(_retro["decoder"], "model", "trained-on.safetensors"));
+        string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
+        Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
+        Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
+    }
+
+    /// <summary>The database that a model was trained on may be another by the time that the model is measured.</summary>
+    [Fact]
+    public void Documents_that_a_model_was_trained_on_are_not_called_unseen_though_they_are_held_out_now()
+    {
+        _retro.Build();
+        string[] sizes = ["--database", "work", "--steps", "1", "--batch", "2", "--window", "64"];
+        _retro.Done(["train", "--out", "decoder", "--source", "none", "--preset", "tiny", .. sizes]);
+        _retro.Done(["fit", "--base", "decoder", "--out", "copied", "--reader", "copying", "--k", "2", .. sizes]);
+        string before = _retro.Done("eval", "--model", "copied", "--window", "64", "--json", "before.json");
+        Assert.Contains("none of them trained on or retrieved from", before, StringComparison.Ordinal);
+        Assert.False(_retro.Json("before.json").ContainsKey("warnings"));
+
+        _retro.Done("build", "--out", "work", "--tokenizer", Path.Combine("decoder", "model"), "--held-out-share", "0.5", "--start-over");
+        string again = _retro.Done(["fit", "--base", "copied", "--out", "again", "--reader", "copying", "--k", "2", .. sizes]);
+        Assert.Contains("copied holds a decoder and what copies on top of it; the decoder alone is taken", again, StringComparison.Ordinal);
+        foreach (string model in new[] { "decoder", "copied", "again" })
+        {
+            string said = $"7 of 12 held-out documents were in what {model} was trained on: what it remembers is measured, too.";
+            string shown = _retro.Done("eval", "--model", model, "--window", "64", "--json", "after.json");
+            Assert.Contains("none of them retrieved from.", shown, StringComparison.Ordinal);
+            Assert.Contains(said, shown, StringComparison.Ordinal);
+            Assert.Contains(said, File.ReadAllText(Path.Combine(_retro[model], "report.html")), StringComparison.Ordinal);
+            Assert.Equal(said, (string)_retro.Json("after.json")["warnings"]![0]!);
+        }
+
+        Assert.Contains(
+            "12 held-out documents were in what decoder was trained on",
+            _retro.Done("eval", "--task", "qa", "--model", "decoder", "--questions", "1"),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Each_model_is_measured_by_the_source_and_beside_the_decoder_that_it_was_trained_with()
+    {
+        _retro.Build();
+        string[] train = ["train", "--database", "work", "--source", "none", .. CliRun.Tiny];
+        _retro.Done([.. train, "--out", "decoder", "--steps", "2"]);
+        _retro.Done([.. train, "--out", "big", "--steps", "3"]);
+        string[] fit = ["fit", "--base", "decoder", "--database", "work", "--steps", "2", "--window", "64"];
+        _retro.Done([.. fit, "--out", "copied", "--reader", "copying", "--source", "random"]);
+        _retro.Done([.. fit, "--out", "fitted"]);
+        string[] names = ["closed book", "closed book of copied", "copying", "RETRO"];
+        Assert.Equal(["off", "off", "random", "bm25"], Sources("big", "copied", "fitted"));
+        Assert.Equal(["off", "-", "random", "bm25"], Sources("fitted", "decoder", "copied"));
+        Assert.Equal(["off", "-", "bm25", "bm25"], Sources("fitted", "decoder", "copied", "--source", "bm25"));
+        double first = Random();
+        Sources("copied", "--seed", "99");
+        Assert.NotEqual(first, Random());
+
+        // What reads nothing is not told in silence what to read; what a fault of the library calls by its own names, is named as it is typed.
+        foreach ((string option, string said) in new[]
+        {
+            ("--labels", "--labels does nothing here: the model reads nothing"), ("--passage", "--passage does nothing here: the model reads nothing"),
+        })
+        {
+            ChildProcess.Outcome idle = _retro.Run("generate", "--model", "decoder", option, "river", "The");
+            Assert.Equal(2, idle.ExitCode);
+            Assert.StartsWith(said, idle.Errors, StringComparison.Ordinal);
+        }
+
+        Assert.Contains(
+            "It reads nothing, whatever --source says: the model is a decoder alone.",
+            _retro.Done("generate", "--model", "decoder", "--source", "bm25", "--tokens", "2", "The"),
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("reads nothing", _retro.Done("generate", "--model", "decoder", "--tokens", "2", "The"), StringComparison.Ordinal);
+
+        ChildProcess.Outcome drawn = _retro.Run("generate", "--model", "decoder", "--beams", "3", "--temperature", "0.7", "The");
+        Assert.Equal(2, drawn.ExitCode);
+        Assert.StartsWith("--", drawn.Errors, StringComparison.Ordinal);
+        Assert.Contains("--temperature 0 and --repetition-penalty 1", drawn.Errors, StringComparison.Ordinal);
+        Assert.EndsWith("See retro generate --help.\n", drawn.Errors, StringComparison.Ordinal);
+
+        double Random() => (double)_retro.Json("eval.json")["readers"]!.AsArray().Single(row => (string)row!["reader"]! == "copying, random")!["bitsPerByte"]!;
+
+        string[] Sources(params string[] models)
+        {
+            _retro.Done(["eval", "--window", "64", "--json", "eval.json", "--model", .. models]);
+            Dictionary<string, string> rows = _retro.Json("eval.json")["readers"]!.AsArray()
+                .ToDictionary(row => (string)row!["reader"]!, row => (string)row!["source"]!);
+            return [.. names.Select(name => rows.GetValueOrDefault(name, "-"))];
+        }
+    }
+}

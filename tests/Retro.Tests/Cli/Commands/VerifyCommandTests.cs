@@ -1,0 +1,83 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+
+namespace Retro.Tests.Cli.Commands;
+
+/// <summary>`retro verify`, and what `retro info` says of the same: what is damaged, or does not belong together.</summary>
+public sealed class VerifyCommandTests : IDisposable
+{
+    private readonly CliRun _retro = new();
+
+    public void Dispose() => _retro.Dispose();
+
+    [Fact]
+    public void What_is_damaged_is_found()
+    {
+        _retro.Build();
+        string tokens = Path.Combine(_retro["work"], "database", "tokens.bin");
+        byte[] bytes = File.ReadAllBytes(tokens);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(tokens, bytes);
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(_retro["work"], "tokenizer")))
+        {
+            File.Delete(file);
+        }
+
+        ChildProcess.Outcome run = _retro.Run("verify", "work", "--quiet", "--json", "verify.json");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("tokens.bin' has checksum", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("holds no tokenizer", run.Errors, StringComparison.Ordinal);
+        Assert.False((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("database", StringComparison.Ordinal)).Value!["whole"]!);
+        Assert.True((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("held-out", StringComparison.Ordinal)).Value!["whole"]!);
+    }
+
+    /// <summary>A folder of several models, such as a quickstart's, has names of its own for them.</summary>
+    [Fact]
+    public void What_lies_beside_the_usual_parts_of_a_folder_is_looked_at_too()
+    {
+        _retro.Build();
+        foreach (string name in new[] { "model", "closed-book", "checkpoint" })
+        {
+            using RetroModel model = new(RetroConfig.Tiny with { Retrieval = null });
+            Checkpoint.Save(_retro[$"work/{name}"], model);
+        }
+
+        string[] parts = ["database", "held-out", "model", "checkpoint", "closed-book"];
+        _retro.Done("verify", "work", "--json", "verify.json");
+        Assert.Equal([.. parts, "tokenizer"], _retro.Json("verify.json").Select(part => Path.GetFileName(part.Key)));
+        _retro.Done("info", "work", "--json", "info.json");
+        Assert.Equal(["tokenizer", .. parts], _retro.Json("info.json").Take(parts.Length + 1).Select(part => Path.GetFileName(part.Key)));
+
+        // What copies on top of the closed book lies beside it.
+        string copying = _retro["work/copying.safetensors"], weights = _retro["work/closed-book/model.safetensors"];
+        File.WriteAllBytes(copying, new byte[100]);
+        RequireFound();
+        File.Delete(copying);
+        File.WriteAllBytes(weights, File.ReadAllBytes(weights)[..^1]);
+        RequireFound();
+
+        void RequireFound()
+        {
+            Assert.Equal(1, _retro.Run("verify", "work", "--quiet", "--json", "damaged.json").ExitCode);
+            Assert.Equal(
+                ["closed-book"],
+                _retro.Json("damaged.json").Where(part => !(bool)part.Value!["whole"]!).Select(part => Path.GetFileName(part.Key)));
+        }
+    }
+
+    /// <summary>Each is whole, and nothing can be read with both.</summary>
+    [Fact]
+    public void A_tokenizer_that_is_not_that_of_the_database_beside_it_is_told()
+    {
+        _retro.Build();
+        _retro.Done("build", "--corpus", "docs", "--out", "other", "--vocabulary", "290", "--chunk", "16", "--held-out-share", "0");
+        _retro.Done("verify", "work");
+        Directory.Delete(_retro["work/tokenizer"], recursive: true);
+        Directory.Move(_retro["other/tokenizer"], _retro["work/tokenizer"]);
+        ChildProcess.Outcome verified = _retro.Run("verify", "work");
+        Assert.Equal(1, verified.ExitCode);
+        Assert.Contains("was made with the tokenizer", verified.Errors, StringComparison.Ordinal);
+        string told = $"{Path.Combine("work", "tokenizer")} is not the tokenizer of {Path.Combine("work", "database")}";
+        Assert.Contains(told, _retro.Done("info", "work"), StringComparison.Ordinal);
+    }
+}

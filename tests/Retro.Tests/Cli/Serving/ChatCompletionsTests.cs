@@ -1,0 +1,212 @@
+using System.ClientModel;
+using System.Net;
+using System.Text;
+using System.Text.Json.Nodes;
+using OpenAI;
+using OpenAI.Chat;
+using OpenAI.Models;
+using Retro.Generation;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
+using static Retro.Tests.Cli.Serving.Requests;
+
+namespace Retro.Tests.Cli.Serving;
+
+/// <summary>What a server answers in a conversation, to OpenAI's own client among others.</summary>
+public sealed class ChatCompletionsTests
+{
+    [Fact]
+    public async Task OpenAIs_client_chats_streams_counts_and_finds_the_models()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Seed = 1 });
+        OpenAIClient client = Client(served);
+        ClientResult<OpenAIModelCollection> models = await client.GetOpenAIModelClient().GetModelsAsync(Cancel);
+        Assert.Equal([ServedModel.Name, $"{ServedModel.Name}-embedder"], models.Value.Select(model => model.Id));
+        Assert.Equal(ServedModel.Name, (await client.GetOpenAIModelClient().GetModelAsync(ServedModel.Name, Cancel)).Value.Id);
+        ClientResultException none = await Assert.ThrowsAsync<ClientResultException>(() => client.GetOpenAIModelClient().GetModelAsync("a/b", Cancel));
+        Assert.Contains("There is no model 'a/b' here; ask for 'tiny' or 'tiny-embedder'.", none.Message, StringComparison.Ordinal);
+
+        ChatClient chat = client.GetChatClient(ServedModel.Name);
+        ChatMessage[] messages =
+        [
+            new SystemChatMessage("Be brief."), new UserChatMessage("What is a river?"), new AssistantChatMessage("Water."),
+            new UserChatMessage("And a bridge?"),
+        ];
+        ChatCompletionOptions options = new() { MaxOutputTokenCount = 12, Temperature = 0.5f, IncludeLogProbabilities = true, TopLogProbabilityCount = 2 };
+        ChatCompletion whole = await chat.CompleteChatAsync(messages, options, Cancel);
+        Assert.Equal(ChatFinishReason.Length, whole.FinishReason);
+        Assert.Equal(12, whole.Usage.OutputTokenCount);
+        Assert.InRange(whole.Usage.InputTokenCount, 20, 400);
+        Assert.Equal(12, whole.ContentTokenLogProbabilities.Count);
+        Assert.All(whole.ContentTokenLogProbabilities, token => Assert.True(token.LogProbability <= 0 && token.TopLogProbabilities.Count == 2));
+        string text = string.Concat(whole.Content.Select(part => part.Text));
+
+        StringBuilder streamed = new();
+        ChatTokenUsage? usage = null;
+        ChatFinishReason? reason = null;
+        await foreach (StreamingChatCompletionUpdate update in chat.CompleteChatStreamingAsync(messages, options, Cancel))
+        {
+            streamed.Append(string.Concat(update.ContentUpdate.Select(part => part.Text)));
+            usage = update.Usage ?? usage;
+            reason = update.FinishReason ?? reason;
+        }
+
+        Assert.Equal(text, streamed.ToString());
+        Assert.Equal((12, ChatFinishReason.Length), (usage!.OutputTokenCount, reason));
+        ClientResultException fault = await Assert.ThrowsAsync<ClientResultException>(
+            () => client.GetChatClient("gpt").CompleteChatAsync(messages, options, Cancel));
+        Assert.Equal(404, fault.Status);
+        Assert.Contains("There is no model 'gpt' here; ask for 'tiny'.", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_was_read_stands_beside_the_answer_and_comes_with_the_stream()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(tokens: 40);
+        const string Request = """{"model":"tiny","messages":[{"role":"user","content":[{"type":"text","text":"How many stones has bridge 5?"}]}]""";
+        JsonNode whole = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + "}"), Cancel));
+        JsonArray sources = whole["sources"]!.AsArray();
+        Assert.Equal("in the prompt", (string)sources[0]!["read"]!);
+        Assert.Contains("bridge", (string)sources[0]!["document"]!, StringComparison.Ordinal);
+        Assert.Contains(sources, source => ((string)source!["read"]!).StartsWith("after part", StringComparison.Ordinal));
+        Assert.All(sources, source => Assert.StartsWith("docs/", (string)source!["location"]!, StringComparison.Ordinal));
+
+        HttpResponseMessage streamed = await served.Http.PostAsync("/v1/chat/completions", Body(Request + ",\"stream\":true}"), Cancel);
+        string stream = await streamed.Content.ReadAsStringAsync(Cancel);
+        JsonNode[] events = Events(stream);
+        Assert.EndsWith("data: [DONE]\n\n", stream, StringComparison.Ordinal);
+        Assert.Equal(sources.Count, events.Sum(one => one["sources"]?.AsArray().Count ?? 0));
+        Assert.Equal(
+            (string)whole["choices"]![0]!["message"]!["content"]!, string.Concat(events.Select(one => (string?)one["choices"]![0]!["delta"]!["content"])));
+
+        JsonNode[] page = Events(await (await served.Http.PostAsync(
+            "/api/write", Body("""{"text":"How many stones has bridge 5?","ask":true}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal(sources.Count, page.Count(one => one["source"] is not null));
+        Assert.Contains("Question: How many stones has bridge 5?\nAnswer:", (string)page[^1]["prompt"]!, StringComparison.Ordinal);
+
+        string inspected = await (await served.Http.PostAsync(
+            "/api/inspect", Body("""{"text":"The bridge number 5 has 5 stones & 0 steps. The bridge number 5 has 12 stones."}"""), Cancel))
+            .Content.ReadAsStringAsync(Cancel);
+        Assert.Contains("<mark>", inspected, StringComparison.Ordinal);
+        Assert.Contains("bm25: rank 1", inspected, StringComparison.Ordinal);
+        Assert.DoesNotContain("The bridge <", inspected, StringComparison.Ordinal); // titles are text
+    }
+
+    [Fact]
+    public async Task A_models_own_template_writes_the_conversation()
+    {
+        ChatTemplate template = new("{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>");
+        await using ServedModel plain = await ServedModel.StartAsync(), served = await ServedModel.StartAsync(options => options with { Template = template });
+        const string Request =
+            """{"model":"tiny","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"How many stones has bridge 5?"}]}""";
+        JsonNode one = await Json(await plain.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+        JsonNode other = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+        Assert.NotEqual((int)one["usage"]!["prompt_tokens"]!, (int)other["usage"]!["prompt_tokens"]!);
+        Assert.Equal((string)one["sources"]![0]!["text"]!, (string)other["sources"]![0]!["text"]!);
+    }
+
+    /// <summary>It is the request that a template does not take, and not the server that fails.</summary>
+    [Fact]
+    public async Task A_conversation_that_the_template_refuses_is_the_requests_fault()
+    {
+        ChatTemplate template = new(
+            "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+                + "{{ message.content }}{% endfor %}");
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = template });
+        HttpResponseMessage refused = await served.Http.PostAsync(
+            "/v1/chat/completions",
+            Body("""{"model":"tiny","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"What is a river?"}]}"""),
+            Cancel);
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        JsonNode fault = (await Json(refused))["error"]!;
+        Assert.Contains("System role not supported", (string)fault["message"]!, StringComparison.Ordinal);
+        Assert.Equal(("invalid_request_error", "messages"), ((string)fault["type"]!, (string)fault["param"]!));
+    }
+
+    /// <summary>A greeting stands before anything is asked, and one answer may follow another.</summary>
+    [Fact]
+    public async Task What_an_assistant_says_unasked_has_no_question()
+    {
+        ChatTemplate template = new("{% for message in messages %}[{{ message.role }}]{{ message.content }}\n{% endfor %}");
+        const string Request = """
+            {"model":"tiny","messages":[{"role":"assistant","content":"hello"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},
+                {"role":"assistant","content":"c"},{"role":"user","content":"d"}]}
+            """;
+        foreach ((ChatTemplate? one, string prompt) in new (ChatTemplate?, string)[]
+        {
+            (template, "[assistant]hello\n[user]a\n[assistant]b\n[assistant]c\n[user]d\n"),
+            (null, "Answer: hello\n\nQuestion: a\nAnswer: b\n\nAnswer: c\n\nQuestion: d\nAnswer:"),
+        })
+        {
+            await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = one }, reads: false);
+            JsonNode answer = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+            Assert.Equal(1 + EmbeddingInputs.Tokenizer.Encode(prompt).Length, (int)answer["usage"]!["prompt_tokens"]!);
+        }
+    }
+
+    /// <summary>An assistant that has called a tool, or refused, has no content; nobody else may have none.</summary>
+    [Theory]
+    [InlineData("assistant", HttpStatusCode.OK)]
+    [InlineData("user", HttpStatusCode.BadRequest)]
+    public async Task An_assistant_may_have_said_nothing(string role, HttpStatusCode status)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        string body = $$"""{"model":"tiny","messages":[{"role":"user","content":"a"},{"role":"{{role}}","content":null},{"role":"user","content":"b"}]}""";
+        Assert.Equal(status, (await served.Http.PostAsync("/v1/chat/completions", Body(body), Cancel)).StatusCode);
+    }
+
+    /// <summary>The empty line that a base model likes to begin with is no answer, and each token is told by its own name.</summary>
+    [Fact]
+    public async Task An_answer_begins_behind_an_empty_line_and_its_tokens_are_told_one_by_one()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "\n AB");
+        const string Request = """{"model":"tiny","messages":[{"role":"user","content":"a"}],"stop":"\n","logprobs":true,"top_logprobs":1""";
+        JsonNode whole = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + "}"), Cancel));
+        JsonNode choice = whole["choices"]![0]!;
+        Assert.Equal("AB", (string)choice["message"]!["content"]!);
+        JsonArray tokens = choice["logprobs"]!["content"]!.AsArray();
+        Assert.Equal(["\n", " ", "A", "B"], tokens.Select(token => (string)token!["token"]!));
+        Assert.Equal([10, 32, 65, 66], tokens.Select(token => (int)token!["bytes"]!.AsArray().Single()!));
+        Assert.All(tokens, token => Assert.Equal((string)token!["token"]!, (string)token["top_logprobs"]![0]!["token"]!));
+        Assert.All(tokens, token => Assert.True(JsonNode.DeepEquals(token!["bytes"], token["top_logprobs"]![0]!["bytes"])));
+
+        JsonNode[] events = Events(await (await served.Http.PostAsync(
+            "/v1/chat/completions", Body(Request + ",\"stream\":true}"), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal("AB", string.Concat(events.Select(one => (string?)one["choices"]![0]!["delta"]!["content"])));
+        JsonNode[] page = Events(await (await served.Http.PostAsync(
+            "/api/write", Body("""{"text":"a","ask":true,"stop":"\n"}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal("AB", string.Concat(page.Select(one => (string?)one["text"])));
+
+        // It would end here, and what is likely then is told by its name.
+        JsonNode longer = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + ",\"max_tokens\":9,\"min_tokens\":9}"), Cancel));
+        Assert.Equal(9, (int)longer["usage"]!["completion_tokens"]!);
+        JsonNode end = longer["choices"]![0]!["logprobs"]!["content"]![4]!["top_logprobs"]!.AsArray().Single()!;
+        Assert.Equal((RetroTokenizer.EndOfTextToken, null), ((string)end["token"]!, end["bytes"]));
+    }
+
+    [Fact]
+    public async Task A_question_has_as_many_answers_as_are_asked_for()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(tokens: 40);
+        const string Request =
+            """{"model":"tiny","messages":[{"role":"user","content":"How many stones has bridge 5?"}],"temperature":2,"seed":3,"min_tokens":20""";
+        JsonNode one = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + "}"), Cancel));
+        JsonNode whole = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + ",\"n\":3}"), Cancel));
+        JsonArray choices = whole["choices"]!.AsArray();
+        Assert.Equal([0, 1, 2], choices.Select(choice => (int)choice!["index"]!));
+        string[] answers = [.. choices.Select(choice => (string)choice!["message"]!["content"]!)];
+        Assert.Equal(3, answers.Distinct().Count());
+        Assert.Equal((string)one["choices"]![0]!["message"]!["content"]!, answers[0]);
+        Assert.Equal((int)one["usage"]!["prompt_tokens"]!, (int)whole["usage"]!["prompt_tokens"]!);
+        Assert.InRange((int)whole["usage"]!["completion_tokens"]!, 60, 120);
+        Assert.Equal([0, 1, 2], whole["sources"]!.AsArray().Select(source => (int?)source!["index"]).OfType<int>().Distinct().Order());
+
+        JsonNode[] events = Events(await (await served.Http.PostAsync(
+            "/v1/chat/completions", Body(Request + ",\"n\":3,\"stream\":true}"), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal(answers, Enumerable.Range(0, 3).Select(i => string.Concat(Of(i).Select(choice => (string?)choice["delta"]!["content"]))));
+        Assert.All(Enumerable.Range(0, 3), i => Assert.Single(Of(i), choice => choice["finish_reason"] is not null));
+        Assert.Equal(whole["sources"]!.AsArray().Count, events.Sum(one => one["sources"]?.AsArray().Count ?? 0));
+
+        IEnumerable<JsonNode> Of(int index) => events.Select(one => one["choices"]![0]!).Where(choice => (int)choice["index"]! == index);
+    }
+}

@@ -1,0 +1,93 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Retro.Generation;
+using Retro.Tests.Embedders;
+using static Retro.Tests.Cli.Serving.Requests;
+
+namespace Retro.Tests.Cli.Serving;
+
+/// <summary>How a text is written and inspected by what a request and the server say.</summary>
+public sealed class WriterTests
+{
+    [Fact]
+    public async Task As_few_tokens_are_drawn_from_as_a_request_says()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        Assert.Equal(await Answer(served, ""), await Answer(served, ""","temperature":5,"top_k":1"""));
+        Assert.NotEqual(await Answer(served, ""), await Answer(served, ""","temperature":5,"top_k":0"""));
+    }
+
+    /// <summary>Whoever asks again wants another one, but for a seed of the request's or of the server's.</summary>
+    [Fact]
+    public async Task Without_a_seed_each_text_is_drawn_anew()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(), seeded = await ServedModel.StartAsync(options => options with { Seed = 3 });
+        Assert.NotEqual(await Text(served, ""), await Text(served, ""));
+        Assert.Equal(await Text(served, ""","seed":3"""), await Text(served, ""","seed":3"""));
+        Assert.Equal(await Text(served, ""","seed":3"""), await Text(seeded, ""));
+
+        static Task<string> Text(ServedModel model, string more) => Answer(model, $$""","temperature":5{{more}}""");
+    }
+
+    /// <summary>A client knows nothing of beams, and most send a temperature.</summary>
+    [Fact]
+    public async Task Beams_are_for_requests_that_draw_nothing()
+    {
+        await using ServedModel single = await ServedModel.StartAsync(), beams = await ServedModel.StartAsync(beams: 3);
+        foreach (string more in new[] { ""","temperature":1,"seed":3""", ""","temperature":0,"repetition_penalty":1.2""" })
+        {
+            Assert.Equal(await Answer(single, more), await Answer(beams, more));
+        }
+
+        Assert.NotEqual(await Answer(single, ""","temperature":0"""), await Answer(beams, ""","temperature":0"""));
+    }
+
+    [Fact]
+    public async Task A_number_counts_by_its_value_and_a_top_p_of_nothing_is_the_best_token()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        string best = await Answer(served, ""","max_tokens":8,"min_tokens":8,"temperature":0""");
+        Assert.Equal(best, await Answer(served, ""","max_tokens":8.0,"min_tokens":0.8e1,"temperature":0"""));
+        Assert.Equal(best, await Answer(served, ""","max_tokens":8,"min_tokens":8,"temperature":2,"top_p":0"""));
+    }
+
+    /// <summary>By as many neighbors, and by none of a document that is left out or hidden: copied from it is nothing, either.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_text_is_inspected_as_it_is_written(bool copies)
+    {
+        const string Text =
+            "The bridge number 5 has 5 stones & 0 steps. The bridge number 5 has 12 stones & 5 steps. The harbor number 6 has 6 stones & 0 steps.";
+        GenerationOptions settings = new() { Neighbors = 1, ExcludedDocuments = ["bridge-5.md"], Labels = ["bridge", "river"] };
+        await using ServedModel served = await ServedModel.StartAsync(
+            writing: options => options with
+            {
+                Neighbors = settings.Neighbors, ExcludedDocuments = settings.ExcludedDocuments, Labels = settings.Labels,
+            },
+            copies: copies);
+        using HttpResponseMessage answer = await served.Http.PostAsync("/api/inspect", Body($$"""{"text":"{{Text}}"}"""), Cancel);
+        string html = await answer.Content.ReadAsStringAsync(Cancel);
+        Assert.True(answer.IsSuccessStatusCode, html);
+
+        double[] shown =
+            [.. Regex.Matches(html, @", on (-?\d+\.\d\d)""").Select(match => double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))];
+        double[] expected = await Bits(settings), free = await Bits(new());
+        Assert.Equal(expected.Length, shown.Length);
+        Assert.All(expected.Zip(shown), pair => Assert.Equal(pair.First, pair.Second, 0.006)); // two digits are shown
+        Assert.Contains(free.Zip(shown), pair => Math.Abs(pair.First - pair.Second) > 0.01);
+
+        string[] parts = html.Split("<section")[1..];
+        Assert.All(parts, part => Assert.InRange(part.Split("<article>").Length, 1, 2));
+        Assert.Contains("<article>", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("docs/bridge-5.md", html, StringComparison.Ordinal);
+        Assert.DoesNotContain("docs/harbor-", html, StringComparison.Ordinal);
+
+        async Task<double[]> Bits(GenerationOptions options)
+            =>
+            [
+                .. (await served.Generator.ScoreAsync(EmbeddingInputs.Tokenizer.Encode(Text), options, Cancel))
+                    .Select(token => -token.LogProbability!.Value / Math.Log(2)),
+            ];
+    }
+}
