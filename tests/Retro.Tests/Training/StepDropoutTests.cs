@@ -17,7 +17,7 @@ public class StepDropoutTests
         int drawn = 0;
         foreach (long seed in new long[] { -1, 0, 1, 2 })
         {
-            StepDropout dropout = new(model, seed, null);
+            StepDropout dropout = new(model, seed, new());
             for (int step = 0; step < 8; step++)
             {
                 using IDisposable? begun = dropout.BeginStep(hasOwn: false);
