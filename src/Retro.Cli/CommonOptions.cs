@@ -70,7 +70,7 @@ internal static class CommonOptions
     /// <summary>What of a decoder is trained beside what is fitted onto it.</summary>
     public static Option<string> Unfreeze() => Choice(
         "--unfreeze",
-        $"What of the decoder is trained too; one of 50 million parameters and more at an {TrainingRun.AdditionsRate}th of the rates of what is added.",
+        $"What of the decoder is trained too; one of 50 million parameters and more at an {TrainingRecipes.AdditionsRate}th of the rates of what is added.",
         "nothing",
         [.. Enum.GetNames<RetrofitUnfreeze>().Select(name => name.ToLowerInvariant())]);
 

@@ -53,7 +53,7 @@ internal static class StepBenchmark
         using RetroModel model = new(config);
         using RetroOptimizer optimizer = new(model);
         using TrainingBatch batch = new(randint(config.VocabularySize, [1, Length], ScalarType.Int64));
-        StepGradients sliced = new(model, optimizer, 0);
+        StepGradients sliced = new(model, optimizer, new(), 0);
         Parameter[] parameters = [.. model.parameters()];
         (string Name, Action Work)[] ways = [("of all tokens at once", AtOnce), ("of some tokens at a time", InSlices)];
         double[][] seconds = [.. ways.Select(_ => new double[Rounds])];

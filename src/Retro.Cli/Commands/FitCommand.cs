@@ -20,7 +20,7 @@ internal sealed class FitCommand : Verb
 
     private const string Copying = "copying";
 
-    private readonly TrainingRun _run = new(
+    private readonly TrainingArguments _arguments = new(
         k: "8, with --attention paper 2, of copying 16, of --task qa 5",
         steps: " Copying takes 300 where nothing is said.",
         rate: "0.016, with Muon for the matrices; of copying 0.01; of in-context, from 50 million parameters on, 0.0002",
@@ -62,6 +62,7 @@ internal sealed class FitCommand : Verb
 
     private readonly Option<string> _unfreeze = CommonOptions.Unfreeze();
     private readonly Option<int?> _rank = CommonOptions.GateRank();
+    private readonly MadeModel _made;
 
     public FitCommand()
         : base(
@@ -74,11 +75,14 @@ internal sealed class FitCommand : Verb
             "retro fit --base decoder --reader copying --anywhere --database work --out copied",
             "retro fit --task qa --base decoder --database work --out answering",
             "retro fit --out fitted --resume")
-        => AddOptions([_base, _task, _reader, _anywhere, _attention, .. _run.Options, _unfreeze, _rank]);
+    {
+        _made = new(_arguments);
+        AddOptions([_base, _task, _reader, _anywhere, _attention, .. _arguments.All, _unfreeze, _rank]);
+    }
 
-    protected override PathOption Home => _run.Out;
+    protected override PathOption Home => _arguments.Out;
 
-    protected override IReadOnlyList<Option> OneOf => _run.Length;
+    protected override IReadOnlyList<Option> OneOf => _arguments.Length;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
     {
@@ -86,15 +90,15 @@ internal sealed class FitCommand : Verb
         bool isRetro = reader is not (Copying or InContext);
         return
         [
-            .. reader == Copying ? _run.NotOfCopying : Because($"it is for {_reader.Name} {Copying}", _anywhere),
+            .. reader == Copying ? _arguments.NotOfCopying : Because($"it is for {_reader.Name} {Copying}", _anywhere),
             .. isRetro ? [] : Because($"it is for {_reader.Name} retro", _attention, _unfreeze, _rank),
             .. said(_task) == CommonOptions.Answering
-                ? Because("the passages of questions are found by their words", _run.Source, _run.Embedder)
-                : _run.Idle(said),
+                ? Because("the passages of questions are found by their words", _arguments.Source, _arguments.Embedder)
+                : _arguments.Idle(said),
         ];
     }
 
-    public override string HowToGoOn(ParseResult parsed) => _run.HowToGoOn(parsed, Name);
+    public override string HowToGoOn(ParseResult parsed) => _made.HowToGoOn(parsed, Name);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -131,56 +135,57 @@ internal sealed class FitCommand : Verb
             Screen.Note($"{named} holds a decoder and what copies on top of it; the decoder alone is taken");
         }
 
-        if (Path.GetFullPath(path) == Path.GetFullPath(new Workspace(parsed.GetValue(_run.Out)!).Model))
+        if (Path.GetFullPath(path) == Path.GetFullPath(new Workspace(parsed.GetValue(_arguments.Out)!).Model))
         {
-            throw new UsageException($"{_run.Out.Name} is the decoder's own folder, and what goes on with it needs it as it is: name another folder.");
+            throw new UsageException($"{_arguments.Out.Name} is the decoder's own folder, and what goes on with it needs it as it is: name another folder.");
         }
 
-        _run.GoesOnFrom(ours ? TrainedDocuments.Load(path) : null);
-        Workspace workspace = _run.Prepare(parsed);
-        if (_run.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.Locate(begun)))
+        _made.GoesOnFrom(ours ? TrainedDocuments.Load(path) : null);
+        Workspace workspace = _made.Prepare(parsed);
+        if (_arguments.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.Locate(begun)))
         {
             RequireAsBegun(parsed, workspace, _base); // one that was moved since is told by its weights
         }
 
-        using Sources sources = _run.Open(parsed, cancellationToken);
-        ScalarType dtype = _run.Dtype(parsed)
-            ?? (_run.GoesOn(parsed) ? Trainer.Stored(workspace.Model).Dtype
-            : ours ? ModelFolder.BestType(path, _run.Device(parsed)) : ScalarType.Float32);
+        using Sources sources = _made.Open(parsed, cancellationToken);
+        ScalarType dtype = _arguments.Dtype(parsed)
+            ?? (_arguments.GoesOn(parsed) ? Trainer.Stored(workspace.Model).Dtype
+            : ours ? ModelFolder.BestType(path, _arguments.Device(parsed)) : ScalarType.Float32);
         using PretrainedDecoder decoder = Stages.Run(
-            "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));
-        _run.Tokenizer = ModelFolder.OwnTokenizer(path, sources.Tokenizer);
+            "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _arguments.Device(parsed), progress, cancellationToken));
+        _made.Tokenizer = ModelFolder.OwnTokenizer(path, sources.Tokenizer);
         decoder.RequireTokenizer(sources.Tokenizer);
         bool reads = !copies && !answers; // what copies reads neighbors within a chunk, and passages of a question stand before it
         int? context = new[] { decoder.Origin.ContextLength, ours ? ModelFolder.ContextLength(Workspace.OfModel(named)) : null }.Min();
-        int window = _run.Window(parsed, sources, context, reads);
-        using WriterLock writing = _run.Keep(parsed, workspace, () =>
+        int window = _arguments.Window(parsed, sources, context, reads);
+        using WriterLock writing = _made.Keep(parsed, workspace, () =>
         {
-            Remember(parsed, workspace, _run.NotKept);
+            Remember(parsed, workspace, _arguments.NotKept);
             workspace.Write("train", null); // the folder's model is of one verb
             ModelFolder.KeepContextLength(workspace, context);
         });
-        WriteJson(parsed, _run.GoesOn(parsed) ? GoOn(parsed, workspace, [_reader, _task, _attention, _unfreeze, _rank, .. _run.Lasting], Fit) : Fit());
+        Option[] lasting = [_reader, _task, _attention, _unfreeze, _rank, .. _arguments.Lasting];
+        WriteJson(parsed, _arguments.GoesOn(parsed) ? GoOn(parsed, workspace, lasting, Fit) : Fit());
         return Task.CompletedTask;
 
         JsonObject Fit() => copies
-            ? _run.FitCopying(parsed, workspace, decoder.Model, sources, window, parsed.GetValue(_anywhere), cancellationToken)
+            ? new CopyingRun(_arguments, _made, parsed, workspace, sources, window, cancellationToken).Fit(decoder.Model, parsed.GetValue(_anywhere))
             : parsed.GetValue(_reader) == InContext
                 ? FitInContext(parsed, workspace, decoder.Model, sources, window, cancellationToken)
                 : FitRetro(parsed, workspace, decoder, sources, window, answers, cancellationToken);
     }
 
-    protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _run.Written(parsed)];
+    protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _arguments.Written(parsed)];
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-        => WithDatabaseThere(parsed, workspace, _run.Database, base.Remembered(parsed, workspace));
+        => WithDatabaseThere(parsed, workspace, _arguments.Database, base.Remembered(parsed, workspace));
 
     /// <summary>Trains the decoder to answer from passages in front of the question.</summary>
     private JsonObject FitInContext(
         ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
     {
         using AnsweringData data = AnsweringData.Of(sources, workspace, cancellationToken);
-        int passages = _run.K(parsed) ?? AnsweringData.UsualPassages;
+        int passages = _arguments.K(parsed) ?? AnsweringData.UsualPassages;
         InContextOptions context = AnsweringData.InContext(passages, sources.Database.ChunkLength, window);
         if (context.Neighbors < passages)
         {
@@ -188,15 +193,15 @@ internal sealed class FitCommand : Verb
         }
 
         QuestionSampler sampler = Sampler(parsed, data, context.Neighbors, window, context);
-        TrainingOptions recipe = TrainingRun.IsSmall(decoder.Config) ? TrainingOptions.SmallModel : new();
-        return _run.Train(parsed, workspace, "train to answer", decoder, sources, sampler, window, recipe, cancellationToken);
+        TrainingOptions recipe = TrainingRecipes.IsSmall(decoder.Config) ? TrainingOptions.SmallModel : new();
+        return new TrainingRun(_arguments, _made, parsed, workspace, sources, window, cancellationToken).Train("train to answer", decoder, sampler, recipe);
     }
 
     private QuestionSampler Sampler(ParseResult parsed, AnsweringData data, int passages, int window, InContextOptions? context)
     {
         QuestionSampler sampler = new(data.Set.Questions, data.Passages, new()
         {
-            Neighbors = passages, InContext = context, BatchSize = _run.Together(parsed), WindowLength = window, Seed = _run.Seed(parsed),
+            Neighbors = passages, InContext = context, BatchSize = _arguments.Together(parsed), WindowLength = window, Seed = _arguments.Seed(parsed),
         });
         string made = Amount.Of(data.Database.Documents.Count, "passage");
         Screen.Note($"{Amount.Of(sampler.Count, "question")} made of {made}; {sampler.LeftOut:#,0} longer than the window");
@@ -209,36 +214,36 @@ internal sealed class FitCommand : Verb
         RetroConfig config = decoder.Model.Config;
         RetrievalConfig retrieval = parsed.GetValue(_attention) == "matching" ? RetrievalConfig.Matching(config) : RetrievalConfig.For(config);
         int chunk = sources.Database.ChunkLength;
-        manual_seed(_run.Seed(parsed));
+        manual_seed(_arguments.Seed(parsed));
         using Retrofit retrofit = Retrofit.From(
             decoder,
             retrieval with
             {
                 ChunkLength = chunk,
                 RetrievedLength = 2 * chunk,
-                Neighbors = _run.K(parsed) ?? (answers ? AnsweringData.UsualPassages : retrieval.Neighbors),
+                Neighbors = _arguments.K(parsed) ?? (answers ? AnsweringData.UsualPassages : retrieval.Neighbors),
                 CrossAttentionRank = parsed.GetValue(_rank),
                 ShiftedKeys = true,
             },
             CommonOptions.Unfrozen(parsed, _unfreeze),
             take: true);
         RetroModel model = retrofit.Model;
-        TrainingOptions recipe = TrainingRun.FittingRecipe(config, retrofit.Unfreeze);
+        TrainingOptions recipe = TrainingRecipes.FittingRecipe(config, retrofit.Unfreeze);
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");
 
+        TrainingRun run = new(_arguments, _made, parsed, workspace, sources, window, cancellationToken);
         JsonObject result;
         if (answers)
         {
             using AnsweringData data = AnsweringData.Of(sources, workspace, cancellationToken);
             QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
-            result = _run.Train(
-                parsed, workspace, "fit retrieval to answer", model, sources, sampler, window, recipe, cancellationToken, SaveAdditions);
+            result = run.Train("fit retrieval to answer", model, sampler, recipe, SaveAdditions);
         }
         else
         {
             // Windows without neighbors would teach a frozen decoder nothing.
-            result = _run.Train(parsed, workspace, "fit retrieval", model, sources, window, recipe, 0, null, cancellationToken, SaveAdditions);
+            result = run.Train("fit retrieval", model, recipe, 0, null, SaveAdditions);
         }
 
         result["added"] = total - own;

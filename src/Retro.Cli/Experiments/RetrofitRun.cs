@@ -131,7 +131,7 @@ internal sealed class RetrofitRun(ExperimentOptions options)
 
         TrainedModel Train(string stage, RetroModel trained, WindowSampler windows, RetrofitUnfreeze unfreeze)
         {
-            using Trainer trainer = new(trained, recipe.Training(Steps, of: TrainingRun.FittingRecipe(decoderConfig, unfreeze)));
+            using Trainer trainer = new(trained, recipe.Training(Steps, of: TrainingRecipes.FittingRecipe(decoderConfig, unfreeze)));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
             return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
         }

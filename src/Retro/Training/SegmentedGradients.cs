@@ -56,6 +56,11 @@ internal sealed class SegmentedGradients(
         }
     }
 
+    /// <summary>Whether no parameter that is trained has a gradient in a batch without neighbors.</summary>
+    public static bool NeedsNeighbors(RetroModel model)
+        => Places(model, model.parameters().Where(parameter => parameter.requires_grad)) is { Length: > 0 } places
+            && places.All(place => place.NeedsNeighbors);
+
     /// <summary>The loss of a batch and its gradient.</summary>
     /// <param name="batch">The batch, of one target at least.</param>
     /// <param name="share">What the loss is multiplied with for the gradient.</param>

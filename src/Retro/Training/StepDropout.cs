@@ -10,8 +10,8 @@ namespace Retro.Training;
 /// </summary>
 /// <param name="model">The model that drops.</param>
 /// <param name="seed">The training's.</param>
-/// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
-internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange? exchange)
+/// <param name="together">The processes, which have the other batches of a step.</param>
+internal sealed class StepDropout(RetroModel model, long seed, Together together)
 {
     private bool _drops;
 
@@ -50,7 +50,7 @@ internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange
         }
 
         // The number that the batch has in the whole step, so that it drops the same whichever process has it.
-        long number = Together.NumberOf(exchange, batch);
+        long number = together.NumberOf(batch);
         ulong mixed = SeededRandom.Mix(SeededRandom.Beginning(seed, Purpose.Dropout, step) + (ulong)number);
         long drawn = (long)((layer is { } of ? SeededRandom.Mix(mixed + (ulong)of) : mixed) >> 1);
         if (DropsOnGpu)

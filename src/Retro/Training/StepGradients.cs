@@ -9,16 +9,15 @@ namespace Retro.Training;
 /// <summary>The gradient of a step: the batches side by side or one after the other, weighed by their targets, with what dropout drops.</summary>
 /// <param name="model">The model.</param>
 /// <param name="optimizer">Holds the parameters that the gradient is of.</param>
+/// <param name="together">The processes, which have the other batches of a step.</param>
 /// <param name="seed">Decides what dropout drops.</param>
 /// <param name="recompute">Whether activations are computed again in backward rather than kept.</param>
 /// <param name="sideBySide">Batches that may be computed side by side; null: as many as there are threads, and one where custom branches keep
 /// buffers.</param>
-/// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
 internal sealed class StepGradients(
-    RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false, int? sideBySide = null, IGradientExchange? exchange = null)
+    RetroModel model, ITrainingOptimizer optimizer, Together together, long seed, bool recompute = false, int? sideBySide = null)
 {
-    private readonly Together? _together = exchange is null ? null : new(exchange);
-    private readonly StepDropout _dropout = new(model, seed, exchange);
+    private readonly StepDropout _dropout = new(model, seed, together);
 
     private bool _hasOwn; // in this step
     private int? _most; // of this step's batches side by side; null: any number
@@ -41,8 +40,8 @@ internal sealed class StepGradients(
         {
             bool reads = batches.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);
             long[] sums = [batches.Sum(batch => batch.Targets.Count), batches.Sum(batch => batch.Tokens.numel()), reads ? 1 : 0, IsOnePiece ? 1 : 0];
-            sums = _together?.Sum(sums) ?? sums;
-            if (exchange is null || sums[0] == 0)
+            sums = together.Sum(sums);
+            if (together.Exchange is not { } exchange || sums[0] == 0)
             {
                 return (Backward(batches, sums[0], step).MoveToOuterDisposeScope(), sums[0], sums[1]);
             }
@@ -72,24 +71,24 @@ internal sealed class StepGradients(
     /// compute, and a custom branch may connect layers by more than their states, so that the graph cannot be cut between them. One process in which it
     /// is so decides for all.
     /// </summary>
-    private bool IsOnePiece => exchange is not null && (!exchange.IsRemote || model.Device.type != DeviceType.CPU || _hasOwn);
+    private bool IsOnePiece => together.Exchange is { IsRemote: false } || model.Device.type != DeviceType.CPU || _hasOwn;
 
     /// <summary>How many batches are computed side by side at the end of a step.</summary>
     private int LastGroup(int batches)
     {
-        int together = TorchThreads.Workers(batches, model.Device, _most), over = batches % together;
-        return over == 0 ? together : over;
+        int parallel = TorchThreads.Workers(batches, model.Device, _most), over = batches % parallel;
+        return over == 0 ? parallel : over;
     }
 
     private Tensor Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
         using IDisposable? kept = _dropout.BeginStep(_hasOwn);
-        int together = TorchThreads.Workers(batches.Length, model.Device, _most);
+        int parallel = TorchThreads.Workers(batches.Length, model.Device, _most);
         Tensor?[] losses = new Tensor?[batches.Length];
 
         // Those that make whole groups follow one another without waiting for a group's slowest; the last group, whose gradients may be shared early or whose
         // batches have more threads each, comes by itself.
-        int last = shared is null && batches.Length % together == 0 ? 0 : LastGroup(batches.Length);
+        int last = shared is null && batches.Length % parallel == 0 ? 0 : LastGroup(batches.Length);
         SideBySide(0, batches.Length - last, null);
         SideBySide(batches.Length - last, last, shared);
 
@@ -114,7 +113,7 @@ internal sealed class StepGradients(
                 {
                     using DisposeScope scope = NewDisposeScope();
                     Action<int, IList<Tensor?>>? after = complete is null ? null : (segment, some) => complete.Add(i, segment, some);
-                    (losses[first + i], IList<Tensor?> gradients) = OfBatch(batches[first + i], all, step, first + i, add: together == 1, after);
+                    (losses[first + i], IList<Tensor?> gradients) = OfBatch(batches[first + i], all, step, first + i, add: parallel == 1, after);
                     losses[first + i]?.DetachFromDisposeScope();
                     if (complete is null)
                     {

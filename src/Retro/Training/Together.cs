@@ -1,61 +1,106 @@
-using System.Text.Json;
-using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Training;
 
-/// <summary>What a training does with the other processes: whether all train the same, and counts.</summary>
-/// <param name="exchange">The processes.</param>
-internal sealed class Together(IGradientExchange exchange)
+/// <summary>The processes that train one model, and what they do as one: count, decide, write and fail. One that trains alone is a group of one.</summary>
+/// <param name="exchange">The processes; null, or of one: this one trains alone.</param>
+internal sealed class Together(IGradientExchange? exchange = null)
 {
-    /// <summary>The number that a batch of a process's part of a step has in the whole step: process r of n has r, r + n, r + 2n and so on.</summary>
-    /// <param name="exchange">The processes; null: there is one.</param>
+    private Exception? _everywhere;
+
+    /// <summary>What joins the processes; null: this one trains alone.</summary>
+    public IGradientExchange? Exchange { get; } = exchange is { Size: > 1 } ? exchange : null;
+
+    /// <summary>Number of processes.</summary>
+    public int Size => Exchange?.Size ?? 1;
+
+    /// <summary>Whether this process is the one that measures, and that writes files.</summary>
+    public bool IsFirst => Exchange is null or { Rank: 0 };
+
+    /// <summary>The number that a batch of this process's part of a step has in the whole step: process r of n has r, r + n, r + 2n and so on.</summary>
     /// <param name="batch">The batch's number in the part.</param>
-    public static long NumberOf(IGradientExchange? exchange, int batch) => exchange is null ? batch : exchange.Rank + ((long)batch * exchange.Size);
+    public long NumberOf(int batch) => (Exchange?.Rank ?? 0) + ((long)batch * Size);
 
     /// <summary>Sums whole numbers over the processes.</summary>
     public long[] Sum(params long[] counts)
     {
+        if (Exchange is null)
+        {
+            return counts;
+        }
+
         using Tensor sums = tensor(counts, device: CPU);
-        exchange.Sum(sums);
+        Exchange.Sum(sums);
         return sums.data<long>().ToArray();
     }
+
+    /// <summary>Whether something is so in any process.</summary>
+    /// <param name="here">Whether it is in this one.</param>
+    public bool IsAnywhere(bool here) => Sum(here ? 1 : 0)[0] > 0;
 
     /// <summary>The first process's number.</summary>
     public double First(double value)
     {
+        if (Exchange is null)
+        {
+            return value;
+        }
+
         using Tensor one = tensor([value], device: CPU);
-        exchange.Broadcast(one, 0);
+        Exchange.Broadcast(one, 0);
         return one.item<double>();
     }
 
-    /// <summary>Refuses, in all processes, trainings that are not the same.</summary>
-    /// <param name="own">What this process trains: values by name.</param>
-    /// <exception cref="TrainingException">They differ; the values and processes are named.</exception>
-    public void RequireSame(Dictionary<string, string> own)
+    /// <summary>Has the first process do what concerns files, while the others wait; where it cannot, all throw.</summary>
+    /// <exception cref="CheckpointException">The first process could not.</exception>
+    public void ByFirst(Action write)
     {
-        const string Place = "process";
-        own[Place] = exchange.Place;
-        Dictionary<string, string>[] all = [.. exchange.Gather(JsonSerializer.Serialize(own))
-            .Select(text => JsonSerializer.Deserialize<Dictionary<string, string>>(text)!)];
-        string[] differences = [.. all.Skip(1)
-            .SelectMany(other => all[0].Keys.Union(other.Keys)
-                .Where(name => name != Place && all[0].GetValueOrDefault(name) != other.GetValueOrDefault(name))
-                .Select(name => $"{name}: {Value(all[0], name)}, {Value(other, name)}"))];
-        if (differences.Length > 0)
+        if (Exchange is null)
         {
-            throw new TrainingException(
-                $"The processes do not train the same. {string.Join("; ", differences.Take(8))}{(differences.Length > 8 ? "; ..." : "")}. Start all of them "
-                    + $"with the same model, options, data and checkpoint; all name the same {nameof(TrainingOptions.CheckpointFolder)}, and the first "
-                    + "alone writes into it.");
+            write();
+            return;
         }
 
-        static string Value(Dictionary<string, string> one, string name) => $"{one.GetValueOrDefault(name, "none")} in {one[Place]}";
+        Exception? failed = null;
+        try
+        {
+            if (IsFirst)
+            {
+                write();
+            }
+        }
+        catch (Exception exception) when (exception is RetroException or OperationCanceledException)
+        {
+            failed = exception;
+        }
+
+        if (Exchange.Gather(failed is null ? "" : $"{Exchange.Place}: {failed.Message}")[0] is { Length: > 0 } said)
+        {
+            throw Everywhere(failed ?? new CheckpointException($"The checkpoint was not written by {said}"));
+        }
     }
 
-    /// <summary>A hash of all weights.</summary>
-    public static string WeightsHash(RetroModel model) => TensorHash.Of(model.named_parameters().Select(pair => (pair.name, (Tensor)pair.parameter)));
+    /// <summary>Notes what every process throws, so that none has to be ended.</summary>
+    public T Everywhere<T>(T exception)
+        where T : Exception
+    {
+        _everywhere = exception;
+        return exception;
+    }
+
+    /// <summary>Does what may fail in one process alone, and then ends the others, which would wait for it.</summary>
+    public T OrEndOthers<T>(Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (Exception exception) when (Exchange is not null && !ReferenceEquals(exception, _everywhere))
+        {
+            Exchange.Abort(exception.ToString());
+            throw;
+        }
+    }
 }

@@ -6,10 +6,11 @@ using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Optimization;
 
 namespace Retro.Training;
 
-/// <summary>What a checkpoint knows of the training besides its tensors.</summary>
+/// <summary>Where a training stands, besides its tensors: what its next step depends on, as a checkpoint keeps it.</summary>
 internal sealed record TrainingState
 {
     public const int CurrentFormatVersion = 2;
@@ -76,6 +77,25 @@ internal sealed record TrainingState
     /// <summary>Why the optimizer's memory is not in the checkpoint; null: it is.</summary>
     public string? OptimizerFault { get; init; }
 
+    /// <summary>That of a training which has done no step.</summary>
+    /// <param name="config">Of the model.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="optimizer">See <see cref="Optimizer"/>.</param>
+    public static TrainingState Begin(RetroConfig config, TrainingOptions options, string? optimizer) => new()
+    {
+        FormatVersion = CurrentFormatVersion,
+        Steps = 0,
+        Batches = 0,
+        Tokens = 0,
+        SkippedInARow = 0,
+        Elapsed = TimeSpan.Zero,
+        Config = JsonNode.Parse(RetroConfigJson.Write(config))!.AsObject(),
+        Options = Describe(options),
+        OptimizerSteps = new Dictionary<string, long>(),
+        Optimizer = optimizer,
+        Learns = false,
+    };
+
     /// <summary>
     /// What tells a training from another one that was done in its folder: how it was begun. One that is done again to the bit has the same, and the same
     /// files.
@@ -90,8 +110,6 @@ internal sealed record TrainingState
             CultureInfo.InvariantCulture, $"{Describe(options with { CheckpointFolder = null }).ToJsonString()}\n{data}\n{loss:R}\n{norm:R}");
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(begun)))[..32];
     }
-
-    public static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, s_json)!.AsObject();
 
     public static TrainingState Parse(string text, string path)
     {
@@ -117,6 +135,34 @@ internal sealed record TrainingState
         }
 
         return state;
+    }
+
+    /// <summary>Refuses to go on with another model or optimizer than the training was begun with, naming what differs.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="optimizer">The optimizer, see <see cref="Optimizer"/>.</param>
+    /// <param name="path">The file that this was read from.</param>
+    /// <exception cref="CheckpointException">One is another, or the optimizer's memory could not be stored.</exception>
+    public void RequireOf(RetroModel model, string? optimizer, string path)
+    {
+        RequireConfig(model.Config, path);
+        if (TokenizerHash is { } tokenizer && (model.TokenizerHash ?? tokenizer) != tokenizer)
+        {
+            throw new CheckpointException(
+                $"The training of {path} was begun with the tokenizer of hash {tokenizer}, and the model was trained with that of hash {model.TokenizerHash}; "
+                    + "go on with the model that it was begun with.");
+        }
+
+        if (Optimizer != optimizer)
+        {
+            throw new CheckpointException(
+                $"{path} was trained by {Optimizer ?? nameof(RetroOptimizer)}, this trainer has {optimizer ?? nameof(RetroOptimizer)}; resume with the "
+                    + "optimizer of the first run.");
+        }
+
+        if (OptimizerFault is { } fault)
+        {
+            throw new CheckpointException($"The training of {path} cannot go on: {fault}");
+        }
     }
 
     /// <summary>Refuses a model of another configuration, naming each value that differs.</summary>
@@ -148,8 +194,6 @@ internal sealed record TrainingState
             $"{path} is of a model of another configuration: {string.Join(", ", differences)}. Make the model with the checkpoint's configuration.");
     }
 
-    public static JsonObject Describe(RetroConfig config) => JsonNode.Parse(RetroConfigJson.Write(config))!.AsObject();
-
     /// <summary>Writes every value of a tree under its path.</summary>
     public static void Flatten(JsonNode? node, string name, Dictionary<string, string> values)
     {
@@ -167,4 +211,6 @@ internal sealed record TrainingState
     }
 
     public override string ToString() => JsonSerializer.Serialize(this, s_json);
+
+    private static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, s_json)!.AsObject();
 }

@@ -153,7 +153,7 @@ public sealed class QuestionSamplerTests : IDisposable
         }
 
         using RetroOptimizer optimizer = new(model);
-        (Tensor loss, long targets, _) = new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model));
+        (Tensor loss, long targets, _) = new StepGradients(model, optimizer, new(), 0).Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model));
         Assert.Equal(sum, -loss.item<double>() * targets, 1e-9);
     }
 

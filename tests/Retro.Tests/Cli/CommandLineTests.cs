@@ -158,8 +158,8 @@ public sealed partial class CommandLineTests : IDisposable
     public void A_large_decoder_that_is_trained_on_moves_at_the_rate_of_large_models(RetrofitUnfreeze unfreeze, bool slow)
     {
         RetroConfig small = RetroConfig.Mini with { Retrieval = null }, large = small with { VocabularySize = 50_000_000 / small.Width };
-        Assert.Equal(TrainingOptions.SmallModel, TrainingRun.FittingRecipe(small, unfreeze));
-        TrainingOptions recipe = TrainingRun.FittingRecipe(large, unfreeze);
+        Assert.Equal(TrainingOptions.SmallModel, TrainingRecipes.FittingRecipe(small, unfreeze));
+        TrainingOptions recipe = TrainingRecipes.FittingRecipe(large, unfreeze);
         Assert.Equal(slow ? new TrainingOptions().LearningRate : 0.016, recipe.LearningRate, 1e-12);
         Assert.Equal(slow ? 0.00025 : 0.02, recipe.MuonLearningRate, 1e-12);
 

@@ -123,7 +123,7 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        (Tensor loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add(
+        (Tensor loss, _, _) = new StepGradients(model, optimizer, new(), 0, recompute).Add(
             [.. batches.Select(batch => StepBatch.Of(model, batch))], 0, FinalizerGate.IsNeededFor(model));
 
         Assert.Equal(mean.item<double>(), loss.item<double>(), Rounding);
@@ -148,7 +148,7 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        _ = new StepGradients(model, optimizer, 0, recompute).Add(
+        _ = new StepGradients(model, optimizer, new(), 0, recompute).Add(
             [.. batches.Select(batch => StepBatch.Of(model, batch))], 0, FinalizerGate.IsNeededFor(model));
 
         Assert.All(

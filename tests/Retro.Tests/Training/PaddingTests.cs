@@ -94,7 +94,7 @@ public class PaddingTests
             using RetroOptimizer optimizer = new(model);
             IList<Tensor> expected = autograd.grad([mean], ((ITrainingOptimizer)optimizer).Parameters, retain_graph: true, allow_unused: true);
 
-            (Tensor loss, long targets, _) = new StepGradients(model, optimizer, 0, recompute).Add(
+            (Tensor loss, long targets, _) = new StepGradients(model, optimizer, new(), 0, recompute).Add(
                 [StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model));
 
             Assert.Equal(mean.item<double>(), loss.item<double>(), Rounding);
@@ -114,6 +114,7 @@ public class PaddingTests
         using RetroOptimizer optimizer = new(model);
         TrainingBatch batch = new(ModelCase.Tokens(SmallModel.Config, 2, 16), Padding: zeros([2, 15], ScalarType.Bool));
 
-        Assert.Throws<ShapeException>(() => new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model)));
+        StepGradients gradients = new(model, optimizer, new(), 0);
+        Assert.Throws<ShapeException>(() => gradients.Add([StepBatch.Of(model, batch)], 0, FinalizerGate.IsNeededFor(model)));
     }
 }

@@ -1,0 +1,148 @@
+using Retro.Checkpoints;
+using Retro.Database;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+/// <summary>What a training has on disk: its checkpoints, its best model, and while a run goes on the right to their folder.</summary>
+/// <param name="folder">The checkpoint's folder; null: there is none, and only what somebody asks to save is saved.</param>
+/// <param name="tensors">What is saved.</param>
+internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
+{
+    private string? _last; // the folder of the last checkpoint, which holds what is frozen
+    private (double Measure, string? Folder)? _best; // this training's, with the checkpoint's folder that holds it
+    private WriterLock? _run;
+
+    /// <summary>Whether the checkpoint's folder holds one of this training.</summary>
+    public bool IsKept { get; private set; }
+
+    /// <summary>The measure of this training's best model; null: there is none.</summary>
+    public double? BestMeasure => _best?.Measure;
+
+    /// <summary>Takes the folder for a run, before its first step: of two trainings, each would replace what the other has learned.</summary>
+    /// <exception cref="CheckpointException">It cannot be written, or another training, which is named, has it.</exception>
+    public void Take()
+    {
+        if (folder is not null)
+        {
+            Checkpoint.RequireWritable(folder);
+            _run = WriterLock.TakeOfCheckpoint(folder, "train a model");
+        }
+    }
+
+    /// <summary>Gives it back, where the run has come to take it.</summary>
+    public void Release()
+    {
+        _run?.Dispose();
+        _run = null;
+    }
+
+    /// <summary>Writes a checkpoint; the best model that a training before has left there goes.</summary>
+    /// <param name="into">Its folder, which may be another.</param>
+    /// <param name="state">Where the training stands.</param>
+    /// <param name="memory">What the optimizer remembers.</param>
+    /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: no reporting.</param>
+    /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
+    /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder.</exception>
+    public void Write(
+        string into,
+        TrainingState state,
+        IReadOnlyDictionary<string, Tensor> memory,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Checkpoint.RequireReplaceable(into);
+        using WriterLock? writing = _run is not null && IsSame(into, folder) ? null : WriterLock.TakeOfCheckpoint(into, "save a checkpoint");
+        using StagedFiles staged = Checkpoint.Begin(into);
+        bool replacesBest = HoldsFormerBest(into);
+        string description = state.ToString();
+        TrainingFile.Stage(staged, into, tensors.Parts(memory), description, progress, cancellationToken);
+        StageCounter ofModel;
+        using (tensors.Averaged())
+        {
+            ofModel = Checkpoint.Stage(staged, into, tensors.Model, _last, new(), null, progress, cancellationToken);
+        }
+
+        staged.WriteText(Path.Combine(into, Trainer.DescriptionFile), description);
+        staged.Commit();
+        _last = into;
+        if (replacesBest)
+        {
+            BestModel.Delete(into);
+        }
+
+        ofModel.End();
+    }
+
+    /// <summary>Notes that a checkpoint was written, by this process or the first one.</summary>
+    public void NoteWritten(string into) => IsKept |= IsSame(into, folder);
+
+    /// <summary>Notes what a checkpoint was loaded from, and its best model, where that is of the same training.</summary>
+    /// <param name="from">Its folder.</param>
+    /// <param name="state">Where the training stood.</param>
+    public void NoteLoaded(string from, TrainingState state)
+    {
+        double? measure = BestModel.In(from) is not { } best ? state.BestMeasure // of a training that keeps none; a run that does looks for it
+            : best.Training == state.Id ? best.Measure ?? state.BestMeasure
+            : null;
+        _best = measure is { } known ? (known, Full(from)) : null;
+        _last = from;
+        IsKept = IsSame(from, folder);
+    }
+
+    /// <summary>
+    /// Whether the checkpoint's folder holds the best model of the training whose checkpoint lies there, and that is not this one: what lies there otherwise
+    /// is somebody's own.
+    /// </summary>
+    public bool HoldsFormerBest() => folder is not null && HoldsFormerBest(folder);
+
+    /// <summary>Whether the checkpoint's folder does not hold this training's best model: that is where it was loaded from.</summary>
+    /// <param name="id">This training.</param>
+    public bool LacksBest(string? id)
+        => folder is not null && !(IsSame(folder, _best?.Folder) && BestModel.In(folder) is { } best && best.Training == id);
+
+    /// <summary>Writes the model as this training's best one.</summary>
+    /// <param name="measure">Its measure.</param>
+    /// <param name="id">This training.</param>
+    /// <exception cref="CheckpointException">It cannot be written.</exception>
+    public void WriteBest(double measure, string? id)
+    {
+        if (folder is not null)
+        {
+            using IDisposable? averaged = tensors.Averaged();
+            string best = BestModel.Save(folder, _last, tensors.Model, id, measure);
+            _last ??= best;
+        }
+    }
+
+    /// <summary>Notes this training's best model, which this process or the first one has written.</summary>
+    public void NoteBest(double measure) => _best = (measure, Full(folder));
+
+    /// <summary>Begins without a best model.</summary>
+    public void ForgetBest() => _best = null;
+
+    private bool HoldsFormerBest(string into)
+    {
+        if (IsSame(into, _best?.Folder) || BestModel.In(into) is not { } best)
+        {
+            return false;
+        }
+
+        try
+        {
+            using TrainingFile file = TrainingFile.Open(into);
+            return best.Training == file.State.Id && (best.Training is not null || file.State.BestMeasure is not null);
+        }
+        catch (CheckpointException)
+        {
+            return false; // no training's, or none that can be known
+        }
+    }
+
+    // The working directory may change.
+    private static string? Full(string? folder) => folder is null ? null : Path.GetFullPath(folder);
+
+    private static bool IsSame(string folder, string? other) => other is not null && Path.GetRelativePath(folder, other) == ".";
+}

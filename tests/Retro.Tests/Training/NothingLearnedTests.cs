@@ -1,0 +1,151 @@
+using System.Text.Json;
+using Retro.Modeling;
+using Retro.Training;
+using TorchSharp;
+using static Retro.Tests.Training.Trainings;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+/// <summary>Steps that move nothing, since nothing has a gradient or it is not finite, and when they end a training.</summary>
+public sealed class NothingLearnedTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    private string Folder => Path.Combine(_folder.Path, "checkpoint");
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Where_only_retrieval_is_trained_batches_without_neighbors_are_taken(int accumulation)
+    {
+        using RetroModel model = OfRetrievalAlone();
+        using Trainer trainer = new(model, Options with { Steps = 12, Accumulation = accumulation });
+        List<TrainingProgress> steps = [];
+        trainer.Run(new CopyingData(Config, 2, 3, seed: 1, dropout: 0.5), new Reports<TrainingProgress>(steps.Add));
+
+        Assert.All(steps, step => Assert.False(step.Skipped));
+    }
+
+    [Theory]
+    [InlineData(8, 10, false, 8)] // at the end
+    [InlineData(200, 3, false, 30)]
+    [InlineData(200, 1, true, 20)]
+    public void A_training_that_can_move_nothing_ends_with_the_reason(int steps, int most, bool recompute, int ends)
+    {
+        foreach (bool empty in new[] { false, true })
+        {
+            using RetroModel model = OfRetrievalAlone();
+            Dictionary<string, double[]> before = Weights(model);
+            using Trainer trainer = new(
+                model, Options with { Steps = steps, MaximumSkippedSteps = most, RecomputeActivations = recompute, CheckpointFolder = Folder });
+
+            TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new Emptied(new(Config, 2, 3, seed: 1, dropout: empty ? 0 : 1))));
+
+            Assert.Contains($"{ends} steps have taught nothing: all that is trained reads neighbors", fault.Message, StringComparison.Ordinal);
+            Assert.Equal(ends, trainer.StepsDone);
+            Assert.Equal(before, Weights(model));
+            Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+        }
+    }
+
+    /// <summary>Neighbors may be few: what has been moved once is moved again.</summary>
+    [Fact]
+    public void A_training_that_has_moved_once_waits_for_the_next_neighbors_also_where_it_was_resumed()
+    {
+        using RetroModel model = OfRetrievalAlone(), other = OfRetrievalAlone();
+        TrainingOptions options = Options with { Steps = 20, MaximumSkippedSteps = 1 };
+        using Trainer trainer = new(model, options), resumed = new(other, options), anew = new(other, options);
+        using TrainingBatch some = new CopyingData(Config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        using TrainingBatch none = new CopyingData(Config, 2, 3, seed: 1, dropout: 1).Batch(0, 0).ToTensors();
+        Assert.NotEqual(0, trainer.Step([some]).GradientNorm);
+        trainer.Save(Folder);
+        resumed.Load(Folder);
+        for (int step = 2; step <= 20; step++)
+        {
+            Assert.Equal(0, trainer.Step([none]).GradientNorm);
+            Assert.Equal(0, resumed.Step([none]).GradientNorm);
+        }
+
+        for (int step = 1; step < 10; step++)
+        {
+            anew.Step([none]);
+        }
+
+        Assert.Throws<TrainingException>(() => anew.Step([none]));
+    }
+
+    [Fact]
+    public void A_loss_that_is_no_number_is_skipped_and_ends_the_training_when_it_stays()
+    {
+        using RetroModel model = Model(Config);
+        using (no_grad())
+        {
+            model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+        }
+
+        Dictionary<string, double[]> before = Weights(model);
+        using Trainer trainer = new(model, Options with { MaximumSkippedSteps = 3, CheckpointFolder = Folder, CheckpointEvery = 1 });
+        List<TrainingProgress> steps = [];
+        TrainingException exception = Assert.Throws<TrainingException>(() =>
+            trainer.Run(new CopyingData(Config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
+
+        Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("start again", exception.Message, StringComparison.Ordinal); // there is no checkpoint
+        Assert.Equal(2, steps.Count);
+        Assert.All(steps, step => Assert.True(step.Skipped));
+        Assert.Equal(before, Weights(model));
+        Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+
+        // What goes on from there reads on behind the batches of all three steps.
+        trainer.Save(Folder);
+        using JsonDocument state = JsonDocument.Parse(File.ReadAllText(Path.Combine(Folder, Trainer.StateFile.Replace(".safetensors", ".json"))));
+        Assert.Equal(3, state.RootElement.GetProperty("Steps").GetInt64());
+        Assert.Equal(3 * trainer.Options.Accumulation, state.RootElement.GetProperty("Batches").GetInt64());
+    }
+
+    [Fact]
+    public void Steps_that_were_skipped_before_an_interruption_count_among_those_in_a_row()
+    {
+        CopyingData data = new(Config, 2, 3, seed: 1);
+        using RetroModel model = Model(Config), other = Model(Config);
+        using (no_grad())
+        {
+            model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+        }
+
+        TrainingOptions options = Options with { MaximumSkippedSteps = 3 };
+        using Trainer trainer = new(model, options), resumed = new(other, options);
+        using CancellationTokenSource cancel = new();
+        Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(step =>
+        {
+            if (step.Step == 2)
+            {
+                cancel.Cancel();
+            }
+        }), cancel.Token));
+        trainer.Save(Folder);
+        resumed.Load(Folder);
+
+        TrainingException exception = Assert.Throws<TrainingException>(() => resumed.Run(data));
+
+        Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("start again", exception.Message, StringComparison.Ordinal);
+        Assert.Equal(3, resumed.StepsDone);
+    }
+
+    /// <summary>The same with places for neighbors that hold none.</summary>
+    private sealed class Emptied(CopyingData data) : ITrainingData
+    {
+        public string Identity => $"{data.Identity}, emptied";
+
+        public TokenBatch Batch(long index, double progress)
+        {
+            TokenBatch batch = data.Batch(index, progress);
+            Array.Clear(batch.Retrieved?.Valid ?? []);
+            return batch;
+        }
+    }
+}
