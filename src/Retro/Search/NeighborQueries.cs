@@ -29,7 +29,7 @@ internal static class NeighborQueries
     {
         long[] chunks = new long[queries.Count * count];
         float[] scores = new float[chunks.Length];
-        source.Find(queries, count, chunks, scores, cancellationToken);
+        source.FindInto(queries, count, chunks, scores, cancellationToken);
         if (source.Database is not { } database)
         {
             return chunks.AsSpan().IndexOfAnyExcept(-1) is var at and >= 0
@@ -63,6 +63,20 @@ internal static class NeighborQueries
         }
 
         return (chunks, scores);
+    }
+
+    /// <summary>Asks a source; a place that it leaves as it came, as one of the caller's own may, holds nothing, and not chunk 0.</summary>
+    public static void FindInto(
+        this INeighborSource source,
+        IReadOnlyList<NeighborQuery> queries,
+        int count,
+        Span<long> chunks,
+        Span<float> scores,
+        CancellationToken cancellationToken)
+    {
+        chunks.Fill(-1);
+        scores.Fill(float.NaN);
+        source.Find(queries, count, chunks, scores, cancellationToken);
     }
 
     /// <summary>The chunks that a query's labels show; null: every one.</summary>
