@@ -3,7 +3,7 @@ namespace Retro.Evaluation;
 /// <summary>Settings of <see cref="BitsPerByte"/>.</summary>
 public sealed record BitsPerByteOptions
 {
-    /// <summary>T: tokens of a window, a multiple of the chunk length. Default 512.</summary>
+    /// <summary>T: tokens of a window, a multiple of the chunk length, and no more than the model reads at once. Default 512.</summary>
     public int WindowLength { get; init; } = 512;
 
     /// <summary>

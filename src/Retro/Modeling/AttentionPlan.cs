@@ -70,6 +70,9 @@ public sealed class AttentionPlan
     /// </summary>
     public Tensor? Matches { get; private init; }
 
+    /// <summary>T, C and K of the pass of chunked cross-attention over whole sequences that this is the plan of; null: it is of another kind.</summary>
+    internal (long Tokens, long Chunks, long Neighbors)? Cross { get; private init; }
+
     /// <summary>What a pass with a cache does to it; null: there is no cache.</summary>
     internal DecodingPass? Pass { get; private init; }
 
@@ -234,6 +237,9 @@ public sealed class AttentionPlan
     /// <param name="device">Device of the states.</param>
     /// <param name="text">The sequences, [B, T] of int64; read, and required, where the configuration has a <see cref="RetrievalConfig.MatchBias"/>.</param>
     /// <param name="retrieved">The neighbors, [B, C, K, R] of int64; likewise.</param>
+    /// <exception cref="RetroOptionsException">The configuration has no <see cref="RetroConfig.Retrieval"/>.</exception>
+    /// <exception cref="ShapeException"><paramref name="valid"/> has another shape.</exception>
+    /// <exception cref="ArgumentException"><paramref name="valid"/> has another type; or a number is out of range.</exception>
     public static AttentionPlan ChunkedCross(
         RetroConfig config,
         long tokens,
@@ -245,6 +251,18 @@ public sealed class AttentionPlan
         Tensor? text = null,
         Tensor? retrieved = null)
     {
+        ArgumentNullException.ThrowIfNull(config);
+        RetrievalConfig retrieval = config.RequireRetrieval();
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
+        ArgumentOutOfRangeException.ThrowIfNegative(chunks);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(chunks, tokens / retrieval.ChunkLength); // chunks that are complete
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
+        if (valid is not null)
+        {
+            Guard.Shape(valid, nameof(valid), "[B, C, K, R]", [null, chunks, neighbors, retrieval.RetrievedLength]);
+            Guard.Type(valid, nameof(valid), ScalarType.Bool);
+        }
+
         using Tensor? asking = PassNeighbors.AskingChunks(valid);
         return ChunkedCrossPass(config, tokens, chunks, neighbors, valid, asking, dtype, device, text, retrieved);
     }
@@ -302,6 +320,7 @@ public sealed class AttentionPlan
 
         return new()
         {
+            Cross = (tokens, chunks, neighbors),
             Mask = mask,
             HasKey = hasKey,
             ValidTokens = validTokens,

@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -23,6 +24,44 @@ internal static class Guard
         if (!fits)
         {
             throw new ShapeException(name, $"{expected} = [{Sizes(sizes)}]", shape);
+        }
+    }
+
+    /// <summary>Checks the type.</summary>
+    public static void Type(Tensor tensor, string name, ScalarType expected)
+    {
+        if (tensor.dtype != expected)
+        {
+            throw new ArgumentException($"Expected {name} of type {expected}, got {tensor.dtype}.", name);
+        }
+    }
+
+    /// <summary>Checks the type, and that the tensor lies where the model does.</summary>
+    public static void Type(Tensor tensor, string name, ScalarType expected, Device device)
+    {
+        Type(tensor, name, expected);
+        if (tensor.device.type != device.type || tensor.device.index != device.index)
+        {
+            throw new ArgumentException($"The model is on {device}, but {name} is on {tensor.device}; move one to the other with to().", name);
+        }
+    }
+
+    /// <summary>Checks that token ids lie in the vocabulary.</summary>
+    public static void Ids(Tensor ids, string name, int vocabularySize)
+    {
+        if (ids.numel() == 0)
+        {
+            return;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        if (ids.Below(0).logical_or(ids.AtLeast(vocabularySize)).any().item<bool>())
+        {
+            long smallest = ids.min().item<long>(), largest = ids.max().item<long>();
+            throw new ArgumentException(
+                $"Token ids of {name} have to lie in [0, {vocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that "
+                    + "text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
+                name);
         }
     }
 

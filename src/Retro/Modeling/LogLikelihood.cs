@@ -16,13 +16,17 @@ public static class LogLikelihood
     /// <param name="tokens">Token ids, int64 [B, T].</param>
     /// <param name="mask">Which tokens count as targets, bool [B, T]; null: all. The first token of a row never is one.</param>
     /// <returns>int64 [B, T]: at p the token at p + 1, <see cref="NoTarget"/> where that one does not count and at the row's end.</returns>
+    /// <exception cref="ShapeException">The shapes do not fit.</exception>
+    /// <exception cref="ArgumentException">An argument has another type.</exception>
     public static Tensor Targets(Tensor tokens, Tensor? mask = null)
     {
         ArgumentNullException.ThrowIfNull(tokens);
         Guard.Shape(tokens, nameof(tokens), "[B, T]", [null, null]);
+        Guard.Type(tokens, nameof(tokens), ScalarType.Int64);
         if (mask is not null)
         {
             Guard.Shape(mask, nameof(mask), "[B, T]", [tokens.shape[0], tokens.shape[1]]);
+            Guard.Type(mask, nameof(mask), ScalarType.Bool);
         }
 
         using DisposeScope scope = NewDisposeScope();
@@ -38,12 +42,14 @@ public static class LogLikelihood
     /// <param name="targets">int64 [B, T], such as <see cref="Targets"/> gives; <see cref="NoTarget"/> for none.</param>
     /// <returns>[B, T], at most 0; 0 where there is no target.</returns>
     /// <exception cref="ShapeException">The shapes do not fit.</exception>
+    /// <exception cref="ArgumentException">The targets have another type.</exception>
     public static Tensor Of(Tensor logits, Tensor targets)
     {
         ArgumentNullException.ThrowIfNull(logits);
         ArgumentNullException.ThrowIfNull(targets);
         Guard.Shape(logits, nameof(logits), "[B, T, V]", [null, null, null]);
         Guard.Shape(targets, nameof(targets), "[B, T]", [logits.shape[0], logits.shape[1]]);
+        Guard.Type(targets, nameof(targets), ScalarType.Int64);
         using DisposeScope scope = NewDisposeScope();
         return CrossEntropy(logits, targets, nn.Reduction.None).neg().view(targets.shape).MoveToOuterDisposeScope(); // [B, T]
     }
@@ -67,12 +73,14 @@ public static class LogLikelihood
     /// <param name="targets">int64 [B, T], such as <see cref="Targets"/> gives; <see cref="NoTarget"/> for none.</param>
     /// <returns>A scalar; not a number where there is no target.</returns>
     /// <exception cref="ShapeException">The shapes do not fit.</exception>
+    /// <exception cref="ArgumentException">The targets have another type.</exception>
     public static Tensor MeanLoss(Tensor logits, Tensor targets)
     {
         ArgumentNullException.ThrowIfNull(logits);
         ArgumentNullException.ThrowIfNull(targets);
         Guard.Shape(logits, nameof(logits), "[B, T, V]", [null, null, null]);
         Guard.Shape(targets, nameof(targets), "[B, T]", [logits.shape[0], logits.shape[1]]);
+        Guard.Type(targets, nameof(targets), ScalarType.Int64);
         using DisposeScope scope = NewDisposeScope();
         return CrossEntropy(logits, targets, nn.Reduction.Mean).MoveToOuterDisposeScope();
     }

@@ -73,8 +73,20 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <returns>[B, C, K, R, E]. What stands at tokens that are not valid has no meaning; neighbors without any valid token give finite numbers, and chunks
     /// without any are left out of the work and give zeros.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
+    /// <exception cref="ArgumentException">An argument has another type or lies on another device, or a token id is not in the vocabulary.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
+        ArgumentNullException.ThrowIfNull(tokens);
+        ArgumentNullException.ThrowIfNull(states);
+        Tensor weight = _embedding.weight!;
+        Guard.Type(tokens, nameof(tokens), ScalarType.Int64, weight.device);
+        Guard.Ids(tokens, nameof(tokens), _config.VocabularySize);
+        Guard.Type(states, nameof(states), weight.dtype, weight.device);
+        if (valid is not null)
+        {
+            Guard.Type(valid, nameof(valid), ScalarType.Bool, weight.device);
+        }
+
         using DisposeScope scope = NewDisposeScope();
         return Compute(new(tokens, valid, PassNeighbors.AskingChunks(valid)), states).MoveToOuterDisposeScope();
     }

@@ -52,7 +52,9 @@ public sealed partial class RetroModel
         if (length > Config.MaximumLength)
         {
             throw new ArgumentException(
-                $"A sequence of {length} tokens is longer than the {Config.MaximumLength} that the model takes; shorten it or slide a window over it.", name);
+                $"A sequence of {length} tokens is longer than the {Config.MaximumLength} that the model takes; shorten it, or the windows of it that are read "
+                    + "(the option WindowLength of whoever makes them).",
+                name);
         }
     }
 
@@ -97,39 +99,12 @@ public sealed partial class RetroModel
     private void CheckValid(Tensor valid, long[] shape)
     {
         Guard.Shape(valid, nameof(valid), "the shape of neighbors", Array.ConvertAll(shape, size => (long?)size));
-        CheckType(valid, nameof(valid), ScalarType.Bool);
+        Guard.Type(valid, nameof(valid), ScalarType.Bool, Device);
     }
 
     private void CheckIds(Tensor ids, string name)
     {
-        CheckType(ids, name, ScalarType.Int64);
-        if (ids.numel() == 0)
-        {
-            return;
-        }
-
-        using DisposeScope scope = NewDisposeScope();
-        if (ids.Below(0).logical_or(ids.AtLeast(Config.VocabularySize)).any().item<bool>())
-        {
-            long smallest = ids.min().item<long>(), largest = ids.max().item<long>();
-            throw new ArgumentException(
-                $"Token ids of {name} have to lie in [0, {Config.VocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that "
-                    + "text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
-                name);
-        }
-    }
-
-    private void CheckType(Tensor tensor, string name, ScalarType expected)
-    {
-        if (tensor.dtype != expected)
-        {
-            throw new ArgumentException($"Expected {name} of type {expected}, got {tensor.dtype}.", name);
-        }
-
-        Device device = Device;
-        if (tensor.device.type != device.type || tensor.device.index != device.index)
-        {
-            throw new ArgumentException($"The model is on {device}, but {name} is on {tensor.device}; move one to the other with to().", name);
-        }
+        Guard.Type(ids, name, ScalarType.Int64, Device);
+        Guard.Ids(ids, name, Config.VocabularySize);
     }
 }

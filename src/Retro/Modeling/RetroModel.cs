@@ -181,7 +181,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     internal void Evaluate()
     {
         // eval() goes through all modules, which takes longer than a token of a small model.
-        if (training)
+        if (Undisposed.training)
         {
             eval();
         }

@@ -132,9 +132,18 @@ public sealed class RetrieverObjective
     /// <param name="apart"><see cref="RetrieverObjectives.OwnAmongAll"/>; null: passages of others do not count.</param>
     /// <returns>[B].</returns>
     /// <exception cref="ShapeException">The function gives something else.</exception>
+    /// <exception cref="TrainingException">The function gives nothing, or what nothing can be learned from.</exception>
     internal Tensor Loss(RetrieverBatch batch, Tensor? apart = null)
     {
-        Tensor loss = _loss(batch);
+        Tensor? loss = _loss(batch);
+        if (loss is null || (batch.Scores.requires_grad && !loss.requires_grad))
+        {
+            // With negatives of the batch the towers would move all the same, by these alone.
+            throw new TrainingException(
+                $"The objective {Name} gives {(loss is null ? "no loss" : "a loss that does not depend on the scores")}, so that a tower can learn nothing "
+                    + $"from it; compute it from {nameof(RetrieverBatch)}.{nameof(RetrieverBatch.Scores)}.");
+        }
+
         return loss.dim() != 1 || loss.shape[0] != batch.Scores.shape[0]
             ? throw new ShapeException(Name, $"[{batch.Scores.shape[0]}]", loss.shape)
             : apart is null ? loss : loss.Plus(apart.Times(ShareWeight));

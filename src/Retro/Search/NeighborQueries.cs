@@ -34,7 +34,7 @@ internal static class NeighborQueries
         float[] scores = new float[chunks.Length];
         RetroTelemetry.Timed(RetroTelemetry.RetrievalDuration, "retro.source", source.Name, () =>
         {
-            source.Find(queries, count, chunks, scores, cancellationToken);
+            source.FindInto(queries, count, chunks, scores, cancellationToken);
             return chunks;
         });
         RetroTelemetry.Found(source.Name, queries.Count, count, chunks, scores);
@@ -71,6 +71,20 @@ internal static class NeighborQueries
         }
 
         return (chunks, scores);
+    }
+
+    /// <summary>Asks a source; a place that it leaves as it came, as one of the caller's own may, holds nothing, and not chunk 0.</summary>
+    public static void FindInto(
+        this INeighborSource source,
+        IReadOnlyList<NeighborQuery> queries,
+        int count,
+        Span<long> chunks,
+        Span<float> scores,
+        CancellationToken cancellationToken)
+    {
+        chunks.Fill(-1);
+        scores.Fill(float.NaN);
+        source.Find(queries, count, chunks, scores, cancellationToken);
     }
 
     /// <summary>The chunks that a query's labels show; null: every one.</summary>

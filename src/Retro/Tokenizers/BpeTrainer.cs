@@ -64,7 +64,7 @@ public static class BpeTrainer
         foreach (string text in texts)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ReadOnlySpan<char> span = text;
+            ReadOnlySpan<char> span = text ?? throw new CorpusException("A text to learn a vocabulary from is null; leave out what is none.");
             for (int begin = 0; begin < span.Length;)
             {
                 int end = Gpt2PreTokenizer.End(span, begin);

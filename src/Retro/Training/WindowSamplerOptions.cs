@@ -3,7 +3,7 @@ namespace Retro.Training;
 /// <summary>Settings of <see cref="WindowSampler"/>.</summary>
 public sealed record WindowSamplerOptions
 {
-    /// <summary>T: tokens of a window, a multiple of the chunk length. Default 512.</summary>
+    /// <summary>T: tokens of a window, a multiple of the chunk length, and no more than the model reads at once. Default 512.</summary>
     public int WindowLength { get; init; } = 512;
 
     /// <summary>B: windows of a batch. Default 2.</summary>

@@ -136,6 +136,58 @@ public class LayerTests
         Assert.Throws<ShapeException>(() => layer.SelfAttention.call(x.narrow(2, 0, 3), plan));
     }
 
+    /// <summary>Its shapes alone may fit, and it would compute something else.</summary>
+    [Fact]
+    public void A_plan_that_was_made_for_something_else_is_refused()
+    {
+        RetroConfig config = ModelCase.Config("rotary"), matching = config.With(retrieval => retrieval with { MatchBias = true });
+        using DisposeScope scope = NewDisposeScope();
+        using ChunkedCrossAttention layer = new(config), matched = new(matching);
+        int chunk = config.Retrieval!.ChunkLength, length = config.Retrieval!.RetrievedLength;
+        long tokens = (3 * chunk) + 1;
+        Tensor x = randn(2, tokens, config.Width), encoded = randn([2, 2, 3, length, config.Retrieval!.Encoder.Width]);
+        AttentionPlan Plan(long tokens, long chunks, long neighbors, Tensor? valid = null)
+            => AttentionPlan.ChunkedCross(config, tokens, chunks, neighbors, valid, ScalarType.Float32, CPU);
+        void Refuses(string expected, ChunkedCrossAttention layer, AttentionPlan plan)
+            => Assert.Contains(expected, Assert.Throws<ArgumentException>(() => layer.call(x, encoded, plan)).Message, StringComparison.Ordinal);
+
+        Refuses($"one of {tokens - 1} tokens, 2 chunks and 3 neighbors", layer, Plan(tokens - 1, 2, 3));
+        Refuses($"one of {tokens} tokens, 1 chunks and 3 neighbors", layer, Plan(tokens, 1, 3));
+        Refuses($"one of {tokens} tokens, 2 chunks and 1 neighbors", layer, Plan(tokens, 2, 1));
+        Refuses("one of another kind", layer, AttentionPlan.Causal(config, tokens, ScalarType.Float32, CPU));
+        Refuses("MatchBias", matched, Plan(tokens, 2, 3));
+        Assert.Equal(x.shape, layer.call(x, encoded, Plan(tokens, 2, 3)).shape);
+
+        Assert.Equal("chunks", Assert.Throws<ArgumentOutOfRangeException>(() => Plan(tokens, 4, 3)).ParamName);
+        Assert.Equal("neighbors", Assert.Throws<ArgumentOutOfRangeException>(() => Plan(tokens, 3, 0)).ParamName);
+        Assert.Equal("tokens", Assert.Throws<ArgumentOutOfRangeException>(() => Plan(0, 0, 3)).ParamName);
+        Assert.Equal("valid", Assert.Throws<ShapeException>(() => Plan(tokens, 2, 3, ones([2, 2, 3, length - 1], ScalarType.Bool))).ParamName);
+        Assert.Equal("valid", Assert.Throws<ArgumentException>(() => Plan(tokens, 2, 3, ones([2, 2, 3, length]))).ParamName);
+    }
+
+    /// <summary>By itself it is called by others' code, which nothing has checked before.</summary>
+    [Fact]
+    public void An_encoder_that_is_used_alone_names_bad_input()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using RetrievalEncoder encoder = new(config);
+        int length = config.Retrieval!.RetrievedLength;
+        Tensor tokens = zeros([2, 2, 3, length], ScalarType.Int64), valid = ones([2, 2, 3, length], ScalarType.Bool);
+        Tensor states = randn(2, 2 * config.Retrieval!.ChunkLength, config.Width);
+        void Refuses(string expected, Tensor tokens, Tensor states, Tensor? valid)
+            => Assert.Contains(expected, Assert.ThrowsAny<ArgumentException>(() => encoder.call(tokens, states, valid)).Message, StringComparison.Ordinal);
+
+        Refuses($"from {config.VocabularySize} to {config.VocabularySize}", tokens + config.VocabularySize, states, valid);
+        Refuses("from -1 to -1", tokens - 1, states, valid);
+        Refuses("Expected tokens of type Int64", tokens.to_type(ScalarType.Int32), states, valid);
+        Refuses("Expected states of type Float32", tokens, states.to_type(ScalarType.Float64), valid);
+        Refuses("Expected valid of type Bool", tokens, states, valid.to_type(ScalarType.Float32));
+        Refuses("meta", tokens, states.to(META), valid);
+        Refuses("states", tokens, states.narrow(1, 0, 3), valid);
+        Assert.Equal([2, 2, 3, length, config.Retrieval!.Encoder.Width], encoder.call(tokens, states, valid).shape);
+    }
+
     [Fact]
     public void Normalized_states_are_asked_by_keys_and_by_values()
     {

@@ -85,7 +85,7 @@ public class LogLikelihoodTests
     }
 
     [Fact]
-    public void Other_shapes_are_refused()
+    public void Other_shapes_and_types_are_refused()
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor tokens = zeros(2, 5, ScalarType.Int64);
@@ -93,5 +93,12 @@ public class LogLikelihoodTests
         Assert.Throws<ShapeException>(() => LogLikelihood.Of(zeros(2, 4, 7), tokens));
         Assert.Throws<ShapeException>(() => LogLikelihood.MeanLoss(zeros(2, 5), tokens));
         Assert.Throws<ShapeException>(() => LogLikelihood.Targets(tokens, ones(2, 4, ScalarType.Bool)));
+        Refused("targets of type Int64, got Int32", () => LogLikelihood.MeanLoss(zeros(2, 5, 7), tokens.to_type(ScalarType.Int32)));
+        Refused("targets of type Int64, got Float32", () => LogLikelihood.Of(zeros(2, 5, 7), tokens.to_type(ScalarType.Float32)));
+        Refused("tokens of type Int64, got Int32", () => LogLikelihood.Targets(tokens.to_type(ScalarType.Int32)));
+        Refused("mask of type Bool, got Float32", () => LogLikelihood.Targets(tokens, ones(2, 5)));
+
+        static void Refused(string expected, Func<Tensor> compute)
+            => Assert.Contains(expected, Assert.Throws<ArgumentException>(compute).Message, StringComparison.Ordinal);
     }
 }

@@ -157,12 +157,13 @@ public class RetroModelTests
         using Tensor tokens = zeros([1, 8], ScalarType.Int64);
         Assert.Throws<ObjectDisposedException>(() => model.forward(tokens));
         Assert.Throws<ObjectDisposedException>(() => model.Device);
-        await Assert.ThrowsAsync<ObjectDisposedException>(async () =>
+        ObjectDisposedException fault = await Assert.ThrowsAsync<ObjectDisposedException>(async () =>
         {
             await foreach (GeneratedPiece piece in generator.GenerateAsync("The"))
             {
             }
         });
+        Assert.Equal(typeof(RetroModel).FullName, fault.ObjectName);
     }
 
     [Fact]

@@ -122,6 +122,7 @@ public sealed class ReaderEdgeTests : IDisposable
 
         ArgumentException fault = Assert.ThrowsAny<ArgumentException>(() => reader.LogLikelihoods(batch));
         Assert.Contains($"A sequence of {Longest + M} tokens is longer than the {Longest} that", fault.Message, StringComparison.Ordinal);
+        Assert.Contains(nameof(BitsPerByteOptions.WindowLength), fault.Message, StringComparison.Ordinal);
     }
 
     /// <summary>Its ids are in range, and mean other texts: what reads them measures noise.</summary>

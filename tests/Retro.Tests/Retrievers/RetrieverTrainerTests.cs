@@ -550,6 +550,27 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.Contains("wrong", Assert.Throws<ShapeException>(() => wrong.Step(TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>By the negatives of the batch the towers would move all the same, and nobody would see that the objective is idle.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void An_objective_from_which_nothing_can_be_learned_is_refused(bool inBatchNegatives)
+    {
+        RetrieverTrainingOptions options = Options with { InBatchNegatives = inBatchNegatives };
+        RetrieverObjective idle = new("idle", batch => batch.Likelihoods.sum(2).sum(1)), none = new("none", _ => null!);
+        using RetrieverTrainer first = new(_world.Embedder, Tokenizer, _world.Source, Reader(), idle, options, _world.Examples),
+            second = new(_world.Embedder, Tokenizer, _world.Source, Reader(), none, options, _world.Examples);
+
+        Assert.Contains(
+            "idle gives a loss that does not depend on the scores",
+            Assert.Throws<TrainingException>(() => first.Step(TestContext.Current.CancellationToken)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "none gives no loss",
+            Assert.Throws<TrainingException>(() => second.Step(TestContext.Current.CancellationToken)).Message,
+            StringComparison.Ordinal);
+    }
+
     /// <summary>The reader is asked for the next chunk, after the chunks before it in its document, and has the passages at the last of them.</summary>
     [Fact]
     public void What_the_reader_is_asked_is_what_a_model_says_of_the_same_text()

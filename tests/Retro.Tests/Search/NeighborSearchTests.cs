@@ -107,6 +107,22 @@ public sealed class NeighborSearchTests : IDisposable
         }
     }
 
+    /// <summary>A place that it does not fill holds nothing, wherever it is asked, and not the first chunk of the database.</summary>
+    [Fact]
+    public void A_source_of_ones_own_that_fills_the_best_place_alone_finds_one_neighbor()
+    {
+        FirstPlaceSource one = new(_source);
+        long best = _source.Search("cafe", s_tokenizer, 1)[0].Chunk;
+        Assert.NotEqual(0, best);
+        INeighborSource[] sources = [one, new MeteredNeighborSource(one), new HybridNeighborSource(one), new RerankedNeighborSource(one, _source)];
+        Assert.All(sources, source => Assert.Equal([best], source.Search("cafe", s_tokenizer, 4).Select(found => found.Chunk)));
+        using NeighborTable table = NeighborTable.Build(_database, one, 4, excludeOwnDocument: false);
+        for (long chunk = 0; chunk < table.Rows; chunk++)
+        {
+            Assert.Equal([-1, -1, -1], table.Row(chunk)[1..].ToArray());
+        }
+    }
+
     [Fact]
     public void A_query_admits_what_is_not_excluded_and_what_its_labels_show()
     {
@@ -128,4 +144,21 @@ public sealed class NeighborSearchTests : IDisposable
         => ChunkDatabaseBuilder.Build(_folder[name], s_documents, s_tokenizer, new() { ChunkLength = M, Cleaning = cleaning });
 
     private static string Filler(string word) => string.Concat(Enumerable.Repeat($"There is some {word} in it too. ", 8));
+
+    private sealed class FirstPlaceSource(INeighborSource source) : INeighborSource
+    {
+        public string Name => "first";
+
+        public ChunkDatabase? Database => source.Database;
+
+        public string Identity => $"first {source.Identity}";
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            for (int q = 0; q < queries.Count; q++)
+            {
+                source.Find([queries[q]], 1, chunks.Slice(q * count, 1), scores.Slice(q * count, 1), cancellationToken);
+            }
+        }
+    }
 }

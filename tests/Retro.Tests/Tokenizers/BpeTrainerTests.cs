@@ -113,13 +113,14 @@ public class BpeTrainerTests
     }
 
     [Fact]
-    public void Too_little_text_gives_a_smaller_vocabulary_and_none_an_error()
+    public void Too_little_text_gives_a_smaller_vocabulary_and_none_or_null_an_error()
     {
         using TemporaryFolder folder = new();
         BpeTrainer.Train(["abab"], 5000, folder.Path);
 
         Assert.InRange(RetroTokenizer.Load(folder.Path).VocabularySize, 257, 260);
         Assert.Contains("no text", Assert.Throws<CorpusException>(() => BpeTrainer.Train([""], 300, folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains("is null", Assert.Throws<CorpusException>(() => BpeTrainer.Train(["a", null!], 300, folder.Path)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
