@@ -51,16 +51,23 @@ public class ReadmeTests
     }
 
     [Fact]
-    public void The_lines_on_pretrained_weights_run_and_stand_in_the_documentation()
+    public async Task The_lines_on_pretrained_weights_run_and_stand_in_the_documentation()
     {
+        string before = Environment.CurrentDirectory;
+        using TemporaryFolder folder = new();
         string bert = Path.Combine(Fixtures.Own, "pretrained", "bert"), mistral = Path.Combine(Fixtures.Own, "pretrained", "mistral-sliding-window");
-        // <pretrained>
-        using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT or sentence-transformers folder
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // folder of a Llama, Mistral, Qwen2, Qwen3, GPT-2 or GPT-NeoX, or your own; llama2.c
-        using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.Matching(decoder.Model.Config)); // the decoder is frozen: step 0 equals it bit for bit
-        // </pretrained>
-        Assert.Equal(48, embedder.Dimensions);
-        Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));
+        try
+        {
+            Environment.CurrentDirectory = folder.Path;
+            WriteDocuments();
+            await Pretrained(bert, mistral, [.. Corpus.Open("docs").Documents()]);
+            Assert.True(File.Exists(Path.Combine("run/fitted", Retrofit.FileName)));
+        }
+        finally
+        {
+            Environment.CurrentDirectory = before;
+        }
+
         Assert.Contains(Snippet("pretrained"), DocumentationTests.Text, StringComparison.Ordinal);
     }
 
@@ -106,7 +113,7 @@ public class ReadmeTests
     }
 
     [Fact]
-    public void The_lines_on_a_loop_a_layer_and_a_search_of_ones_own_run_and_stand_in_the_documentation()
+    public async Task The_lines_on_a_loop_a_sampler_a_layer_and_a_search_of_ones_own_run_and_stand_in_the_documentation()
     {
         using TemporaryFolder folder = new();
         Document[] texts = [.. Enumerable.Range(0, 8).Select(i => new Document(
@@ -115,9 +122,11 @@ public class ReadmeTests
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["database"], texts, tokenizer, new() { ChunkLength = 16 });
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         using NeighborTable table = NeighborTable.Build(database, source);
+        manual_seed(1); // of two tokens that are as probable, rounding would choose one
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize });
         Loop(model, database, table);
         Assert.Equal(tokenizer.Hash, model.TokenizerHash);
+        await Sampler(model, tokenizer, database, source);
         Layer();
         StringWriter printed = new();
         TextWriter console = Console.Out;
@@ -142,8 +151,29 @@ public class ReadmeTests
         Assert.NotEmpty(dense.Search("the river", tokenizer));
         Assert.Contains(Snippet("own embedder"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("sampler"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("search"), DocumentationTests.Text, StringComparison.Ordinal);
+    }
+
+    private static async Task Pretrained(string bert, string mistral, Document[] texts)
+    {
+        // <pretrained>
+        using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT or sentence-transformers folder
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // folder of a Llama, Mistral, Qwen2, Qwen3, GPT-2 or GPT-NeoX, or your own; llama2.c
+        RetroTokenizer tokenizer = RetroTokenizer.Load(mistral); // the decoder's own, which the database has to be made with
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", texts, tokenizer);
+        DenseNeighborSource source = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, embedder)); // or BM25, KeywordNeighborSource.Build(database)
+        using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.Matching(decoder.Model.Config)); // the decoder is frozen: step 0 equals it bit for bit
+        using Trainer trainer = new(retrofit.Model, TrainingOptions.SmallModel with { Steps = 20 }); // 300 where it was measured
+        trainer.Run(new WindowSampler(database, new() { Neighbors = 8 }, NeighborTable.Build(database, source)));
+        retrofit.Save("run/fitted"); // what was added alone; Checkpoint.Save("run/whole", retrofit.Model) writes the decoder with it
+        using Retrofit again = Retrofit.Load("run/fitted", decoder);
+        GeneratedText text = await new RetroGenerator(again.Model, tokenizer, source).GenerateTextAsync("The river"); // text.Neighbors: what it read
+        // </pretrained>
+        Assert.Equal(48, embedder.Dimensions);
+        Assert.All(text.Neighbors, neighbor => Assert.InRange(neighbor.Chunk, 0, database.ChunkCount - 1));
+        Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));
     }
 
     private static void Search(INeighborSource source, RetroTokenizer tokenizer)
@@ -192,6 +222,41 @@ public class ReadmeTests
         }
         // </loop>
         Assert.InRange(losses[^1], 0, losses[0] - 0.5);
+    }
+
+    private static async Task Sampler(RetroModel model, RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source)
+    {
+        model.eval();
+        // <sampler>
+        List<int> text = [tokenizer.BeginOfText, .. tokenizer.Encode("The river")];
+        RetrievalConfig retrieval = model.Config.Retrieval!;
+        using DecodingCache cache = model.NewCache(rows: 1);
+        for (int i = 0; i < 60; i++)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            RetrievedTokens read = new(rows: 1, chunks: 1, retrieval.Neighbors, retrieval.RetrievedLength);
+            if (cache.CompletesChunk(0)) // its last token is the first to read what is found for it
+            {
+                (long[] found, float[] scores) = (new long[retrieval.Neighbors], new float[retrieval.Neighbors]);
+                int[] chunk = [.. text[(i + 1 - retrieval.ChunkLength)..(i + 1)]];
+                source.Find([new NeighborQuery(chunk, [])], retrieval.Neighbors, found, scores);
+                read.Take(row: 0, chunk: 0, database, found, scores);
+            }
+            (Tensor? neighbors, Tensor? valid) = read.ToTensors(); // [1, 1, K, R]; null where nothing was found
+            Tensor logits = model.Step(cache, tensor([(long)text[i]]), neighbors?.squeeze(1), valid?.squeeze(1)); // [1, V]
+            if (i + 1 == text.Count) text.Add((int)logits.argmax(-1).item<long>()); // or chosen in any other way
+        }
+        // </sampler>
+        int begin = 1 + tokenizer.Encode("The river").Length;
+        List<int> generated = [];
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, source).GenerateAsync(
+            "The river", new() { Temperature = 0, MaximumNewTokens = text.Count - begin, MinimumNewTokens = text.Count - begin }))
+        {
+            generated.AddRange(piece.Token is { } token ? [token] : []);
+        }
+
+        Assert.True(text.Count > 3 * retrieval.ChunkLength);
+        Assert.Equal(generated, text[begin..]);
     }
 
     private static void Layer()
