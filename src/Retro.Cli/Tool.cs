@@ -36,7 +36,8 @@ internal static partial class Tool
     /// <summary>What the library's faults call by its own names, and what is typed for it: of a corpus, and of how text is written.</summary>
     private static readonly (string Member, string Option)[] s_ofBuilding =
     [
-        ("CorpusOptions.Encoding", "--encoding"), ("CorpusOptions.Separator", "--separator"), ("CorpusOptions.Fields", "--fields"), ("CorpusOptions.IdsByFile", "--ids-by-file"),
+        ("CorpusOptions.Encoding", "--encoding"), ("CorpusOptions.Separator", "--separator"), ("CorpusOptions.Fields", "--fields"),
+        ("CorpusOptions.IdsByFile", "--ids-by-file"),
         ("CorpusOptions.SkipBroken", "--skip-broken"), ("CorpusOptions.Include", "--include"), ("CorpusOptions.Exclude", "--exclude"),
         ("HeldOutOptions.Similarity", "--held-out-similarity"),
         ("SkipBroken", "--skip-broken"), ("start over", "--start-over"),

@@ -332,7 +332,9 @@ internal sealed class CorpusFiles
         }
     }
 
-    /// <summary>Whether a file is a table of something else than documents, such as one of numbers beside pages; what cannot be read may be one of them.</summary>
+    /// <summary>
+    /// Whether a file is a table of something else than documents, such as one of numbers beside pages; what cannot be read may be one of documents.
+    /// </summary>
     private bool IsOtherTable(string file, DocumentKinds kind)
     {
         try

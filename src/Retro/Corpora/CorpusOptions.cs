@@ -64,8 +64,8 @@ public sealed record CorpusOptions
     public DocumentFields Fields { get; init; } = new();
 
     /// <summary>
-    /// Puts the file's name before the ids of JSON lines and of rows of tables ("part-1.jsonl:7"), for shards in which they start again. False by default: an id that comes twice is
-    /// then reported when a database is built.
+    /// Puts the file's name before the ids of JSON lines and of rows of tables ("part-1.jsonl:7"), for shards in which they start again. False by default: an
+    /// id that comes twice is then reported when a database is built.
     /// </summary>
     public bool IdsByFile { get; init; }
 

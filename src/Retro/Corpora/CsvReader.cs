@@ -70,7 +70,9 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     /// <param name="Names">The columns' names.</param>
     private sealed record Head(string Delimiter, string[] Names)
     {
-        /// <summary>Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.</summary>
+        /// <summary>
+        /// Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.
+        /// </summary>
         public static Head Of(string file, CorpusOptions options)
         {
             CsvReader reader = new(Path.GetDirectoryName(file)!, options with { SkipBroken = false }, new());
@@ -79,7 +81,8 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             Head[] heads = Array.ConvertAll<string, Head>(isOfTabs ? ["\t", ",", ";"] : [",", ";", "\t"], delimiter =>
             {
                 using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
-                return new(delimiter, records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field, utf8, file).Trim()) : []);
+                string[] names = records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field, utf8, file).Trim()) : [];
+                return new(delimiter, names);
             });
             return Array.Find(heads, head => head.Has(options.Fields.Text)) ?? heads[0];
         }
@@ -117,7 +120,8 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
                 MaxFieldSize = most,
 
                 // A quotation mark within a field that begins with none is a character like others.
-                BadDataFound = bad => _fault ??= bad.Field.StartsWith(Quote) ? "has a quotation mark that is not doubled, or not closed, in a quoted field" : null,
+                BadDataFound = bad
+                    => _fault ??= bad.Field.StartsWith(Quote) ? "has a quotation mark in a quoted field that is not doubled, or not closed" : null,
             });
         }
 

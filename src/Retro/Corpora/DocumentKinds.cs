@@ -38,8 +38,8 @@ public enum DocumentKinds
     Csv = 64,
 
     /// <summary>
-    /// Tables of Apache Parquet, one document a row, of the columns that <see cref="CorpusOptions.Fields"/> names: .parquet. In a folder, those without a column
-    /// of texts are left out, unless this kind alone is asked for.
+    /// Tables of Apache Parquet, one document a row, of the columns that <see cref="CorpusOptions.Fields"/> names: .parquet. In a folder, those without a
+    /// column of texts are left out, unless this kind alone is asked for.
     /// </summary>
     Parquet = 128,
 

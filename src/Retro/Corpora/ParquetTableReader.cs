@@ -147,7 +147,9 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
             }
         }
 
-        /// <summary>The values of a column, null where there is none, and for each how deep it goes on in the row of the one before; null: not at all.</summary>
+        /// <summary>
+        /// The values of a column, null where there is none, and for each whether it goes on with the row of the one before (above 0); null: none does.
+        /// </summary>
         private (string?[] Values, int[]? Repetitions) Values(ParquetRowGroupReader group, DataField column) => Undamaged(async () =>
         {
             using RawColumnData read = await group.ReadRawColumnDataBaseAsync(column).ConfigureAwait(false);

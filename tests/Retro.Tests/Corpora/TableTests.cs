@@ -95,11 +95,13 @@ public class TableTests
     public async Task Labels_that_are_no_texts_are_refused_and_not_read_as_none()
     {
         using TemporaryFolder folder = new();
-        string path = await Write(folder, "t.parquet", new DataField<long>("labels"), async (group, field) => await group.WriteAsync<long>(field, new long[] { 1, 2 }));
+        string path = await Write(
+            folder, "t.parquet", new DataField<long>("labels"), async (group, field) => await group.WriteAsync<long>(field, new long[] { 1, 2 }));
         string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
         Assert.Contains("\"labels\"", message, StringComparison.Ordinal);
         Assert.Equal(2, Corpus.Open(path, new() { Fields = new() { Labels = "none" } }).Documents().Count());
-        path = await Write(folder, "d.parquet", new DataField<double>("id"), async (group, field) => await group.WriteAsync<double>(field, new double[] { 1, 2 }));
+        path = await Write(
+            folder, "d.parquet", new DataField<double>("id"), async (group, field) => await group.WriteAsync<double>(field, new double[] { 1, 2 }));
         Assert.Contains("\"id\"", Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message, StringComparison.Ordinal);
     }
 
@@ -139,7 +141,7 @@ public class TableTests
             File.WriteAllBytes(path, at % 2 == 0 ? damaged : whole[..at]);
             try
             {
-                Corpus.Open(folder.Path).Documents().ToList();
+                Assert.NotEmpty(Corpus.Open(folder.Path).Documents().ToList());
             }
             catch (CorpusException exception)
             {

@@ -114,7 +114,7 @@ public sealed class NeighborSearchTests : IDisposable
         FirstPlaceSource one = new(_source);
         long best = _source.Search("cafe", s_tokenizer, 1)[0].Chunk;
         Assert.NotEqual(0, best);
-        INeighborSource[] sources = [one, new MeteredNeighborSource(one), new HybridNeighborSource(one), new RerankedNeighborSource(one, _source)];
+        INeighborSource[] sources = [one, new HybridNeighborSource(one), new RerankedNeighborSource(one, _source)];
         Assert.All(sources, source => Assert.Equal([best], source.Search("cafe", s_tokenizer, 4).Select(found => found.Chunk)));
         using NeighborTable table = NeighborTable.Build(_database, one, 4, excludeOwnDocument: false);
         for (long chunk = 0; chunk < table.Rows; chunk++)
