@@ -101,7 +101,7 @@ public sealed class QuickstartTests : IDisposable
 
     [Theory]
     [InlineData("There is no folder or file", "--corpus", "nowhere")]
-    [InlineData("holds no .txt, .md, .html, .rst, .jsonl or .xml file", "--corpus", "empty")]
+    [InlineData("holds no .txt, .md, .html, .rst, .jsonl, .csv, .parquet or .xml file", "--corpus", "empty")]
     [InlineData("The corpus has 1 document to use", "--corpus", "single")]
     [InlineData("The corpus is too short for one chunk", "--corpus", "short")]
     [InlineData("broken.txt is not UTF-8: invalid byte 0xFF at byte 4", "--corpus", "broken")]
