@@ -16,25 +16,24 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 {
     private const string TabEnding = ".tsv";
 
-    /// <summary>Whether the first row names one column of texts; it need not, where a file may hold any table.</summary>
+    /// <summary>Whether the first row names a column of texts; it need not, where a file may hold any table.</summary>
     /// <exception cref="CorpusException">The file cannot be read.</exception>
-    public static bool HasTexts(string file, CorpusOptions options) => Head.Of(file, options).Has(options.Fields.Text);
+    public static bool HasTexts(string file, CorpusOptions options) => Head.Of(file, options).Names.Contains(options.Fields.Text);
 
     public override IEnumerable<Document> Documents(string file)
     {
-        if (Guarded(() => Head.Of(file, Options)) is not { } head || Guarded(() => Checked(head, file)) is null)
+        if (Guarded(() => Checked(Head.Of(file, Options), file)) is not { } head)
         {
             yield break;
         }
 
         string name = NameOf(file);
-        bool utf8 = IsUtf8(file);
         TextIds ids = new(name);
         using Records records = new(Lines(file), file, head.Delimiter, Options.MaximumDocumentBytes);
-        records.Next(); // the names
+        Guarded(records.Next); // the names
         while (Guarded(records.Next) is { } record)
         {
-            if (Guarded(() => Row(record, head, utf8, file).In(name, record.Line, ids, Options)) is { } document && Checked(document) is { } kept)
+            if (Guarded(() => Row(record, head, file).In(name, record.Line, ids, Options)) is { } document && Checked(document) is { } kept)
             {
                 yield return kept;
             }
@@ -42,24 +41,30 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     }
 
     private Head Checked(Head head, string file)
-        => head.Has(Options.Fields.Text) ? head : throw TableFaults.Columns(file, head.Names, Options.Fields);
+    {
+        // Labels say who may not see a document: a second column of them must not be passed over.
+        string[] repeated = [.. Options.Fields.Names.Distinct().Where(name => head.Names.Count(column => column == name) > 1)];
+        return repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
+            : head.Names.Contains(Options.Fields.Text) ? head
+            : throw RowFaults.Columns(file, head.Names, Options.Fields);
+    }
 
-    private DocumentRow Row(Record record, Head head, bool utf8, string file)
+    private DocumentRow Row(Record record, Head head, string file)
     {
         string where = Where(file, record.Line);
         if (record.Fault is not null || record.Fields.Length > head.Names.Length)
         {
-            throw TableFaults.Row(where, record.Fault ?? $"has {record.Fields.Length} fields, where the first row names {head.Names.Length} columns");
+            throw RowFaults.Row(where, record.Fault ?? $"has {record.Fields.Length} fields, where the first row names {head.Names.Length} columns");
         }
 
         return Field(Options.Fields.Text) is { } text
             ? new(text, Scalar(Options.Fields.Id), Scalar(Options.Fields.Title), DocumentRow.NotEmpty([Field(Options.Fields.Labels) ?? ""]))
-            : throw TableFaults.Row(where, $"has no field \"{Options.Fields.Text}\"");
+            : throw RowFaults.Row(where, $"has no field \"{Options.Fields.Text}\"");
 
         string? Scalar(string column) => Field(column) is { Length: > 0 } value ? value : null;
 
         string? Field(string column)
-            => Array.IndexOf(head.Names, column) is >= 0 and int i && i < record.Fields.Length ? Decoded(record, record.Fields[i], utf8, file) : null;
+            => Array.IndexOf(head.Names, column) is >= 0 and int i && i < record.Fields.Length ? Decoded(record, record.Fields[i], head.IsUtf8, file) : null;
     }
 
     private string Decoded(Record record, string field, bool utf8, string file)
@@ -68,7 +73,8 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     /// <summary>The first row of a file.</summary>
     /// <param name="Delimiter">What parts its fields, and those of all rows.</param>
     /// <param name="Names">The columns' names.</param>
-    private sealed record Head(string Delimiter, string[] Names)
+    /// <param name="IsUtf8">Whether the file is UTF-8.</param>
+    private sealed record Head(string Delimiter, string[] Names, bool IsUtf8)
     {
         /// <summary>
         /// Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.
@@ -78,17 +84,16 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             CsvReader reader = new(Path.GetDirectoryName(file)!, options with { SkipBroken = false }, new());
             bool utf8 = reader.IsUtf8(file);
             bool isOfTabs = PackedFile.WithoutEnding(file).EndsWith(TabEnding, StringComparison.OrdinalIgnoreCase);
-            Head[] heads = Array.ConvertAll<string, Head>(isOfTabs ? ["\t", ",", ";"] : [",", ";", "\t"], delimiter =>
+            string[] delimiters = isOfTabs ? ["\t", ",", ";"] : [",", ";", "\t"];
+            return delimiters.Select(By).FirstOrDefault(head => head.Names.Contains(options.Fields.Text)) ?? By(delimiters[0]);
+
+            Head By(string delimiter)
             {
                 using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
                 string[] names = records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field, utf8, file).Trim()) : [];
-                return new(delimiter, names);
-            });
-            return Array.Find(heads, head => head.Has(options.Fields.Text)) ?? heads[0];
+                return new(delimiter, names, utf8);
+            }
         }
-
-        /// <summary>Whether one column has a name.</summary>
-        public bool Has(string column) => Names.Count(name => name == column) == 1;
     }
 
     /// <summary>A row of a file.</summary>
@@ -145,7 +150,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             }
             catch (MaxFieldSizeException)
             {
-                throw TableFaults.TooLong(Where(_file, _parser.RawRow), _most);
+                throw RowFaults.TooLong(Where(_file, _parser.RawRow), _most);
             }
 
             _isOver = false;
@@ -180,7 +185,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
                 }
 
                 Line line = _lines.Current;
-                byte[] bytes = line.Bytes ?? throw TableFaults.TooLong(Where(file, line.Number), most);
+                byte[] bytes = line.Bytes ?? throw RowFaults.TooLong(Where(file, line.Number), most);
                 AreDecoded = line.IsDecoded;
                 _line = [.. bytes, (byte)'\n'];
                 _read = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;

@@ -26,9 +26,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         string where = Where(file, line.Number);
         if (line.Bytes is not { } bytes)
         {
-            throw CorpusException.Broken(
-                $"{where} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have.",
-                "Split it into documents, skip what is broken, or allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
+            throw RowFaults.TooLong(where, Options.MaximumDocumentBytes);
         }
 
         if (line.Number == 1 && PackedFile.EndingOf(bytes) is { } ending)

@@ -22,7 +22,7 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
     public override IEnumerable<Document> Documents(string file)
     {
         using Table? table = Guarded(() => new Table(file));
-        if (table is null || Guarded(() => table.Texts(Options.Fields.Text) ?? throw TableFaults.Columns(file, table.Names, Options.Fields)) is null)
+        if (table is null || Guarded(() => table.Texts(Options.Fields.Text) ?? throw RowFaults.Columns(file, table.Names, Options.Fields)) is null)
         {
             yield break;
         }
@@ -51,9 +51,9 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
 
     private DocumentRow Row(Group group, int row, string where)
     {
-        string text = group.Texts[row] ?? throw TableFaults.Row(where, $"has no \"{Options.Fields.Text}\"");
+        string text = group.Texts[row] ?? throw RowFaults.Row(where, $"has no \"{Options.Fields.Text}\"");
         return Encoding.UTF8.GetByteCount(text) > Options.MaximumDocumentBytes
-            ? throw TableFaults.TooLong(where, Options.MaximumDocumentBytes)
+            ? throw RowFaults.TooLong(where, Options.MaximumDocumentBytes)
             : new(text, NotEmpty(group.Ids?[row]), NotEmpty(group.Titles?[row]), DocumentRow.NotEmpty(group.Labels?[row] ?? []));
 
         static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;
@@ -109,7 +109,9 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
         {
             DataField? ids = Column(fields.Id), labels = Column(fields.Labels);
             Require(ids is null || IsFlat(ids), fields.Id, "one text or whole number a row");
-            Require(labels is null || IsText(labels) || IsList(labels), fields.Labels, "text, or lists of it"); // they say who may not see a document
+
+            // They say who may not see a document: of what nests, none may be passed over.
+            Require(labels is null || IsText(labels) || (IsList(labels) && Parts(fields.Labels) == 1), fields.Labels, "text, or lists of it");
             using ParquetRowGroupReader group = Undamaged(() => Task.FromResult(_reader.OpenRowGroupReader(index)));
             Group read = new(
                 Values(group, Texts(fields.Text)!).Values,
@@ -132,10 +134,14 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
 
         private static bool IsText(DataField column) => IsFlat(column) && column.ClrType == typeof(ReadOnlyMemory<char>);
 
-        private static bool IsList(DataField column) => column.MaxRepetitionLevel == 1 && column.ClrType == typeof(ReadOnlyMemory<char>);
+        // A list is no deeper than its name, the list and the element.
+        private static bool IsList(DataField column)
+            => column.MaxRepetitionLevel == 1 && column.Path.Length <= 3 && column.ClrType == typeof(ReadOnlyMemory<char>);
 
         // Of what nests, the first part alone says that it is there.
         private DataField? Column(string name) => Array.Find(_columns, column => column.Path.FirstPart == name);
+
+        private int Parts(string name) => _columns.Count(column => column.Path.FirstPart == name);
 
         private void Require(bool condition, string column, string expected)
         {

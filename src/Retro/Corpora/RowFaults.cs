@@ -1,9 +1,9 @@
 namespace Retro.Corpora;
 
-/// <summary>What can be wrong with a table, whose rows are documents and whose columns <see cref="CorpusOptions.Fields"/> names.</summary>
-internal static class TableFaults
+/// <summary>What can be wrong with a file whose rows are documents, and with one of them.</summary>
+internal static class RowFaults
 {
-    /// <summary>The column of the texts is not there, or is there twice.</summary>
+    /// <summary>The column of the texts is not there.</summary>
     /// <param name="file">The table.</param>
     /// <param name="columns">The names of its columns of text.</param>
     /// <param name="fields">What the columns should be called.</param>
@@ -13,9 +13,14 @@ internal static class TableFaults
         string names = string.Join(", ", columns.Take(Most).Select(column => $"\"{column}\""));
         string told = columns.Count == 0 ? "none" : columns.Count > Most ? $"{names} and {columns.Count - Most} more" : names;
         return CorpusException.Broken(
-            $"The table {file} has not one column of text called \"{fields.Text}\"; its columns of text are {told}.",
+            $"The table {file} has no column of text called \"{fields.Text}\"; its columns of text are {told}.",
             "Name the one that holds the documents' text (CorpusOptions.Fields), or leave the file out (CorpusOptions.Exclude).");
     }
+
+    /// <summary>Columns that say something of documents are there twice, so that one would be passed over.</summary>
+    public static CorpusException Repeated(string file, IEnumerable<string> columns) => CorpusException.Broken(
+        $"The table {file} has more than one column called {string.Join(" and more than one called ", columns.Select(column => $"\"{column}\""))}.",
+        "Rename one, or name another (CorpusOptions.Fields).");
 
     /// <summary>A row is broken.</summary>
     /// <param name="where">Which one.</param>
