@@ -19,8 +19,17 @@ internal sealed class ReadingOptions
     private readonly Option<double> _topP = CommonOptions.Number(
         "--top-p", "Draw from the fewest most probable tokens that reach this probability together.", 0.95, 0.001, 1);
 
+    private readonly Option<double> _minP = CommonOptions.Number(
+        "--min-p", "Draw only from tokens that are at least so many times as probable as the best one.", 0, 0, 1);
+
     private readonly Option<double> _penalty = CommonOptions.Number(
         "--repetition-penalty", "Above 1: makes tokens that the text holds already less probable.", 1, 0.1, 10);
+
+    private readonly Option<double> _frequency = CommonOptions.Number(
+        "--frequency-penalty", "Above 0: makes tokens less probable, the more so the oftener they were written.", 0, -2, 2);
+
+    private readonly Option<double> _presence = CommonOptions.Number(
+        "--presence-penalty", "Above 0: makes tokens that were written less probable, however often they were.", 0, -2, 2);
 
     private readonly Option<int> _beams = CommonOptions.Whole(
         "--beams", "Follow so many texts at once and take the best; above 1 nothing is drawn.", 1, 1, 1024);
@@ -67,8 +76,8 @@ internal sealed class ReadingOptions
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _beams, _stop, _ban, _exclude, _labels, RandomSeed,
-        _threads, _device, _dtype,
+        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _minP, _penalty, _frequency, _presence, _beams, _stop, _ban,
+        _exclude, _labels, RandomSeed, _threads, _device, _dtype,
     ];
 
     /// <summary>What does nothing beside what else is said, with why.</summary>
@@ -92,7 +101,7 @@ internal sealed class ReadingOptions
 
         if (!isServed && (Number(_temperature) == 0 || Number(_beams) > 1))
         {
-            foreach (Option option in source == "random" ? (Option[])[_topK, _topP] : [_topK, _topP, RandomSeed])
+            foreach (Option option in source == "random" ? (Option[])[_topK, _topP, _minP] : [_topK, _topP, _minP, RandomSeed])
             {
                 yield return (option, $"nothing is drawn with {_temperature.Name} 0 or several {_beams.Name}");
             }
@@ -112,7 +121,10 @@ internal sealed class ReadingOptions
         Temperature = parsed.GetValue(_beams) > 1 && parsed.GetResult(_temperature) is not { Implicit: false } ? 0 : parsed.GetValue(_temperature),
         TopK = parsed.GetValue(_topK),
         TopP = parsed.GetValue(_topP),
+        MinP = parsed.GetValue(_minP),
         RepetitionPenalty = parsed.GetValue(_penalty),
+        FrequencyPenalty = parsed.GetValue(_frequency),
+        PresencePenalty = parsed.GetValue(_presence),
         Beams = parsed.GetValue(_beams),
         Stop = [.. stop, .. parsed.GetValue(_stop) ?? []],
         BannedStrings = parsed.GetValue(_ban) ?? [],

@@ -39,10 +39,12 @@ internal sealed unsafe class MappedFile : IDisposable
         get
         {
             byte* start = _start;
-            ObjectDisposedException.ThrowIf(start is null, this);
-            return start;
+            return start is null ? throw Closed() : start;
         }
     }
+
+    private ObjectDisposedException Closed() => new(
+        Path.Length == 0 ? nameof(MappedFile) : Path, "What reads from it, such as a database or an index, was disposed; dispose it after its last use.");
 
     /// <summary>Zeroed memory that may be written to.</summary>
     /// <param name="length">Its length in bytes.</param>

@@ -69,6 +69,10 @@ internal sealed class OptionFaults
             name);
     }
 
+    /// <summary>A finite number.</summary>
+    public void Finite(double value, [CallerArgumentExpression(nameof(value))] string name = "")
+        => Require(double.IsFinite(value), value, "a finite number", name);
+
     /// <summary>A finite number above 0.</summary>
     public void Positive(double value, [CallerArgumentExpression(nameof(value))] string name = "")
         => Require(value > 0 && double.IsFinite(value), value, "a finite number above 0", name);

@@ -151,6 +151,7 @@ public class ReadmeTests
         Assert.NotEmpty(dense.Search("the river", tokenizer));
         Assert.Contains(Snippet("own embedder"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("processor"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("sampler"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("search"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -226,6 +227,18 @@ public class ReadmeTests
 
     private static async Task Sampler(RetroModel model, RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source)
     {
+        // <processor>
+        HashSet<int> loud = [.. Enumerable.Range(0, tokenizer.VocabularySize).Where(id => tokenizer.Decode([id]).Any(char.IsUpper))];
+        GenerationOptions quiet = new()
+        {
+            MaximumNewTokens = 60,
+            LogitBias = new Dictionary<int, double> { [tokenizer.EndOfText] = -2 }, // longer texts
+            LogitsProcessor = (tokens, logits) => { foreach (int id in loud) logits[id] = float.NegativeInfinity; }, // of the text so far, prompt included
+        };
+        GeneratedText lower = await new RetroGenerator(model, tokenizer, source).GenerateTextAsync("the river", quiet);
+        // </processor>
+        Assert.DoesNotContain(lower.Text, char.IsUpper);
+        Assert.NotEmpty(lower.Text);
         model.eval();
         // <sampler>
         List<int> text = [tokenizer.BeginOfText, .. tokenizer.Encode("The river")];

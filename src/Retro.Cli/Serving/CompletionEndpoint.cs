@@ -183,13 +183,9 @@ internal abstract class CompletionEndpoint(Writer writer)
 
     private static void RequireWritable(RequestBody body)
     {
-        RefuseUnlessEmpty(body, "logit_bias");
-        foreach ((string name, double only) in new[] { ("best_of", 1.0), ("frequency_penalty", 0), ("presence_penalty", 0), ("min_p", 0) })
+        if (body.Whole("best_of", 1, long.MaxValue) > 1)
         {
-            if (body[name] is { } said && !(said is JsonValue number && number.TryGetValue(out double value) && value == only))
-            {
-                throw new Fault(400, $"{name} is not supported but for {only:0}; leave it out.", "unsupported", name);
-            }
+            throw new Fault(400, "best_of is not supported but for 1; leave it out, and ask for n texts.", "unsupported", "best_of");
         }
 
         if (body.Flag("ignore_eos"))

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
@@ -96,6 +97,34 @@ internal sealed class RequestBody
         JsonValue value when value.TryGetValue(out decimal number) && decimal.IsInteger(number) && number >= least && number <= most => (long)number,
         _ => throw new Fault(400, FormattableString.Invariant($"{name} has to be a whole number from {least} to {most}."), "out_of_range", name),
     };
+
+    /// <summary>Numbers within bounds, each for an id; null where it is missing.</summary>
+    /// <param name="name">The member: an object, whose own members are called by ids.</param>
+    /// <param name="ids">How many ids there are.</param>
+    /// <param name="least">The least number.</param>
+    /// <param name="most">The greatest number.</param>
+    public Dictionary<int, double>? NumbersById(string name, int ids, double least, double most)
+    {
+        if (Object(name) is not { } numbers)
+        {
+            return null;
+        }
+
+        Dictionary<int, double> byId = [];
+        foreach ((string key, JsonNode? value) in numbers._json)
+        {
+            byId[int.TryParse(key, NumberStyles.None, CultureInfo.InvariantCulture, out int id) && id < ids
+                && value is JsonValue said && said.TryGetValue(out double number) && number >= least && number <= most
+                    ? id
+                    : throw new Fault(
+                        400,
+                        FormattableString.Invariant($"{name} has to hold numbers from {least} to {most} by ids of tokens, 0 to {ids - 1}."),
+                        "out_of_range",
+                        name)] = number;
+        }
+
+        return byId;
+    }
 
     /// <summary>One text or several; none where it is missing.</summary>
     public string[] Texts(string name, int most)

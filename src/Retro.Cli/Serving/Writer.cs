@@ -40,21 +40,23 @@ internal sealed class Writer(
     {
         long most = body.Whole("max_completion_tokens", leastTokens, options.MostTokens) ?? body.Whole("max_tokens", leastTokens, options.MostTokens)
             ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens);
-        double? temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature;
-        double penalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty;
-        return defaults with
+        GenerationOptions settings = defaults with
         {
             Labels = Caller.Of(context).Labels,
             MaximumNewTokens = (int)most,
             MinimumNewTokens = (int)(body.Whole("min_tokens", 0, most) ?? 0),
-            Temperature = temperature,
+            Temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature,
             TopK = (int)(body.Whole("top_k", 0, int.MaxValue) ?? defaults.TopK),
             TopP = body.Number("top_p", 0, 1) ?? defaults.TopP,
-            RepetitionPenalty = penalty,
-            Beams = temperature > 0 || penalty != 1 ? 1 : defaults.Beams, // which a client knows nothing of, and which draw nothing
+            MinP = body.Number("min_p", 0, 1) ?? defaults.MinP,
+            RepetitionPenalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty,
+            FrequencyPenalty = body.Number("frequency_penalty", -2, 2) ?? defaults.FrequencyPenalty,
+            PresencePenalty = body.Number("presence_penalty", -2, 2) ?? defaults.PresencePenalty,
+            LogitBias = body.NumbersById("logit_bias", Tokenizer.VocabularySize, -100, 100) ?? defaults.LogitBias,
             Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? options.Seed ?? Random.Shared.NextInt64(),
             Stop = [.. defaults.Stop, .. stops, .. body.Texts("stop", 16)],
         };
+        return settings.TakesBeams ? settings : settings with { Beams = 1 }; // which a client knows nothing of
     }
 
     /// <summary>Passages for a question, in the turn of whoever asks.</summary>

@@ -1,4 +1,15 @@
+using System.Collections.ObjectModel;
+
 namespace Retro.Generation;
+
+/// <summary>Changes the logits of a text's next token, such as a grammar that rules out what it cannot go on with.</summary>
+/// <param name="tokens">The text so far, prompt and the token that begins it included.</param>
+/// <param name="logits">
+/// One number for each token of the tokenizer, to be changed in place, after all else that changes them; minus infinity rules a token out, as
+/// <see cref="GenerationOptions.BannedTokens"/> are already. What <see cref="GenerationOptions.BannedStrings"/> refuse is told when it is drawn, and another
+/// token drawn in its place.
+/// </param>
+public delegate void LogitsProcessor(ReadOnlySpan<int> tokens, Span<float> logits);
 
 /// <summary>How <see cref="RetroGenerator"/> continues a prompt.</summary>
 public sealed record GenerationOptions
@@ -26,11 +37,40 @@ public sealed record GenerationOptions
     public double TopP { get; init; } = 0.95;
 
     /// <summary>
+    /// Only tokens that are at least so many times as probable as the best one, once divided by the temperature, are drawn from (min-p, Nguyen et al., arXiv
+    /// 2407.01082), beside what <see cref="TopK"/> and <see cref="TopP"/> leave; 0 for all, 1 for the best one and its equals.
+    /// </summary>
+    /// <value>The default is 0.</value>
+    public double MinP { get; init; }
+
+    /// <summary>
     /// Makes tokens that the text already holds less probable: a positive logit is divided by it, a negative one multiplied (Keskar et al.,
     /// arXiv 1909.05858, section 4.1); a mixture's logits are its log-probabilities on the scale of its model's logits. 1 for none.
     /// </summary>
     /// <value>The default is 1.</value>
     public double RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>
+    /// Is taken off a token's logit, on the scale of <see cref="RepetitionPenalty"/> and after it, for each time that it was generated already; what stands in
+    /// the prompt does not count. OpenAI's is from -2 to 2.
+    /// </summary>
+    /// <value>The default is 0.</value>
+    public double FrequencyPenalty { get; init; }
+
+    /// <summary>Is taken off the logit of a token that was generated already, however often, as <see cref="FrequencyPenalty"/> is for each time.</summary>
+    /// <value>The default is 0.</value>
+    public double PresencePenalty { get; init; }
+
+    /// <summary>What is added to the logits of tokens, by their ids, before any penalty.</summary>
+    /// <value>The default is nothing.</value>
+    public IReadOnlyDictionary<int, double> LogitBias { get; init; } = ReadOnlyDictionary<int, double>.Empty;
+
+    /// <summary>
+    /// Changes the logits last, for each token that is chosen. It is called for the texts of one call one after the other, and for those of several calls at
+    /// once. How probable a token was by the model (<see cref="GeneratedPiece.LogProbability"/>) is told without it.
+    /// </summary>
+    /// <value>The default is null: nothing does.</value>
+    public LogitsProcessor? LogitsProcessor { get; init; }
 
     /// <summary>Tokens generated at least: before, neither the model nor a stop string ends the text.</summary>
     /// <value>The default is 0.</value>
@@ -132,6 +172,11 @@ public sealed record GenerationOptions
     /// <summary>The temperature that is drawn with.</summary>
     internal double DrawnTemperature => Temperature ?? (Beams > 1 ? 0 : 0.8);
 
+    /// <summary>Whether several <see cref="Beams"/> could be followed: nothing is drawn, and a token is as probable as the model says.</summary>
+    public bool TakesBeams
+        => DrawnTemperature == 0 && RepetitionPenalty == 1 && FrequencyPenalty == 0 && PresencePenalty == 0 && LogitBias is null or { Count: 0 }
+            && LogitsProcessor is null;
+
     /// <summary>How a text of several is generated: its draws are its own.</summary>
     /// <param name="text">Its number, from 0.</param>
     internal GenerationOptions OfText(int text)
@@ -146,8 +191,16 @@ public sealed record GenerationOptions
         faults.Between(MaximumNewTokens, 0);
         faults.NotNegative(DrawnTemperature, nameof(Temperature));
         faults.Between(TopK, 0);
-        faults.Require(TopP is >= 0 and <= 1, TopP, "0 to 1");
+        faults.Share(TopP);
+        faults.Share(MinP);
         faults.Positive(RepetitionPenalty);
+        faults.Finite(FrequencyPenalty);
+        faults.Finite(PresencePenalty);
+        faults.Require(
+            LogitBias is not null && LogitBias.All(bias => bias.Key >= 0 && double.IsFinite(bias.Value)),
+            LogitBias is null ? null : string.Join(", ", LogitBias.Select(bias => FormattableString.Invariant($"{bias.Key}: {bias.Value}"))),
+            $"finite numbers by ids, none of which is negative; {nameof(BannedTokens)} rules tokens out",
+            nameof(LogitBias));
         faults.Require(Neighbors is null or > 0, Neighbors, $"at least 1; set {nameof(Retrieval)} to false to read none");
         faults.Require(HasTexts(Stop), Stop, "no empty text, before which every text would end at once");
         faults.Require(
@@ -164,10 +217,10 @@ public sealed record GenerationOptions
             nameof(BannedTokens));
         faults.Require(HasTexts(BannedStrings), BannedStrings, "no empty text, which every text holds");
         faults.Between(Beams, 1);
-        if (Beams > 1 && (DrawnTemperature != 0 || RepetitionPenalty != 1))
+        if (Beams > 1 && !TakesBeams)
         {
             faults.Add(
-                $"Beams is {Beams}; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most probable text.");
+                $"Beams is {Beams}; expected Temperature 0, RepetitionPenalty 1 and nothing else that changes logits beside it: beams look for the likeliest text.");
         }
 
         faults.Between(Samples, 1);

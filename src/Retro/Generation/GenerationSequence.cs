@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using Retro.Modeling;
 using Retro.Tokenizers;
 
@@ -38,7 +39,7 @@ internal sealed class GenerationSequence
         _tokens = [.. prompt];
         _promptLength = prompt.Length;
         _sampler = new TokenSampler(options);
-        _sampler.See(prompt.AsSpan(1)); // the document's beginning is no repetition
+        _sampler.See(prompt.AsSpan(1), generated: false); // the document's beginning is no repetition
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop, options.SkipsLeadingSpace);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
@@ -107,6 +108,8 @@ internal sealed class GenerationSequence
                 logits[id] = _banned.Continues(id) ? logits[id] : float.NegativeInfinity; // else each would be drawn, and refused, by itself
             }
 
+            _sampler.Adjust(logits);
+            Process(logits);
             int token = _sampler.Next(logits, IsRefused);
             if (!_tokenizer.EndTokens.Contains(token))
             {
@@ -192,6 +195,26 @@ internal sealed class GenerationSequence
         }
     }
 
+    private void Process(Span<float> logits)
+    {
+        if (_options.LogitsProcessor is not { } processor)
+        {
+            return;
+        }
+
+        RequireNumbers();
+        processor(CollectionsMarshal.AsSpan(_tokens), logits);
+        float most = TensorPrimitives.Max(logits); // the first that is no number, or the highest
+        if (!float.IsFinite(most))
+        {
+            int token = logits.IndexOf(most);
+            throw new RetroException(
+                float.IsNegativeInfinity(most)
+                    ? $"The {nameof(LogitsProcessor)} rules out every token after {_tokens.Count}; leave one that may come, such as an end of the text."
+                    : FormattableString.Invariant($"The {nameof(LogitsProcessor)} makes the logit of token {token} {most}; expected a number, or minus infinity."));
+        }
+    }
+
     private bool IsTooShort => NewTokens < _options.MinimumNewTokens;
 
     private bool IsRefused(int token)
@@ -229,7 +252,7 @@ internal sealed class GenerationSequence
     private GeneratedPiece Add(int token, CancellationToken cancellationToken)
     {
         _tokens.Add(token);
-        _sampler.See([token]);
+        _sampler.See([token], generated: true);
         _banned.Add(token);
         string own = _text.Add(token);
         GeneratedPiece piece = new(_stops.Add(own, ends: !IsTooShort), token) { TokenText = own };

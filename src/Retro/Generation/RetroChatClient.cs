@@ -11,10 +11,10 @@ namespace Retro.Generation;
 /// <see cref="IReadOnlyList{T}"/> of <see cref="RetrievedNeighbor"/>, and so it is of each update in which something was read.
 /// </summary>
 /// <remarks>
-/// Of the options, those count that a generator has: MaxOutputTokens, Temperature, TopP, TopK, Seed, StopSequences, Instructions, which stand as a system
-/// message before the others, and a number "repetition_penalty" among the additional properties; FrequencyPenalty and PresencePenalty have to be 0. Without a
-/// Seed it is that of the defaults, so that the same messages have the same answer again. Beams of the defaults are for requests that draw nothing. Safe for
-/// concurrent use where the generator is.
+/// Of the options, those count that a generator has: MaxOutputTokens, Temperature, TopP, TopK, FrequencyPenalty, PresencePenalty, Seed, StopSequences,
+/// Instructions, which stand as a system message before the others, and the numbers "repetition_penalty" and "min_p" among the additional properties. Without a
+/// Seed it is that of the defaults, so that the same messages have the same answer again. Beams of the defaults are for requests that draw nothing and change
+/// no logits. Safe for concurrent use where the generator is.
 /// </remarks>
 public sealed class RetroChatClient : IChatClient
 {
@@ -66,8 +66,7 @@ public sealed class RetroChatClient : IChatClient
 
     /// <inheritdoc/>
     /// <exception cref="NotSupportedException">
-    /// Tools are asked for, an answer in JSON, or a penalty that a generator has not; or a message holds something else than text, such as a picture or what a
-    /// tool gave. Reasoning is passed over.
+    /// Tools or an answer in JSON are asked for, or a message holds something else than text, such as a picture or what a tool gave. Reasoning is passed over.
     /// </exception>
     public async Task<ChatResponse> GetResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
@@ -90,8 +89,7 @@ public sealed class RetroChatClient : IChatClient
 
     /// <inheritdoc/>
     /// <exception cref="NotSupportedException">
-    /// Tools are asked for, an answer in JSON, or a penalty that a generator has not; or a message holds something else than text, such as a picture or what a
-    /// tool gave. Reasoning is passed over.
+    /// Tools or an answer in JSON are asked for, or a message holds something else than text, such as a picture or what a tool gave. Reasoning is passed over.
     /// </exception>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
@@ -100,13 +98,6 @@ public sealed class RetroChatClient : IChatClient
         if (options?.Tools is { Count: > 0 } || options?.ResponseFormat is ChatResponseFormatJson)
         {
             throw new NotSupportedException("The model writes text: leave out Tools, and ResponseFormat or set it to text.");
-        }
-
-        if (options?.FrequencyPenalty is not (null or 0) || options?.PresencePenalty is not (null or 0))
-        {
-            throw new NotSupportedException(
-                "Tokens that came are made less probable by \"repetition_penalty\" among the additional properties: leave out FrequencyPenalty and "
-                    + "PresencePenalty.");
         }
 
         List<ChatMessage> all = [.. messages];
@@ -143,20 +134,21 @@ public sealed class RetroChatClient : IChatClient
 
     private GenerationOptions Generation(ChatOptions? options)
     {
-        double? temperature = options?.Temperature ?? _defaults.Temperature;
-        double penalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty;
-        return _defaults with
+        GenerationOptions settings = _defaults with
         {
             MaximumNewTokens = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens,
-            Temperature = temperature,
+            Temperature = options?.Temperature ?? _defaults.Temperature,
             TopP = options?.TopP ?? _defaults.TopP,
             TopK = options?.TopK ?? _defaults.TopK,
             Seed = options?.Seed ?? _defaults.Seed,
-            RepetitionPenalty = penalty,
-            Beams = temperature > 0 || penalty != 1 ? 1 : _defaults.Beams,
+            MinP = Number(options?.AdditionalProperties, "min_p") ?? _defaults.MinP,
+            RepetitionPenalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty,
+            FrequencyPenalty = options?.FrequencyPenalty ?? _defaults.FrequencyPenalty,
+            PresencePenalty = options?.PresencePenalty ?? _defaults.PresencePenalty,
             SkipsLeadingSpace = true, // what a template ends with wants a space
             Stop = [.. _defaults.Stop, .. _template is null ? s_plainStops : [], .. options?.StopSequences ?? []],
         };
+        return settings.TakesBeams ? settings : settings with { Beams = 1 };
     }
 
     private async IAsyncEnumerable<ChatResponseUpdate> Stream(

@@ -292,9 +292,13 @@ public sealed partial class RetroGenerator
 
         faults.Require(
             options.Passages.Count == 0 || _plan is not null, options.Passages.Count, "none: the model reads no neighbors", nameof(options.Passages));
-        if (options.BannedTokens.FirstOrDefault(token => token >= _tokenizer.VocabularySize, -1) is >= 0 and int unknown)
+        foreach ((string name, IEnumerable<int> ids) in new[]
+            { (nameof(options.BannedTokens), options.BannedTokens), (nameof(options.LogitBias), options.LogitBias.Keys) })
         {
-            faults.Add($"BannedTokens holds {unknown}; the tokenizer has {_tokenizer.VocabularySize} tokens.");
+            if (ids.FirstOrDefault(token => token >= _tokenizer.VocabularySize, -1) is >= 0 and int unknown)
+            {
+                faults.Add($"{name} holds {unknown}; the tokenizer has {_tokenizer.VocabularySize} tokens.");
+            }
         }
 
         faults.Throw();

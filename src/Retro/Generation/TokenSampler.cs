@@ -1,11 +1,12 @@
 using System.Numerics;
 using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using TorchSharp;
 
 namespace Retro.Generation;
 
-/// <summary>Draws tokens from logits: repetition penalty, temperature, top-k, top-p, in this order.</summary>
+/// <summary>Draws tokens from logits: bias, penalties, temperature, top-k, top-p and min-p, in this order.</summary>
 /// <remarks>
 /// A draw goes down the tokens in the order of their probabilities, ties by id, so that it depends on nothing but logits and seed. A vocabulary is not sorted
 /// for that: of it the K highest are taken first, where only so many may come; these or all fall into buckets by their distance from the best one, and only the
@@ -29,7 +30,8 @@ internal sealed class TokenSampler
 
     private readonly GenerationOptions _options;
     private readonly Random _random;
-    private readonly HashSet<int> _seen = [];
+    private readonly HashSet<int> _seen = []; // for the repetition penalty, and otherwise empty
+    private readonly Dictionary<int, int> _generated = []; // how often, for the other penalties, and otherwise empty
 
     public TokenSampler(GenerationOptions options)
     {
@@ -40,14 +42,21 @@ internal sealed class TokenSampler
     /// <summary>A token that may become drawn, with its probability.</summary>
     internal readonly record struct Candidate(int Token, double Probability);
 
-    /// <summary>Notes tokens of the text, for the repetition penalty.</summary>
-    public void See(ReadOnlySpan<int> tokens)
+    /// <summary>Notes tokens of the text.</summary>
+    /// <param name="tokens">The tokens.</param>
+    /// <param name="generated">Whether they were generated, and are not the prompt's.</param>
+    public void See(ReadOnlySpan<int> tokens, bool generated)
     {
-        if (_options.RepetitionPenalty != 1)
+        foreach (int token in tokens)
         {
-            foreach (int token in tokens)
+            if (_options.RepetitionPenalty != 1)
             {
                 _seen.Add(token);
+            }
+
+            if (generated && (_options.FrequencyPenalty != 0 || _options.PresencePenalty != 0))
+            {
+                CollectionsMarshal.GetValueRefOrAddDefault(_generated, token, out _)++;
             }
         }
     }
@@ -57,26 +66,48 @@ internal sealed class TokenSampler
     {
         TokenSampler copy = new(options);
         copy._seen.UnionWith(_seen);
+        foreach ((int token, int times) in _generated)
+        {
+            copy._generated.Add(token, times);
+        }
+
         return copy;
     }
 
+    /// <summary>Changes logits as the options say: by a bias, then by penalties.</summary>
+    /// <param name="logits">One number per token of the vocabulary, minus infinity for those that must not come.</param>
+    public void Adjust(Span<float> logits)
+    {
+        foreach ((int token, double bias) in _options.LogitBias)
+        {
+            if (token < logits.Length) // special tokens may have no logit
+            {
+                logits[token] = Changed(logits[token], logits[token] + bias);
+            }
+        }
+
+        foreach (int token in _seen)
+        {
+            double logit = logits[token];
+            logits[token] = Changed(logits[token], logit > 0 ? logit / _options.RepetitionPenalty : logit * _options.RepetitionPenalty);
+        }
+
+        foreach ((int token, int times) in _generated)
+        {
+            logits[token] = Changed(logits[token], logits[token] - (times * _options.FrequencyPenalty) - _options.PresencePenalty);
+        }
+
+        // However large the change, a token that may come still may, and no logit becomes infinite that was not.
+        static float Changed(float logit, double changed) => float.IsFinite(logit) ? (float)Math.Clamp(changed, float.MinValue, float.MaxValue) : logit;
+    }
+
     /// <summary>Draws the next token.</summary>
-    /// <param name="logits">
-    /// One number per token of the vocabulary, minus infinity for those that must not come; changed by the repetition penalty and by what is refused.
-    /// </param>
+    /// <param name="logits">One number per token of the vocabulary, minus infinity for those that must not come, and then for what is refused.</param>
     /// <param name="refused">Whether a token must not come; asked of those that are drawn, until one may. Null: any may.</param>
     /// <returns>The token's id.</returns>
     /// <exception cref="RetroException">A logit is not a number, or no token may come.</exception>
     public int Next(Span<float> logits, Func<int, bool>? refused = null)
     {
-        foreach (int token in _seen)
-        {
-            double logit = logits[token], changed = logit > 0 ? logit / _options.RepetitionPenalty : logit * _options.RepetitionPenalty;
-
-            // However large the penalty, a token that may come still may, and no logit becomes infinite that was not.
-            logits[token] = double.IsFinite(logit) ? (float)Math.Clamp(changed, float.MinValue, float.MaxValue) : (float)logit;
-        }
-
         int next = Draw(logits);
         while (refused?.Invoke(next) == true)
         {
@@ -96,12 +127,12 @@ internal sealed class TokenSampler
         }
 
         Choice choice = new(logits, best, _options.DrawnTemperature, _options.TopK);
-        (int kept, double mass) = choice.Cut(_options.TopP);
+        (int kept, double mass) = choice.Cut(_options.TopP, _options.MinP);
         return kept == 1 ? best : choice.At(mass * _random.NextDouble(), kept);
     }
 
     /// <summary>The tokens that may become drawn, the most probable first, with probabilities that sum up to 1.</summary>
-    internal static IReadOnlyList<Candidate> Candidates(ReadOnlySpan<float> logits, double temperature, int topK, double topP)
+    internal static IReadOnlyList<Candidate> Candidates(ReadOnlySpan<float> logits, double temperature, int topK, double topP, double minP = 0)
     {
         int best = Best(logits);
         if (temperature == 0 || topK == 1)
@@ -110,7 +141,7 @@ internal sealed class TokenSampler
         }
 
         Choice choice = new(logits, best, temperature, topK);
-        (int kept, double mass) = choice.Cut(topP);
+        (int kept, double mass) = choice.Cut(topP, minP);
         return [.. choice.First(kept).Select(one => one with { Probability = one.Probability / mass })];
     }
 
@@ -207,8 +238,10 @@ internal sealed class TokenSampler
             (_counts, _masses) = Weigh(_logits, _highest, temperature);
         }
 
-        /// <summary>The fewest tokens that have this share of all tokens' probability, and what they weigh together.</summary>
-        public (int Count, double Mass) Cut(double topP)
+        /// <summary>
+        /// The fewest tokens that have this share of all tokens' probability, as far as they have that share of the best one's, and what they weigh together.
+        /// </summary>
+        public (int Count, double Mass) Cut(double topP, double minP)
         {
             double whole = 0, mass = 0;
             int count = 0;
@@ -220,7 +253,8 @@ internal sealed class TokenSampler
             double enough = topP < 1 ? Math.Max(topP * whole, double.Epsilon) : double.PositiveInfinity; // one token at least
             for (int bucket = 0; bucket < Buckets && mass < enough; bucket++)
             {
-                if (mass + _masses[bucket] < enough)
+                bool isAllThatProbable = minP == 0 || (bucket < Buckets - 1 && Math.Exp(-(bucket + 1) / BucketsPerNat) >= minP);
+                if (mass + _masses[bucket] < enough && isAllThatProbable)
                 {
                     (count, mass) = (count + _counts[bucket], mass + _masses[bucket]);
                     continue;
@@ -228,9 +262,9 @@ internal sealed class TokenSampler
 
                 foreach (Candidate candidate in Sorted(bucket))
                 {
-                    if (mass >= enough)
+                    if (mass >= enough || candidate.Probability < minP)
                     {
-                        break;
+                        return (count, mass);
                     }
 
                     (count, mass) = (count + 1, mass + candidate.Probability);

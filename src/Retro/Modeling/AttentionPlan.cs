@@ -70,6 +70,9 @@ public sealed class AttentionPlan
     /// </summary>
     public Tensor? Matches { get; private init; }
 
+    /// <summary>A: the tokens of each sequence that self-attention over whole sequences is planned for; null: it is a plan of another kind.</summary>
+    internal long? Tokens { get; private init; }
+
     /// <summary>T, C and K of the pass of chunked cross-attention over whole sequences that this is the plan of; null: it is of another kind.</summary>
     internal (long Tokens, long Chunks, long Neighbors)? Cross { get; private init; }
 
@@ -102,6 +105,7 @@ public sealed class AttentionPlan
         Tensor MaskOfAll() => CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device);
         return new()
         {
+            Tokens = tokens,
             Pass = pass,
             IsCausal = flag && window is null,
             Window = window,
@@ -182,6 +186,7 @@ public sealed class AttentionPlan
 
         return new()
         {
+            Tokens = packed is null ? length : null,
             Packed = packed,
             Mask = valid is null ? null : Hidden(valid.reshape(1, -1, 1, length), dtype),
             QueryRotation = rotation,

@@ -59,6 +59,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     /// <param name="plan">From <see cref="AttentionPlan.Causal"/> or <see cref="AttentionPlan.Encoder"/>.</param>
     /// <returns>[B, T, D], or [N, R, E]; neighbors without any valid token hold finite numbers without meaning.</returns>
     /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
+    /// <exception cref="ArgumentException">The plan was made for another number of tokens.</exception>
     public override Tensor forward(Tensor x, AttentionPlan plan) => Attend(x, plan, null);
 
     /// <summary>
@@ -70,12 +71,18 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     /// <param name="cache">Remembers keys and values, see <see cref="SelfAttentionCache.Append"/>; null in training and evaluation.</param>
     /// <returns>[B, A, D].</returns>
     /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
+    /// <exception cref="ArgumentException">The plan was made for another number of tokens.</exception>
     public virtual Tensor Attend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
     {
         ArgumentNullException.ThrowIfNull(plan);
         AttentionParts parts = _parts
             ?? throw new NotSupportedException($"{GetType().Name} has no parameters of {nameof(SelfAttention)}; it has to override {nameof(Attend)}.");
         Guard.Shape(x, "[B, A, D]", null, null, parts.Width);
+        if (plan.Tokens is { } tokens && tokens != x.shape[1])
+        {
+            throw new ArgumentException($"The plan was made for {tokens} tokens, x has {x.shape[1]}; make one for as many.", nameof(plan));
+        }
+
         using FewRows? few = cache is null || plan.Pass?.Positions is null ? null : parts.Few(x, ofKeys: true);
         if (few is not null)
         {

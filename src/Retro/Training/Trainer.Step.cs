@@ -79,7 +79,7 @@ public sealed partial class Trainer
             Tokens = _state.Tokens + tokens,
             Elapsed = _state.Elapsed + (_clock.IsRunning ? TimeSpan.Zero : _clock.Since(began)),
             SkippedInARow = skipped ? _state.SkippedInARow + 1 : 0,
-            Learns = _state.Learns || (targets > 0 && norm != 0),
+            Learns = _state.Learns || (targets > 0 && !skipped && norm != 0),
             Reads = _state.Reads || !closedBook,
             Unseen = null,
         };

@@ -18,11 +18,12 @@ public class ReadingOptionsTests
             command.Parse(
             [
                 "--model", "m", "--source", "none", "--k", "3", "--tokens", "7", "--temperature", "0.5", "--top-k", "4", "--top-p", "0.9",
-                "--repetition-penalty", "1.3", "--stop", "x", "--ban", "e", "--ban", "f", "--exclude", "d", "--labels", "staff", "--seed", "9",
+                "--min-p", "0.1", "--repetition-penalty", "1.3", "--frequency-penalty", "0.4", "--presence-penalty", "-0.5", "--stop", "x", "--ban", "e", "--ban", "f", "--exclude", "d", "--labels", "staff", "--seed", "9",
             ]),
             "\n");
 
         Assert.Equal((7, 0.5, 4, 0.9, 1.3), (drawn.MaximumNewTokens, drawn.Temperature, drawn.TopK, drawn.TopP, drawn.RepetitionPenalty));
+        Assert.Equal((0.1, 0.4, -0.5), (drawn.MinP, drawn.FrequencyPenalty, drawn.PresencePenalty));
         Assert.Equal((1, 3, false, 9L), (drawn.Beams, drawn.Neighbors, drawn.Retrieval, drawn.Seed));
         Assert.Equal(["\n", "x"], drawn.Stop);
         Assert.Equal(["e", "f"], drawn.BannedStrings);

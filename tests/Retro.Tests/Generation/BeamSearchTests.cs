@@ -285,10 +285,18 @@ public sealed class BeamSearchTests : WritingTests
     public void What_beams_cannot_be_combined_with_is_said_in_a_sentence()
     {
         Refused(
-            "Beams is 4; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most",
+            "Beams is 4; expected Temperature 0, RepetitionPenalty 1 and nothing else that changes logits beside it: beams look for the",
             _generator,
             new() { Beams = 4, Temperature = 0.8 });
-        Refused("Beams is 4; expected Temperature 0 and RepetitionPenalty 1", _generator, new() { Beams = 4, RepetitionPenalty = 1.2 });
+        foreach (GenerationOptions changing in new GenerationOptions[]
+            {
+                new() { RepetitionPenalty = 1.2 }, new() { FrequencyPenalty = 0.1 }, new() { PresencePenalty = -1 }, new() { LogitsProcessor = (_, _) => { } },
+                new() { LogitBias = new Dictionary<int, double> { [5] = 1 } },
+            })
+        {
+            Refused("Beams is 4; expected Temperature 0, RepetitionPenalty 1", _generator, changing with { Beams = 4 });
+        }
+
         Refused("Beams is 0; expected at least 1", _generator, new() { Beams = 0 });
         Refused("LengthPenalty is -1; expected a finite number of at least 0", _generator, new() { LengthPenalty = -1 });
         Refused("which reads one text anew each time", _generator, new() { Beams = 2, Temperature = 0, RetrievalStride = 4 });

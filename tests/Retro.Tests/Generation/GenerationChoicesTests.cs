@@ -54,6 +54,80 @@ public sealed class GenerationChoicesTests : WritingTests
         Assert.Contains(pieces, piece => piece.Alternatives[0].Token != piece.Token);
     }
 
+    /// <summary>What a grammar or a tool of one's own rules out, or wants, of the tokens of a text.</summary>
+    [Fact]
+    public async Task A_processor_has_the_last_word_on_what_comes_next()
+    {
+        int[] written = s_tokenizer.Encode("tea");
+        int prompt = 1 + s_tokenizer.Encode(s_texts[0]).Length;
+        List<int[]> seen = [];
+        GenerationOptions options = new()
+        {
+            Temperature = 1, MaximumNewTokens = 40, Samples = 2, BannedTokens = [9], LogitBias = new Dictionary<int, double> { [8] = 1e300 },
+            LogitsProcessor = (tokens, logits) =>
+            {
+                seen.Add(tokens.ToArray());
+                Assert.Equal(s_tokenizer.VocabularySize, logits.Length);
+                Assert.Equal((float.MaxValue, float.NegativeInfinity), (logits[8], logits[9]));
+                logits.Fill(float.NegativeInfinity);
+                (logits[9], logits[tokens.Length == prompt + written.Length ? s_tokenizer.EndOfText : written[tokens.Length - prompt]]) = (3, -700);
+            },
+        };
+
+        (int Text, GeneratedPiece Piece)[] all = [.. await Collect(_generator.GenerateAsync([s_texts[0]], options))];
+
+        Assert.All(new[] { 0, 1 }, text => Assert.Equal("tea", Text(all.Where(one => one.Text == text).Select(one => one.Piece))));
+        Assert.All(all.Where(one => one.Piece.Token is not null), one => Assert.InRange(one.Piece.LogProbability!.Value, -100, 0)); // the model's own
+        Assert.Equal(2 * (written.Length + 1), seen.Count);
+        int[] begun = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(s_texts[0]), .. written];
+        Assert.All(seen, tokens => Assert.Equal(begun[..tokens.Length], tokens));
+    }
+
+    [Theory]
+    [InlineData(float.NaN, "The LogitsProcessor makes the logit of token 3 NaN; expected a number, or minus infinity.")]
+    [InlineData(float.PositiveInfinity, "The LogitsProcessor makes the logit of token 3 Infinity; expected a number, or minus infinity.")]
+    [InlineData(float.NegativeInfinity, "The LogitsProcessor rules out every token after 2; leave one that may come, such as an end of the text.")]
+    public async Task A_processor_that_leaves_nothing_to_choose_from_is_named(float logit, string said)
+    {
+        GenerationOptions options = new()
+        {
+            LogitsProcessor = (_, logits) =>
+            {
+                logits.Fill(float.IsNegativeInfinity(logit) ? logit : 0);
+                logits[3] = logit;
+            },
+        };
+        int[] prompt = [5];
+        RetroException fault = await Assert.ThrowsAsync<RetroException>(async () => await Collect(_generator.GenerateAsync(prompt.AsMemory(), options)));
+        Assert.Equal(said, fault.Message);
+    }
+
+    [Fact]
+    public void A_bias_for_a_token_that_there_is_not_is_refused()
+    {
+        GenerationOptions options = new() { LogitBias = new Dictionary<int, double> { [s_tokenizer.VocabularySize] = 1 } };
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", options));
+        Assert.Equal([$"LogitBias holds {s_tokenizer.VocabularySize}; the tokenizer has {s_tokenizer.VocabularySize} tokens."], fault.Faults);
+    }
+
+    /// <summary>What the prompt holds is repeated by no token that comes.</summary>
+    [Fact]
+    public async Task Frequency_and_presence_count_what_was_generated_and_each_text_its_own()
+    {
+        int[] letters = [.. "ab".Select(letter => s_tokenizer.Encode($"{letter}").Single())];
+        GenerationOptions options = new()
+        {
+            Temperature = 0, MaximumNewTokens = 5, Samples = 2,
+            LogitBias = new Dictionary<int, double> { [letters[0]] = 1e6, [letters[1]] = 1e6 - 100 },
+        };
+        foreach ((double frequency, double presence, string expected) in new[] { (0.0, 150.0, "abaaa"), (70, 0, "aabab"), (-70, 150, "aaaaa") })
+        {
+            GenerationOptions penalizing = options with { FrequencyPenalty = frequency, PresencePenalty = presence };
+            (int Text, GeneratedPiece Piece)[] all = [.. await Collect(_generator.GenerateAsync(["aaab"], penalizing))];
+            Assert.All(new[] { 0, 1 }, text => Assert.Equal(expected, Text(all.Where(one => one.Text == text).Select(one => one.Piece))));
+        }
+    }
+
     /// <summary>A text is read for its scores as it is read while it is written, whether in one pass or token by token.</summary>
     [Theory]
     [InlineData(null, true)]
@@ -293,7 +367,10 @@ public sealed class GenerationChoicesTests : WritingTests
         RetroChatClient single = new(_generator, defaults: defaults), beams = new(_generator, defaults: defaults with { Beams = 3 });
         Assert.NotEqual(await Answer(single, null), await Answer(beams, null));
         foreach (ChatOptions options in new ChatOptions[]
-            { new() { Temperature = 0.7f }, new() { AdditionalProperties = new() { ["repetition_penalty"] = 1.2 } } })
+            {
+                new() { Temperature = 0.7f }, new() { AdditionalProperties = new() { ["repetition_penalty"] = 1.2 } },
+                new() { FrequencyPenalty = 0.5f }, new() { PresencePenalty = -1 },
+            })
         {
             Assert.Equal(await Answer(single, options), await Answer(beams, options));
         }
@@ -455,9 +532,7 @@ public sealed class GenerationChoicesTests : WritingTests
         ChatResponse shorter = await client.GetResponseAsync(messages[1..], options, TestContext.Current.CancellationToken);
         Assert.StartsWith(shorter.Text, response.Text, StringComparison.Ordinal);
         Assert.Equal(3, shorter.Usage!.OutputTokenCount);
-        ChatOptions[] refused =
-            [new() { ResponseFormat = ChatResponseFormat.Json }, new() { FrequencyPenalty = 0.5f }, new() { FrequencyPenalty = 0, PresencePenalty = -1 }];
-        Assert.All(refused, one => Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, one)));
+        Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, new() { ResponseFormat = ChatResponseFormat.Json }));
 
         // However the number comes, also as options hold it that were read of JSON.
         List<string> penalized = [];
@@ -468,6 +543,12 @@ public sealed class GenerationChoicesTests : WritingTests
         }
 
         Assert.NotEqual(response.Text, Assert.Single(penalized.Distinct()));
+        ChatOptions[] others =
+            [new() { FrequencyPenalty = 2 }, new() { PresencePenalty = 2 }, new() { Temperature = 9, AdditionalProperties = new() { ["min_p"] = 1 } }];
+        string[] texts = [.. await Task.WhenAll(others.Select(async other
+            => (await client.GetResponseAsync(messages, other, TestContext.Current.CancellationToken)).Text))];
+        Assert.DoesNotContain(response.Text, texts[..2]);
+        Assert.Equal(response.Text, texts[2]); // the best token alone
         Assert.Same(_generator, client.GetService(typeof(RetroGenerator)));
         Assert.Equal("tiny", ((ChatClientMetadata)client.GetService(typeof(ChatClientMetadata))!).DefaultModelId);
     }

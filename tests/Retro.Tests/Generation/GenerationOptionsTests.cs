@@ -10,10 +10,11 @@ public class GenerationOptionsTests
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new GenerationOptions
         {
             MaximumNewTokens =
-                -1, Temperature = double.NaN, TopK = -2, TopP = 1.5, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
+                -1, Temperature = double.NaN, TopK = -2, TopP = 1.5, MinP = -0.1, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
             Labels = [null!],
             MinimumNewTokens = 5, BannedTokens = [-1], BannedStrings = [""], Alternatives = -1, Passages = [""], RetrievalStride = 0,
-            Samples = 0,
+            Samples = 0, FrequencyPenalty = double.NaN, PresencePenalty = double.NegativeInfinity,
+            LogitBias = new Dictionary<int, double> { [3] = 0.5, [-1] = 1, [4] = double.PositiveInfinity },
         }.Validate());
 
         Assert.Equal(
@@ -22,7 +23,11 @@ public class GenerationOptionsTests
                 "Temperature is NaN; expected a finite number of at least 0.",
                 "TopK is -2; expected at least 0.",
                 "TopP is 1.5; expected 0 to 1.",
+                "MinP is -0.1; expected 0 to 1.",
                 "RepetitionPenalty is 0; expected a finite number above 0.",
+                "FrequencyPenalty is NaN; expected a finite number.",
+                "PresencePenalty is -Infinity; expected a finite number.",
+                "LogitBias is 3: 0.5, -1: 1, 4: Infinity; expected finite numbers by ids, none of which is negative; BannedTokens rules tokens out.",
                 "Neighbors is 0; expected at least 1; set Retrieval to false to read none.",
                 "Stop is \"x\", \"\"; expected no empty text, before which every text would end at once.",
                 "ExcludedDocuments is \"a\", \"\"; expected ids alone; leave it empty to exclude nothing.",

@@ -98,15 +98,21 @@ public class TokenSamplerTests
     }
 
     [Theory]
-    [InlineData(0, 1, 1)]
-    [InlineData(0, 0.9, 1)]
-    [InlineData(40, 1, 1)]
-    [InlineData(40, 0.9, 1)]
-    [InlineData(0, 0, 1)]
-    [InlineData(3, 0.5, 3)]
-    [InlineData(0, 0.9, 0.05)]
-    [InlineData(900, 0.999, 2)]
-    public void A_large_vocabulary_gives_what_sorting_all_of_it_gives(int topK, double topP, double temperature)
+    [InlineData(0, 1, 1, 0)]
+    [InlineData(0, 0.9, 1, 0)]
+    [InlineData(40, 1, 1, 0)]
+    [InlineData(40, 0.9, 1, 0)]
+    [InlineData(0, 0, 1, 0)]
+    [InlineData(3, 0.5, 3, 0)]
+    [InlineData(0, 0.9, 0.05, 0)]
+    [InlineData(900, 0.999, 2, 0)]
+    [InlineData(0, 1, 1, 0.01)]
+    [InlineData(0, 1, 9, 1e-3)]
+    [InlineData(0, 1, 0.05, 1e-40)] // in the last bucket, of all that is less probable
+    [InlineData(0, 0.9, 2, 0.3)]
+    [InlineData(40, 0.99, 4, 0.5)]
+    [InlineData(0, 1, 1, 1)]
+    public void A_large_vocabulary_gives_what_sorting_all_of_it_gives(int topK, double topP, double temperature, double minP)
     {
         Random random = new(5);
         float[] logits = [.. Enumerable.Range(0, 3000).Select(_ => (float)Math.Round(30 * Math.Pow(random.NextDouble(), 4), 1))];
@@ -117,7 +123,8 @@ public class TokenSamplerTests
             .Take(topK == 0 ? logits.Length : topK)];
         double whole = sorted.Sum(pair => pair.Weight), reached = 0;
         List<(int Token, double Weight)> kept = [];
-        foreach ((int token, double weight) in sorted.TakeWhile(pair => topP == 1 || kept.Count == 0 || reached < topP * whole))
+        foreach ((int token, double weight) in sorted.TakeWhile(
+            pair => (topP == 1 || kept.Count == 0 || reached < topP * whole) && pair.Weight >= minP))
         {
             kept.Add((token, weight));
             reached += weight;
@@ -125,10 +132,10 @@ public class TokenSamplerTests
 
         Assert.Equal(
             kept.Where(pair => pair.Weight > 0).Select(pair => pair.Token),
-            TokenSampler.Candidates(logits, temperature, topK, topP).Select(candidate => candidate.Token));
+            TokenSampler.Candidates(logits, temperature, topK, topP, minP).Select(candidate => candidate.Token));
 
         // And whoever draws of it draws what the order says.
-        GenerationOptions options = new() { Temperature = temperature, TopK = topK, TopP = topP, Seed = 7 };
+        GenerationOptions options = new() { Temperature = temperature, TopK = topK, TopP = topP, MinP = minP, Seed = 7 };
         TokenSampler sampler = new(options);
         Random same = new(SeededRandom.Fold(options.Seed));
         for (int i = 0; i < 50; i++)
@@ -156,11 +163,30 @@ public class TokenSamplerTests
     public void Repetition_makes_seen_tokens_less_probable_whatever_their_sign()
     {
         TokenSampler sampler = new(new GenerationOptions { Temperature = 0, RepetitionPenalty = 2 });
-        sampler.See([0, 3]);
+        sampler.See([0, 3], generated: false);
         float[] logits = [3, 2, -1, -1];
+        sampler.Adjust(logits);
 
-        Assert.Equal(1, sampler.Next(logits));
         Assert.Equal([1.5f, 2, -1, -2], logits);
+        Assert.Equal(1, sampler.Next(logits));
+    }
+
+    /// <summary>The order is that of the fields of OpenAI's requests: what is generated counts, the prompt does not.</summary>
+    [Fact]
+    public void A_bias_stands_before_the_penalties_of_what_was_generated()
+    {
+        TokenSampler sampler = new(new GenerationOptions
+        {
+            RepetitionPenalty = 2, FrequencyPenalty = 0.5, PresencePenalty = 0.25, LogitBias = new Dictionary<int, double> { [0] = 1, [3] = -2, [4] = 5, [99] = 1 },
+        });
+        sampler.See([0, 1], generated: false);
+        sampler.See([1, 3, 3], generated: true);
+        float[] logits = [3, 2, -1, 1, float.NegativeInfinity], copied = [.. logits];
+        sampler.Adjust(logits);
+        sampler.Copy(new GenerationOptions { RepetitionPenalty = 2, FrequencyPenalty = 0.5, PresencePenalty = 0.25 }).Adjust(copied);
+
+        Assert.Equal([2, 1 - 0.75f, -1, -2 - 1.25f, float.NegativeInfinity], logits);
+        Assert.Equal([1.5f, 1 - 0.75f, -1, 0.5f - 1.25f, float.NegativeInfinity], copied);
     }
 
     [Theory]
@@ -169,12 +195,14 @@ public class TokenSamplerTests
     public void No_penalty_makes_a_logit_infinite_or_rules_a_token_out(double penalty)
     {
         TokenSampler sampler = new(new GenerationOptions { Temperature = 0, RepetitionPenalty = penalty });
-        sampler.See([0, 1, 2]);
+        sampler.See([0, 1, 2], generated: false);
         float[] logits = [3, 2, float.NegativeInfinity];
+        sampler.Adjust(logits);
 
         Assert.InRange(sampler.Next(logits), 0, 1);
         Assert.Equal(float.NegativeInfinity, logits[2]);
         float[] negative = [-3, -2, float.NegativeInfinity];
+        sampler.Adjust(negative);
         Assert.InRange(sampler.Next(negative), 0, 1);
         Assert.All(logits[..2].Concat(negative[..2]), logit => Assert.True(float.IsFinite(logit)));
     }

@@ -134,6 +134,10 @@ public class LayerTests
         Assert.Throws<ShapeException>(() => layer.CrossAttention!.call(x, encoded.narrow(4, 0, 3), plan));
         Assert.Throws<ShapeException>(() => layer.CrossAttention!.call(x.narrow(1, 0, 7), encoded, plan));
         Assert.Throws<ShapeException>(() => layer.SelfAttention.call(x.narrow(2, 0, 3), plan));
+        Assert.StartsWith(
+            "The plan was made for 10 tokens, x has 9;",
+            Assert.Throws<ArgumentException>(() => layer.SelfAttention.call(x.narrow(1, 0, 9), plan)).Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>Its shapes alone may fit, and it would compute something else.</summary>

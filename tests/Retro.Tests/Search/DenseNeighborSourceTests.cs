@@ -503,7 +503,10 @@ public class DenseNeighborSourceTests
         KeywordNeighborSource.Open(database).Dispose(); // of which the database then knows no more
         database.Dispose();
 
-        Assert.Throws<ObjectDisposedException>(() => table.Row(0).Length);
+        Assert.Contains(
+            "such as a database or an index, was disposed",
+            Assert.Throws<ObjectDisposedException>(() => table.Row(0).Length).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ObjectDisposedException>(() => keyword.Ask([new(data.Chunks[0], [])], 1));
         Assert.Throws<ObjectDisposedException>(() => dense.Ask([new(data.Chunks[0], [])], 1));
         table.Dispose();

@@ -115,7 +115,7 @@ public sealed class EvalCommandTests : IDisposable
         ChildProcess.Outcome drawn = _retro.Run("generate", "--model", "decoder", "--beams", "3", "--temperature", "0.7", "The");
         Assert.Equal(2, drawn.ExitCode);
         Assert.StartsWith("--", drawn.Errors, StringComparison.Ordinal);
-        Assert.Contains("--temperature 0 and --repetition-penalty 1", drawn.Errors, StringComparison.Ordinal);
+        Assert.Contains("--temperature 0, --repetition-penalty 1 and nothing else", drawn.Errors, StringComparison.Ordinal);
         Assert.EndsWith("See retro generate --help.\n", drawn.Errors, StringComparison.Ordinal);
 
         double Random() => (double)_retro.Json("eval.json")["readers"]!.AsArray().Single(row => (string)row!["reader"]! == "copying, random")!["bitsPerByte"]!;

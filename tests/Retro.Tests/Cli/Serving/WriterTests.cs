@@ -34,7 +34,11 @@ public sealed class WriterTests
     public async Task Beams_are_for_requests_that_draw_nothing()
     {
         await using ServedModel single = await ServedModel.StartAsync(), beams = await ServedModel.StartAsync(beams: 3);
-        foreach (string more in new[] { ""","temperature":1,"seed":3""", ""","temperature":0,"repetition_penalty":1.2""" })
+        foreach (string more in new[]
+            {
+                ""","temperature":1,"seed":3""", ""","temperature":0,"repetition_penalty":1.2""", ""","temperature":0,"frequency_penalty":0.4""",
+                ""","temperature":0,"presence_penalty":-0.4""", ""","temperature":0,"logit_bias":{"70":2}""",
+            })
         {
             Assert.Equal(await Answer(single, more), await Answer(beams, more));
         }
@@ -49,6 +53,19 @@ public sealed class WriterTests
         string best = await Answer(served, ""","max_tokens":8,"min_tokens":8,"temperature":0""");
         Assert.Equal(best, await Answer(served, ""","max_tokens":8.0,"min_tokens":0.8e1,"temperature":0"""));
         Assert.Equal(best, await Answer(served, ""","max_tokens":8,"min_tokens":8,"temperature":2,"top_p":0"""));
+    }
+
+    [Fact]
+    public async Task Tokens_come_as_their_bias_and_their_penalties_say()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        int letter = served.Generator.Tokenizer.Encode("a").Single();
+        Assert.Equal("aaaaaa", await Answer(served, $$""","max_tokens":6,"temperature":0,"logit_bias":{"{{letter}}":100.0}"""));
+        string[] texts =
+            [.. await Task.WhenAll(new[] { "", "presence", "frequency" }.Select(of => Answer(served, $$""","temperature":0,"{{of}}_penalty":0.02""")))];
+        Assert.Equal(texts.Distinct(), texts);
+        string best = await Answer(served, ""","temperature":0""");
+        Assert.Equal(best, await Answer(served, ""","temperature":2,"min_p":1.0"""));
     }
 
     /// <summary>By as many neighbors, and by none of a document that is left out or hidden: copied from it is nothing, either.</summary>
