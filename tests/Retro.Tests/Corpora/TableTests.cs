@@ -1,14 +1,10 @@
 using System.IO.Compression;
 using System.Text;
-using System.Text.Json.Serialization;
-using Parquet;
-using Parquet.Schema;
-using Parquet.Serialization;
 using Retro.Corpora;
 
 namespace Retro.Tests.Corpora;
 
-/// <summary>Tables, as collections of documents are published: CSV (RFC 4180) and Apache Parquet, a document per row.</summary>
+/// <summary>Tables of text, as collections of documents are published: CSV (RFC 4180), a document per row.</summary>
 public class TableTests
 {
     [Theory]
@@ -74,43 +70,6 @@ public class TableTests
         Assert.Equal(["one"], Corpus.Open(path, options with { SkipBroken = true }).Documents().Select(document => document.Text));
     }
 
-    /// <summary>Written by DuckDB 1.5: two groups of two rows, pages of version 2 in Zstandard, dictionaries.</summary>
-    [Fact]
-    public void A_row_of_Parquet_is_a_document()
-    {
-        string path = Path.Combine(Fixtures.Own, "rows.parquet");
-        Document[] documents = [.. Corpus.Open(path, new() { KeepEmpty = true }).Documents()];
-        Assert.Equal(["7", "9", "11", "12"], documents.Select(document => document.Id));
-        Assert.Equal(["Ferry", "9", "Empty", "Second"], documents.Select(document => document.Title));
-        Assert.Equal(["The ferry crosses at dawn.", "A müller grinds 🌾 grain.", "", "Line one\nline two"], documents.Select(document => document.Text));
-        Assert.Equal(["staff,river", "", "", "staff"], documents.Select(document => string.Join(',', document.Labels)));
-        Assert.Equal(["rows.parquet:1", "rows.parquet:2", "rows.parquet:3", "rows.parquet:4"], documents.Select(document => document.Location));
-        Document[] others = [.. Corpus.Open(path, new() { Fields = new() { Text = "title", Id = "text", Labels = "none" }, SkipBroken = true }).Documents()];
-        Assert.Equal(["Ferry", "Empty", "Second"], others.Select(document => document.Text)); // the second has no title
-        Assert.All(others, document => Assert.Empty(document.Labels));
-    }
-
-    [Fact]
-    public async Task Labels_that_are_no_texts_are_refused_and_not_read_as_none()
-    {
-        using TemporaryFolder folder = new();
-        string path = await Write(
-            folder, "t.parquet", new DataField<long>("labels"), async (group, field) => await group.WriteAsync<long>(field, new long[] { 1, 2 }));
-        string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
-        Assert.Contains("\"labels\"", message, StringComparison.Ordinal);
-        Assert.Equal(2, Corpus.Open(path, new() { Fields = new() { Labels = "none" } }).Documents().Count());
-        path = Path.Combine(folder.Path, "m.parquet");
-        await using (FileStream file = File.Create(path))
-        {
-            await ParquetSerializer.SerializeAsync([new Mapped { Text = "A secret.", Labels = new() { ["who"] = "staff" } }], file);
-        }
-
-        Assert.Contains("\"labels\"", Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message, StringComparison.Ordinal);
-        path = await Write(
-            folder, "d.parquet", new DataField<double>("id"), async (group, field) => await group.WriteAsync<double>(field, new double[] { 1, 2 }));
-        Assert.Contains("\"id\"", Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message, StringComparison.Ordinal);
-    }
-
     [Fact]
     public void Other_tables_of_a_folder_are_left_out_and_one_that_is_named_is_refused_with_its_columns()
     {
@@ -134,55 +93,5 @@ public class TableTests
         // Of two columns of labels, one would be passed over.
         string twice = folder.File("twice.csv", "text,labels,labels\nA secret.,,staff\n");
         Assert.Contains("\"labels\"", Assert.Throws<CorpusException>(() => Corpus.Open(twice).Documents().ToList()).Message, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void A_damaged_table_is_told_and_never_read_as_if_it_were_whole()
-    {
-        using TemporaryFolder folder = new();
-        byte[] whole = File.ReadAllBytes(Path.Combine(Fixtures.Own, "rows.parquet"));
-        string path = Path.Combine(folder.Path, "t.parquet");
-        folder.File("page.md", "A page.");
-        int told = 0;
-        for (int at = 0; at < whole.Length; at += 3)
-        {
-            byte[] damaged = [.. whole];
-            damaged[at] ^= 0x55;
-            File.WriteAllBytes(path, at % 2 == 0 ? damaged : whole[..at]);
-            try
-            {
-                Assert.NotEmpty(Corpus.Open(folder.Path).Documents().ToList());
-            }
-            catch (CorpusException exception)
-            {
-                told++;
-                Assert.Contains(path, exception.Message, StringComparison.Ordinal);
-                Assert.Equal(["A page."], Corpus.Open(folder.Path, new() { SkipBroken = true }).Documents().Select(document => document.Text).Take(1));
-            }
-        }
-
-        Assert.True(told > whole.Length / 6, $"{told} of {whole.Length / 3} were told."); // every file that is cut short is
-    }
-
-    private static async Task<string> Write(
-        TemporaryFolder folder, string name, DataField second, Func<ParquetRowGroupWriter, DataField, Task> write)
-    {
-        string path = Path.Combine(folder.Path, name);
-        DataField<string> texts = new("text");
-        await using FileStream file = File.Create(path);
-        await using ParquetWriter writer = await ParquetWriter.CreateAsync(new ParquetSchema(texts, second), file);
-        using ParquetRowGroupWriter group = writer.CreateRowGroup();
-        await group.WriteAsync(texts, (string[])["One.", "Two."]);
-        await write(group, second);
-        return path;
-    }
-
-    private sealed class Mapped
-    {
-        [JsonPropertyName("text")]
-        public string? Text { get; set; }
-
-        [JsonPropertyName("labels")]
-        public Dictionary<string, string>? Labels { get; set; }
     }
 }
