@@ -11,7 +11,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
     public override IEnumerable<Document> Documents(string file)
     {
         string name = NameOf(file);
-        bool utf8 = IsUtf8(file);
+        Lazy<bool> utf8 = IsUtf8(file);
         TextIds ids = new(name);
         foreach (Line line in Lines(file))
         {
@@ -22,7 +22,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         }
     }
 
-    private Document? Parse(Line line, bool utf8, string file, string name, TextIds ids)
+    private Document? Parse(Line line, Lazy<bool> utf8, string file, string name, TextIds ids)
     {
         string json = Text(line, utf8, file);
         if (string.IsNullOrWhiteSpace(json))

@@ -17,9 +17,12 @@ public class TableTests
     [InlineData("t.csv", "text,id\rone,1\rtwo,2\r", "1@2=one|2@3=two")]
     [InlineData("t.csv", "id,text\n1,one\n2\n", "1@2=one", true)] // the second has no text
     [InlineData("t.csv", "id,text\n1,one,two\n2,three\n", "2@3=three", true)] // a comma of the text
+    [InlineData("t.csv", "id,text,labels\n1,one,\n\n2,two\n\n", "1@2=one", true, 4)] // a row that is too short may lack labels
+    [InlineData("t.csv", "id,text,note\n1,one,\"no\n2,two,\"no\"\n3,three,\n", "3@4=three", true)] // nor may a column that nobody asked for swallow rows
+    [InlineData("t.csv", "id,text,note\n1,one,5\"\n2,two,\"no\n", "1@2=one", true)]
     [InlineData("t.csv", "id,text\n1,\"one\" two\n2,three\n", "2@3=three", true)] // what stands behind the quotation mark is no part of the field
     [InlineData("t.csv", "id,text\n1,one\n2,\"three\n4,five\n", "1@2=one", true)] // a field that is not closed would take what follows
-    public void A_row_of_text_is_a_document(string name, string text, string expected, bool isBroken = false)
+    public void A_row_of_text_is_a_document(string name, string text, string expected, bool isBroken = false, int line = 0)
     {
         using TemporaryFolder folder = new();
         string path = folder.File(name, text);
@@ -31,7 +34,7 @@ public class TableTests
         if (isBroken)
         {
             string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
-            Assert.Matches($"^Line [23] of {path} ", message);
+            Assert.Matches($"^Line {(line > 0 ? line : "[23]")} of {path} ", message);
         }
     }
 
@@ -58,6 +61,52 @@ public class TableTests
         Assert.Equal(["café", "plain"], Corpus.Open(latin, new() { Encoding = "windows-1252" }).Documents().Select(document => document.Text));
         Assert.Equal(["plain"], Corpus.Open(latin, new() { SkipBroken = true }).Documents().Select(document => document.Text));
         Assert.Contains("Line 2 of", Assert.Throws<CorpusException>(() => Corpus.Open(latin).Documents().ToList()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_row_has_one_label_whatever_stands_around_it()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("t.csv", "id, text, labels\n1, A secret., staff\n2,A page,  \n");
+        Assert.Equal(["staff", ""], Corpus.Open(path).Documents().Select(document => string.Join('|', document.Labels)));
+
+        // As one label, a list would be one that nobody has.
+        foreach (string list in (string[])["\"['staff', 'river']\"", "[staff]", "\" [\"\"staff\"\"] \""])
+        {
+            path = folder.File("list.csv", $"id,text,labels\n1,A secret.,{list}\n2,A page.,\n");
+            Assert.Equal(["A page."], Corpus.Open(path, new() { SkipBroken = true }).Documents().Select(document => document.Text));
+            string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
+            Assert.Contains($"Line 2 of {path}", message, StringComparison.Ordinal);
+            Assert.Contains("list that was written as text", message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_row_takes_memory_by_its_length_however_many_columns_it_has()
+    {
+        using TemporaryFolder folder = new();
+        const int Columns = 3000, Rows = 5;
+        string row = $"A row.\t{string.Join('\t', Enumerable.Repeat("5\"a", Columns))}\n";
+        string path = folder.File(
+            "wide.tsv", $"text\t{string.Join('\t', Enumerable.Range(0, Columns))}\n{string.Concat(Enumerable.Repeat(row, Rows))}");
+        Corpus corpus = Corpus.Open(path);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(Rows, corpus.Documents().Count());
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.InRange(allocated, 1, 100L * row.Length * Rows);
+    }
+
+    [Fact]
+    public void Of_a_table_the_first_row_alone_is_read_for_its_columns_with_an_encoding_too()
+    {
+        using TemporaryFolder folder = new();
+        byte[] row = [.. "caf"u8, 0xE9, .. ",1\n"u8];
+        byte[] table = [.. "text,id\n"u8, .. Enumerable.Repeat(row, 200_000).SelectMany(bytes => bytes)];
+        folder.File("latin.csv", table);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Corpus corpus = Corpus.Open(folder.Path, new() { Encoding = "windows-1252" });
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, table.Length);
+        Assert.Equal("café", corpus.Documents().First().Text);
     }
 
     [Fact]
