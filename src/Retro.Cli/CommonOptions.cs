@@ -42,8 +42,8 @@ internal static class CommonOptions
     /// <summary>The text.</summary>
     public static PathOption Corpus() => new("--corpus", "PATH")
     {
-        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), tables "
-            + "(.csv, .tsv, .parquet) or .NET XML documentation (.xml).",
+        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines (.jsonl, .json, packed: .gz, .zst), "
+            + "tables (.csv, .tsv, .parquet) or .NET XML documentation (.xml).",
     };
 
     /// <summary>The text of a run that has one of its own where none is named.</summary>
@@ -145,7 +145,7 @@ internal static class CommonOptions
     /// <param name="unsaid">What holds without the option; null: nothing is to be said of it.</param>
     public static Option<string[]> GivenLabels(string? unsaid = null) => new("--labels")
     {
-        Description = "Give every document this label, beside those that JSON lines name; may be given several times, \"\" for none. Whoever reads a document "
+        Description = "Give every document this label, beside those that its row names; may be given several times, \"\" for none. Whoever reads a document "
             + $"has to see all of its labels.{(unsaid is null ? "" : $" Default: {unsaid}.")}",
         HelpName = "LABEL",
     };

@@ -9,8 +9,8 @@ namespace Retro.Corpora;
 public sealed class Corpus
 {
     private const string Remedy =
-        "Name a folder or file of text (.txt, .md, .html, .rst), of JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), of tables with a column of texts (.csv, .tsv, "
-            + ".parquet; CorpusOptions.Fields) or of .NET XML documentation (.xml).";
+        "Name a folder or file of text (.txt, .md, .html, .rst), of JSON lines (.jsonl, .json, packed: .gz, .zst), of tables with a column of texts (.csv, "
+            + ".tsv, .parquet; CorpusOptions.Fields) or of .NET XML documentation (.xml).";
 
     private readonly CorpusFiles _files;
     private readonly string _root;

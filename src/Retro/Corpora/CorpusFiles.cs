@@ -302,6 +302,7 @@ internal sealed class CorpusFiles
 
     private void Take(string file, DocumentKinds kind)
     {
+        kind = kind == DocumentKinds.None && IsJsonLines(file) ? DocumentKinds.JsonLines : kind;
         if (kind == DocumentKinds.None)
         {
             LeaveOut(EndingOf(file));
@@ -352,7 +353,28 @@ internal sealed class CorpusFiles
         }
     }
 
-    private static string EndingOf(string file) => Path.GetExtension(file).ToLowerInvariant() is { Length: > 1 } ending ? ending : "without an ending";
+    /// <summary>Whether a file that may hold any JSON holds documents, line by line; what cannot be read may.</summary>
+    private bool IsJsonLines(string file)
+    {
+        try
+        {
+            return (_options.Kinds & DocumentKinds.JsonLines) != 0
+                && Path.GetExtension(PackedFile.WithoutEnding(file)).Equals(".json", StringComparison.OrdinalIgnoreCase)
+                && (_isNamed || JsonLinesReader.HasTexts(file, _options));
+        }
+        catch (CorpusException)
+        {
+            return true;
+        }
+    }
+
+    private static string EndingOf(string file)
+    {
+        // Of what is packed, with that of what it holds.
+        string unpacked = PackedFile.WithoutEnding(file);
+        string ending = (unpacked == file ? "" : Path.GetExtension(unpacked)) + Path.GetExtension(file);
+        return ending.Length > 1 ? ending.ToLowerInvariant() : "without an ending";
+    }
 
     private void Find(string relative)
     {

@@ -30,8 +30,9 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         string name = NameOf(file);
         TextIds ids = new(name);
         using Records records = new(Lines(file), file, head.Delimiter, Options.MaximumDocumentBytes);
-        Guarded(records.Next); // the names
-        while (Guarded(records.Next) is { } record)
+        Guarded(() => records.Next()); // the names
+        int[] taken = [.. Options.Fields.Names.Select(field => Array.IndexOf(head.Names, field)).Where(column => column >= 0)];
+        while (Guarded(() => records.Next(taken)) is { } record)
         {
             if (Guarded(() => Row(record, head, file).In(name, record.Line, ids, Options)) is { } document && Checked(document) is { } kept)
             {
@@ -52,29 +53,31 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     private DocumentRow Row(Record record, Head head, string file)
     {
         string where = Where(file, record.Line);
-        if (record.Fault is not null || record.Fields.Length > head.Names.Length)
+
+        // A newline that nothing quotes parts a row: what it cuts off, labels for instance, must not be read as none.
+        if (record.Fault is not null || record.Fields.Length != head.Names.Length)
         {
-            throw RowFaults.Row(where, record.Fault ?? $"has {record.Fields.Length} fields, where the first row names {head.Names.Length} columns");
+            throw RowFaults.Row(where, record.Fault ?? $"has {record.Fields.Length} fields, where the first row names {head.Names.Length} columns"
+                + " (one with a line break or a delimiter in it has to be quoted)");
         }
 
-        return Field(Options.Fields.Text) is { } text
-            ? new(text, Scalar(Options.Fields.Id), Scalar(Options.Fields.Title), DocumentRow.NotEmpty([Field(Options.Fields.Labels) ?? ""]))
-            : throw RowFaults.Row(where, $"has no field \"{Options.Fields.Text}\"");
+        DocumentFields fields = Options.Fields;
+        return new(Field(fields.Text)!, Scalar(fields.Id), Scalar(fields.Title), DocumentRow.OneLabel(Field(fields.Labels)?.Trim() ?? "", where));
 
         string? Scalar(string column) => Field(column) is { Length: > 0 } value ? value : null;
 
         string? Field(string column)
-            => Array.IndexOf(head.Names, column) is >= 0 and int i && i < record.Fields.Length ? Decoded(record, record.Fields[i], head.IsUtf8, file) : null;
+            => Array.IndexOf(head.Names, column) is >= 0 and int i ? Decoded(record, record.Fields[i]!, head.IsUtf8, file) : null;
     }
 
-    private string Decoded(Record record, string field, bool utf8, string file)
+    private string Decoded(Record record, string field, Lazy<bool> utf8, string file)
         => Text(new Line(record.Line, Encoding.Latin1.GetBytes(field), record.IsDecoded), utf8, file);
 
     /// <summary>The first row of a file.</summary>
     /// <param name="Delimiter">What parts its fields, and those of all rows.</param>
     /// <param name="Names">The columns' names.</param>
     /// <param name="IsUtf8">Whether the file is UTF-8.</param>
-    private sealed record Head(string Delimiter, string[] Names, bool IsUtf8)
+    private sealed record Head(string Delimiter, string[] Names, Lazy<bool> IsUtf8)
     {
         /// <summary>
         /// Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.
@@ -82,7 +85,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         public static Head Of(string file, CorpusOptions options)
         {
             CsvReader reader = new(Path.GetDirectoryName(file)!, options with { SkipBroken = false }, new());
-            bool utf8 = reader.IsUtf8(file);
+            Lazy<bool> utf8 = reader.IsUtf8(file);
             bool isOfTabs = PackedFile.WithoutEnding(file).EndsWith(TabEnding, StringComparison.OrdinalIgnoreCase);
             string[] delimiters = isOfTabs ? ["\t", ",", ";"] : [",", ";", "\t"];
             return delimiters.Select(By).FirstOrDefault(head => head.Names.Contains(options.Fields.Text)) ?? By(delimiters[0]);
@@ -90,7 +93,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             Head By(string delimiter)
             {
                 using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
-                string[] names = records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field, utf8, file).Trim()) : [];
+                string[] names = records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field!, utf8, file).Trim()) : [];
                 return new(delimiter, names, utf8);
             }
         }
@@ -98,10 +101,10 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 
     /// <summary>A row of a file.</summary>
     /// <param name="Line">The line that it begins in, from 1.</param>
-    /// <param name="Fields">Its fields, a character a byte.</param>
+    /// <param name="Fields">Its fields, a character a byte; null are those that nobody asked for.</param>
     /// <param name="IsDecoded">Whether the bytes are UTF-8 that a decoder has made of the file.</param>
     /// <param name="Fault">What is wrong with it; null: nothing.</param>
-    private sealed record Record(int Line, string[] Fields, bool IsDecoded, string? Fault);
+    private sealed record Record(int Line, string?[] Fields, bool IsDecoded, string? Fault);
 
     /// <summary>The rows of a file.</summary>
     private sealed class Records : IDisposable
@@ -110,6 +113,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 
         private readonly string _file;
         private readonly int _most;
+        private readonly string _quoted;
         private readonly Bytes _bytes;
         private readonly CsvParser _parser;
         private string? _fault;
@@ -117,7 +121,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 
         public Records(IEnumerable<Line> lines, string file, string delimiter, int most)
         {
-            (_file, _most) = (file, most);
+            (_file, _most, _quoted) = (file, most, delimiter + Quote);
             _bytes = new(lines, file, most);
             _parser = new(_bytes, new CsvConfiguration(CultureInfo.InvariantCulture)
             {
@@ -131,8 +135,9 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         }
 
         /// <summary>The next row; null: there is none.</summary>
+        /// <param name="columns">The columns whose fields are taken; null: all.</param>
         /// <exception cref="CorpusException">A field is too long. Where the next row begins is not known, and none comes.</exception>
-        public Record? Next()
+        public Record? Next(int[]? columns = null)
         {
             if (_isOver)
             {
@@ -154,7 +159,17 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             }
 
             _isOver = false;
-            string[] fields = _parser.Record!;
+
+            // The parser copies the row for each field that is asked for and holds a quotation mark, but is not quoted. Of the others, those can be at fault,
+            // and have taken what follows, that begin with one.
+            string row = _parser.RawRecord;
+            bool isQuoted = row.StartsWith(Quote) || row.Contains(_quoted, StringComparison.Ordinal);
+            string?[] fields = new string?[_parser.Count];
+            for (int i = 0; i < fields.Length; i++)
+            {
+                fields[i] = columns is null || isQuoted || columns.Contains(i) ? _parser[i] : null;
+            }
+
             return new(_parser.RawRow - fields.Sum(field => field.AsSpan().Count('\n')), fields, _bytes.AreDecoded, _fault);
         }
 

@@ -18,6 +18,6 @@ internal sealed class DocumentIds(IEnumerable<Document> documents)
 
         string first = documents.First(other => other.Id == document.Id).Location;
         return $"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own"
-            + $" (where ids start again in every file of JSON lines, {nameof(CorpusOptions)}.{nameof(CorpusOptions.IdsByFile)} tells them apart).";
+            + $" (where ids start again in every file of rows, {nameof(CorpusOptions)}.{nameof(CorpusOptions.IdsByFile)} tells them apart).";
     }
 }

@@ -21,7 +21,8 @@ public enum DocumentKinds
 
     /// <summary>
     /// JSON lines, one document a line, an object with a text and, where there are, an id, a title and labels (<see cref="CorpusOptions.Fields"/>): .jsonl,
-    /// .ndjson, also packed with gzip (.jsonl.gz) or Zstandard (.jsonl.zst).
+    /// .ndjson, also packed with gzip (.jsonl.gz) or Zstandard (.jsonl.zst). In a folder, .json are read so whose first line is such an object. NaN and
+    /// Infinity, which Python writes by default, are taken for null.
     /// </summary>
     JsonLines = 16,
 
@@ -33,13 +34,15 @@ public enum DocumentKinds
 
     /// <summary>
     /// Tables of text, one document a row, whose first row names the columns as <see cref="CorpusOptions.Fields"/> does: .csv, .tsv, also packed, as JSON lines
-    /// are. In a folder, those without a column of texts are left out, unless this kind alone is asked for.
+    /// are. A row has as many fields as there are columns, and at most one label, around which white space does not count. In a folder, those without a
+    /// column of texts are left out, unless this kind alone is asked for.
     /// </summary>
     Csv = 64,
 
     /// <summary>
-    /// Tables of Apache Parquet, one document a row, of the columns that <see cref="CorpusOptions.Fields"/> names: .parquet. In a folder, those without a
-    /// column of texts are left out, unless this kind alone is asked for.
+    /// Tables of Apache Parquet, one document a row, of the columns that <see cref="CorpusOptions.Fields"/> names: texts, ids and titles that are texts, whole
+    /// numbers or UUIDs, and labels that are texts or lists of them: .parquet. In a folder, those without a column of texts are left out,
+    /// unless this kind alone is asked for.
     /// </summary>
     Parquet = 128,
 

@@ -66,7 +66,9 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
                 // Labels say who may not see a document: what is no list of them must not be read as none.
                 IReadOnlyList<string>? given = ReadLabels(reader);
                 labels = given ?? labels;
-                fault ??= given is null ? $"its \"{member}\" are no string and no array of strings" : null;
+                fault ??= given is null ? $"its \"{member}\" are no string and no array of strings"
+                    : reader.TokenType == JsonTokenType.String ? ListedFault(reader.GetString()!)
+                    : null;
             }
 
             reader.Skip();
@@ -91,8 +93,20 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
         return new Document(id, Title ?? (Id is null ? location : id), text, location) { Labels = Labels };
     }
 
+    /// <summary>The labels that one text is, which a table of text has: itself, or none where it is empty.</summary>
+    /// <param name="label">The text.</param>
+    /// <param name="where">Names the row in the fault.</param>
+    /// <exception cref="CorpusException">It is a list that was written as text: as one label, which nobody has, it would hide the document.</exception>
+    public static IReadOnlyList<string> OneLabel(string label, string where) => ListedFault(label) is { } fault
+        ? throw RowFaults.Row(where, $"is broken: {fault}")
+        : NotEmpty([label]);
+
     /// <summary>Those of some labels that are any: empty ones, as tables have them, are none.</summary>
     public static IReadOnlyList<string> NotEmpty(IEnumerable<string> labels) => [.. labels.Where(label => label.Length > 0)];
+
+    private static string? ListedFault(string label) => label.AsSpan().Trim() is ['[', .., ']']
+        ? $"its label {label} is a list that was written as text; several labels are an array in JSON lines, and a list in Parquet"
+        : null;
 
     /// <summary>Which of the members that say something a name is; null: none.</summary>
     private static string? Member(in Utf8JsonReader reader, DocumentFields fields)

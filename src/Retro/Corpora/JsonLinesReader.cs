@@ -1,17 +1,34 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Retro.Corpora;
 
 /// <summary>
 /// One document per line: an object with a text, and an id, a title and labels where there are any (<see cref="DocumentFields"/>). The files may be packed.
 /// </summary>
-internal sealed class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
+internal sealed partial class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
 {
+    /// <summary>Whether the first line is an object with a text; it need not be, where a file may hold any JSON.</summary>
+    /// <exception cref="CorpusException">The file cannot be read.</exception>
+    public static bool HasTexts(string file, CorpusOptions options)
+    {
+        JsonLinesReader reader = new(Path.GetDirectoryName(file)!, options with { SkipBroken = false }, new());
+        Line first = reader.Lines(file).FirstOrDefault();
+        try
+        {
+            return first.Bytes is not null && reader.Row(reader.Text(first, new(true), file)) is not null;
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
     public override IEnumerable<Document> Documents(string file)
     {
         string name = NameOf(file);
-        bool utf8 = IsUtf8(file);
+        Lazy<bool> utf8 = IsUtf8(file);
         TextIds ids = new(name);
         foreach (Line line in Lines(file))
         {
@@ -22,7 +39,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         }
     }
 
-    private Document? Parse(Line line, bool utf8, string file, string name, TextIds ids)
+    private Document? Parse(Line line, Lazy<bool> utf8, string file, string name, TextIds ids)
     {
         string json = Text(line, utf8, file);
         if (string.IsNullOrWhiteSpace(json))
@@ -32,7 +49,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
 
         try
         {
-            return DocumentRow.Read(Encoding.UTF8.GetBytes(json), Options.Fields).In(name, line.Number, ids, Options);
+            return Row(json).In(name, line.Number, ids, Options);
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
@@ -42,4 +59,22 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
                 exception);
         }
     }
+
+    private DocumentRow Row(string json)
+    {
+        try
+        {
+            return DocumentRow.Read(Encoding.UTF8.GetBytes(json), Options.Fields);
+        }
+        catch (JsonException) when (WithoutNonNumbers(json) is var plain && plain != json)
+        {
+            return DocumentRow.Read(Encoding.UTF8.GetBytes(plain), Options.Fields);
+        }
+    }
+
+    /// <summary>A line with null for what is no number, as Python writes a missing one by default though JSON has no word for it.</summary>
+    private static string WithoutNonNumbers(string json) => StringOrNonNumber().Replace(json, found => found.Value[0] == '"' ? found.Value : "null");
+
+    [GeneratedRegex(""""("(?>(?:[^"\\]+|\\.)*)"?)|-?Infinity|NaN"""", RegexOptions.Singleline)]
+    private static partial Regex StringOrNonNumber();
 }

@@ -20,8 +20,11 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     }
 
     /// <summary>The text of a line.</summary>
+    /// <param name="line">The line.</param>
+    /// <param name="utf8">Whether its file is UTF-8, which a line of ASCII does not ask.</param>
+    /// <param name="file">The file.</param>
     /// <exception cref="CorpusException">It is too long, packed, or of another encoding.</exception>
-    protected string Text(Line line, bool utf8, string file)
+    protected string Text(Line line, Lazy<bool> utf8, string file)
     {
         string where = Where(file, line.Number);
         if (line.Bytes is not { } bytes)
@@ -35,43 +38,19 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         }
 
         // What a decoder has made holds nothing of the file's encoding any more, whatever it looks like.
-        return line.IsDecoded ? TextDecoding.WithoutMark(Encoding.UTF8.GetString(bytes)) : TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
+        return line.IsDecoded
+            ? TextDecoding.WithoutMark(Encoding.UTF8.GetString(bytes))
+            : TextDecoding.Decode(bytes, where, Options.Encoding, Ascii.IsValid(bytes) || utf8.Value);
     }
 
     /// <summary>Names a line in a fault.</summary>
     protected static string Where(string file, int number) => $"Line {number} of {file}";
 
     /// <summary>
-    /// Whether a file is UTF-8: more of its lines are than are not. By itself a short one of another encoding can be both, and one of UTF-8 be damaged.
+    /// Whether a file is UTF-8: more of its lines are than are not. By itself a short one of another encoding can be both, and one of UTF-8 be damaged. Who
+    /// asks has the whole file read.
     /// </summary>
-    protected bool IsUtf8(string file)
-    {
-        if (Options.Encoding is null)
-        {
-            return true;
-        }
-
-        int valid = 0, invalid = 0;
-        try
-        {
-            foreach ((_, byte[]? bytes, _) in Read(file))
-            {
-                // Of ASCII alone, it says nothing.
-                if (bytes is not null && !Ascii.IsValid(bytes))
-                {
-                    bool isValid = Utf8.IsValid(bytes);
-                    (valid, invalid) = (valid + (isValid ? 1 : 0), invalid + (isValid ? 0 : 1));
-                }
-            }
-        }
-        catch (Exception exception)
-            when (PackedFile.IsDamage(exception) || exception is CorpusException or DecoderFallbackException or IOException or UnauthorizedAccessException)
-        {
-            // What cannot be read is told of when it is.
-        }
-
-        return valid > invalid || invalid == 0;
-    }
+    protected Lazy<bool> IsUtf8(string file) => new(() => Options.Encoding is null || IsMostlyUtf8(file));
 
     private static IEnumerator<Line>? MoveNext(IEnumerator<Line> lines, string file)
     {
@@ -94,6 +73,30 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         {
             throw Unreadable(file, exception);
         }
+    }
+
+    private bool IsMostlyUtf8(string file)
+    {
+        int valid = 0, invalid = 0;
+        try
+        {
+            foreach ((_, byte[]? bytes, _) in Read(file))
+            {
+                // Of ASCII alone, it says nothing.
+                if (bytes is not null && !Ascii.IsValid(bytes))
+                {
+                    bool isValid = Utf8.IsValid(bytes);
+                    (valid, invalid) = (valid + (isValid ? 1 : 0), invalid + (isValid ? 0 : 1));
+                }
+            }
+        }
+        catch (Exception exception)
+            when (PackedFile.IsDamage(exception) || exception is CorpusException or DecoderFallbackException or IOException or UnauthorizedAccessException)
+        {
+            // What cannot be read is told of when it is.
+        }
+
+        return valid > invalid || invalid == 0;
     }
 
     // Lines of UTF-16 and UTF-32 end in other bytes: such a file is made UTF-8 before it is cut.

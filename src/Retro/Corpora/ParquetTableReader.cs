@@ -1,28 +1,25 @@
 using System.Globalization;
-using System.Text;
-using Parquet;
-using Parquet.Data;
-using Parquet.Schema;
+using ParquetSharp;
+using ParquetSharp.Schema;
+using Encoding = System.Text.Encoding;
 
 namespace Retro.Corpora;
 
 /// <summary>A document per row of a table of Apache Parquet. What its columns say of documents is held for as many rows as the file has in a group.</summary>
 internal sealed class ParquetTableReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
-    private static readonly ParquetOptions s_asText = new() { TreatByteArrayAsString = true };
-
     /// <summary>Whether there is a column of texts; there need not be, where a file may hold any table.</summary>
     /// <exception cref="CorpusException">The file cannot be read.</exception>
     public static bool HasTexts(string file, CorpusOptions options)
     {
         using Table table = new(file);
-        return table.Texts(options.Fields.Text) is not null;
+        return table.HasTexts(options.Fields.Text);
     }
 
     public override IEnumerable<Document> Documents(string file)
     {
         using Table? table = Guarded(() => new Table(file));
-        if (table is null || Guarded(() => table.Texts(Options.Fields.Text) ?? throw RowFaults.Columns(file, table.Names, Options.Fields)) is null)
+        if (table is null || Guarded(() => table.Checked(Options.Fields)) is null)
         {
             yield break;
         }
@@ -51,24 +48,41 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
 
     private DocumentRow Row(Group group, int row, string where)
     {
-        string text = group.Texts[row] ?? throw RowFaults.Row(where, $"has no \"{Options.Fields.Text}\"");
-        return Encoding.UTF8.GetByteCount(text) > Options.MaximumDocumentBytes
+        DocumentFields fields = Options.Fields;
+        byte[] text = group.Texts[row][0] ?? throw RowFaults.Row(where, $"has no \"{fields.Text}\"");
+        return text.Length > Options.MaximumDocumentBytes
             ? throw RowFaults.TooLong(where, Options.MaximumDocumentBytes)
-            : new(text, NotEmpty(group.Ids?[row]), NotEmpty(group.Titles?[row]), DocumentRow.NotEmpty(group.Labels?[row] ?? []));
+            : new(Decoded(text, fields.Text), Scalar(group.Ids, fields.Id), Scalar(group.Titles, fields.Title), Labels());
 
-        static string? NotEmpty(string? value) => string.IsNullOrEmpty(value) ? null : value;
+        string? Scalar(byte[]?[][]? column, string name) => column?[row][0] is { Length: > 0 } value ? Decoded(value, name) : null;
+
+        IReadOnlyList<string> Labels()
+        {
+            byte[]?[] given = group.Labels?[row] ?? [];
+            if (!group.AreLists)
+            {
+                return given is [{ } label] ? DocumentRow.OneLabel(Decoded(label, fields.Labels), where) : [];
+            }
+
+            return Array.Exists(given, label => label is null)
+                ? throw RowFaults.Row(where, $"has null among its \"{fields.Labels}\"")
+                : DocumentRow.NotEmpty(given.Select(label => Decoded(label!, fields.Labels)));
+        }
+
+        string Decoded(byte[] value, string column) => TextDecoding.Decode(value, $"{where}, column \"{column}\",", Options.Encoding);
     }
 
-    /// <summary>Rows that a file has in one group; null is a column that it has not.</summary>
-    private sealed record Group(string?[] Texts, string?[]? Ids, string?[]? Titles, IReadOnlyList<string>[]? Labels);
+    /// <summary>Rows that a file has in one group: of each column, the values of each row; null is a column that it has not, or a value.</summary>
+    private sealed record Group(byte[]?[][] Texts, byte[]?[][]? Ids, byte[]?[][]? Titles, byte[]?[][]? Labels, bool AreLists);
 
     /// <summary>An open file.</summary>
     private sealed class Table : IDisposable
     {
         private readonly string _file;
         private readonly FileStream _stream;
-        private readonly ParquetReader _reader;
-        private readonly DataField[] _columns;
+        private readonly ParquetFileReader _reader;
+        private readonly string[] _names; // of the columns, each with all that nests in it
+        private readonly Column[] _columns; // that hold values
 
         /// <exception cref="CorpusException">It cannot be read.</exception>
         public Table(string file)
@@ -85,135 +99,215 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
 
             try
             {
-                _reader = Undamaged(() => ParquetReader.CreateAsync(Unpacked(file, _stream), s_asText));
-                _columns = Undamaged(() => Task.FromResult(_reader.Schema.GetDataFields()));
+                using ReaderProperties properties = ReaderProperties.GetDefaultReaderProperties();
+                properties.EnablePageChecksumVerification();
+                _reader = Undamaged(() => new ParquetFileReader(Unpacked(file, _stream), properties, leaveOpen: true));
+                SchemaDescriptor schema = Undamaged(() => _reader.FileMetaData.Schema);
+                _names = Undamaged(() => Array.ConvertAll(schema.GroupNode.Fields, field => field.Name));
+                _columns = Undamaged(() => Enumerable.Range(0, schema.NumColumns).Select(i => new Column(i, schema.Column(i))).ToArray());
             }
             catch
             {
+                _reader?.Dispose();
                 _stream.Dispose();
                 throw;
             }
         }
 
-        public int Groups => _reader.RowGroupCount;
+        public int Groups => _reader.FileMetaData.NumRowGroups;
 
-        /// <summary>The names of the columns of text.</summary>
-        public IReadOnlyList<string> Names => [.. _columns.Where(IsText).Select(column => column.Name)];
+        /// <summary>Whether there is a column of text that has a name.</summary>
+        public bool HasTexts(string name) => Undamaged(() => Texts(name)) is not null;
 
-        /// <summary>The column of text that has a name; null: there is none.</summary>
-        public DataField? Texts(string name) => Column(name) is { } column && IsText(column) ? column : null;
+        /// <summary>This table.</summary>
+        /// <exception cref="CorpusException">It has no column of texts, or two of one name.</exception>
+        public Table Checked(DocumentFields fields)
+        {
+            string[] repeated = [.. fields.Names.Distinct().Where(name => _names.Count(column => column == name) > 1)];
+            return repeated.Length > 0 ? throw RowFaults.Repeated(_file, repeated)
+                : HasTexts(fields.Text) ? this
+                : throw RowFaults.Columns(_file, Undamaged(() => _names.Where(name => Texts(name) is not null).ToArray()), fields);
+        }
 
         /// <summary>Reads a group of rows.</summary>
         /// <exception cref="CorpusException">It is damaged, or ids or labels are of another type.</exception>
-        public Group Read(int index, DocumentFields fields)
+        public Group Read(int index, DocumentFields fields) => Undamaged(() =>
         {
-            DataField? ids = Column(fields.Id), labels = Column(fields.Labels);
-            Require(ids is null || IsFlat(ids), fields.Id, "one text or whole number a row");
+            const string OneValue = "one text, whole number or UUID a row", Labels = "text, or lists of it";
+            using RowGroupReader group = _reader.RowGroup(index);
 
-            // They say who may not see a document: of what nests, none may be passed over.
-            Require(labels is null || IsText(labels) || (IsList(labels) && Parts(fields.Labels) == 1), fields.Labels, "text, or lists of it");
-            using ParquetRowGroupReader group = Undamaged(() => Task.FromResult(_reader.OpenRowGroupReader(index)));
-            Group read = new(
-                Values(group, Texts(fields.Text)!).Values,
-                ids is null ? null : Values(group, ids).Values,
-                Texts(fields.Title) is { } titles ? Values(group, titles).Values : null,
-                labels is null ? null : Lists(Values(group, labels)));
-            Array?[] others = [read.Ids, read.Titles, read.Labels];
-            return Array.TrueForAll(others, column => column is null || column.Length == read.Texts.Length)
-                ? read
-                : throw Damaged(_file, new InvalidDataException("its columns have other numbers of rows"));
-        }
+            // Labels say who may not see a document: of what nests, none may be passed over.
+            Column? titles = Array.Find(_columns, column => column.Path[0] == fields.Title && column is { IsFlat: true, IsScalar: true });
+            Column? ids = Only(fields.Id, OneValue, column => column.IsFlat);
+            Column? labels = Only(fields.Labels, Labels, column => column.IsFlat || column.IsList);
+            return new Group(
+                Values(group, Texts(fields.Text)!),
+                ids is null ? null : Values(group, ids, ids.IsScalar ? null : Refused(fields.Id, OneValue)),
+                titles is null ? null : Values(group, titles),
+                labels is null ? null : Values(group, labels, labels.IsText ? null : Refused(fields.Labels, Labels)),
+                labels is { IsList: true });
+        });
 
         public void Dispose()
         {
-            _reader.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            _reader.Dispose();
             _stream.Dispose();
         }
 
-        private static bool IsFlat(DataField column) => column.Path.Length == 1 && column.MaxRepetitionLevel == 0;
-
-        private static bool IsText(DataField column) => IsFlat(column) && column.ClrType == typeof(ReadOnlyMemory<char>);
-
-        // A list is no deeper than its name, the list and the element.
-        private static bool IsList(DataField column)
-            => column.MaxRepetitionLevel == 1 && column.Path.Length <= 3 && column.ClrType == typeof(ReadOnlyMemory<char>);
-
-        // Of what nests, the first part alone says that it is there.
-        private DataField? Column(string name) => Array.Find(_columns, column => column.Path.FirstPart == name);
-
-        private int Parts(string name) => _columns.Count(column => column.Path.FirstPart == name);
-
-        private void Require(bool condition, string column, string expected)
+        private static byte[]?[][] Values(RowGroupReader group, Column column, CorpusException? refused = null)
         {
-            if (!condition)
-            {
-                throw CorpusException.Broken(
-                    $"The column \"{column}\" of {_file} does not hold {expected}.",
-                    "Convert it, or name another (CorpusOptions.Fields), or skip what is broken (CorpusOptions.SkipBroken).");
-            }
+            using ColumnReader reader = group.Column(column.Index);
+            return reader.Apply(new RowValues(column, group.MetaData.NumRows, refused));
         }
 
-        /// <summary>
-        /// The values of a column, null where there is none, and for each whether it goes on with the row of the one before (above 0); null: none does.
-        /// </summary>
-        private (string?[] Values, int[]? Repetitions) Values(ParquetRowGroupReader group, DataField column) => Undamaged(async () =>
-        {
-            using RawColumnData read = await group.ReadRawColumnDataBaseAsync(column).ConfigureAwait(false);
-            Func<int, string>? value = read switch
-            {
-                RawColumnData<ReadOnlyMemory<char>> texts => i => texts.Values[i].ToString(),
-                RawColumnData<long> numbers => i => numbers.Values[i].ToString(CultureInfo.InvariantCulture),
-                RawColumnData<int> numbers => i => numbers.Values[i].ToString(CultureInfo.InvariantCulture),
-                RawColumnData<ulong> numbers => i => numbers.Values[i].ToString(CultureInfo.InvariantCulture),
-                RawColumnData<uint> numbers => i => numbers.Values[i].ToString(CultureInfo.InvariantCulture),
-                _ => null,
-            };
-            Require(value is not null, column.Name, "text or whole numbers");
-            return (All(read, checked((int)group.RowCount), column, value!), column.MaxRepetitionLevel > 0 ? read.RepetitionLevels.ToArray() : null);
-        });
+        private Column? Texts(string name) => Array.Find(_columns, column => column.Path[0] == name && column is { IsFlat: true, IsText: true });
 
-        private static string?[] All(RawColumnData read, int rows, DataField column, Func<int, string> value)
-        {
-            ReadOnlySpan<int> levels = column.MaxDefinitionLevel > 0 ? read.DefinitionLevels : [];
-            string?[] all = new string?[column.MaxDefinitionLevel > 0 ? levels.Length : rows];
-            for (int i = 0, given = 0; i < all.Length; i++)
-            {
-                all[i] = levels.IsEmpty || levels[i] == column.MaxDefinitionLevel ? value(given++) : null;
-            }
+        /// <summary>The column that has a name; null: there is none.</summary>
+        /// <exception cref="CorpusException">It is of another shape, or several nest in it.</exception>
+        private Column? Only(string name, string expected, Func<Column, bool> fits)
+            => Array.FindAll(_columns, column => column.Path[0] == name) is [var only] && fits(only) ? only
+                : _names.Contains(name) ? throw Refused(name, expected)
+                : null;
 
-            return all;
-        }
+        private CorpusException Refused(string column, string expected) => CorpusException.Broken(
+            $"The column \"{column}\" of {_file} does not hold {expected}.",
+            "Convert it, or name another (CorpusOptions.Fields), or skip what is broken (CorpusOptions.SkipBroken).");
 
-        private static IReadOnlyList<string>[] Lists((string?[] Values, int[]? Repetitions) column)
-        {
-            List<List<string>> lists = [];
-            for (int i = 0; i < column.Values.Length; i++)
-            {
-                if (column.Repetitions is null || column.Repetitions[i] == 0)
-                {
-                    lists.Add([]);
-                }
-
-                if (column.Values[i] is { } value)
-                {
-                    lists[^1].Add(value);
-                }
-            }
-
-            return [.. lists];
-        }
-
-        /// <summary>Reads on a thread of the pool, since whoever waits here may be what the reader would go on by.</summary>
-        private T Undamaged<T>(Func<Task<T>> read)
+        private T Undamaged<T>(Func<T> read)
         {
             try
             {
-                return Task.Run(read).GetAwaiter().GetResult();
+                return read();
             }
-            catch (Exception exception) when (exception is not (CorpusException or OutOfMemoryException))
+            catch (Exception exception) when (exception is not (CorpusException or OutOfMemoryException or DllNotFoundException))
             {
-                throw Damaged(_file, exception);
+                // The library's message stands behind a name of C++.
+                string said = exception.Message.Split("(message: '", 2)[^1].TrimEnd('\'', ')', '\n', '.');
+                throw CorpusException.Broken(
+                    $"The file {_file} is damaged or cut short, or written in a way of Parquet's that is not read: {said}.",
+                    "Fetch it again, write it anew (not encrypted; with Zstandard, for instance), or skip what is broken (CorpusOptions.SkipBroken).",
+                    exception);
             }
+        }
+    }
+
+    /// <summary>A column that holds values; those of columns that nest are columns of their own.</summary>
+    private sealed class Column(int index, ColumnDescriptor descriptor)
+    {
+        private readonly Lazy<(LogicalTypeEnum Type, bool IsSigned)> _type = new(() =>
+        {
+            using LogicalType type = descriptor.LogicalType;
+            return (type.Type, (type as IntLogicalType)?.IsSigned ?? true);
+        });
+
+        public int Index => index;
+
+        /// <summary>Its name behind the names of what it nests in.</summary>
+        public string[] Path { get; } = PathOf(descriptor);
+
+        public int Definitions => descriptor.MaxDefinitionLevel;
+
+        public bool IsFlat => Path.Length == 1 && descriptor.MaxRepetitionLevel == 0;
+
+        /// <summary>Whether it holds lists that are no deeper than their name, the list and the element.</summary>
+        public bool IsList => Path.Length <= 3 && descriptor.MaxRepetitionLevel == 1;
+
+        public bool IsText => descriptor.PhysicalType == PhysicalType.ByteArray
+            && Type is LogicalTypeEnum.None or LogicalTypeEnum.String or LogicalTypeEnum.Enum or LogicalTypeEnum.Json;
+
+        /// <summary>Whether a value is a text, a whole number or a UUID.</summary>
+        public bool IsScalar => IsText
+            || (Type == LogicalTypeEnum.Uuid && descriptor.PhysicalType == PhysicalType.FixedLenByteArray)
+            || (Type is LogicalTypeEnum.None or LogicalTypeEnum.Int && descriptor.PhysicalType is PhysicalType.Int32 or PhysicalType.Int64);
+
+        private LogicalTypeEnum Type => _type.Value.Type;
+
+        /// <summary>The definition level from which on an element is there, if only as null; of what repeats nothing, any.</summary>
+        public int ElementDefinitions()
+        {
+            int level = descriptor.MaxDefinitionLevel;
+            for (Node? node = descriptor.SchemaNode; descriptor.MaxRepetitionLevel > 0 && node is not null && node.Repetition != Repetition.Repeated;
+                node = node.Parent)
+            {
+                level -= node.Repetition == Repetition.Optional ? 1 : 0;
+            }
+
+            return descriptor.MaxRepetitionLevel > 0 ? level : 0;
+        }
+
+        /// <summary>A value that <see cref="IsScalar"/> promises, in UTF-8 where it is no text.</summary>
+        public unsafe byte[] Written<TValue>(TValue value) => value switch
+        {
+            ByteArray text => new ReadOnlySpan<byte>((void*)text.Pointer, text.Length).ToArray(),
+            FixedLenByteArray uuid => Ascii(new Guid(new ReadOnlySpan<byte>((void*)uuid.Pointer, 16), bigEndian: true)),
+            int number => _type.Value.IsSigned ? Ascii(number) : Ascii((uint)number),
+            long number => _type.Value.IsSigned ? Ascii(number) : Ascii((ulong)number),
+            _ => throw new InvalidDataException($"a column of {descriptor.PhysicalType} has other values"),
+        };
+
+        private static byte[] Ascii(IFormattable value) => Encoding.ASCII.GetBytes(value.ToString(null, CultureInfo.InvariantCulture));
+
+        private static string[] PathOf(ColumnDescriptor descriptor)
+        {
+            using ColumnPath path = descriptor.Path;
+            return path.ToDotVector();
+        }
+    }
+
+    /// <summary>Gathers the values of each row of a group; a row of what repeats nothing has one.</summary>
+    /// <param name="column">The column.</param>
+    /// <param name="rows">How many rows the group has.</param>
+    /// <param name="refused">What to say where there is a value at all; null: values are read.</param>
+    private sealed class RowValues(Column column, long rows, CorpusException? refused) : IColumnReaderVisitor<byte[]?[][]>
+    {
+        private const int Batch = 1024;
+
+        public byte[]?[][] OnColumnReader<TValue>(ColumnReader<TValue> columnReader)
+            where TValue : unmanaged
+        {
+            List<byte[]?[]> read = [];
+            List<byte[]?> row = [];
+            short[] definitions = new short[Batch], repetitions = new short[Batch];
+            TValue[] values = new TValue[Batch];
+            bool any = false;
+            int whole = column.Definitions, element = column.ElementDefinitions();
+            while (columnReader.HasNext && read.Count <= rows)
+            {
+                long levels = columnReader.ReadBatch(Batch, definitions, repetitions, values, out long given);
+                int taken = 0;
+                for (int i = 0; i < levels; i++)
+                {
+                    if (any && repetitions[i] == 0)
+                    {
+                        read.Add([.. row]);
+                        row.Clear();
+                    }
+
+                    any = true;
+                    if (definitions[i] == whole)
+                    {
+                        row.Add(refused is not null ? throw refused : column.Written(taken < given ? values[taken++] : throw OtherNumber("values")));
+                    }
+                    else if (definitions[i] >= element)
+                    {
+                        row.Add(null);
+                    }
+                }
+
+                if (levels == 0 || taken != given)
+                {
+                    throw OtherNumber("values");
+                }
+            }
+
+            if (any)
+            {
+                read.Add([.. row]);
+            }
+
+            return read.Count == rows ? [.. read] : throw OtherNumber("rows");
+
+            static InvalidDataException OtherNumber(string of) => new($"a column has another number of {of} than is said of it");
         }
     }
 }

@@ -10,7 +10,7 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
     public override IEnumerable<Document> Documents(string file)
     {
         string separator = Options.Separator!.Trim(), name = NameOf(file);
-        bool utf8 = IsUtf8(file);
+        Lazy<bool> utf8 = IsUtf8(file);
         TextIds ids = new(name);
         StringBuilder text = new();
         int first = 1; // where the document begins

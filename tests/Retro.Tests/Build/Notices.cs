@@ -43,6 +43,7 @@ internal static partial class Notices
 
         Assert.Contains("Permission is hereby granted", Read("LICENSE"), StringComparison.Ordinal);
         Assert.True(!isTool || Read("LICENSE-LIBTORCH.txt").Length > 1000);
+        Assert.True(!isTool || Read("LICENSE-ARROW.txt").Contains("Apache License", StringComparison.Ordinal));
 
         string Read(string name)
         {

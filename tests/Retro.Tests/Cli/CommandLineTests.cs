@@ -140,7 +140,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("experiment evaluate", "--steps", "what is fitted onto it takes half as many")]
     [InlineData("generate", "--source", "Default: what the model was trained with.")]
     [InlineData("eval", "--source", "Default: what the model was trained with.")]
-    [InlineData("build", "--corpus", "JSON lines (.jsonl, .jsonl.gz, .jsonl.zst)")]
+    [InlineData("build", "--corpus", "JSON lines (.jsonl, .json, packed: .gz, .zst)")]
     [InlineData("train", "--checkpoint-minutes", "--resume has after a crash")]
     [InlineData("fit", "--checkpoint-minutes", "Copying has none: it begins again.")]
     public void The_help_says_the_defaults_of_each_verb(string verb, string option, string said)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.IO.Compression;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using Retro.Cli.Reports;
@@ -156,6 +157,46 @@ public partial class CorpusFilesTests
         Assert.True(Corpus.Open(folder["docs/a.md"], new() { Root = folder["docs"] }).IsGone("a.md:3"));
     }
 
+    /// <summary>Many collections are published as JSON lines in files that are called as other JSON is.</summary>
+    [Fact]
+    public void JSON_is_read_as_lines_where_its_first_line_is_a_document()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("data/part-00000.json", "{\"text\":\"One of Spark.\"}\n{\"text\":\"Two of Spark.\"}\n");
+        folder.File("data/c4-train.00000-of-01024.json.gz", Gzip("{\"text\":\"One of C4.\",\"url\":\"x\"}\n"));
+        folder.File("package.json", "{\n  \"text\": \"no document\"\n}\n");
+        folder.File("tsconfig.json", "{\"compilerOptions\":{\"text\":\"no document\"}}");
+        folder.File("list.json", "[{\"text\":\"no line\"}]");
+        folder.File("map.json.gz", Gzip("{\"version\":3}"));
+        Corpus corpus = Corpus.Open(folder.Path);
+        Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark."], corpus.Documents().Select(document => document.Text));
+        Assert.Equal("2 JSON lines (left out: 3 .json, 1 .json.gz)", corpus.Kind);
+        Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark."], Corpus.Open(
+            folder.Path, new() { Kinds = DocumentKinds.JsonLines }).Documents().Select(document => document.Text));
+
+        // One that is named is meant, and says what it lacks; a damaged one may be of documents.
+        string path = folder.File("named.json", "{\"body\":\"Of another name.\"}\n");
+        Assert.Contains(
+            $"Line 1 of {path} is broken: it is no object with a \"text\"",
+            Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        Assert.Equal("Of another name.", Assert.Single(Corpus.Open(path, new() { Fields = new() { Text = "body" } }).Documents()).Text);
+        folder.File("data/cut.json.gz", Gzip("{\"text\":\"One of C4.\"}\n")[..^9]);
+        Assert.Contains(
+            "cut.json.gz is damaged", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
+
+        static byte[] Gzip(string text)
+        {
+            using MemoryStream packed = new();
+            using (GZipStream stream = new(packed, CompressionMode.Compress))
+            {
+                stream.Write(System.Text.Encoding.UTF8.GetBytes(text));
+            }
+
+            return packed.ToArray();
+        }
+    }
+
     [Fact]
     public void What_is_left_out_is_counted_by_kind_and_told()
     {
@@ -183,10 +224,10 @@ public partial class CorpusFilesTests
 
         Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
         Assert.Equal(
-            [(".gz", 1), (".pdf", 2), ("folders that Retro wrote", 4), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
+            [(".pdf", 2), (".txt.gz", 1), ("folders that Retro wrote", 4), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
             corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
         Assert.Equal(
-            "1 text (left out: 1 .gz, 2 .pdf, 4 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
+            "1 text (left out: 2 .pdf, 1 .txt.gz, 4 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
         Assert.Equal(["report.html"], Corpus.Open(folder["run"]).Documents().Select(document => document.Id));
     }
 

@@ -7,6 +7,26 @@ namespace Retro.Tests.Corpora;
 /// <summary>Files as they are met: marked up, packed, and in other encodings.</summary>
 public class CorpusReadersTests
 {
+    /// <summary>Python's json writes what is no number as words that JSON has not, unless it is told otherwise.</summary>
+    [Theory]
+    [InlineData("""{"text": "A score of NaN or -Infinity.", "score": NaN, "more": [-Infinity, Infinity, {"a": NaN}]}""", "A score of NaN or -Infinity.")]
+    [InlineData("""{"score":NaN,"text":"It says \" NaN, and \\","labels":["NaN"]}""", "It says \" NaN, and \\", "NaN")]
+    [InlineData("""{"id": NaN, "title": Infinity, "text": "It has no id.", "labels": NaN}""", "It has no id.")]
+    [InlineData("""{"text": NaN}""", null)]
+    [InlineData("""{"text": "Of another word.", "score": NaNs}""", null)]
+    [InlineData("""{"text": "Cut short.", "score": NaN, "more": "NaN""", null)]
+    public void What_is_no_number_in_a_line_of_JSON_is_null(string line, string? text, string labels = "")
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("a.jsonl", line + "\n{\"text\":\"Another.\"}\n");
+        Corpus corpus = Corpus.Open(path, new() { SkipBroken = true });
+        Document[] documents = [.. corpus.Documents()];
+        Assert.Equal(text is null ? ["Another."] : [text, "Another."], documents.Select(document => document.Text));
+        Assert.Equal(text is null ? 1 : 0, corpus.Skipped);
+        Assert.Equal(labels, string.Join(',', documents[0].Labels));
+        Assert.StartsWith("a.jsonl#", documents[0].Id, StringComparison.Ordinal);
+    }
+
     /// <summary>CommonMark 4.1 to 4.6: what is a heading and what only looks like one.</summary>
     [Theory]
     [InlineData("Backup guide\n============\n\n```bash\n# install the tools\n```", "Backup guide")]
