@@ -62,8 +62,8 @@ internal sealed class ServeCommand : Verb
         : base(
             "serve",
             "Serves a model on this machine: a page to ask and write with, which shows what was read, and /v1/chat/completions, /v1/completions and "
-                + "/v1/embeddings for the clients of OpenAI's interface. A model that was fitted to answer questions (fit --task qa) is asked as by the command "
-                + "ask, by the last message of the user's alone, whatever chat template it has. Ctrl-C ends it.",
+                + "/v1/embeddings for the clients of OpenAI's interface. A model that was fitted to answer questions (fit --task qa) is asked as by the "
+                + "command ask, by the last message of the user's alone, whatever chat template it has. Ctrl-C ends it.",
             "retro serve --model work",
             "retro serve --model work --address 0.0.0.0 --port 8080 --api-key SECRET",
             "retro serve --model work --api-keys people.jsonl")

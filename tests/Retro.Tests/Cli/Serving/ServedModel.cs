@@ -101,7 +101,9 @@ internal sealed class ServedModel : IAsyncDisposable
     /// <param name="copies">Whether it copies, from anywhere in the documents.</param>
     /// <param name="end">A letter that ends a text, too, and what is always written; null: there is none.</param>
     /// <param name="rowless">A special token of the tokenizer's, behind all others, for which the model has no row; null: there is none.</param>
-    /// <param name="fitted">What it was fitted to answer questions as, of documents with the fields Stones and Steps: retro or in-context; null: it was not.</param>
+    /// <param name="fitted">
+    /// What it was fitted to answer questions as, of documents with the fields Stones and Steps: retro or in-context; null: it was not.
+    /// </param>
     /// <param name="longest">Tokens that the model reads at most; null: any number.</param>
     public static async Task<ServedModel> StartAsync(
         Func<ServingOptions, ServingOptions>? options = null,
