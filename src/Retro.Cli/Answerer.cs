@@ -35,10 +35,11 @@ internal sealed class Answerer : IDisposable
     /// <param name="path">The model's folder, which keeps them.</param>
     /// <param name="opened">The model, and the database; they stay the caller's.</param>
     /// <param name="neighbors">Passages that a RETRO reads; null: as many as it was trained with.</param>
+    /// <param name="running">Answers to one question that are written at once; null: all of them.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>What answers; null: the model was not fitted to, or no database is read.</returns>
     /// <exception cref="RetroException">The database gives no questions, or the passages cannot be written.</exception>
-    public static Answerer? Open(string path, ReadingOptions.Opened opened, int? neighbors, CancellationToken cancellationToken)
+    public static Answerer? Open(string path, ReadingOptions.Opened opened, int? neighbors, int? running, CancellationToken cancellationToken)
     {
         if (opened.Sources is not { } sources || !ModelFolder.Answers(path))
         {
@@ -48,7 +49,7 @@ internal sealed class Answerer : IDisposable
         AnsweringData data = AnsweringData.Of(sources, Workspace.OfModel(path), cancellationToken);
         try
         {
-            return new(opened, data, new(ModelFolder.ReaderOfPassages(path, opened.Trained, sources, neighbors), data.Passages));
+            return new(opened, data, new(ModelFolder.ReaderOfPassages(path, opened.Trained, sources, neighbors), data.Passages) { TextsAtOnce = running });
         }
         catch
         {
@@ -59,9 +60,6 @@ internal sealed class Answerer : IDisposable
 
     /// <summary>Whether passages are its neighbors, and not in front of the question.</summary>
     public bool ReadsNeighbors => _opened.Trained.Model.Config.HasRetrieval;
-
-    /// <summary>A question that could be asked, as it is typed.</summary>
-    public string Example => _data.Set.Questions[0].Prompt.Replace("\n", "\\n", StringComparison.Ordinal);
 
     /// <summary>A question as it is read: its lines without spaces around them. A line's end may be typed as \n, which any shell passes on.</summary>
     /// <param name="typed">What was typed.</param>
@@ -82,6 +80,11 @@ internal sealed class Answerer : IDisposable
             options.Labels,
             [.. _opened.Excluded(options.ExcludedDocuments).SelectMany(document => _passagesOf.Value[document])],
             cancellationToken);
+
+    /// <summary>How many tokens are read of a question before its answer, passages in front of it included.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="passages">What is read.</param>
+    public int Count(string question, IReadOnlyList<long> passages) => _reader.CountTokens(question, passages);
 
     /// <summary>Writes answers.</summary>
     /// <param name="question">The question.</param>

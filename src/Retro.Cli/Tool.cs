@@ -46,8 +46,8 @@ internal static partial class Tool
     private static readonly (string Member, string Option)[] s_ofWriting =
     [
         ("MaximumNewTokens", "--tokens"), ("Temperature", "--temperature"), ("TopK", "--top-k"), ("TopP", "--top-p"), ("MinP", "--min-p"),
-        ("RepetitionPenalty", "--repetition-penalty"), ("FrequencyPenalty", "--frequency-penalty"), ("PresencePenalty", "--presence-penalty"), ("Beams", "--beams"), ("Neighbors", "--k"), ("Passages", "--passage"),
-        ("RetrievalStride", "--retrieve-every"),
+        ("RepetitionPenalty", "--repetition-penalty"), ("FrequencyPenalty", "--frequency-penalty"), ("PresencePenalty", "--presence-penalty"),
+        ("Beams", "--beams"), ("Neighbors", "--k"), ("Passages", "--passage"), ("RetrievalStride", "--retrieve-every"),
     ];
 
     /// <summary>Runs the tool.</summary>

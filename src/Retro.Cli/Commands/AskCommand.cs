@@ -60,7 +60,8 @@ internal sealed class AskCommand : Verb
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
-        using Answerer? answerer = Answerer.Open(parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), cancellationToken);
+        using Answerer? answerer = Answerer.Open(
+            parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), running: null, cancellationToken);
         Answer answer = answerer is null
             ? await AskAsync(parsed, opened, question, cancellationToken).ConfigureAwait(false)
             : await AskFittedAsync(parsed, answerer, question, cancellationToken).ConfigureAwait(false);
@@ -121,7 +122,7 @@ internal sealed class AskCommand : Verb
         string question = answerer.Question(typed);
         if (!question.Contains('\n'))
         {
-            Screen.Note($"the model was fitted to fill in fields; ask it such as \"{answerer.Example}\"");
+            Screen.Note($"the model was fitted to fill in fields of documents; ask with a title and a field, such as \"Algeria\\nCapital: name:\"");
         }
 
         GenerationOptions options = _reading.Generation(parsed);

@@ -10,6 +10,9 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro serve`: a model behind a web server.</summary>
 internal sealed class ServeCommand : Verb
 {
+    /// <summary>Texts that are written at once where each is computed by itself.</summary>
+    private const int SideBySide = 2;
+
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Option<string> _address = new("--address")
     {
@@ -48,17 +51,19 @@ internal sealed class ServeCommand : Verb
 
     private readonly Option<int> _waiting = CommonOptions.Whole("--waiting", "Requests that may wait; others are told to come again.", 256, 0, 1 << 20);
     private readonly Option<int> _mostTokens = CommonOptions.Whole("--most-tokens", "Tokens that a request may ask for.", 1024, 1, 1 << 20);
-    private readonly Option<int> _mostPrompt = CommonOptions.Whole("--most-prompt", "Tokens that a prompt may have, passages included.", 4096, 1, 1 << 20);
+    private readonly Option<int> _mostPrompt = CommonOptions.Whole(
+        "--most-prompt", "Tokens that a prompt may have, passages included; those that there is no room for are left out, the last first.", 4096, 1, 1 << 20);
+
     private readonly Option<int> _mostKilobytes = CommonOptions.Whole("--most-kilobytes", "Kilobytes that a request may have.", 1024, 1, 1 << 20);
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
-        "--in-prompt", "Passages found with the question that stand before it in the prompt.", 1, 0, 16);
+        "--in-prompt", "Passages found with the question that stand before it in the prompt, at most.", 1, 0, 16);
 
     public ServeCommand()
         : base(
             "serve",
             "Serves a model on this machine: a page to ask and write with, which shows what was read, and /v1/chat/completions, /v1/completions and "
-                + "/v1/embeddings for the clients of OpenAI's interface. A model that was fitted to answer questions (fit --task qa) is asked as by the command ask, by "
-                + "the last message alone. Ctrl-C ends it.",
+                + "/v1/embeddings for the clients of OpenAI's interface. A model that was fitted to answer questions (fit --task qa) is asked as by the "
+                + "command ask, by the last message of the user's alone, whatever chat template it has. Ctrl-C ends it.",
             "retro serve --model work",
             "retro serve --model work --address 0.0.0.0 --port 8080 --api-key SECRET",
             "retro serve --model work --api-keys people.jsonl")
@@ -118,7 +123,8 @@ internal sealed class ServeCommand : Verb
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _inPrompt);
-        using Answerer? answerer = Answerer.Open(parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), cancellationToken);
+        using Answerer? answerer = Answerer.Open(
+            parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), parsed.GetValue(_running) ?? SideBySide, cancellationToken);
         if (answerer is not null && IsTyped(_inPrompt))
         {
             throw new UsageException($"{_inPrompt.Name} does nothing here: {Answerer.Fitted}, and reads as many passages as it was fitted with; leave it out.");
@@ -131,7 +137,7 @@ internal sealed class ServeCommand : Verb
             parsed.GetValue(_port),
             Access(Key(parsed.GetValue(_key)), defaults.Labels, parsed.GetValue(_keys)),
             parsed.GetValue(_name) ?? Path.GetFileName(folder),
-            parsed.GetValue(_running) ?? (opened.Copying is null && answerer is null && defaults.Beams == 1 ? 8 : 2),
+            parsed.GetValue(_running) ?? (opened.Copying is null && answerer is null && defaults.Beams == 1 ? 8 : SideBySide),
             parsed.GetValue(_waiting),
             parsed.GetValue(_mostTokens),
             parsed.GetValue(_mostPrompt),

@@ -9,10 +9,13 @@ namespace Retro.Cli.Serving;
 
 /// <summary>
 /// OpenAI's chat completions. The last message of the user is asked as a question, below passages that were found with it; alone where the model was fitted to
-/// answer questions.
+/// answer questions. An assistant's message behind it is the beginning of the answer.
 /// </summary>
 /// <param name="writer">Writes the answers.</param>
-/// <param name="template">How the model wants a conversation written; null: as questions and answers, which any model goes on with.</param>
+/// <param name="template">
+/// How the model wants a conversation written; null: as questions and answers, which any model goes on with. What was fitted to answer has learned another
+/// form.
+/// </param>
 internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : CompletionEndpoint(writer)
 {
     protected override string IdPrefix => "chatcmpl";
@@ -26,38 +29,51 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
     protected override Order Read(HttpContext context, RequestBody body)
     {
         RequireSupported(body);
-        (string instructions, List<(string? Question, string Answer)> earlier, string question) = Messages(body);
-        Answerer? answerer = template is null ? Writer.Answerer : null;
+        Conversation said = Messages(body);
+        if (said.Begun.Length == 0
+            && (body.Flag("continue_final_message") || (body["add_generation_prompt"] is not null && !body.Flag("add_generation_prompt"))))
+        {
+            throw new Fault(
+                400, "There is no last message of the assistant's to go on with: leave out continue_final_message and add_generation_prompt.", "invalid_value");
+        }
+
+        Answerer? answerer = Writer.Answerer;
         GenerationOptions settings = Writer.Settings(context, body, leastTokens: 1, template is null && answerer is null ? Asking.Stops : []) with
         {
             Alternatives = (int)(body.Whole("top_logprobs", 0, 20) ?? 0),
-            SkipsLeadingSpace = true,
+            SkipsLeadingSpace = said.Begun.Length == 0,
         };
         if (answerer is not null)
         {
             // What was said before the question is no part of what it has learned to read.
-            question = answerer.Question(question);
-            int[] tokens = Writer.Tokenizer.Encode(question);
-            Writer.RequireFits(tokens);
+            string question = answerer.Question(said.Question), asked = answerer.Question($"{question} {said.Begun}");
+            Writer.RequireFits(answerer.Count(asked, []), settings);
             return new(settings, body.Flag("logprobs"), 1, async cancellationToken =>
             {
-                IReadOnlyList<long> found = await Task.Run(
-                    () => answerer.Find(question, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
-                return ([new(tokens, "", []) { Write = (options, canceled) => answerer.WriteAsync(question, found, options, canceled) }], []);
+                IReadOnlyList<long> found = await Writer.FindAsync(
+                    () => answerer.Find(question, settings, cancellationToken), some => answerer.Count(asked, some), settings, cancellationToken)
+                    .ConfigureAwait(false);
+                return ([new([], answerer.Count(asked, found), "", [])
+                {
+                    Write = (options, canceled) => answerer.WriteAsync(asked, found, options, canceled),
+                }], []);
             });
         }
 
-        Writer.RequireFits(Tokens([])); // before anything is looked for
+        Writer.RequireFits(Writer.Count(Tokens([])), settings); // before anything is looked for
         return new(settings, body.Flag("logprobs"), 1, async cancellationToken =>
         {
-            IReadOnlyList<RetrievedNeighbor> passages = await Task.Run(
-                () => Writer.Find(question, settings, cancellationToken), cancellationToken).ConfigureAwait(false);
-            return ([new(Tokens(passages), "", [])], [.. passages.Select(passage => Writer.Source(passage, "in the prompt"))]);
+            IReadOnlyList<RetrievedNeighbor> passages = await Writer.FindAsync(
+                () => Writer.Find(said.Question, settings, cancellationToken), some => Writer.Count(Tokens(some)), settings, cancellationToken)
+                .ConfigureAwait(false);
+            int[] tokens = Tokens(passages);
+            return ([new(tokens, Writer.Count(tokens), "", [])], [.. passages.Select(passage => Writer.Source(passage, "in the prompt"))]);
         });
 
         int[] Tokens(IReadOnlyList<RetrievedNeighbor> passages) => template is null
-            ? Writer.Tokenizer.Encode(instructions + Asking.Prompt(passages, question, earlier))
-            : Encode(template, [.. Conversation(passages, instructions, earlier, question)]);
+            ? Writer.Tokenizer.Encode(
+                said.Instructions + Asking.Prompt(passages, said.Question, said.Earlier) + (said.Begun.Length == 0 ? "" : $" {said.Begun}"))
+            : Encode(template, [.. Written(passages, said)], said.Begun);
     }
 
     protected override JsonObject? Opening(Prompt prompt) => new() { ["delta"] = new JsonObject { ["role"] = "assistant", ["content"] = "" } };
@@ -72,16 +88,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
 
     private static void RequireSupported(RequestBody body)
     {
-        foreach (string name in new[] { "tools", "functions", "audio" })
-        {
-            RefuseUnlessEmpty(body, name);
-        }
-
-        if (body.Object("response_format") is { } format && RequestBody.TextOf(format["type"]) != "text")
-        {
-            throw new Fault(400, "response_format is not supported but for text; leave it out.", "unsupported", "response_format");
-        }
-
+        RefuseUnlessEmpty(body, "tools", "functions", "audio", "chat_template", "chat_template_kwargs", "documents", "echo");
         if (body.Whole("top_logprobs", 0, 20) > 0 && !body.Flag("logprobs"))
         {
             throw new Fault(400, "top_logprobs needs logprobs to be true.", "invalid_value", "top_logprobs");
@@ -89,11 +96,11 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
     }
 
     /// <summary>A conversation as a template writes it; where the template refuses it, the request cannot be answered.</summary>
-    private int[] Encode(ChatTemplate template, ChatMessage[] conversation)
+    private int[] Encode(ChatTemplate template, ChatMessage[] conversation, string begun)
     {
         try
         {
-            return template.Encode(conversation, Writer.Tokenizer);
+            return template.Encode(conversation, Writer.Tokenizer, begun);
         }
         catch (RetroException fault)
         {
@@ -102,15 +109,14 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
     }
 
     /// <summary>The conversation for a template, with the passages above the question.</summary>
-    private static IEnumerable<ChatMessage> Conversation(
-        IReadOnlyList<RetrievedNeighbor> passages, string instructions, List<(string? Question, string Answer)> earlier, string question)
+    private static IEnumerable<ChatMessage> Written(IReadOnlyList<RetrievedNeighbor> passages, Conversation said)
     {
-        if (instructions.Length > 0)
+        if (said.Instructions.Length > 0)
         {
-            yield return new(ChatRole.System, instructions.Trim());
+            yield return new(ChatRole.System, said.Instructions.Trim());
         }
 
-        foreach ((string? asked, string answer) in earlier)
+        foreach ((string? asked, string answer) in said.Earlier)
         {
             if (asked is not null)
             {
@@ -120,22 +126,30 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
             yield return new(ChatRole.Assistant, answer);
         }
 
-        yield return new(ChatRole.User, string.Concat(passages.Select(passage => passage.Text.Trim() + "\n\n")) + question);
+        yield return new(ChatRole.User, string.Concat(passages.Select(passage => passage.Text.Trim() + "\n\n")) + said.Question);
     }
 
-    private (string Instructions, List<(string? Question, string Answer)> Earlier, string Question) Messages(RequestBody body)
+    private Conversation Messages(RequestBody body)
     {
         if (body["messages"] is not JsonArray { Count: > 0 } messages)
         {
             throw new Fault(400, "messages has to be an array of at least one message.", "missing", "messages");
         }
 
+        // What the assistant says last is what it is to go on with.
+        int last = messages.Count;
+        while (last > 0 && Role(messages[last - 1]) == "assistant")
+        {
+            last--;
+        }
+
         StringBuilder instructions = new();
         List<(string? Question, string Answer)> earlier = [];
+        List<string> begun = [];
         string? question = null;
-        foreach (JsonNode? message in messages)
+        foreach ((int place, JsonNode? message) in messages.Index())
         {
-            string role = RequestBody.TextOf((message as JsonObject)?["role"]) ?? "";
+            string role = Role(message);
 
             // An assistant that has called a tool, or refused, has said nothing.
             string text = role == "assistant" && message!["content"] is null ? "" : Writer.AsCleaned(Content(message));
@@ -147,6 +161,9 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
                 case "user":
                     question = question is null ? text : $"{question}\n{text}";
                     break;
+                case "assistant" when place >= last:
+                    begun.AddRange(string.IsNullOrWhiteSpace(text) ? [] : [text]);
+                    break;
                 case "assistant":
                     earlier.Add((question, text));
                     question = null;
@@ -156,9 +173,17 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
             }
         }
 
-        return string.IsNullOrWhiteSpace(question)
-            ? throw new Fault(400, "The last message has to be the user's, and to say something.", "invalid_value", "messages")
-            : (instructions.ToString(), earlier, question);
+        string told = instructions.ToString();
+        if (string.IsNullOrWhiteSpace(question))
+        {
+            (question, told) = (told.Trim(), ""); // of whom nothing else asks
+        }
+
+        return question.Length > 0
+            ? new(told, earlier, question, string.Join('\n', begun).TrimStart())
+            : throw new Fault(400, "messages asks nothing: one of the user's, or of the system's, has to say something.", "invalid_value", "messages");
+
+        static string Role(JsonNode? message) => RequestBody.TextOf((message as JsonObject)?["role"]) ?? "";
     }
 
     /// <summary>A message's text: itself, or the parts of kind text.</summary>
@@ -173,6 +198,13 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
         static string? TextPart(JsonNode? part)
             => part is JsonObject some && RequestBody.TextOf(some["type"]) == "text" ? RequestBody.TextOf(some["text"]) : null;
     }
+
+    /// <summary>What is said in a conversation.</summary>
+    /// <param name="Instructions">What the system says, with an empty line behind each message; empty: nothing.</param>
+    /// <param name="Earlier">What was asked and answered before; null for the question: it was said unasked.</param>
+    /// <param name="Question">What is asked.</param>
+    /// <param name="Begun">How the answer begins; empty: it does not yet.</param>
+    private sealed record Conversation(string Instructions, List<(string? Question, string Answer)> Earlier, string Question, string Begun);
 
     /// <summary>A token by itself, with its bytes, since it can be a part of a character, and what else could have come.</summary>
     private JsonObject Probability(TokenScore score)

@@ -39,8 +39,8 @@ internal abstract class CompletionEndpoint(Writer writer)
             throw new Fault(404, $"There is no model '{model}' here; ask for '{writer.Options.Name}'.", "model_not_found", "model");
         }
 
-        RequireWritable(body);
         int samples = (int)(body.Whole("n", 1, MostTexts) ?? 1);
+        RequireWritable(body, samples);
         Order order = Read(context, body);
         int texts = order.Prompts * samples;
         if (texts > MostTexts)
@@ -114,7 +114,7 @@ internal abstract class CompletionEndpoint(Writer writer)
             }
         }
 
-        int prompted = prompts.Sum(prompt => writer.Count(prompt.Tokens));
+        int prompted = prompts.Sum(prompt => prompt.Count);
         JsonObject usage = new() { ["prompt_tokens"] = prompted, ["completion_tokens"] = tokens, ["total_tokens"] = prompted + tokens };
         if (!streams)
         {
@@ -172,20 +172,38 @@ internal abstract class CompletionEndpoint(Writer writer)
 
     /// <summary>Refuses what would be ignored otherwise, and change what comes.</summary>
     /// <param name="body">The request.</param>
-    /// <param name="name">A member that asks for something else than text.</param>
-    protected static void RefuseUnlessEmpty(RequestBody body, string name)
+    /// <param name="names">Members that ask for something else than text.</param>
+    protected static void RefuseUnlessEmpty(RequestBody body, params ReadOnlySpan<string> names)
     {
-        if (body[name] is not (null or JsonArray { Count: 0 } or JsonObject { Count: 0 }) && RequestBody.TextOf(body[name]) != "")
+        foreach (string name in names)
         {
-            throw new Fault(400, $"{name} is not supported: the model writes text, from the passages that it reads; leave it out.", "unsupported", name);
+            bool isEmpty = body[name] switch
+            {
+                null or JsonArray { Count: 0 } or JsonObject { Count: 0 } => true,
+                JsonValue value => (value.TryGetValue(out string? text) && text.Length == 0) || (value.TryGetValue(out bool flag) && !flag),
+                _ => false,
+            };
+            if (!isEmpty)
+            {
+                throw new Fault(400, $"{name} is not supported, and would change what comes; leave it out.", "unsupported", name);
+            }
         }
     }
 
-    private static void RequireWritable(RequestBody body)
+    private static void RequireWritable(RequestBody body, int samples)
     {
-        if (body.Whole("best_of", 1, long.MaxValue) > 1)
+        // What vLLM takes besides: an answer of another form, or found otherwise.
+        RefuseUnlessEmpty(
+            body, "guided_choice", "guided_json", "guided_regex", "guided_grammar", "structured_outputs", "logits_processors", "use_beam_search",
+            "include_stop_str_in_output", "prompt_logprobs", "truncate_prompt_tokens");
+        if (body.Object("response_format") is { } format && RequestBody.TextOf(format["type"]) != "text")
         {
-            throw new Fault(400, "best_of is not supported but for 1; leave it out, and ask for n texts.", "unsupported", "best_of");
+            throw new Fault(400, "response_format is not supported but for text; leave it out.", "unsupported", "response_format");
+        }
+
+        if (body.Whole("best_of", 1, long.MaxValue) > samples)
+        {
+            throw new Fault(400, $"best_of is not supported above n, {samples}; leave it out, and ask for n texts.", "unsupported", "best_of");
         }
 
         if (body.Flag("ignore_eos"))
@@ -208,10 +226,11 @@ internal abstract class CompletionEndpoint(Writer writer)
         Func<CancellationToken, Task<(IReadOnlyList<Prompt> Prompts, List<JsonObject> Sources)>> PrepareAsync);
 
     /// <summary>What texts go on from.</summary>
-    /// <param name="Tokens">Its ids.</param>
+    /// <param name="Tokens">Its ids; none where it writes its texts itself.</param>
+    /// <param name="Count">Tokens that are read of it.</param>
     /// <param name="Echo">What a choice says of it before its own text.</param>
     /// <param name="Scores">The tokens of that, with their probabilities.</param>
-    protected sealed record Prompt(int[] Tokens, string Echo, IReadOnlyList<TokenScore> Scores)
+    protected sealed record Prompt(int[] Tokens, int Count, string Echo, IReadOnlyList<TokenScore> Scores)
     {
         /// <summary>Writes the texts of a prompt that is alone; null: they go on from it as it is.</summary>
         public Func<GenerationOptions, CancellationToken, IAsyncEnumerable<(int Text, GeneratedPiece Piece)>>? Write { get; init; }

@@ -29,7 +29,7 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
         List<(string Text, int[] Tokens)> given = Given(body);
         foreach ((_, int[] tokens) in given)
         {
-            Writer.RequireFits(tokens);
+            Writer.RequireFits(Writer.Count(tokens), settings);
         }
 
         return new(settings, alternatives is not null, given.Count, async cancellationToken =>
@@ -47,7 +47,7 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
                     offset += Writer.Characters(scored.Text);
                 }
 
-                prompts.Add(new(tokens, echoes ? text : "", scores));
+                prompts.Add(new(tokens, Writer.Count(tokens), echoes ? text : "", scores));
             }
 
             return (prompts, []);

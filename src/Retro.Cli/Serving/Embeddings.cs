@@ -29,6 +29,15 @@ internal static class Embeddings
                 "model");
         }
 
+        if (body["input"] is JsonArray given && given.Any(one => one is JsonArray || (one is JsonValue value && value.TryGetValue<double>(out _))))
+        {
+            throw new Fault(
+                400,
+                "input holds ids of tokens; send texts, since the embedder has a tokenizer of its own. In LangChain: check_embedding_ctx_length=False.",
+                "invalid_type",
+                "input");
+        }
+
         string[] texts = body.Texts("input", MostTexts);
         if (texts.Length == 0)
         {

@@ -126,6 +126,17 @@ internal sealed class RequestBody
         return byId;
     }
 
+    /// <summary>Ids of tokens; none where it is missing.</summary>
+    /// <param name="name">The member: an array.</param>
+    /// <param name="ids">How many ids there are.</param>
+    public int[] Ids(string name, int ids) => this[name] switch
+    {
+        null => [],
+        JsonArray many when many.All(one => one is JsonValue value && value.TryGetValue(out int id) && id >= 0 && id < ids)
+            => [.. many.Select(one => one!.GetValue<int>())],
+        _ => throw new Fault(400, $"{name} has to be an array of ids of tokens, 0 to {ids - 1}.", "out_of_range", name),
+    };
+
     /// <summary>One text or several; none where it is missing.</summary>
     public string[] Texts(string name, int most)
     {

@@ -37,6 +37,7 @@ internal sealed class Server : IAsyncDisposable
         _options = options;
         RetroGenerator generator = opened.Generator(running: options.Running);
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
+        _ = answerer?.WriteAsync("", [], defaults, default); // as is this
         _turns = new(options.Running, options.Waiting);
 
         // An empty builder: an appsettings.json of the current folder, or a variable of the environment, would else add addresses that nobody named.

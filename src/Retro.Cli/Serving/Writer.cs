@@ -46,7 +46,7 @@ internal sealed class Writer(
             MaximumNewTokens = (int)most,
             MinimumNewTokens = (int)(body.Whole("min_tokens", 0, most) ?? 0),
             Temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature,
-            TopK = (int)(body.Whole("top_k", 0, int.MaxValue) ?? defaults.TopK),
+            TopK = (int)Math.Max(0, body.Whole("top_k", -1, int.MaxValue) ?? defaults.TopK), // -1 is vLLM's word for all
             TopP = body.Number("top_p", 0, 1) ?? defaults.TopP,
             MinP = body.Number("min_p", 0, 1) ?? defaults.MinP,
             RepetitionPenalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty,
@@ -55,6 +55,9 @@ internal sealed class Writer(
             LogitBias = body.NumbersById("logit_bias", Tokenizer.VocabularySize, -100, 100) ?? defaults.LogitBias,
             Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? options.Seed ?? Random.Shared.NextInt64(),
             Stop = [.. defaults.Stop, .. stops, .. body.Texts("stop", 16)],
+            StopTokens = [.. defaults.StopTokens, .. body.Ids("stop_token_ids", Tokenizer.VocabularySize)],
+            BannedStrings = [.. defaults.BannedStrings, .. body.Texts("bad_words", 128)],
+            LogitsProcessor = body.Ids("allowed_token_ids", Tokenizer.VocabularySize) is { Length: > 0 } allowed ? Only(allowed) : defaults.LogitsProcessor,
         };
         return settings.TakesBeams ? settings : settings with { Beams = 1 }; // which a client knows nothing of
     }
@@ -63,21 +66,33 @@ internal sealed class Writer(
     public IReadOnlyList<RetrievedNeighbor> Find(string question, GenerationOptions settings, CancellationToken cancellationToken)
         => Asking.Find(opened, question, options.InPrompt, settings, cancellationToken);
 
+    /// <summary>Passages, in the turn of whoever asks: of those that are found as many, the best first, as a prompt has room for.</summary>
+    /// <param name="find">Finds them.</param>
+    /// <param name="count">How many tokens are read of a prompt with some of them; with none it fits.</param>
+    /// <param name="settings">How it is gone on with.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    public Task<IReadOnlyList<T>> FindAsync<T>(
+        Func<IReadOnlyList<T>> find, Func<IReadOnlyList<T>, int> count, GenerationOptions settings, CancellationToken cancellationToken)
+        => Task.Run(
+            () =>
+            {
+                IReadOnlyList<T> found = find();
+                while (found.Count > 0 && count(found) > MostPrompt(settings))
+                {
+                    found = [.. found.SkipLast(1)];
+                }
+
+                return found;
+            },
+            cancellationToken);
+
     /// <summary>Waits for the turn of a request for so many texts.</summary>
     public Task<IDisposable> TakeTurnAsync(int texts, CancellationToken cancellationToken) => turns.TakeAsync(texts, cancellationToken);
 
     /// <summary>Goes on with prompts, each by as many texts as the settings say.</summary>
-    /// <exception cref="Fault">One is too long.</exception>
     public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> Write(
         IReadOnlyList<int[]> prompts, GenerationOptions settings, CancellationToken cancellationToken)
-    {
-        foreach (int[] prompt in prompts)
-        {
-            RequireFits(prompt);
-        }
-
-        return generator.GenerateAsync([.. prompts.Select(prompt => (ReadOnlyMemory<int>)prompt)], settings, cancellationToken);
-    }
+        => generator.GenerateAsync([.. prompts.Select(prompt => (ReadOnlyMemory<int>)prompt)], settings, cancellationToken);
 
     /// <summary>Tells how probable the tokens of a prompt are.</summary>
     public Task<IReadOnlyList<ScoredToken>> ScoreAsync(int[] prompt, GenerationOptions settings, CancellationToken cancellationToken)
@@ -86,16 +101,39 @@ internal sealed class Writer(
     /// <summary>Characters of a text, as clients in other languages count them: those beyond 16 bits are one, too.</summary>
     public static int Characters(string text) => text.Length - text.Count(char.IsLowSurrogate);
 
-    /// <summary>Refuses a prompt that is too long, with passages or yet without.</summary>
+    /// <summary>Refuses a prompt that is too long, before its turn; passages that were found for it come where there is room.</summary>
+    /// <param name="tokens">Tokens that are read of it.</param>
+    /// <param name="settings">How it is gone on with.</param>
     /// <exception cref="Fault">It is.</exception>
-    public void RequireFits(int[] prompt)
+    public void RequireFits(int tokens, GenerationOptions settings)
     {
-        int tokens = Count(prompt);
-        if (tokens > options.MostPrompt)
+        if (tokens > MostPrompt(settings))
         {
-            throw new Fault(
-                400, $"The prompt has {tokens} tokens, passages included, and {options.MostPrompt} are allowed; shorten it.", "context_length_exceeded");
+            throw new Fault(400, $"The prompt has {tokens} tokens, and {MostPrompt(settings)} are allowed; shorten it.", "context_length_exceeded");
         }
+    }
+
+    /// <summary>Tokens that a prompt may have: as many as are allowed, and as the model reads before those that are to be written at least.</summary>
+    private int MostPrompt(GenerationOptions settings) => Math.Min(options.MostPrompt, generator.LongestPrompt(settings) ?? int.MaxValue);
+
+    /// <summary>Rules out all tokens but some.</summary>
+    private static LogitsProcessor Only(int[] tokens)
+    {
+        HashSet<int> allowed = [.. tokens];
+        return (_, logits) =>
+        {
+            bool mayOne = false;
+            for (int id = 0; id < logits.Length; id++)
+            {
+                logits[id] = allowed.Contains(id) ? logits[id] : float.NegativeInfinity;
+                mayOne |= !float.IsNegativeInfinity(logits[id]);
+            }
+
+            if (!mayOne)
+            {
+                throw new Fault(400, "None of allowed_token_ids may come: they stand for no text, or are banned.", "invalid_value", "allowed_token_ids");
+            }
+        };
     }
 
     /// <summary>How many tokens the model reads of a prompt.</summary>
@@ -135,14 +173,17 @@ internal sealed class Writer(
         Answerer? asked = asks ? answerer : null;
         bool inPrompt = asks && asked is null;
         text = asked?.Question(text) ?? text;
+        Func<IReadOnlyList<RetrievedNeighbor>, string> prompted = passages => inPrompt ? Asking.Prompt(passages, text) : text;
         GenerationOptions settings = Settings(context, body, leastTokens: 1, inPrompt ? Asking.Stops : []) with { SkipsLeadingSpace = asks };
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
-        RequireFits(Tokenizer.Encode(inPrompt ? Asking.Prompt([], text) : text)); // before anything is looked for
+        RequireFits(asked?.Count(text, []) ?? Count(Tokenizer.Encode(prompted([]))), settings); // before anything is looked for
         using IDisposable turn = await TakeTurnAsync(1, aborted).ConfigureAwait(false);
-        IReadOnlyList<RetrievedNeighbor> passages = inPrompt ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
-        IReadOnlyList<long> read = asked is null ? [] : await Task.Run(() => asked.Find(text, settings, aborted), aborted).ConfigureAwait(false);
-        string prompt = inPrompt ? Asking.Prompt(passages, text) : text;
+        IReadOnlyList<RetrievedNeighbor> passages = !inPrompt ? []
+            : await FindAsync(() => Find(text, settings, aborted), some => Count(Tokenizer.Encode(prompted(some))), settings, aborted).ConfigureAwait(false);
+        IReadOnlyList<long> read = asked is null ? []
+            : await FindAsync(() => asked.Find(text, settings, aborted), some => asked.Count(text, some), settings, aborted).ConfigureAwait(false);
+        string prompt = prompted(passages);
 
         // Faults are told before it begins.
         IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = asked is null

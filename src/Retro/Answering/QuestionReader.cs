@@ -68,6 +68,38 @@ public sealed class QuestionReader
         return (QuestionText.Prompt(tokenizer, question, Reader.Model?.Config.Retrieval?.ChunkLength ?? _plan.Stride), _plan.Stride);
     }
 
+    /// <summary>
+    /// Texts of one call of <see cref="WriteAsync"/> that are computed at once, at most, where several are (<see cref="RetroGenerator.TextsAtOnce"/>).
+    /// </summary>
+    /// <value>The default is null: all of them.</value>
+    /// <exception cref="ArgumentOutOfRangeException">It is not positive.</exception>
+    public int? TextsAtOnce
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value ?? 1, nameof(value));
+            field = value;
+        }
+    }
+
+    /// <summary>
+    /// How many tokens are read of a question before its answer begins, as it is laid out: what fills it up counts, and the passages that stand in front of it.
+    /// Neighbors, which are no part of the text, do not.
+    /// </summary>
+    /// <param name="prompt">What is read of the question (<see cref="Question.Prompt"/>).</param>
+    /// <param name="passages">Chunks that passages begin with, as of <see cref="WriteAsync"/>.</param>
+    /// <returns>At least 1; of several prompts that are mixed, the longest one's.</returns>
+    public int CountTokens(string prompt, IReadOnlyList<long> passages)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        ArgumentNullException.ThrowIfNull(passages);
+        (int[] tokens, int stretch) = Prompt(prompt);
+        return Reader is PromptReader prompts && passages.Count > 0
+            ? PromptDecoding.Prompts(prompts, tokens, Retrieved(prompts, Texts(Ranked(passages))), stretch).Max(one => one.Tokens.Length)
+            : tokens.Length;
+    }
+
     /// <summary>R: tokens of a passage that it gets.</summary>
     internal int RetrievedLength => _plan.RetrievedLength;
 
@@ -145,7 +177,7 @@ public sealed class QuestionReader
         {
             Stop = [.. options.Stop, "\n"], SkipsLeadingSpace = true, Retrieval = reads && options.Retrieval, Neighbors = null, ExcludedDocuments = [],
         };
-        return (new(Reader, _passages.Tokenizer, source), prompt, stretch, options);
+        return (new(Reader, _passages.Tokenizer, source) { TextsAtOnce = TextsAtOnce }, prompt, stretch, options);
     }
 
     /// <summary>How likely answers are.</summary>
@@ -243,12 +275,17 @@ public sealed class QuestionReader
         IEnumerable<long[]> read = passages.Select(one => one.Tokens);
         if (Reader is PromptReader prompts)
         {
-            RetrievedTokens retrieved = new(1, 1, prompts.Neighbors, RetrievedLength);
-            retrieved.Take(0, 0, passages);
-            read = read.Zip(prompts.ReadOf(retrieved, 0, 0), (tokens, part) => tokens[part]);
+            read = read.Zip(prompts.ReadOf(Retrieved(prompts, passages), 0, 0), (tokens, part) => tokens[part]);
         }
 
         return read.Any(tokens => _passages.Holds(tokens, question));
+    }
+
+    private RetrievedTokens Retrieved(PromptReader prompts, IReadOnlyList<(long[] Tokens, float Score)> passages)
+    {
+        RetrievedTokens retrieved = new(1, 1, prompts.Neighbors, RetrievedLength);
+        retrieved.Take(0, 0, passages);
+        return retrieved;
     }
 
     /// <summary>The tokens of passages, with their scores.</summary>

@@ -29,10 +29,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
         Beams[] all =
         [
             .. prompts.Select(prompt => new Beams(
-                options,
-                new GenerationSequence(tokenizer, retriever, options, prompt, longest),
-                tokenizer.EndTokens,
-                cancellationToken)),
+                options, new GenerationSequence(tokenizer, retriever, options, prompt, longest), cancellationToken)),
         ];
         using BatchDecoding decoding = new(model);
         for (Beam[] rows = Running(); rows.Length > 0; rows = Running())
@@ -76,17 +73,17 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
     private sealed class Beams
     {
         private readonly GenerationOptions _options;
-        private readonly IReadOnlyList<int> _ends;
+        private readonly IReadOnlySet<int> _ends;
         private readonly int _looked;
         private Beam? _best;
         private double _bestScore = double.NegativeInfinity;
         private int _ended;
 
-        public Beams(GenerationOptions options, GenerationSequence text, IReadOnlyList<int> ends, CancellationToken cancellationToken)
+        public Beams(GenerationOptions options, GenerationSequence text, CancellationToken cancellationToken)
         {
             _options = options;
-            _ends = ends;
-            _looked = (int)Math.Min(int.MaxValue, (1L + ends.Count) * options.Beams);
+            _ends = text.Ends;
+            _looked = (int)Math.Min(int.MaxValue, (1L + _ends.Count) * options.Beams);
             PieceChain? found = text.Begin(whole: true, cancellationToken).Aggregate((PieceChain?)null, (before, piece) => new(before, piece));
             Beam first = new(text, found, 0, 0);
             Running = text.WantsLogits ? [first] : [];

@@ -109,6 +109,7 @@ public sealed class ChatTemplate
     /// <summary>Writes a conversation, up to where the assistant begins to speak, as the model was trained to read it.</summary>
     /// <param name="messages">The messages.</param>
     /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <param name="begun">What the assistant has begun to say, which the model goes on with; empty: nothing.</param>
     /// <returns>
     /// The prompt's ids, for <see cref="RetroGenerator.GenerateAsync(ReadOnlyMemory{int}, GenerationOptions?, CancellationToken)"/>: of what
     /// <see cref="Render"/> gives, with the special tokens that the template writes, one that begins a text among them. Those that a message holds are encoded
@@ -118,11 +119,14 @@ public sealed class ChatTemplate
     /// The template refuses the conversation, does what is not supported, or writes a special token of the model's files that the tokenizer does not have.
     /// </exception>
     /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
-    public int[] Encode(IReadOnlyList<ChatMessage> messages, RetroTokenizer tokenizer)
+    public int[] Encode(IReadOnlyList<ChatMessage> messages, RetroTokenizer tokenizer, string begun = "")
     {
         ArgumentNullException.ThrowIfNull(messages);
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return ChatPrompt.Encode(tokenizer, messages, Render);
+        ArgumentNullException.ThrowIfNull(begun);
+        return begun.Length == 0
+            ? ChatPrompt.Encode(tokenizer, messages, Render)
+            : ChatPrompt.Encode(tokenizer, [.. messages, new(ChatRole.Assistant, begun)], all => Render([.. all.SkipLast(1)]) + all[^1].Text);
     }
 
     private static string? TokenText(JsonElement value) => value.ValueKind switch

@@ -72,7 +72,7 @@ public sealed record GenerationOptions
     /// <value>The default is null: nothing does.</value>
     public LogitsProcessor? LogitsProcessor { get; init; }
 
-    /// <summary>Tokens generated at least: before, neither the model nor a stop string ends the text.</summary>
+    /// <summary>Tokens generated at least: before, neither the model nor a stop string or token ends the text.</summary>
     /// <value>The default is 0.</value>
     public int MinimumNewTokens { get; init; }
 
@@ -131,6 +131,10 @@ public sealed record GenerationOptions
     /// </summary>
     /// <value>The default is false.</value>
     public bool SkipsLeadingSpace { get; init; }
+
+    /// <summary>Ids of tokens that end the text, beside those that end it by the tokenizer; none of them is part of it.</summary>
+    /// <value>The default is none.</value>
+    public IReadOnlyList<int> StopTokens { get; init; } = [];
 
     /// <summary>Neighbors read at once; null for as many as the model's configuration names, or the reader reads: it reads no more.</summary>
     /// <value>The default is null.</value>
@@ -210,17 +214,14 @@ public sealed record GenerationOptions
             MinimumNewTokens >= 0 && MinimumNewTokens <= Math.Max(0, MaximumNewTokens),
             MinimumNewTokens,
             $"0 to {nameof(MaximumNewTokens)}, {MaximumNewTokens}");
-        faults.Require(
-            BannedTokens is not null && BannedTokens.All(token => token >= 0),
-            BannedTokens is null ? null : string.Join(", ", BannedTokens),
-            "ids, none of them negative",
-            nameof(BannedTokens));
+        RequireIds(BannedTokens, nameof(BannedTokens));
+        RequireIds(StopTokens, nameof(StopTokens));
         faults.Require(HasTexts(BannedStrings), BannedStrings, "no empty text, which every text holds");
         faults.Between(Beams, 1);
         if (Beams > 1 && !TakesBeams)
         {
             faults.Add(
-                $"Beams is {Beams}; expected Temperature 0, RepetitionPenalty 1 and nothing else that changes logits beside it: beams look for the likeliest text.");
+                $"Beams is {Beams}; expected Temperature 0, RepetitionPenalty 1 and nothing else that changes logits beside it: beams look for the best text.");
         }
 
         faults.Between(Samples, 1);
@@ -239,6 +240,9 @@ public sealed record GenerationOptions
         faults.Require(RetrievalStride is null or > 0, RetrievalStride, "at least 1, or not set, to ask after each chunk");
         faults.Throw();
         return this;
+
+        void RequireIds(IReadOnlyList<int>? ids, string name) => faults.Require(
+            ids is not null && ids.All(token => token >= 0), ids is null ? null : string.Join(", ", ids), "ids, none of them negative", name);
 
         static bool HasTexts(IReadOnlyList<string>? texts) => texts is not null && !texts.Any(string.IsNullOrEmpty);
     }

@@ -18,6 +18,7 @@ internal sealed class GenerationSequence
     private readonly TokenTextStream _text;
     private readonly StopStrings _stops;
     private readonly BannedStrings _banned;
+    private readonly HashSet<int> _ends;
     private readonly HashSet<int> _bannedTokens;
     private readonly int _longest;
     private ReadOnlyMemory<float> _logits;
@@ -43,14 +44,16 @@ internal sealed class GenerationSequence
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop, options.SkipsLeadingSpace);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
-        _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
+        _ends = [.. tokenizer.EndTokens, .. options.StopTokens];
+        _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(_ends)];
         _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
 
     private GenerationSequence(GenerationSequence other, GenerationOptions options)
     {
-        (_tokenizer, _retriever, _options, _longest, _bannedTokens) = (other._tokenizer, other._retriever, options, other._longest, other._bannedTokens);
+        (_tokenizer, _retriever, _options, _longest) = (other._tokenizer, other._retriever, options, other._longest);
+        (_ends, _bannedTokens) = (other._ends, other._bannedTokens);
         (_tokens, _promptLength) = ([.. other._tokens], other._promptLength);
         (_sampler, _text, _stops, _banned) = (other._sampler.Copy(options), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
         (_logits, _logSum, _end, _endJudged, Activity) = (other._logits, other._logSum, other._end, other._endJudged, other.Activity);
@@ -58,6 +61,9 @@ internal sealed class GenerationSequence
 
     /// <summary>The activity that this is part of, which is not the current one between two tokens; null: nobody listens.</summary>
     public Activity? Activity { get; init; }
+
+    /// <summary>The tokens that end the text.</summary>
+    public IReadOnlySet<int> Ends => _ends;
 
     /// <summary>The text so far, prompt included.</summary>
     public IReadOnlyList<int> Tokens => _tokens;
@@ -99,7 +105,7 @@ internal sealed class GenerationSequence
             Ban(_bannedTokens, logits);
             if (IsTooShort)
             {
-                Ban(_tokenizer.EndTokens, logits);
+                Ban(_ends, logits);
             }
 
             bool isOpen = _banned.IsOpen;
@@ -111,7 +117,7 @@ internal sealed class GenerationSequence
             _sampler.Adjust(logits);
             Process(logits);
             int token = _sampler.Next(logits, IsRefused);
-            if (!_tokenizer.EndTokens.Contains(token))
+            if (!_ends.Contains(token))
             {
                 return Go(token, cancellationToken);
             }
@@ -211,14 +217,15 @@ internal sealed class GenerationSequence
             throw new RetroException(
                 float.IsNegativeInfinity(most)
                     ? $"The {nameof(LogitsProcessor)} rules out every token after {_tokens.Count}; leave one that may come, such as an end of the text."
-                    : FormattableString.Invariant($"The {nameof(LogitsProcessor)} makes the logit of token {token} {most}; expected a number, or minus infinity."));
+                    : FormattableString.Invariant(
+                        $"The {nameof(LogitsProcessor)} makes the logit of token {token} {most}; expected a number, or minus infinity."));
         }
     }
 
     private bool IsTooShort => NewTokens < _options.MinimumNewTokens;
 
     private bool IsRefused(int token)
-        => _bannedTokens.Contains(token) || (_tokenizer.EndTokens.Contains(token) ? IsTooShort || _banned.IsOpen : _banned.Completes(token));
+        => _bannedTokens.Contains(token) || (_ends.Contains(token) ? IsTooShort || _banned.IsOpen : _banned.Completes(token));
 
     /// <summary>The most probable of some tokens, best first; of equal ones the lower id is better.</summary>
     private List<(int Token, double LogProbability)> Likeliest(int count, Func<int, bool> mayCome)

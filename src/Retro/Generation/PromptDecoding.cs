@@ -26,32 +26,48 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
             return Mix(model.Step(_cache, tensor(Enumerable.Repeat((long)text[^1], _cache.Rows).ToArray(), device: model.Device)));
         }
 
-        IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = found is null ? [] : reader.Prefixes(found.Tokens, 0, found.Tokens.Chunks - 1);
-        prefixes = prefixes.Count > 0 ? prefixes : [([], 0)];
-        long[] tokens = [.. text.Select(token => (long)token)];
-        int windowEnd = (((text.Count / stride) + 1) * stride) - 1, shift = 0, first = 0;
-        ReadOnlySpan<long> seen = tokens.AsSpan(0, Math.Max(1, windowEnd + 1 - stride));
-        List<long[]> rows = [];
-        foreach ((long[] passages, _) in prefixes)
-        {
-            (long[] prefix, int from) = reader.CrossAttended > 0
-                ? reader.Prompt.InWholeChunks(passages, seen, windowEnd, stride)
-                : (passages, reader.Prompt.TextStart(passages.Length, seen, windowEnd));
-            rows.Add([.. prefix, .. tokens.AsSpan(from)]);
-            (shift, first) = ((prefix.Length - from) / stride, from / stride);
-        }
-
+        IReadOnlyList<(long[] Tokens, int Shift, int First, double LogWeight)> prompts = Prompts(reader, text, found?.Tokens, stride);
+        long[][] rows = [.. prompts.Select(one => one.Tokens)];
+        (_, int shift, int first, _) = prompts[^1];
         int length = rows.Max(row => row.Length);
-        _logWeights = [.. prefixes.Select(one => one.LogWeight)];
+        _logWeights = [.. prompts.Select(one => one.LogWeight)];
         _cache?.Dispose();
-        _cache = model.NewCache(rows.Count, length + stride);
+        _cache = model.NewCache(rows.Length, length + stride);
         (Tensor? neighbors, Tensor? valid) = CrossAttended(found?.Tokens, length / stride, shift, first)?.ToTensors(model.Device) ?? default;
         return Mix(model.Prefill(
             _cache,
-            tensor(rows.SelectMany(row => row.Concat(Enumerable.Repeat(0L, length - row.Length))).ToArray(), [rows.Count, length], device: model.Device),
+            tensor(rows.SelectMany(row => row.Concat(Enumerable.Repeat(0L, length - row.Length))).ToArray(), [rows.Length, length], device: model.Device),
             [.. rows.Select(row => row.Length)],
             neighbors,
             valid));
+    }
+
+    /// <summary>What is read of a text, each prompt with the passages of the last stretch in front.</summary>
+    /// <param name="reader">The reader.</param>
+    /// <param name="text">The text so far.</param>
+    /// <param name="found">What was found for its stretches, the last one last; null: nothing.</param>
+    /// <param name="stride">Tokens of a stretch.</param>
+    /// <returns>
+    /// The prompts, one at least: their tokens, by how many stretches those of the text stand later in them, which stretch is the first, and the logarithm of
+    /// their weight.
+    /// </returns>
+    public static IReadOnlyList<(long[] Tokens, int Shift, int First, double LogWeight)> Prompts(
+        PromptReader reader, IReadOnlyList<int> text, RetrievedTokens? found, int stride)
+    {
+        IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = found is null ? [] : reader.Prefixes(found, 0, found.Chunks - 1);
+        long[] tokens = [.. text.Select(token => (long)token)];
+        int windowEnd = (((text.Count / stride) + 1) * stride) - 1;
+        List<(long[] Tokens, int Shift, int First, double LogWeight)> prompts = [];
+        foreach ((long[] passages, double weight) in prefixes.Count > 0 ? prefixes : [([], 0)])
+        {
+            ReadOnlySpan<long> seen = tokens.AsSpan(0, Math.Max(1, windowEnd + 1 - stride));
+            (long[] prefix, int from) = reader.CrossAttended > 0
+                ? reader.Prompt.InWholeChunks(passages, seen, windowEnd, stride)
+                : (passages, reader.Prompt.TextStart(passages.Length, seen, windowEnd));
+            prompts.Add(([.. prefix, .. tokens.AsSpan(from)], (prefix.Length - from) / stride, from / stride, weight));
+        }
+
+        return prompts;
     }
 
     /// <summary>What the cross-attention reads in the one prompt of a reader that has it; null: nothing.</summary>

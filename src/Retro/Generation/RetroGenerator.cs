@@ -251,6 +251,20 @@ public sealed partial class RetroGenerator
     /// <exception cref="ArgumentOutOfRangeException">The first is outside the vocabulary.</exception>
     public int CountTokens(ReadOnlyMemory<int> prompt) => _tokenizer.Begun(prompt.Span).Length;
 
+    /// <summary>
+    /// How many tokens a prompt may have, the begin-of-text token before it included, so that as many can follow as are generated at least
+    /// (<see cref="GenerationOptions.MinimumNewTokens"/>).
+    /// </summary>
+    /// <param name="options">How it is continued; null: by the defaults.</param>
+    /// <returns>The most; null: the model takes any number.</returns>
+    /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the reader reads.</exception>
+    public int? LongestPrompt(GenerationOptions? options = null)
+    {
+        options = Check(options);
+        int longest = Longest(options);
+        return longest == int.MaxValue ? null : longest - Math.Max(0, options.MinimumNewTokens - 1); // the last token is not read
+    }
+
     private GenerationOptions CheckOne(GenerationOptions? given)
     {
         GenerationOptions options = Check(given);
@@ -293,7 +307,10 @@ public sealed partial class RetroGenerator
         faults.Require(
             options.Passages.Count == 0 || _plan is not null, options.Passages.Count, "none: the model reads no neighbors", nameof(options.Passages));
         foreach ((string name, IEnumerable<int> ids) in new[]
-            { (nameof(options.BannedTokens), options.BannedTokens), (nameof(options.LogitBias), options.LogitBias.Keys) })
+            {
+                (nameof(options.BannedTokens), options.BannedTokens), (nameof(options.StopTokens), options.StopTokens),
+                (nameof(options.LogitBias), options.LogitBias.Keys),
+            })
         {
             if (ids.FirstOrDefault(token => token >= _tokenizer.VocabularySize, -1) is >= 0 and int unknown)
             {

@@ -253,6 +253,11 @@ internal sealed class TokenSampler
             double enough = topP < 1 ? Math.Max(topP * whole, double.Epsilon) : double.PositiveInfinity; // one token at least
             for (int bucket = 0; bucket < Buckets && mass < enough; bucket++)
             {
+                if (_counts[bucket] == 0)
+                {
+                    continue; // of which all logits would be looked through
+                }
+
                 bool isAllThatProbable = minP == 0 || (bucket < Buckets - 1 && Math.Exp(-(bucket + 1) / BucketsPerNat) >= minP);
                 if (mass + _masses[bucket] < enough && isAllThatProbable)
                 {

@@ -209,6 +209,7 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         async Task Check(IReader reader, long[] read, long[] prompt)
         {
             QuestionReader questions = new(reader, towns.Passages);
+            Assert.Equal(prompt.Length, questions.CountTokens(question.Prompt, read));
             double[][] all = LogProbabilities(model, [.. prompt, .. answer]);
             double expected = answer.Select((token, i) => all[prompt.Length - 1 + i][token]).Sum();
             double tolerance = reader is CopyReader ? 1e-6 * answer.Length : 1e-9; // a mixture's tokens are each of float32
@@ -250,9 +251,11 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         using RetroModel model = new(config, ScalarType.Float64);
         RetroReader retro = new(model);
         QuestionReader reader = new(retro, towns.Passages);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new QuestionReader(retro, towns.Passages) { TextsAtOnce = 0 });
         Question question = towns.Set.Questions[4];
         long[] passages = [towns.Passages.Oracle(question), towns.Passages.Oracle(towns.Set.Questions[9])];
         int[] prompt = QuestionText.Prompt(towns.Tokenizer, question.Prompt, M);
+        Assert.Equal(prompt.Length, reader.CountTokens(question.Prompt, passages)); // neighbors are none of the text
         int vocabulary = towns.Tokenizer.VocabularySize;
         ReadingBatch batch = new(vocabulary, prompt.Length, M) { Retrieved = new(vocabulary, prompt.Length / M, 2, 2 * M) };
         for (int token = 0; token < vocabulary; token++)

@@ -18,7 +18,8 @@ public class ReadingOptionsTests
             command.Parse(
             [
                 "--model", "m", "--source", "none", "--k", "3", "--tokens", "7", "--temperature", "0.5", "--top-k", "4", "--top-p", "0.9",
-                "--min-p", "0.1", "--repetition-penalty", "1.3", "--frequency-penalty", "0.4", "--presence-penalty", "-0.5", "--stop", "x", "--ban", "e", "--ban", "f", "--exclude", "d", "--labels", "staff", "--seed", "9",
+                "--min-p", "0.1", "--repetition-penalty", "1.3", "--frequency-penalty", "0.4", "--presence-penalty", "-0.5", "--stop", "x", "--ban", "e",
+                "--ban", "f", "--exclude", "d", "--labels", "staff", "--seed", "9",
             ]),
             "\n");
 

@@ -240,6 +240,10 @@ public sealed class ChatPromptTests : IDisposable
         ChatTemplate template = new("{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}");
         int[] prompt = template.Encode([new(ChatRole.User, "one")], tokenizer), expected = [257, .. tokenizer.Encode("one"), 258];
         Assert.Equal(expected, prompt);
+
+        // What the assistant has begun to say stands behind that, and ends no turn.
+        Assert.Equal(
+            [.. expected, .. tokenizer.Encode("two<|im_end|>")], template.Encode([new(ChatRole.User, "one")], tokenizer, begun: "two<|im_end|>"));
         Assert.Equal(expected, tokenizer.Begun(prompt));
         Assert.Equal([256, .. tokenizer.Encode("one")], tokenizer.Begun(tokenizer.Encode("one")));
         Assert.Equal([256], tokenizer.Begun([]));

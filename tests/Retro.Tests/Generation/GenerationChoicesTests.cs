@@ -273,6 +273,29 @@ public sealed class GenerationChoicesTests : WritingTests
             StringComparison.Ordinal);
     }
 
+    /// <summary>A token of one's own ends a text as the tokenizer's do, and is no part of it.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_stop_token_ends_the_text(int beams)
+    {
+        int letter = s_tokenizer.Encode("a")[0], stop = s_tokenizer.Encode("e")[0];
+        int[] others = [.. Enumerable.Range(0, s_tokenizer.VocabularySize).Where(token => token != letter && token != stop)];
+        GenerationOptions options = new()
+        {
+            Temperature = 0, Beams = beams, MinimumNewTokens = 3, MaximumNewTokens = 9, BannedTokens = others, StopTokens = [stop], LengthPenalty = 0,
+        };
+        List<GeneratedPiece> pieces = await Collect(_generator, "", options);
+        Assert.Equal("aaa", Text(pieces)[..3]);
+        Assert.DoesNotContain(pieces, piece => piece.Token == stop);
+        List<GeneratedPiece> ended = await Collect(_generator, "", options with { BannedTokens = [.. others, letter], MinimumNewTokens = 0 });
+        Assert.Equal(("", GenerationEnd.EndOfText, stop), (Text(ended), ended[^1].End, ended[^1].EndToken));
+        Assert.Contains(
+            "StopTokens holds 100000",
+            Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { StopTokens = [100_000] })).Message,
+            StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Given_passages_are_read_like_neighbors_that_were_found()
     {

@@ -10,9 +10,9 @@ public class GenerationOptionsTests
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new GenerationOptions
         {
             MaximumNewTokens =
-                -1, Temperature = double.NaN, TopK = -2, TopP = 1.5, MinP = -0.1, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
-            Labels = [null!],
-            MinimumNewTokens = 5, BannedTokens = [-1], BannedStrings = [""], Alternatives = -1, Passages = [""], RetrievalStride = 0,
+                -1, Temperature = double.NaN, TopK = -2, TopP = 1.5, MinP = -0.1, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""],
+            ExcludedDocuments = ["a", null!], Labels = [null!],
+            MinimumNewTokens = 5, BannedTokens = [-1], StopTokens = [3, -2], BannedStrings = [""], Alternatives = -1, Passages = [""], RetrievalStride = 0,
             Samples = 0, FrequencyPenalty = double.NaN, PresencePenalty = double.NegativeInfinity,
             LogitBias = new Dictionary<int, double> { [3] = 0.5, [-1] = 1, [4] = double.PositiveInfinity },
         }.Validate());
@@ -34,6 +34,7 @@ public class GenerationOptionsTests
                 "Labels is \"\"; expected labels alone, or not set, to see everything.",
                 "MinimumNewTokens is 5; expected 0 to MaximumNewTokens, -1.",
                 "BannedTokens is -1; expected ids, none of them negative.",
+                "StopTokens is 3, -2; expected ids, none of them negative.",
                 "BannedStrings is \"\"; expected no empty text, which every text holds.",
                 "Samples is 0; expected at least 1.",
                 "Alternatives is -1; expected at least 0.",

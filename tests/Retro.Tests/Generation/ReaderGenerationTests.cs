@@ -109,6 +109,7 @@ public sealed class ReaderGenerationTests : IDisposable
         Assert.NotEqual(GenerationEnd.MaximumLength, pieces[^1].End);
         Assert.InRange(pieces.Count(piece => piece.Token is not null), 1, M + 3);
         Assert.Throws<ArgumentException>(() => generator.GenerateAsync(prompt, options with { Retrieval = false }));
+        Assert.Equal((null, Longest), (generator.LongestPrompt(options), generator.LongestPrompt(options with { Retrieval = false })));
     }
 
     [Fact]

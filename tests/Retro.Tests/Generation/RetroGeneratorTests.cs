@@ -413,6 +413,16 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Contains(
             "takes at most 12", Assert.Throws<ArgumentException>(() => generator.GenerateAsync(s_texts[0] + s_texts[1])).Message, StringComparison.Ordinal);
 
+        // A prompt may be as long as leaves room for what is to follow at least, and no longer.
+        Assert.Null(_generator.LongestPrompt());
+        Assert.Equal(12, generator.LongestPrompt());
+        Assert.Equal(12, generator.LongestPrompt(new() { MinimumNewTokens = 1 }));
+        int longest = generator.LongestPrompt(new() { MinimumNewTokens = 5 })!.Value;
+        Assert.Equal(8, longest);
+        int[] prompt = s_tokenizer.Encode(s_texts[0])[..(longest - 1)];
+        Assert.Equal(5, (await Pieces.Collect(generator.GenerateAsync(prompt.AsMemory(), new() { MinimumNewTokens = 5 })))
+            .Count(piece => piece.Token is not null));
+
         // So is a text scored that is as long.
         GeneratedPiece[] came = [.. pieces.Where(piece => piece.Token is not null)];
         int[] text = [.. s_tokenizer.Encode("tea"), .. came.Select(piece => piece.Token!.Value)];

@@ -30,7 +30,11 @@ public sealed class SharedBatchTests : WritingTests
         (s_texts[1], new() { Temperature = 1.5, TopK = 20, MaximumNewTokens = 20, Seed = 6, Retrieval = false, Alternatives = 2 }),
         ("tea", new() { Temperature = 1, TopP = 1, MaximumNewTokens = 40, Seed = 7, Stop = ["e"] }),
         (s_texts[2], new() { Temperature = 0.7, MaximumNewTokens = 12, Seed = 8, RepetitionPenalty = 1.3, Passages = [s_texts[0]] }),
-        (s_texts[0], new() { Temperature = 1, TopP = 1, MaximumNewTokens = 15, Seed = 9, Samples = 2, FrequencyPenalty = 0.7, PresencePenalty = 0.3, MinP = 0.01, ExcludedDocuments = ["d0"] }),
+        (s_texts[0], new()
+        {
+            Temperature = 1, TopP = 1, MaximumNewTokens = 15, Seed = 9, Samples = 2, FrequencyPenalty = 0.7, PresencePenalty = 0.3, MinP = 0.01,
+            ExcludedDocuments = ["d0"],
+        }),
         ("tea", new() { MaximumNewTokens = 0 }),
         (s_texts[0], new() { Temperature = 0, MaximumNewTokens = 10, Beams = 3 }),
         (s_texts[0], new() { Temperature = 1, MaximumNewTokens = 10, Seed = 10, RetrievalStride = ChunkLength / 2 }),

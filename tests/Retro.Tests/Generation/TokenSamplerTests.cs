@@ -177,7 +177,8 @@ public class TokenSamplerTests
     {
         TokenSampler sampler = new(new GenerationOptions
         {
-            RepetitionPenalty = 2, FrequencyPenalty = 0.5, PresencePenalty = 0.25, LogitBias = new Dictionary<int, double> { [0] = 1, [3] = -2, [4] = 5, [99] = 1 },
+            RepetitionPenalty = 2, FrequencyPenalty = 0.5, PresencePenalty = 0.25,
+            LogitBias = new Dictionary<int, double> { [0] = 1, [3] = -2, [4] = 5, [99] = 1 },
         });
         sampler.See([0, 1], generated: false);
         sampler.See([1, 3, 3], generated: true);

@@ -144,6 +144,120 @@ public sealed class ChatCompletionsTests
         }
     }
 
+    /// <summary>What programs that evaluate models put in front of an answer is its beginning, and no turn of its own.</summary>
+    [Theory]
+    [InlineData(true, "[system]Be brief.\n[user]a\n[assistant]b\n[user]c\n[assistant]So it\n is", "")]
+    [InlineData(false, "Be brief.\n\nQuestion: a\nAnswer: b\n\nQuestion: c\nAnswer: So it\n is", ",\"add_generation_prompt\":false,\"continue_final_message\":true")]
+    public async Task The_last_message_of_an_assistant_is_the_beginning_of_the_answer(bool templated, string prompt, string more)
+    {
+        ChatTemplate? template = templated
+            ? new("{% for message in messages %}[{{ message.role }}]{{ message.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}")
+            : null;
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = template }, reads: false, writes: " AB");
+        string request = $$"""
+            {"model":"tiny","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"a"},{"role":"assistant","content":"b"},
+                {"role":"user","content":"c"},{"role":"assistant","content":" So it"},{"role":"assistant","content":" is"}]{{more}}}
+            """;
+        JsonNode answer = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(request), Cancel));
+        Assert.Equal(" AB", (string)answer["choices"]![0]!["message"]!["content"]!); // what goes on is parted as the model says
+        Assert.Equal(1 + EmbeddingInputs.Tokenizer.Encode(prompt).Length, (int)answer["usage"]!["prompt_tokens"]!);
+    }
+
+    /// <summary>Some clients say all of it as the system.</summary>
+    [Theory]
+    [InlineData("""{"role":"system","content":"Be brief."}""", "Question: Be brief.\nAnswer:")]
+    [InlineData("""{"role":"user","content":"a"},{"role":"assistant","content":null}""", "Question: a\nAnswer:")]
+    [InlineData(
+        """{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"system","content":"c"}""",
+        "Question: a\nAnswer: b\n\nQuestion: c\nAnswer:")]
+    public async Task Where_the_user_asks_nothing_the_system_does(string messages, string prompt)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(reads: false);
+        JsonNode answer = await Json(await served.Http.PostAsync(
+            "/v1/chat/completions", Body($$"""{"model":"tiny","messages":[{{messages}}]}"""), Cancel));
+        Assert.Equal(1 + EmbeddingInputs.Tokenizer.Encode(prompt).Length, (int?)answer["usage"]?["prompt_tokens"]);
+    }
+
+    /// <summary>The base's template says how another model is asked; and what is counted is what is read, passages in front of the question among it.</summary>
+    [Theory]
+    [InlineData("retro")]
+    [InlineData("in-context")]
+    public async Task What_was_fitted_to_answer_is_asked_so_whatever_template_its_base_has(string reader)
+    {
+        ChatTemplate template = new("{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>");
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = template }, fitted: reader);
+        const string Question = "bridge 5\nStones:", Message = """{"role":"user","content":"bridge 5\nStones:"}""";
+        string asked = served.Answerer.Question(Question);
+        IReadOnlyList<long> found = served.Answerer.Find(asked, new(), Cancel);
+        Assert.NotEmpty(found);
+        JsonNode answer = await Ask(served, Message);
+        List<GeneratedPiece> pieces = [];
+        await foreach ((_, GeneratedPiece piece) in served.Answerer.WriteAsync(asked, found, new() { Temperature = 0, MaximumNewTokens = 16 }, Cancel))
+        {
+            pieces.Add(piece);
+        }
+
+        Assert.Equal(string.Concat(pieces.Select(piece => piece.Text)), (string)answer["choices"]![0]!["message"]!["content"]!);
+        Assert.Equal(found, answer["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+        int alone = served.Answerer.Count(asked, []), all = served.Answerer.Count(asked, found);
+        Assert.Equal(all, (int)answer["usage"]!["prompt_tokens"]!);
+        Assert.Equal(reader == "in-context", all > alone);
+
+        // What the answer begins with is looked for nowhere, and the model goes on with the line.
+        JsonNode begun = await Ask(served, Message + """,{"role":"assistant","content":"12"}""");
+        Assert.Equal(served.Answerer.Count($"{asked} 12", found), (int)begun["usage"]!["prompt_tokens"]!);
+        Assert.Equal(found, begun["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+
+        // Passages in front of the question come where there is room for them; neighbors take none.
+        await using ServedModel narrow = await ServedModel.StartAsync(options => options with { MostPrompt = all - 1 }, fitted: reader);
+        JsonNode less = await Ask(narrow, Message);
+        if (reader == "in-context")
+        {
+            Assert.Equal(found.SkipLast(1), less["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+            Assert.InRange((int)less["usage"]!["prompt_tokens"]!, alone + 1, all - 1);
+        }
+        else
+        {
+            Assert.Equal("context_length_exceeded", (string)less["error"]!["code"]!);
+        }
+
+        static async Task<JsonNode> Ask(ServedModel model, string messages) => await Json(await model.Http.PostAsync(
+            "/v1/chat/completions", Body($$"""{"model":"tiny","messages":[{{messages}}]}"""), Cancel));
+    }
+
+    /// <summary>What the server puts in front of a question is no fault of who asks.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Passages_come_where_there_is_room_for_them(bool templated)
+    {
+        ChatTemplate? template = templated ? new("{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>") : null;
+        const string Request = """{"model":"tiny","messages":[{"role":"user","content":"How many stones has bridge 5?"}],"min_tokens":4}""";
+        await using ServedModel wide = await ServedModel.StartAsync(options => options with { Template = template, InPrompt = 3 });
+        (JsonNode[] all, int tokens) = await Read(wide);
+        Assert.Equal(3, all.Length);
+        await using ServedModel narrow = await ServedModel.StartAsync(
+            options => options with { Template = template, InPrompt = 3, MostPrompt = tokens - 1 });
+        await using ServedModel shorter = await ServedModel.StartAsync(
+            options => options with { Template = template, InPrompt = 3 }, longest: tokens + 2); // and three tokens are read of those that come
+        foreach (ServedModel served in new[] { narrow, shorter })
+        {
+            (JsonNode[] some, int less) = await Read(served);
+            Assert.Equal(all[..2].Select(source => (long)source["chunk"]!), some.Select(source => (long)source["chunk"]!));
+            Assert.InRange(less, 10, tokens - 1);
+            JsonNode[] page = Events(await (await served.Http.PostAsync(
+                "/api/write", Body("""{"text":"How many stones has bridge 5?","ask":true,"min_tokens":4}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
+            Assert.InRange(page.Count(one => (string?)one["source"]?["read"] == "in the prompt"), 1, templated ? 3 : 2);
+        }
+
+        static async Task<(JsonNode[] InPrompt, int Tokens)> Read(ServedModel served)
+        {
+            JsonNode answer = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+            JsonNode[] sources = [.. answer["sources"]!.AsArray().Where(source => (string)source!["read"]! == "in the prompt").Select(source => source!)];
+            return (sources, (int)answer["usage"]!["prompt_tokens"]!);
+        }
+    }
+
     /// <summary>An assistant that has called a tool, or refused, has no content; nobody else may have none.</summary>
     [Theory]
     [InlineData("assistant", HttpStatusCode.OK)]

@@ -20,13 +20,27 @@ internal sealed class ServedModel : IAsyncDisposable
 
     private readonly TemporaryFolder _folder = new();
     private readonly ReadingOptions.Opened _opened;
+    private readonly Answerer? _answerer;
     private readonly Server _server;
 
     private ServedModel(
-        Func<ServingOptions, ServingOptions> options, GenerationOptions defaults, bool reads, bool copies, string? writes, char? end, string? rowless)
+        Func<ServingOptions, ServingOptions> options,
+        GenerationOptions defaults,
+        bool reads,
+        bool copies,
+        string? writes,
+        char? end,
+        string? rowless,
+        string? fitted,
+        int? longest)
     {
         Workspace workspace = new(_folder["work"]);
-        RetroConfig config = Fill(workspace, end, rowless);
+        RetroConfig config = Fill(workspace, end, rowless, fitted);
+        if (longest is not null)
+        {
+            config = config with { Positions = PositionKind.Learned, MaximumLength = longest };
+        }
+
         Sources sources = new(workspace.Folder, null, null, 1, null, default);
         manual_seed(1);
         RetroModel model = new(config with { TieEmbeddings = writes is null });
@@ -36,21 +50,26 @@ internal sealed class ServedModel : IAsyncDisposable
         }
 
         model.eval();
-        INeighborSource? source = reads ? sources.Open("bm25", 1) : null;
+        INeighborSource? source = reads && config.HasRetrieval ? sources.Open("bm25", 1) : null;
         CopyReaderOptions settings = new() { Neighbors = 2, Stride = 8, QueryLength = 16, Steps = 2, WindowLength = 32, BatchSize = 1 };
         CopyReader? copying = copies ? CopyReader.Fit(model, sources.Database, source!, settings, sources.Runs()) : null;
         _opened = new(new TrainedModel(model, 0, default, []), copying, sources.Tokenizer, sources, source);
         Database = sources.Database;
         try
         {
-            _server = new(
-                _opened,
-                null,
-                defaults,
-                options(new(IPAddress.Loopback, 0, null, Name, 8, 300, 2048, 2048, 1 << 20, 1)));
+            ServingOptions serving = options(new(IPAddress.Loopback, 0, null, Name, 8, 300, 2048, 2048, 1 << 20, 1));
+            if (fitted is not null)
+            {
+                Retro.Checkpoints.Checkpoint.Save(workspace.Model, model);
+                workspace.Write("fit", new() { ["task"] = CommonOptions.Answering, ["reader"] = fitted, ["k"] = 2, ["window"] = 256 });
+                _answerer = Answerer.Open(workspace.Folder, _opened, null, serving.Running, default);
+            }
+
+            _server = new(_opened, _answerer, defaults, serving);
         }
         catch
         {
+            _answerer?.Dispose();
             _opened.Dispose();
             _folder.Dispose();
             throw;
@@ -58,6 +77,9 @@ internal sealed class ServedModel : IAsyncDisposable
     }
 
     public Retro.Database.ChunkDatabase Database { get; }
+
+    /// <summary>Asks it questions where it was fitted to answer.</summary>
+    public Answerer Answerer => _answerer!;
 
     public RetroModel Model => _opened.Trained.Model;
 
@@ -79,6 +101,10 @@ internal sealed class ServedModel : IAsyncDisposable
     /// <param name="copies">Whether it copies, from anywhere in the documents.</param>
     /// <param name="end">A letter that ends a text, too, and what is always written; null: there is none.</param>
     /// <param name="rowless">A special token of the tokenizer's, behind all others, for which the model has no row; null: there is none.</param>
+    /// <param name="fitted">
+    /// What it was fitted to answer questions as, of documents with the fields Stones and Steps: retro or in-context; null: it was not.
+    /// </param>
+    /// <param name="longest">Tokens that the model reads at most; null: any number.</param>
     public static async Task<ServedModel> StartAsync(
         Func<ServingOptions, ServingOptions>? options = null,
         int tokens = 16,
@@ -90,10 +116,12 @@ internal sealed class ServedModel : IAsyncDisposable
         Func<GenerationOptions, GenerationOptions>? writing = null,
         bool copies = false,
         char? end = null,
-        string? rowless = null)
+        string? rowless = null,
+        string? fitted = null,
+        int? longest = null)
     {
         GenerationOptions defaults = new() { Temperature = 0, MaximumNewTokens = tokens, Labels = labels, Beams = beams, RetrievalStride = stride };
-        ServedModel served = new(options ?? (one => one), writing?.Invoke(defaults) ?? defaults, reads, copies, writes, end, rowless);
+        ServedModel served = new(options ?? (one => one), writing?.Invoke(defaults) ?? defaults, reads, copies, writes, end, rowless, fitted, longest);
         await served._server.StartAsync(TestContext.Current.CancellationToken);
         served.Http = new() { BaseAddress = new(served.Url), Timeout = TimeSpan.FromMinutes(5) };
         return served;
@@ -103,11 +131,12 @@ internal sealed class ServedModel : IAsyncDisposable
     {
         Http.Dispose();
         await _server.DisposeAsync();
+        _answerer?.Dispose();
         _opened.Dispose();
         _folder.Dispose();
     }
 
-    private static RetroConfig Fill(Workspace workspace, char? end, string? rowless)
+    private static RetroConfig Fill(Workspace workspace, char? end, string? rowless, string? fitted)
     {
         Retro.Tokenizers.RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
         int rows = tokenizer.VocabularySize;
@@ -133,8 +162,10 @@ internal sealed class ServedModel : IAsyncDisposable
             workspace.Database,
             Enumerable.Range(0, 12).Select(i => new Retro.Corpora.Document(
                 $"{topics[i % 4]}-{i}.md",
-                $"The {topics[i % 4]} <{i}>",
-                string.Concat(Enumerable.Range(0, 6).Select(j => $"The {topics[i % 4]} number {i} has {(7 * j) + i} stones & {j * i} steps.\n")),
+                fitted is null ? $"The {topics[i % 4]} <{i}>" : $"{topics[i % 4]} {i}",
+                fitted is null
+                    ? string.Concat(Enumerable.Range(0, 6).Select(j => $"The {topics[i % 4]} number {i} has {(7 * j) + i} stones & {j * i} steps.\n"))
+                    : $"Stones: {i}\nSteps: {7 * i}\n",
                 $"docs/{topics[i % 4]}-{i}.md") { Labels = [topics[i % 4]] }),
             tokenizer,
             new() { ChunkLength = 16 }))
@@ -147,6 +178,6 @@ internal sealed class ServedModel : IAsyncDisposable
         }
 
         RetroConfig tiny = RetroConfig.Tiny with { VocabularySize = rows, InitialOutputScale = 1 };
-        return tiny with { Retrieval = tiny.Retrieval! with { ChunkLength = 16, RetrievedLength = 32, Neighbors = 2 } };
+        return tiny with { Retrieval = fitted == "in-context" ? null : tiny.Retrieval! with { ChunkLength = 16, RetrievedLength = 32, Neighbors = 2 } };
     }
 }

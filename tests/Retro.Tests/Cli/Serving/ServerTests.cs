@@ -35,6 +35,44 @@ public sealed class ServerTests
             (await Assert.ThrowsAsync<RetroOptionsException>(() => ServedModel.StartAsync(stride: 3))).Message,
             StringComparison.Ordinal);
 
+    /// <summary>What was fitted to answer may be unable to what its model alone can.</summary>
+    [Fact]
+    public async Task Defaults_that_are_not_for_what_answers_start_no_server()
+        => Assert.Contains(
+            "goes on with one text at a time",
+            (await Assert.ThrowsAsync<RetroOptionsException>(() => ServedModel.StartAsync(beams: 2, fitted: "in-context"))).Message,
+            StringComparison.Ordinal);
+
+    /// <summary>What the model cannot read is told as what is not allowed is, before anything is searched or waited for.</summary>
+    [Theory]
+    [InlineData("/v1/chat/completions", null)]
+    [InlineData("/v1/chat/completions", "retro")]
+    [InlineData("/v1/chat/completions", "in-context")]
+    [InlineData("/v1/completions", null)]
+    [InlineData("/api/write", null)]
+    [InlineData("/api/write", "retro")]
+    public async Task A_prompt_that_the_model_cannot_read_is_refused_before_its_turn(string path, string? fitted)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(longest: 96, fitted: fitted);
+        string text = string.Concat(Enumerable.Repeat("xyz ", 60));
+        Assert.Equal("context_length_exceeded", await Code(text, ""));
+        Assert.Equal("context_length_exceeded", await Code("bridge 5", ""","min_tokens":90,"max_tokens":120"""));
+        Assert.Equal(0, (int)JsonNode.Parse(await served.Http.GetStringAsync("/api/state", Cancel))!["served"]!);
+        Assert.Null(await Code("bridge 5", ""","max_tokens":2"""));
+
+        async Task<string?> Code(string said, string more)
+        {
+            string body = path switch
+            {
+                "/api/write" => $$"""{"text":"{{said}}","ask":true{{more}}}""",
+                "/v1/completions" => $$"""{"model":"tiny","prompt":"{{said}}"{{more}}}""",
+                _ => $$"""{"model":"tiny","messages":[{"role":"user","content":"{{said}}"}]{{more}}}""",
+            };
+            string answer = await (await served.Http.PostAsync(path, Body(body), Cancel)).Content.ReadAsStringAsync(Cancel);
+            return answer.StartsWith('{') ? (string?)JsonNode.Parse(answer)!["error"]?["code"] : null;
+        }
+    }
+
     [Theory]
     [InlineData(400, "The body is no JSON", "/v1/chat/completions", "{\"model\":")]
     [InlineData(400, "has to be a JSON object", "/v1/chat/completions", "[1]")]
@@ -50,7 +88,10 @@ public sealed class ServerTests
     [InlineData(400, "whose content is a text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":3}]}""")]
     [InlineData(400, "whose content is a text", "/v1/chat/completions", """{"model":"tiny","messages":[7]}""")]
     [InlineData(400, "the role 'king'", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"king","content":"a"}]}""")]
-    [InlineData(400, "has to be the user's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"assistant","content":"a"}]}""")]
+    [InlineData(400, "messages asks nothing", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"assistant","content":"a"}]}""")]
+    [InlineData(400, "messages asks nothing", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":" "}]}""")]
+    [InlineData(400, "no last message of the assistant's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"continue_final_message":true}""")]
+    [InlineData(400, "no last message of the assistant's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"add_generation_prompt":false}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":0}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":8.5}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":1e300}""")]
@@ -59,12 +100,21 @@ public sealed class ServerTests
     [InlineData(400, "frequency_penalty has to be a number from -2 to 2", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"frequency_penalty":2.5}""")]
     [InlineData(400, "presence_penalty has to be a number from -2 to 2", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"presence_penalty":"2"}""")]
     [InlineData(400, "min_p has to be a number from 0 to 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"min_p":1.1}""")]
-    [InlineData(400, "top_k has to be a whole number from 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_k":-1}""")]
+    [InlineData(400, "top_k has to be a whole number from -1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_k":-2}""")]
     [InlineData(400, "top_logprobs needs logprobs", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_logprobs":2}""")]
     [InlineData(400, "tools is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tools":[{}]}""")]
     [InlineData(400, "response_format is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"}}""")]
     [InlineData(400, "n has to be a whole number from 1 to 128", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":"2"}""")]
-    [InlineData(400, "best_of is not supported but for 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"best_of":2}""")]
+    [InlineData(400, "best_of is not supported above n, 2", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2,"best_of":3}""")]
+    [InlineData(400, "guided_json is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"guided_json":{"type":"object"}}""")]
+    [InlineData(400, "use_beam_search is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"use_beam_search":true}""")]
+    [InlineData(400, "documents is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"documents":[{"text":"a"}]}""")]
+    [InlineData(400, "prompt_logprobs is not supported", "/v1/completions", """{"model":"tiny","prompt":"a","prompt_logprobs":0}""")]
+    [InlineData(400, "structured_outputs is not supported", "/v1/completions", """{"model":"tiny","prompt":"a","structured_outputs":{"choice":["a"]}}""")]
+    [InlineData(400, "response_format is not supported", "/v1/completions", """{"model":"tiny","prompt":"a","response_format":{"type":"json_object"}}""")]
+    [InlineData(400, "stop_token_ids has to be an array of ids of tokens, 0 to", "/v1/completions", """{"model":"tiny","prompt":"a","stop_token_ids":[-1]}""")]
+    [InlineData(400, "allowed_token_ids has to be an array of ids of tokens, 0 to", "/v1/completions", """{"model":"tiny","prompt":"a","allowed_token_ids":["a"]}""")]
+    [InlineData(400, "bad_words has to be a text or up to 128 texts", "/v1/completions", """{"model":"tiny","prompt":"a","bad_words":[1]}""")]
     [InlineData(400, "logit_bias has to hold numbers from -100 to 100 by ids of tokens, 0 to ", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"logit_bias":{"-1":1}}""")]
     [InlineData(400, "logit_bias has to hold numbers from -100 to 100 by ids of tokens, 0 to ", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"logit_bias":{"a":1}}""")]
     [InlineData(400, "logit_bias has to hold numbers from -100 to 100 by ids of tokens, 0 to ", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"logit_bias":{"5":101}}""")]
@@ -92,6 +142,8 @@ public sealed class ServerTests
     [InlineData(404, "ask for 'tiny-embedder'", "/v1/embeddings", """{"model":"tiny","input":"a"}""")]
     [InlineData(400, "input is missing", "/v1/embeddings", """{"model":"tiny-embedder"}""")]
     [InlineData(400, "none of them empty", "/v1/embeddings", """{"model":"tiny-embedder","input":[""]}""")]
+    [InlineData(400, "check_embedding_ctx_length=False", "/v1/embeddings", """{"model":"tiny-embedder","input":[[1,2],[3]]}""")]
+    [InlineData(400, "check_embedding_ctx_length=False", "/v1/embeddings", """{"model":"tiny-embedder","input":[1,2]}""")]
     [InlineData(400, "dimensions has to be", "/v1/embeddings", """{"model":"tiny-embedder","input":"a","dimensions":7}""")]
     [InlineData(400, "The question is empty", "/api/write", """{"text":" ","ask":true}""")]
     [InlineData(400, "inspect 2 to", "/api/inspect", """{"text":""}""")]

@@ -12,6 +12,26 @@ namespace Retro.Tests.Cli.Serving;
 /// <summary>How many texts are written at once, who waits, and who joins.</summary>
 public sealed class TurnsTests
 {
+    /// <summary>What was fitted to answer computes no more texts at once than have their turn.</summary>
+    [Fact]
+    public async Task Answers_to_one_question_are_written_in_lots()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Running = 2 }, fitted: "retro");
+        ConcurrentBag<long> rows = [];
+        nn.Module<Tensor, Tensor> observed = served.Model.Layers[0].FeedForward;
+        observed.register_forward_pre_hook((_, x) =>
+        {
+            rows.Add(x.shape[0]);
+            return x;
+        });
+        JsonNode answer = await Json(await served.Http.PostAsync(
+            "/v1/chat/completions",
+            Body("""{"model":"tiny","messages":[{"role":"user","content":"bridge 5\nStones:"}],"temperature":1,"n":5,"min_tokens":3}"""),
+            Cancel));
+        Assert.Equal(5, answer["choices"]!.AsArray().Count);
+        Assert.Equal(2, rows.Max());
+    }
+
     [Fact]
     public async Task As_many_texts_have_their_turn_as_there_is_room_for_in_the_order_in_which_they_came()
     {

@@ -15,6 +15,7 @@ public sealed class WriterTests
         await using ServedModel served = await ServedModel.StartAsync();
         Assert.Equal(await Answer(served, ""), await Answer(served, ""","temperature":5,"top_k":1"""));
         Assert.NotEqual(await Answer(served, ""), await Answer(served, ""","temperature":5,"top_k":0"""));
+        Assert.Equal(await Answer(served, ""","temperature":5,"seed":1,"top_k":0"""), await Answer(served, ""","temperature":5,"seed":1,"top_k":-1"""));
     }
 
     /// <summary>Whoever asks again wants another one, but for a seed of the request's or of the server's.</summary>
@@ -61,11 +62,37 @@ public sealed class WriterTests
         await using ServedModel served = await ServedModel.StartAsync();
         int letter = served.Generator.Tokenizer.Encode("a").Single();
         Assert.Equal("aaaaaa", await Answer(served, $$""","max_tokens":6,"temperature":0,"logit_bias":{"{{letter}}":100.0}"""));
-        string[] texts =
-            [.. await Task.WhenAll(new[] { "", "presence", "frequency" }.Select(of => Answer(served, $$""","temperature":0,"{{of}}_penalty":0.02""")))];
-        Assert.Equal(texts.Distinct(), texts);
+        await using ServedModel chain = await ServedModel.StartAsync(writes: "AB"); // to which all other letters are alike
+        string two = $$""","max_tokens":6,"temperature":0,"logit_bias":{"{{letter}}":100,"{{served.Generator.Tokenizer.Encode("b").Single()}}":99}""";
+        Assert.Equal("aaaaaa", await Answer(chain, two));
+        Assert.Equal("abaaaa", await Answer(chain, two + ""","presence_penalty":2"""));
+        Assert.Equal("ababab", await Answer(chain, two + ""","frequency_penalty":2"""));
         string best = await Answer(served, ""","temperature":0""");
         Assert.Equal(best, await Answer(served, ""","temperature":2,"min_p":1.0"""));
+    }
+
+    /// <summary>What vLLM takes beside what OpenAI does.</summary>
+    [Fact]
+    public async Task Words_and_tokens_come_and_end_a_text_as_a_request_says()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(writes: "ABCD");
+        int b = Id("B"), c = Id("C");
+        Assert.Equal(
+            "ABCD", await Answer(served, ""","bad_words":[],"allowed_token_ids":[],"stop_token_ids":null,"guided_json":null,"use_beam_search":false"""));
+        Assert.Equal("AB", await Answer(served, $$""","stop_token_ids":[{{c}}]"""));
+        Assert.Equal("ABAB", await Answer(
+            served, $$""","stop_token_ids":[{{c}}],"min_tokens":4,"allowed_token_ids":[{{Id("A")}},{{b}},{{c}}],"max_tokens":4""")); // nothing may end it yet
+        Assert.DoesNotContain("BC", await Answer(served, ""","bad_words":["BC"]"""), StringComparison.Ordinal);
+        Assert.Equal("BCBC", await Answer(served, $$""","allowed_token_ids":[{{b}},{{c}}],"max_tokens":4,"n":2,"best_of":2"""));
+        using HttpResponseMessage none = await served.Http.PostAsync(
+            "/v1/completions",
+            Body($$"""{"model":"tiny","prompt":"a","min_tokens":1,"allowed_token_ids":[{{served.Generator.Tokenizer.EndOfText}}]}"""),
+            Cancel);
+        Assert.Equal(
+            (System.Net.HttpStatusCode.BadRequest, "None of allowed_token_ids may come: they stand for no text, or are banned."),
+            (none.StatusCode, (string?)(await Json(none))["error"]!["message"]));
+
+        int Id(string letter) => served.Generator.Tokenizer.Encode(letter).Single();
     }
 
     /// <summary>By as many neighbors, and by none of a document that is left out or hidden: copied from it is nothing, either.</summary>
