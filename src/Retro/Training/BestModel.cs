@@ -59,7 +59,27 @@ internal sealed record BestModel(string? Training, double? Measure)
         return best;
     }
 
-    /// <summary>Deletes that of a training which was in the folder before.</summary>
+    /// <summary>
+    /// Has the files of that of another training taken away with what a checkpoint replaces, so that a kill leaves no half of each; <see cref="Delete"/> takes
+    /// the folder.
+    /// </summary>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <param name="staged">The checkpoint's files.</param>
+    public static void Remove(string folder, StagedFiles staged)
+    {
+        string best = Path.Combine(folder, Trainer.BestFolder);
+        if (FileIdentity.IsLink(best))
+        {
+            return; // what it leads to stays, and the link alone goes
+        }
+
+        foreach (string path in WeightFolder.FilesOf(best).Append(Path.Combine(best, Checkpoint.ConfigName)))
+        {
+            staged.Remove(path);
+        }
+    }
+
+    /// <summary>Deletes what is left of that of another training.</summary>
     /// <exception cref="CheckpointException">It cannot be deleted.</exception>
     public static void Delete(string folder)
     {
