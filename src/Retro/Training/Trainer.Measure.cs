@@ -83,11 +83,7 @@ public sealed partial class Trainer
             Save(folder);
         }
 
-        if (_together.IsFirst)
-        {
-            _folder.WriteBest(measure, _state.Id);
-        }
-
+        _together.ByFirst(() => _folder.WriteBest(measure, _state.Id));
         _folder.NoteBest(measure);
     }
 }

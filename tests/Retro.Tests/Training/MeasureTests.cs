@@ -273,6 +273,22 @@ public sealed class MeasureTests : IDisposable
         Assert.Throws<CheckpointException>(() => Checkpoint.Load(Path.Combine(_folder.Path, Trainer.BestFolder)));
     }
 
+    [Fact]
+    public void Of_several_processes_all_say_that_the_best_model_could_not_be_kept_and_none_is_ended_by_another()
+    {
+        _folder.File(Trainer.BestFolder, "in its place");
+        InProcessExchange[] processes = InProcessExchange.Of(2);
+        RetroModel[] models = [Model(), Model()];
+        Exception?[] thrown = InProcessExchange.Run(processes, process =>
+        {
+            using RetroModel model = models[process.Rank];
+            using Trainer trainer = new(model, Options with { Accumulation = 2 }, exchange: process) { Measure = _ => 1 };
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        });
+        Assert.All(thrown, fault => Assert.Contains(Trainer.BestFolder, Assert.IsType<CheckpointException>(fault).Message, StringComparison.Ordinal));
+        Assert.All(processes, process => Assert.Null(process.Aborted));
+    }
+
     /// <summary>What no training has left there as its best model is not its to delete.</summary>
     [Theory]
     [InlineData(false)]
