@@ -50,20 +50,26 @@ public sealed partial class Trainer
     private void SaveAlone(string folder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        using DisposeScope scope = NewDisposeScope();
-        IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
-        string? fault = null;
-        try
+        _clock.Pause(() =>
         {
-            memory = _tensors.Optimizer.State();
-        }
-        catch (CheckpointException exception)
-        {
-            fault = exception.Message; // the weights are kept all the same
-        }
+            using DisposeScope scope = NewDisposeScope();
+            IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
+            string? fault = null;
+            try
+            {
+                memory = _tensors.Optimizer.State();
+            }
+            catch (CheckpointException exception)
+            {
+                fault = exception.Message; // the weights are kept all the same
+            }
 
-        _together.ByFirst(() => _folder.Write(folder, Known() with { OptimizerFault = fault }, memory, progress, cancellationToken));
-        _folder.NoteWritten(folder);
+            _together.ByFirst(() => _folder.Write(folder, Known() with { OptimizerFault = fault }, memory, progress, cancellationToken));
+        });
+        if (_folder.NoteWritten(folder))
+        {
+            _clock.NoteSaved();
+        }
     }
 
     /// <summary>Where the training stands, with what a checkpoint knows of its tensors.</summary>

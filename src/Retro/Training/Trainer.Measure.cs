@@ -83,7 +83,7 @@ public sealed partial class Trainer
             Save(folder);
         }
 
-        _together.ByFirst(() => _folder.WriteBest(measure, _state.Id));
+        _clock.Pause(() => _together.ByFirst(() => _folder.WriteBest(measure, _state.Id)));
         _folder.NoteBest(measure);
     }
 }

@@ -175,7 +175,7 @@ public sealed partial class Trainer
                 // A step that was skipped has moved nothing: weights that give no finite gradient replace none that do.
                 if (!finished && !done.Skipped && IsCheckpointDue(StepsDone - saved))
                 {
-                    _clock.Save(SaveIfAsked);
+                    SaveIfAsked();
                     saved = StepsDone;
                 }
             }

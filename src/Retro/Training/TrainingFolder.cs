@@ -81,7 +81,13 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     }
 
     /// <summary>Notes that a checkpoint was written, by this process or the first one.</summary>
-    public void NoteWritten(string into) => IsKept |= IsSame(into, folder);
+    /// <returns>Whether it is in the checkpoint's folder.</returns>
+    public bool NoteWritten(string into)
+    {
+        bool isOwn = IsSame(into, folder);
+        IsKept |= isOwn;
+        return isOwn;
+    }
 
     /// <summary>Notes what a checkpoint was loaded from, and its best model, where that is of the same training.</summary>
     /// <param name="from">Its folder.</param>
