@@ -44,9 +44,10 @@ internal sealed record BestModel(string? Training, double? Measure)
     /// <param name="model">The model.</param>
     /// <param name="training">The id of its training; null: it has none.</param>
     /// <param name="measure">Its measure.</param>
+    /// <param name="compared">The files of what is frozen that are known.</param>
     /// <returns>Where it is.</returns>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static string Save(string folder, string? last, RetroModel model, string? training, double measure)
+    public static string Save(string folder, string? last, RetroModel model, string? training, double measure, ComparedFiles compared)
     {
         string best = Path.Combine(folder, Trainer.BestFolder);
         Dictionary<string, string> notes = new() { [MeasureKey] = measure.ToString("R", CultureInfo.InvariantCulture) };
@@ -55,7 +56,7 @@ internal sealed record BestModel(string? Training, double? Measure)
             notes[TrainingKey] = training;
         }
 
-        Checkpoint.SaveAfter(last, best, model, new(), notes);
+        Checkpoint.SaveAfter(last, best, model, new(), notes, compared);
         return best;
     }
 

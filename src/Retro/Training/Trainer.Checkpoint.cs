@@ -23,9 +23,9 @@ public sealed partial class Trainer
     /// (training.safetensors; training.json says it for the reader).
     /// </summary>
     /// <remarks>
-    /// What is frozen is written once: it lies in files of its own, which a later checkpoint in the same folder leaves as they are, and one in another folder
-    /// has under a second name (a hard link, where the file system has such). Either folder may be copied, moved or deleted by itself; whoever changes a file
-    /// in place changes both.
+    /// What is frozen from the beginning is written once: it lies in files of its own, which a later checkpoint in the same folder leaves as they are, and one
+    /// in another folder has under a second name (a hard link, where the file system has such). Either folder may be copied, moved or deleted by itself;
+    /// whoever changes a file in place changes both.
     /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included. All files take their names as one when the last is whole: a
     /// process killed at any moment, or a disk that is full, leaves the old checkpoint or the new one, never a mixture, and the disk holds both until then. Of
     /// several processes of one training all save together, the first writes, and any number of processes can go on from it. While another training has the

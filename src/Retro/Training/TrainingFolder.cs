@@ -10,6 +10,7 @@ namespace Retro.Training;
 /// <param name="tensors">What is saved.</param>
 internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
 {
+    private readonly ComparedFiles _compared = new(name => !tensors.IsTrained(name));
     private string? _last; // the folder of the last checkpoint, which holds what is frozen
     private WriterLock? _run;
 
@@ -61,7 +62,7 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         StageCounter ofModel;
         using (tensors.Averaged())
         {
-            ofModel = Checkpoint.Stage(staged, into, tensors.Model, _last, new(), null, progress, cancellationToken);
+            ofModel = Checkpoint.Stage(staged, into, tensors.Model, _last, new(), null, _compared, progress, cancellationToken);
         }
 
         staged.WriteText(Path.Combine(into, Trainer.DescriptionFile), description);
@@ -119,7 +120,7 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         if (folder is not null)
         {
             using IDisposable? averaged = tensors.Averaged();
-            string best = BestModel.Save(folder, _last, tensors.Model, id, measure);
+            string best = BestModel.Save(folder, _last, tensors.Model, id, measure, _compared);
             _last ??= best;
         }
     }
