@@ -35,17 +35,29 @@ internal sealed class SeedModels(
     private TimeSpan _longest;
 
     /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
-    /// <exception cref="RetroException">What copies was trained otherwise than is asked for.</exception>
+    /// <exception cref="RetroException">What copies was trained otherwise than is asked for, or the closed book that it belongs to would be.</exception>
     public void Train()
     {
+        const string AsItWas = "go on with --k, and --steps or --minutes, as they were, or start again (--start-over).";
         foreach (string name in new[] { EvaluateRun.Copying, EvaluateRun.Anywhere })
         {
             string weights = FileOf(name, "safetensors");
-            if (File.Exists(weights) && File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
+            if (!File.Exists(weights))
+            {
+                continue;
+            }
+
+            if (File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
+            {
+                throw new RetroException($"{weights} was trained in {learned}, not in {Learning}; {AsItWas}");
+            }
+
+            StoredTraining below = Trainer.Stored(Path.Combine(folder, ClosedBookFolder));
+            if (run.Time is { } time ? below.Elapsed < time : below.Steps != run.Steps)
             {
                 throw new RetroException(
-                    $"{weights} was trained in {learned}, not in {Learning}; go on with --k, and --steps or --minutes, as they were, or start again "
-                        + "(--start-over).");
+                    $"{weights} belongs to a closed book of {Amount.Of(below.Steps, "step")} in {Amount.OfTime(below.Elapsed)}, and another one is "
+                        + $"asked for; {AsItWas}");
             }
         }
 
