@@ -30,7 +30,7 @@ internal sealed class SeedModels(
     EvaluationData data,
     CancellationToken cancellationToken)
 {
-    private const string ClosedBookFolder = "closed-book";
+    private const string ClosedBookFolder = "closed-book", EqualTimeFolder = "closed-book-equal-time";
 
     private TimeSpan _longest;
 
@@ -125,8 +125,25 @@ internal sealed class SeedModels(
         return Longest(fitted with { Steps = closedBook.Steps, Time = closedBook.Time + fitted.Time });
     }
 
-    /// <summary>The decoder alone, trained for as long as the longest of those that were asked for before.</summary>
-    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, run.Steps, _longest, "closed-book-equal-time");
+    /// <summary>
+    /// The decoder alone, trained for as long as the longest of those that were asked for before. One of another time is trained anew: its rates have fallen,
+    /// and would rise and fall again.
+    /// </summary>
+    public TrainedModel EqualTime()
+    {
+        string model = Path.Combine(folder, EqualTimeFolder), budget = $"{model}.time", time = _longest.ToString("c", CultureInfo.InvariantCulture);
+        if (!File.Exists(budget) || File.ReadAllText(budget) != time)
+        {
+            if (Directory.Exists(model))
+            {
+                Directory.Delete(model, recursive: true);
+            }
+
+            File.WriteAllText(budget, time);
+        }
+
+        return Decoder(EvaluateRun.EqualTime, decoder, run.Steps, _longest, EqualTimeFolder);
+    }
 
     /// <summary>A larger decoder alone, trained for as many steps as the closed book.</summary>
     /// <param name="larger">Its configuration.</param>

@@ -157,6 +157,29 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         Assert.Equal(before, File.ReadAllBytes(state));
     }
 
+    /// <summary>A model that was trained to its end would have its rates rise and fall a second time, which is no training of that time.</summary>
+    [Fact]
+    public void The_closed_book_of_equal_time_is_trained_anew_where_the_time_is_another()
+    {
+        using EvaluationData data = Data();
+        TrainedModel Trained(double seconds)
+        {
+            SeedModels models = Models(data, 4, null);
+            using RetroModel closedBook = models.ClosedBook().Model;
+            models.Copying(EvaluateRun.Copying, new(closedBook, 4, TimeSpan.FromSeconds(seconds), []), null).Reader.Dispose();
+            TrainedModel trained = models.EqualTime();
+            trained.Model.Dispose();
+            return trained;
+        }
+
+        TrainedModel first = Trained(1), again = Trained(1), longer = Trained(2);
+        Assert.Equal(1, first.Reports[0].Step);
+        Assert.Empty(again.Reports);
+        Assert.Equal((first.Steps, first.Time), (again.Steps, again.Time));
+        Assert.Equal(1, longer.Reports[0].Step);
+        Assert.True(longer.Time >= TimeSpan.FromSeconds(2));
+    }
+
     private EvaluationData Data()
     {
         Document[] texts = [.. Enumerable.Range(0, 6).Select(i => new Document(
