@@ -180,6 +180,14 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         Assert.True(longer.Time >= TimeSpan.FromSeconds(2));
     }
 
+    [Fact]
+    public void Records_of_what_is_not_measured_are_refused_before_anything_is_trained()
+    {
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--train-only", "--records", "--steps", "1");
+        Assert.Equal(2, code);
+        Assert.Contains("--records does nothing here: nothing is measured", output, StringComparison.Ordinal);
+    }
+
     private EvaluationData Data()
     {
         Document[] texts = [.. Enumerable.Range(0, 6).Select(i => new Document(
