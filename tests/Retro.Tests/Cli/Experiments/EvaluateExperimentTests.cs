@@ -136,7 +136,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         Assert.Equal(2, reader.Options.Steps);
     }
 
-    /// <summary>What copies was learned on top of the closed book as it was; half of its steps may be as many as before, and by time they are not asked for.</summary>
+    /// <summary>What copies was learned on top of the closed book as it was; half of its steps may be as many as before.</summary>
     [Theory]
     [InlineData(5, null)]
     [InlineData(4, 20)]
