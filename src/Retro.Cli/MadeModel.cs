@@ -136,7 +136,7 @@ internal sealed class MadeModel(TrainingArguments arguments)
         }
     }
 
-    // What is left of a model may be the state of its training alone, from which it goes on.
-    private static bool IsThere(Workspace workspace)
+    /// <summary>Whether a folder holds a model; what is left of one may be the state of its training alone, from which it goes on.</summary>
+    public static bool IsThere(Workspace workspace)
         => new[] { Checkpoint.ConfigName, Trainer.StateFile }.Any(name => File.Exists(Path.Combine(workspace.Model, name)));
 }

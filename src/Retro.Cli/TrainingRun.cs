@@ -93,27 +93,70 @@ internal sealed class TrainingRun(
 
     private string StepsFile => Path.Combine(workspace.Model, RunReport.StepsFile);
 
+    /// <summary>The steps of a training that begins beside another's model, until its first checkpoint takes that one's place.</summary>
+    private string NewStepsFile => StepsFile + ".new";
+
+    private string StateFile => Path.Combine(workspace.Model, Trainer.StateFile);
+
     /// <summary>Does the steps, and writes each wherever that was asked for.</summary>
     private List<TrainingProgress> Run(string name, Trainer trainer, ITrainingData data)
     {
-        SavedCheckpoint saved = new(Path.Combine(workspace.Model, Trainer.StateFile), Saved);
-        using JsonLinesObserver lines = new(StepsFile);
+        bool replaces = !arguments.GoesOn(parsed) && MadeModel.IsThere(workspace);
+        if (!replaces)
+        {
+            FinishSteps();
+        }
+
+        JsonLinesObserver lines = new(replaces ? NewStepsFile : StepsFile);
+        SavedCheckpoint saved = new(StateFile, () =>
+        {
+            if (replaces)
+            {
+                lines.Dispose();
+                File.Move(NewStepsFile, StepsFile, overwrite: true);
+                lines = new(StepsFile);
+            }
+
+            Saved();
+        });
         using CsvObserver? table = arguments.Table(parsed);
         using TensorBoardObserver? events = arguments.Events(parsed);
         try
         {
             return Stages.Train(name, arguments.Time(parsed), progress => trainer.Run(data, new SynchronousProgress<TrainingProgress>(step =>
             {
+                saved.Look(); // before the line of the step, see below
                 progress.Report(step);
                 lines.Report(step);
                 table?.Report(step);
                 events?.Report(step);
-                saved.Look();
             }), cancellationToken));
         }
         finally
         {
             saved.Look();
+            lines.Dispose();
+        }
+    }
+
+    /// <summary>
+    /// Gives the steps that a process which was ended has left their name where its checkpoint has come: it is no older than they are. Those of a training
+    /// that came to no checkpoint go.
+    /// </summary>
+    private void FinishSteps()
+    {
+        if (!File.Exists(NewStepsFile))
+        {
+            return;
+        }
+
+        if (File.GetLastWriteTimeUtc(NewStepsFile) <= File.GetLastWriteTimeUtc(StateFile))
+        {
+            File.Move(NewStepsFile, StepsFile, overwrite: true);
+        }
+        else
+        {
+            File.Delete(NewStepsFile);
         }
     }
 

@@ -10,7 +10,12 @@ internal sealed class CompareCommand : Experiment
         "text: bits per byte of held-out text; qa: answers to questions about held-out documents, and RGB's four abilities.");
 
     private readonly Option<double> _kilobytes = CommonOptions.Number(
-        "--measured-kilobytes", "Thousands of characters of held-out text to measure on; the longest documents are cut.", 200, 1, 1e6);
+        "--measured-kilobytes",
+        "Thousands of characters of held-out text, the longest documents cut; a quarter of the documents is for what has to be fitted, the others are "
+            + "measured.",
+        200,
+        1,
+        1e6);
 
     private readonly Option<int> _questions = CommonOptions.Questions();
     private readonly Option<int> _seeds = CommonOptions.Whole("--seeds", "How many times everything is trained, each time with another seed.", 1, 1, 100);

@@ -19,7 +19,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
 {
     private const int TableNeighbors = 16;
 
-    private const string ReportFile = "ablations.md";
+    private const string ReportFile = "ablations.md", Measurements = "variants", LockEnding = ".lock";
 
     private static readonly JsonSerializerOptions s_json = new() { RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true };
 
@@ -146,12 +146,15 @@ internal sealed class AblationsRun(ExperimentOptions options)
         // --- results, a file for each variant ---
         string ResultFile(string name) => Path.Combine(measured, $"{name}.json");
 
-        // One that an earlier version wrote otherwise is measured anew: it is as if it were not there.
+        // One that an earlier version wrote otherwise, or that was measured on other documents, is measured anew: it is as if it were not there.
         EvaluationEntry[]? Load(string name)
         {
             try
             {
-                return File.Exists(ResultFile(name)) ? JsonSerializer.Deserialize<EvaluationEntry[]>(File.ReadAllText(ResultFile(name)), s_json) : null;
+                EvaluationEntry[]? entries = File.Exists(ResultFile(name))
+                    ? JsonSerializer.Deserialize<EvaluationEntry[]>(File.ReadAllText(ResultFile(name)), s_json)
+                    : null;
+                return entries?.All(entry => entry.Results.All(result => result.HeldOutHash == data.HeldOut.Manifest.TokensHash)) == true ? entries : null;
             }
             catch (JsonException)
             {
@@ -161,7 +164,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
 
         void Measured(string name, Func<EvaluationEntry[]> measure)
         {
-            using Turn turn = Turn.Wait(Path.Combine(measured, $"{name}.lock"), cancellationToken);
+            using Turn turn = Turn.Wait(Path.Combine(measured, name + LockEnding), cancellationToken);
             if (Load(name) is not { Length: > 0 })
             {
                 Workspace.WriteText(ResultFile(name), JsonSerializer.Serialize(measure()));
@@ -170,7 +173,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
     }
 
     /// <summary>What other steps, seeds and types gave is no part of the table.</summary>
-    private string Variants => _recipe.OfType($"variants-{Steps}-{options.Seed}");
+    private string Variants => _recipe.OfType($"{Measurements}-{Steps}-{options.Seed}");
 
     /// <summary>The folder and the data; processes that share it prepare it one after the other.</summary>
     private (RunFolder Folder, EvaluationData Data) Prepare(CancellationToken cancellationToken)
@@ -180,10 +183,23 @@ internal sealed class AblationsRun(ExperimentOptions options)
         RunFolder folder = RunFolder.Of(options);
         if (!options.Resume)
         {
+            RequireNobodyMeasures(folder.Path);
             folder.Replace(Variants, ReportFile, goesOn: true);
         }
 
         return (folder, EvaluationData.Make(corpus, folder.Path, TableNeighbors, cancellationToken, startOver: !options.Resume));
+    }
+
+    /// <summary>Refuses to take away the models, or the databases, that another process is at work with, be it with other steps or another seed.</summary>
+    private static void RequireNobodyMeasures(string folder)
+    {
+        IEnumerable<string> variants = Directory.EnumerateDirectories(folder, $"{Measurements}-*");
+        if (variants.SelectMany(measured => Directory.EnumerateFiles(measured, $"*{LockEnding}")).FirstOrDefault(Turn.IsTaken) is { } taken)
+        {
+            throw new RetroException(
+                $"Another process is measuring '{Path.GetFileNameWithoutExtension(taken)}' in {Path.GetDirectoryName(taken)}; share its work (--resume), or "
+                    + "wait until it is done.");
+        }
     }
 
     private static EvaluationEntry Entry(string name, TrainedModel trained, BitsPerByteResult result)

@@ -48,7 +48,7 @@ internal sealed class CompareRun(ExperimentOptions options)
     private readonly BitsPerByteOptions _measure = new() { WindowLength = WindowTokens };
     private readonly InContextOptions _prompt = new() { WindowLength = WindowTokens };
 
-    /// <summary>Characters of held-out text that are measured; the longest documents are cut.</summary>
+    /// <summary>Characters of held-out text, a quarter of the documents for what has to be fitted; the longest documents are cut.</summary>
     public required long MeasuredCharacters { get; init; }
 
     /// <summary>How many times everything is trained, each time with another seed.</summary>

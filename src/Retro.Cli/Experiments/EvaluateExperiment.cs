@@ -61,6 +61,9 @@ internal sealed class EvaluateExperiment : Experiment
 
     protected override IReadOnlyList<Option> OneOf => [_steps, _minutes];
 
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+        => bool.TryParse(said(_trainOnly), out bool trains) && trains ? Because("nothing is measured", _records) : [];
+
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         new EvaluateRun(Common(parsed))

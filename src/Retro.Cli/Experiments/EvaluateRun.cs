@@ -126,7 +126,7 @@ internal sealed class EvaluateRun(ExperimentOptions options)
             WriteReport();
         }
 
-        if (Records)
+        if (Records && !TrainOnly)
         {
             string lines = folder["tokens.jsonl"];
             Stages.Run("write token records", progress => TokenRecords.Write(

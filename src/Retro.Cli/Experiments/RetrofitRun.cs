@@ -69,7 +69,7 @@ internal sealed class RetrofitRun(ExperimentOptions options)
             first.Model.Dispose();
         }
 
-        using PretrainedDecoder decoder = Load(decoderPath, cancellationToken);
+        using PretrainedDecoder decoder = given ?? Load(decoderPath, cancellationToken);
         RetroConfig decoderConfig = decoder.Model.Config;
         RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = GateRank };
         int chunk = retrieval.ChunkLength, window = Math.Min(decoder.Origin.ContextLength ?? recipe.WindowTokens, recipe.WindowTokens) / chunk * chunk;
@@ -95,15 +95,17 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         long stepsBefore = first?.Steps ?? 0;
         comparison.ClosedBook(Decoder, new(decoder.Model, stepsBefore, before, []), measure, cancellationToken);
 
-        // --- retrieval onto the decoder ---
+        // --- retrieval onto the decoder, whose weights lie in memory once ---
         TorchSharp.torch.manual_seed(options.Seed);
-        using Retrofit retrofit = Retrofit.From(decoder, retrieval, Unfreeze);
-        RetroModel model = retrofit.Model;
-        Screen.Note(
-            $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({Unfreeze})")}.");
-        TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval), Unfreeze);
-        comparison.Retro(Fitted, fitted, data.Keyword.Name, [], measure, cancellationToken);
-        retrofit.Save(folder[Saved], cancellationToken: cancellationToken);
+        using (Retrofit retrofit = Retrofit.From(decoder, retrieval, Unfreeze, take: true))
+        {
+            RetroModel model = retrofit.Model;
+            Screen.Note(
+                $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({Unfreeze})")}.");
+            TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval), Unfreeze);
+            comparison.Retro(Fitted, fitted, data.Keyword.Name, [], measure, cancellationToken);
+            retrofit.Save(folder[Saved], cancellationToken: cancellationToken);
+        }
 
         // --- what the steps would have given without retrieval, on the very text that is retrieved from ---
         using (PretrainedDecoder again = Load(decoderPath, cancellationToken))

@@ -30,22 +30,34 @@ internal sealed class SeedModels(
     EvaluationData data,
     CancellationToken cancellationToken)
 {
-    private const string ClosedBookFolder = "closed-book";
+    private const string ClosedBookFolder = "closed-book", EqualTimeFolder = "closed-book-equal-time";
 
     private TimeSpan _longest;
 
     /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
-    /// <exception cref="RetroException">What copies was trained otherwise than is asked for.</exception>
+    /// <exception cref="RetroException">What copies was trained otherwise than is asked for, or the closed book that it belongs to would be.</exception>
     public void Train()
     {
+        const string AsItWas = "go on with --k, and --steps or --minutes, as they were, or start again (--start-over).";
         foreach (string name in new[] { EvaluateRun.Copying, EvaluateRun.Anywhere })
         {
             string weights = FileOf(name, "safetensors");
-            if (File.Exists(weights) && File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
+            if (!File.Exists(weights))
+            {
+                continue;
+            }
+
+            if (File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
+            {
+                throw new RetroException($"{weights} was trained in {learned}, not in {Learning}; {AsItWas}");
+            }
+
+            StoredTraining below = Trainer.Stored(Path.Combine(folder, ClosedBookFolder));
+            if (run.Time is { } time ? below.Elapsed < time : below.Steps != run.Steps)
             {
                 throw new RetroException(
-                    $"{weights} was trained in {learned}, not in {Learning}; go on with --k, and --steps or --minutes, as they were, or start again "
-                        + "(--start-over).");
+                    $"{weights} belongs to a closed book of {Amount.Of(below.Steps, "step")} in {Amount.OfTime(below.Elapsed)}, and another one is "
+                        + $"asked for; {AsItWas}");
             }
         }
 
@@ -113,8 +125,25 @@ internal sealed class SeedModels(
         return Longest(fitted with { Steps = closedBook.Steps, Time = closedBook.Time + fitted.Time });
     }
 
-    /// <summary>The decoder alone, trained for as long as the longest of those that were asked for before.</summary>
-    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, run.Steps, _longest, "closed-book-equal-time");
+    /// <summary>
+    /// The decoder alone, trained for as long as the longest of those that were asked for before. One of another time is trained anew: its rates have fallen,
+    /// and would rise and fall again.
+    /// </summary>
+    public TrainedModel EqualTime()
+    {
+        string model = Path.Combine(folder, EqualTimeFolder), budget = $"{model}.time", time = _longest.ToString("c", CultureInfo.InvariantCulture);
+        if (!File.Exists(budget) || File.ReadAllText(budget) != time)
+        {
+            if (Directory.Exists(model))
+            {
+                Directory.Delete(model, recursive: true);
+            }
+
+            File.WriteAllText(budget, time);
+        }
+
+        return Decoder(EvaluateRun.EqualTime, decoder, run.Steps, _longest, EqualTimeFolder);
+    }
 
     /// <summary>A larger decoder alone, trained for as many steps as the closed book.</summary>
     /// <param name="larger">Its configuration.</param>

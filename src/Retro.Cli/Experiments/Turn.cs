@@ -27,6 +27,21 @@ internal sealed class Turn : IDisposable
         }
     }
 
+    /// <summary>Whether another process has it at this moment.</summary>
+    /// <param name="path">Of the file that stands for it; it is there.</param>
+    public static bool IsTaken(string path)
+    {
+        try
+        {
+            using FileStream free = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            return false;
+        }
+        catch (IOException) when (File.Exists(path))
+        {
+            return true;
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _held.Dispose();
 }

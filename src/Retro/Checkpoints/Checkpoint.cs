@@ -48,7 +48,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
-        SaveAfter(null, folder, model, options, null, progress, cancellationToken);
+        SaveAfter(null, folder, model, options, progress: progress, cancellationToken: cancellationToken);
     }
 
     /// <summary>Saves a model of which an earlier checkpoint, in another folder, may hold the frozen part.</summary>
@@ -58,11 +58,12 @@ public static class Checkpoint
         RetroModel model,
         CheckpointSaveOptions options,
         IReadOnlyDictionary<string, string>? notes = null,
+        ComparedFiles? compared = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         using StagedFiles staged = Begin(folder);
-        StageCounter counter = Stage(staged, folder, model, earlier, options, notes, progress, cancellationToken);
+        StageCounter counter = Stage(staged, folder, model, earlier, options, notes, compared, progress, cancellationToken);
         staged.Commit();
         counter.End();
     }
@@ -90,6 +91,7 @@ public static class Checkpoint
     /// <param name="earlier">The folder of an earlier checkpoint; null: there is none.</param>
     /// <param name="options">How.</param>
     /// <param name="notes">What the files of trained parameters say besides in their metadata; null: nothing.</param>
+    /// <param name="compared">The files of frozen parameters that are known; null: none are.</param>
     /// <param name="progress">Whom to tell.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>What tells that all are saved, once they have their names.</returns>
@@ -100,6 +102,7 @@ public static class Checkpoint
         string? earlier,
         CheckpointSaveOptions options,
         IReadOnlyDictionary<string, string>? notes,
+        ComparedFiles? compared,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
@@ -156,14 +159,15 @@ public static class Checkpoint
 
         bool IsThere(string path, List<KeyValuePair<string, Tensor>> shard)
         {
-            if (Safetensors.IsWritten(path, shard, metadata, cancellationToken))
+            HashSet<string>? known = compared?.Of(shard);
+            if (Safetensors.IsWritten(path, shard, metadata, known, cancellationToken))
             {
                 return kept.Add(path);
             }
 
             return earlier is not null
                 && Path.Combine(earlier, Path.GetFileName(path)) is var other
-                && Safetensors.IsWritten(other, shard, metadata, cancellationToken)
+                && Safetensors.IsWritten(other, shard, metadata, known, cancellationToken)
                 && staged.Link(path, other);
         }
     }

@@ -66,10 +66,19 @@ public sealed partial class Safetensors
     }
 
     /// <summary>Whether a file is already what <see cref="Stage"/> would write, to the byte. It is read up to the first difference.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensors">The tensors.</param>
+    /// <param name="metadata">See <see cref="Write"/>.</param>
+    /// <param name="known">
+    /// Files that were compared before with these very tensors, which have not changed since: of such a one the header alone is read while nobody has touched
+    /// it. Takes this one where it is the same. Null: the tensors may change.
+    /// </param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     internal static bool IsWritten(
         string path,
         IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors,
         IReadOnlyDictionary<string, string>? metadata,
+        HashSet<string>? known,
         CancellationToken cancellationToken)
     {
         if (!FileIdentity.IsFile(path))
@@ -88,11 +97,23 @@ public sealed partial class Safetensors
             }
 
             byte[] buffer = new byte[1 << 20];
-            return IsNext(header) && list.TrueForAll(item =>
+            string state = FormattableString.Invariant($"{FileIdentity.Of(path)} {stream.Length} {File.GetLastWriteTimeUtc(stream.SafeFileHandle).Ticks}");
+            if (!IsNext(header))
+            {
+                return false;
+            }
+
+            bool isSame = known?.Contains(state) == true || list.TrueForAll(item =>
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 return EachPiece(item.Tensor, IsNext);
             });
+            if (isSame)
+            {
+                known?.Add(state);
+            }
+
+            return isSame;
 
             bool IsNext(ReadOnlySpan<byte> bytes)
             {

@@ -44,9 +44,10 @@ internal sealed record BestModel(string? Training, double? Measure)
     /// <param name="model">The model.</param>
     /// <param name="training">The id of its training; null: it has none.</param>
     /// <param name="measure">Its measure.</param>
+    /// <param name="compared">The files of what is frozen that are known.</param>
     /// <returns>Where it is.</returns>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
-    public static string Save(string folder, string? last, RetroModel model, string? training, double measure)
+    public static string Save(string folder, string? last, RetroModel model, string? training, double measure, ComparedFiles compared)
     {
         string best = Path.Combine(folder, Trainer.BestFolder);
         Dictionary<string, string> notes = new() { [MeasureKey] = measure.ToString("R", CultureInfo.InvariantCulture) };
@@ -55,11 +56,31 @@ internal sealed record BestModel(string? Training, double? Measure)
             notes[TrainingKey] = training;
         }
 
-        Checkpoint.SaveAfter(last, best, model, new(), notes);
+        Checkpoint.SaveAfter(last, best, model, new(), notes, compared);
         return best;
     }
 
-    /// <summary>Deletes that of a training which was in the folder before.</summary>
+    /// <summary>
+    /// Has the files of that of another training taken away with what a checkpoint replaces, so that a kill leaves no half of each; <see cref="Delete"/> takes
+    /// the folder.
+    /// </summary>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <param name="staged">The checkpoint's files.</param>
+    public static void Remove(string folder, StagedFiles staged)
+    {
+        string best = Path.Combine(folder, Trainer.BestFolder);
+        if (FileIdentity.IsLink(best))
+        {
+            return; // what it leads to stays, and the link alone goes
+        }
+
+        foreach (string path in WeightFolder.FilesOf(best).Append(Path.Combine(best, Checkpoint.ConfigName)))
+        {
+            staged.Remove(path);
+        }
+    }
+
+    /// <summary>Deletes what is left of that of another training.</summary>
     /// <exception cref="CheckpointException">It cannot be deleted.</exception>
     public static void Delete(string folder)
     {

@@ -23,9 +23,9 @@ public sealed partial class Trainer
     /// (training.safetensors; training.json says it for the reader).
     /// </summary>
     /// <remarks>
-    /// What is frozen is written once: it lies in files of its own, which a later checkpoint in the same folder leaves as they are, and one in another folder
-    /// has under a second name (a hard link, where the file system has such). Either folder may be copied, moved or deleted by itself; whoever changes a file
-    /// in place changes both.
+    /// What is frozen from the beginning is written once: it lies in files of its own, which a later checkpoint in the same folder leaves as they are, and one
+    /// in another folder has under a second name (a hard link, where the file system has such). Either folder may be copied, moved or deleted by itself;
+    /// whoever changes a file in place changes both.
     /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included. All files take their names as one when the last is whole: a
     /// process killed at any moment, or a disk that is full, leaves the old checkpoint or the new one, never a mixture, and the disk holds both until then. Of
     /// several processes of one training all save together, the first writes, and any number of processes can go on from it. While another training has the
@@ -50,20 +50,26 @@ public sealed partial class Trainer
     private void SaveAlone(string folder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        using DisposeScope scope = NewDisposeScope();
-        IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
-        string? fault = null;
-        try
+        _clock.Pause(() =>
         {
-            memory = _tensors.Optimizer.State();
-        }
-        catch (CheckpointException exception)
-        {
-            fault = exception.Message; // the weights are kept all the same
-        }
+            using DisposeScope scope = NewDisposeScope();
+            IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
+            string? fault = null;
+            try
+            {
+                memory = _tensors.Optimizer.State();
+            }
+            catch (CheckpointException exception)
+            {
+                fault = exception.Message; // the weights are kept all the same
+            }
 
-        _together.ByFirst(() => _folder.Write(folder, Known() with { OptimizerFault = fault }, memory, progress, cancellationToken));
-        _folder.NoteWritten(folder);
+            _together.ByFirst(() => _folder.Write(folder, Known() with { OptimizerFault = fault }, memory, progress, cancellationToken));
+        });
+        if (_folder.NoteWritten(folder))
+        {
+            _clock.NoteSaved();
+        }
     }
 
     /// <summary>Where the training stands, with what a checkpoint knows of its tensors.</summary>

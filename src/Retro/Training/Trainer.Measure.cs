@@ -78,16 +78,12 @@ public sealed partial class Trainer
     /// <summary>Keeps the best model. That of a training before goes with the checkpoint that it belongs to, which is replaced first.</summary>
     private void KeepBest(double measure)
     {
-        if (Options.CheckpointFolder is { } folder && _together.IsAnywhere(_together.IsFirst && _folder.HoldsFormerBest()))
+        if (Options.CheckpointFolder is { } folder && _together.IsAnywhere(_together.IsFirst && _folder.HoldsAnothersBest(_state.Id)))
         {
             Save(folder);
         }
 
-        if (_together.IsFirst)
-        {
-            _folder.WriteBest(measure, _state.Id);
-        }
-
+        _clock.Pause(() => _together.ByFirst(() => _folder.WriteBest(measure, _state.Id)));
         _folder.NoteBest(measure);
     }
 }

@@ -119,7 +119,12 @@ public sealed partial class Trainer
         }
 
         _together.ByFirst(_folder.Take);
-        if (BestMeasure is not null && _together.IsAnywhere(_together.IsFirst && _folder.LacksBest(_state.Id)))
+        double measure = _together.First(StepsDone > 0 && _together.IsFirst ? _folder.MeasureOfBest(_state.Id) ?? double.NaN : double.NaN);
+        if (!double.IsNaN(measure))
+        {
+            _folder.NoteBest(measure);
+        }
+        else if (BestMeasure is not null)
         {
             _folder.ForgetBest();
             _state = _state with { BestMeasure = null, MeasuresSinceBest = 0 };
@@ -170,7 +175,7 @@ public sealed partial class Trainer
                 // A step that was skipped has moved nothing: weights that give no finite gradient replace none that do.
                 if (!finished && !done.Skipped && IsCheckpointDue(StepsDone - saved))
                 {
-                    _clock.Save(SaveIfAsked);
+                    SaveIfAsked();
                     saved = StepsDone;
                 }
             }

@@ -1,10 +1,11 @@
 namespace Retro.Training;
 
-/// <summary>The time of a run: how long it has trained, which leaves out what checkpoints take, how fast it reads, and how long ago it has saved.</summary>
+/// <summary>The time of a run: how long it has trained, which leaves out what is written meanwhile, how fast it reads, and how long ago it has saved.</summary>
 /// <param name="time">The clock.</param>
 internal sealed class TrainingClock(TimeProvider time)
 {
     private long? _started;
+    private long? _paused; // while it stands
     private long _saved;
     private long _tokens;
 
@@ -15,7 +16,7 @@ internal sealed class TrainingClock(TimeProvider time)
     public bool IsRunning => _started is not null;
 
     /// <summary>Time that the run has trained; none where no run goes on.</summary>
-    public TimeSpan Elapsed => _started is { } started ? Since(started) : TimeSpan.Zero;
+    public TimeSpan Elapsed => _started is { } started ? time.GetElapsedTime(started, _paused ?? Now) : TimeSpan.Zero;
 
     /// <summary>Time since the run's last checkpoint, or its beginning.</summary>
     public TimeSpan SinceSaved => Since(_saved);
@@ -34,14 +35,24 @@ internal sealed class TrainingClock(TimeProvider time)
     /// <summary>Ends the run.</summary>
     public void Stop() => _started = null;
 
-    /// <summary>Has a checkpoint written between two steps of the run, which is no time of the training.</summary>
-    public void Save(Action save)
+    /// <summary>Has something written, which is no time of the training.</summary>
+    public void Pause(Action write)
     {
         long began = Now;
-        save();
-        _saved = Now;
-        _started += _saved - began;
+        _paused = began;
+        try
+        {
+            write();
+        }
+        finally
+        {
+            _paused = null;
+            _started += Now - began;
+        }
     }
+
+    /// <summary>Notes that the run's checkpoint was written.</summary>
+    public void NoteSaved() => _saved = Now;
 
     /// <summary>Tokens read per second since the run began; 0 where no run goes on.</summary>
     /// <param name="tokens">Tokens read in all.</param>

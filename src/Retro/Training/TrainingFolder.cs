@@ -10,15 +10,15 @@ namespace Retro.Training;
 /// <param name="tensors">What is saved.</param>
 internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
 {
+    private readonly ComparedFiles _compared = new(name => !tensors.IsTrained(name));
     private string? _last; // the folder of the last checkpoint, which holds what is frozen
-    private (double Measure, string? Folder)? _best; // this training's, with the checkpoint's folder that holds it
     private WriterLock? _run;
 
     /// <summary>Whether the checkpoint's folder holds one of this training.</summary>
     public bool IsKept { get; private set; }
 
     /// <summary>The measure of this training's best model; null: there is none.</summary>
-    public double? BestMeasure => _best?.Measure;
+    public double? BestMeasure { get; private set; }
 
     /// <summary>Takes the folder for a run, before its first step: of two trainings, each would replace what the other has learned.</summary>
     /// <exception cref="CheckpointException">It cannot be written, or another training, which is named, has it.</exception>
@@ -38,7 +38,7 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         _run = null;
     }
 
-    /// <summary>Writes a checkpoint; the best model that a training before has left there goes.</summary>
+    /// <summary>Writes a checkpoint; the best model that another training has left there goes with what it replaces.</summary>
     /// <param name="into">Its folder, which may be another.</param>
     /// <param name="state">Where the training stands.</param>
     /// <param name="memory">What the optimizer remembers.</param>
@@ -56,16 +56,21 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         Checkpoint.RequireReplaceable(into);
         using WriterLock? writing = _run is not null && IsSame(into, folder) ? null : WriterLock.TakeOfCheckpoint(into, "save a checkpoint");
         using StagedFiles staged = Checkpoint.Begin(into);
-        bool replacesBest = HoldsFormerBest(into);
+        bool replacesBest = HoldsAnothersBest(into, state.Id);
         string description = state.ToString();
         TrainingFile.Stage(staged, into, tensors.Parts(memory), description, progress, cancellationToken);
         StageCounter ofModel;
         using (tensors.Averaged())
         {
-            ofModel = Checkpoint.Stage(staged, into, tensors.Model, _last, new(), null, progress, cancellationToken);
+            ofModel = Checkpoint.Stage(staged, into, tensors.Model, _last, new(), null, _compared, progress, cancellationToken);
         }
 
         staged.WriteText(Path.Combine(into, Trainer.DescriptionFile), description);
+        if (replacesBest)
+        {
+            BestModel.Remove(into, staged);
+        }
+
         staged.Commit();
         _last = into;
         if (replacesBest)
@@ -77,31 +82,34 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     }
 
     /// <summary>Notes that a checkpoint was written, by this process or the first one.</summary>
-    public void NoteWritten(string into) => IsKept |= IsSame(into, folder);
+    /// <returns>Whether it is in the checkpoint's folder.</returns>
+    public bool NoteWritten(string into)
+    {
+        bool isOwn = IsSame(into, folder);
+        IsKept |= isOwn;
+        return isOwn;
+    }
 
     /// <summary>Notes what a checkpoint was loaded from, and its best model, where that is of the same training.</summary>
     /// <param name="from">Its folder.</param>
     /// <param name="state">Where the training stood.</param>
     public void NoteLoaded(string from, TrainingState state)
     {
-        double? measure = BestModel.In(from) is not { } best ? state.BestMeasure // of a training that keeps none; a run that does looks for it
+        BestMeasure = BestModel.In(from) is not { } best ? state.BestMeasure // of a training that keeps none; a run that does looks for it
             : best.Training == state.Id ? best.Measure ?? state.BestMeasure
             : null;
-        _best = measure is { } known ? (known, Full(from)) : null;
         _last = from;
         IsKept = IsSame(from, folder);
     }
 
-    /// <summary>
-    /// Whether the checkpoint's folder holds the best model of the training whose checkpoint lies there, and that is not this one: what lies there otherwise
-    /// is somebody's own.
-    /// </summary>
-    public bool HoldsFormerBest() => folder is not null && HoldsFormerBest(folder);
-
-    /// <summary>Whether the checkpoint's folder does not hold this training's best model: that is where it was loaded from.</summary>
+    /// <summary>Whether the checkpoint's folder holds the best model of another training; what says no measure is somebody's own.</summary>
     /// <param name="id">This training.</param>
-    public bool LacksBest(string? id)
-        => folder is not null && !(IsSame(folder, _best?.Folder) && BestModel.In(folder) is { } best && best.Training == id);
+    public bool HoldsAnothersBest(string? id) => folder is not null && HoldsAnothersBest(folder, id);
+
+    /// <summary>The measure of this training's best model in the checkpoint's folder, wherever the training was loaded from; null: it is not there.</summary>
+    /// <param name="id">This training.</param>
+    public double? MeasureOfBest(string? id)
+        => folder is not null && BestModel.In(folder) is { } best && best.Training == id ? best.Measure ?? BestMeasure : null;
 
     /// <summary>Writes the model as this training's best one.</summary>
     /// <param name="measure">Its measure.</param>
@@ -112,37 +120,21 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         if (folder is not null)
         {
             using IDisposable? averaged = tensors.Averaged();
-            string best = BestModel.Save(folder, _last, tensors.Model, id, measure);
+            string best = BestModel.Save(folder, _last, tensors.Model, id, measure, _compared);
             _last ??= best;
         }
     }
 
     /// <summary>Notes this training's best model, which this process or the first one has written.</summary>
-    public void NoteBest(double measure) => _best = (measure, Full(folder));
+    public void NoteBest(double measure) => BestMeasure = measure;
 
     /// <summary>Begins without a best model.</summary>
-    public void ForgetBest() => _best = null;
+    public void ForgetBest() => BestMeasure = null;
 
-    private bool HoldsFormerBest(string into)
-    {
-        if (IsSame(into, _best?.Folder) || BestModel.In(into) is not { } best)
-        {
-            return false;
-        }
+    private static bool HoldsAnothersBest(string into, string? id) => BestModel.In(into) is { Measure: not null } best && best.Training != id;
 
-        try
-        {
-            using TrainingFile file = TrainingFile.Open(into);
-            return best.Training == file.State.Id && (best.Training is not null || file.State.BestMeasure is not null);
-        }
-        catch (CheckpointException)
-        {
-            return false; // no training's, or none that can be known
-        }
-    }
-
-    // The working directory may change.
-    private static string? Full(string? folder) => folder is null ? null : Path.GetFullPath(folder);
-
-    private static bool IsSame(string folder, string? other) => other is not null && Path.GetRelativePath(folder, other) == ".";
+    // Whatever links lead to it.
+    private static bool IsSame(string folder, string? other) => other is not null
+        && (Path.GetRelativePath(folder, other) == "."
+            || (Directory.Exists(folder) && Directory.Exists(other) && FileIdentity.Of(folder) == FileIdentity.Of(other)));
 }

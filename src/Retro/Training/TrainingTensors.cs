@@ -11,6 +11,7 @@ namespace Retro.Training;
 internal sealed class TrainingTensors : IDisposable
 {
     private readonly WeightAverage? _average;
+    private readonly HashSet<string> _trained;
     private string? _frozen;
 
     /// <summary>Begins with the weights as they are.</summary>
@@ -19,7 +20,7 @@ internal sealed class TrainingTensors : IDisposable
     /// <param name="averageDecay">See <see cref="TrainingOptions.AverageDecay"/>.</param>
     public TrainingTensors(RetroModel model, ITrainingOptimizer optimizer, double? averageDecay)
     {
-        (Model, Optimizer) = (model, optimizer);
+        (Model, Optimizer, _trained) = (model, optimizer, [.. optimizer.ParameterNames]);
         Dictionary<string, Parameter> trained = Trained();
         _average = averageDecay is { } decay
             ? new(optimizer.ParameterNames.Zip(optimizer.Moved, (name, moved) => (name, trained[name], moved)), decay)
@@ -37,6 +38,9 @@ internal sealed class TrainingTensors : IDisposable
 
     /// <summary>The hash of the parameters that are not trained; null: there are none. Taken once: they stay as they are.</summary>
     public string? Frozen => _frozen ??= HashOfFrozen();
+
+    /// <summary>Whether a parameter of the model is trained, or was when the trainer was made.</summary>
+    public bool IsTrained(string name) => _trained.Contains(name);
 
     /// <summary>Takes the weights of a step into the average.</summary>
     /// <param name="steps">Steps done before it.</param>
@@ -162,8 +166,5 @@ internal sealed class TrainingTensors : IDisposable
     }
 
     private Dictionary<string, Parameter> Trained()
-    {
-        HashSet<string> names = [.. Optimizer.ParameterNames];
-        return Model.named_parameters().Where(pair => names.Contains(pair.name)).ToDictionary(pair => pair.name, pair => pair.parameter);
-    }
+        => Model.named_parameters().Where(pair => IsTrained(pair.name)).ToDictionary(pair => pair.name, pair => pair.parameter);
 }

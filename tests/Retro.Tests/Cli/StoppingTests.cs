@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Retro.Training;
 
 namespace Retro.Tests.Cli;
 
@@ -72,6 +73,48 @@ public sealed class StoppingTests : IDisposable
         Assert.DoesNotContain("Stopped.", run.Errors, StringComparison.Ordinal);
         _retro.Done("verify", "work", "--quiet");
         Assert.Equal(before, Weights("work"));
+    }
+
+    /// <summary>The curve that lies beside a model is that of its training.</summary>
+    [Fact]
+    public void A_training_that_is_killed_before_its_first_checkpoint_leaves_the_steps_of_the_model_that_stays()
+    {
+        _retro.Build();
+        _retro.Done([.. s_train, "--out", "work", "--steps", "2", "--quiet"]);
+        string steps = Path.Combine(_retro["work"], "model", "steps.jsonl"), beside = steps + ".new", before = File.ReadAllText(steps);
+        _retro.Run(
+            (process, line) =>
+            {
+                if (line == "train the decoder ...")
+                {
+                    while (!process.HasExited && !File.Exists(beside) && File.ReadAllText(steps) == before)
+                    {
+                        Thread.Sleep(1);
+                    }
+
+                    Thread.Sleep(20);
+                    process.Kill(entireProcessTree: true);
+                }
+            },
+            [.. s_train, "--out", "work", "--steps", "100000", "--start-over"]);
+        Assert.Equal(before, File.ReadAllText(steps));
+
+        // It comes with the checkpoint, and what is left of one that was killed counts for nothing.
+        _retro.Done([.. s_train, "--out", "work", "--steps", "3", "--seed", "2", "--start-over", "--quiet"]);
+        Assert.Equal([1, 2, 3], Steps());
+        Assert.False(File.Exists(beside));
+        string own = File.ReadAllText(steps);
+
+        // Killed between the checkpoint and the name of its steps.
+        File.Move(steps, beside);
+        File.WriteAllText(steps, before);
+        File.SetLastWriteTimeUtc(beside, File.GetLastWriteTimeUtc(Path.Combine(_retro["work"], "model", "training.safetensors")).AddSeconds(-1));
+        _retro.Done("train", "--out", "work", "--resume", "--steps", "4", "--quiet");
+        Assert.Equal([1, 2, 3, 4], Steps());
+        Assert.StartsWith(own, File.ReadAllText(steps), StringComparison.Ordinal);
+        Assert.False(File.Exists(beside));
+
+        long[] Steps() => [.. JsonLinesObserver.Read(steps).Select(step => step.Step)];
     }
 
     [Fact]

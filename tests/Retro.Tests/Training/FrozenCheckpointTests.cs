@@ -43,13 +43,59 @@ public sealed class FrozenCheckpointTests : IDisposable
         Assert.NotEqual(trained, FileIdentity.Of(Path.Combine(folder, Trained)));
         RequireSaved(folder);
 
-        // Whoever changes what is frozen finds it saved, too, and so does whoever finds a damaged file.
-        Change(trained: false);
+        // Whoever finds a damaged file finds it whole again, and whoever changes what is frozen finds it saved by another trainer.
+        Damage(Path.Combine(folder, Frozen));
         trainer.Save(folder);
         RequireSaved(folder);
-        byte[] bytes = File.ReadAllBytes(Path.Combine(folder, Frozen));
-        bytes[^1] ^= 1;
-        File.WriteAllBytes(Path.Combine(folder, Frozen), bytes);
+        Change(trained: false);
+        using Trainer other = new(_model, s_options);
+        other.Save(folder);
+        RequireSaved(folder);
+    }
+
+    /// <summary>A training does not change what is frozen, so that a file which nobody has touched since is what it was.</summary>
+    [Fact]
+    public void What_was_compared_once_is_not_read_again_until_somebody_touches_it()
+    {
+        CopyingData data = new(SmallModel.Config, 2, 3, seed: 2);
+        string folder = _folder["made"], file = Path.Combine(folder, Frozen);
+        double measure = 9;
+        using Trainer trainer = new(_model, s_options with { CheckpointFolder = folder, MeasureEvery = 1, CheckpointEvery = 1 })
+        {
+            Measure = _ => measure--,
+        };
+        byte[]? damaged = null;
+        trainer.Run(data, new Reports<TrainingProgress>(step =>
+        {
+            if (step.Step == 3)
+            {
+                // Nobody sees that, which shows that nobody looks.
+                DateTime changed = File.GetLastWriteTimeUtc(file);
+                damaged = Damage(file);
+                File.SetLastWriteTimeUtc(file, changed);
+            }
+        }));
+        Assert.Equal(damaged, File.ReadAllBytes(file));
+        File.SetLastWriteTimeUtc(file, DateTime.UtcNow);
+        trainer.Save(folder);
+        RequireSaved(folder);
+    }
+
+    /// <summary>What a training has frozen on its way may be trained again, and frozen again.</summary>
+    [Fact]
+    public void What_was_trained_before_it_was_frozen_is_compared_each_time()
+    {
+        using Trainer trainer = new(_model, s_options);
+        string folder = _folder["made"];
+        Parameter trained = _model.parameters().First(parameter => parameter.requires_grad);
+        trained.requires_grad = false;
+        trainer.Save(folder);
+        trainer.Save(folder);
+        using (no_grad())
+        {
+            trained.add_(1);
+        }
+
         trainer.Save(folder);
         RequireSaved(folder);
     }
@@ -72,7 +118,7 @@ public sealed class FrozenCheckpointTests : IDisposable
         Assert.Single(new[] { made, best, next }.Select(folder => FileIdentity.Of(Path.Combine(folder, Frozen))).Distinct());
         Dictionary<string, byte[]> before = Directory.GetFiles(next).ToDictionary(path => path, File.ReadAllBytes);
         Change(trained: false);
-        trainer.Save(made);
+        Checkpoint.Save(made, _model);
         RequireSaved(made);
         Assert.All(before, pair => Assert.Equal(pair.Value, File.ReadAllBytes(pair.Key)));
         Directory.Delete(made, recursive: true);
@@ -127,6 +173,15 @@ public sealed class FrozenCheckpointTests : IDisposable
         }
 
         return model;
+    }
+
+    /// <summary>Changes the last byte of a file.</summary>
+    private static byte[] Damage(string path)
+    {
+        byte[] bytes = File.ReadAllBytes(path);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(path, bytes);
+        return bytes;
     }
 
     private void Change(bool trained)

@@ -191,6 +191,104 @@ public sealed class MeasureTests : IDisposable
         Checkpoint.Load(_folder.Path).Dispose();
     }
 
+    /// <summary>Whose a best model is, its id says, and not the path that the training was loaded from.</summary>
+    /// <param name="savedAt">The step after which the training was saved elsewhere, too, from where it goes on; 0: it goes on by a link to its folder.</param>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    [InlineData(6)]
+    public void A_training_that_goes_on_in_its_folder_by_another_path_keeps_its_best_model(int savedAt)
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string run = _folder["run"], other = _folder["latest"];
+        TrainingOptions options = Options with { CheckpointFolder = run, MeasureEvery = 4 };
+        Dictionary<double, byte[]> weights = [];
+        using RetroModel model = Model(), same = Model();
+        using (Trainer trainer = new(model, options) { Measure = Measures(1, weights) })
+        {
+            trainer.Run(data, new Reports<TrainingProgress>(step =>
+            {
+                if (step.Step == savedAt)
+                {
+                    trainer.Save(other);
+                }
+            }));
+        }
+
+        if (savedAt == 0)
+        {
+            Directory.CreateSymbolicLink(other, run);
+        }
+
+        using Trainer resumed = new(same, options with { Steps = 12, CheckpointEvery = 1 }) { Measure = Measures(3, weights) };
+        resumed.Load(other);
+        resumed.Run(data, new Reports<TrainingProgress>(_ => Assert.Equal(1, resumed.BestMeasure)));
+        using RetroModel best = Checkpoint.Load(Path.Combine(run, Trainer.BestFolder));
+        Assert.Equal(weights[1], Embedding(best));
+    }
+
+    /// <summary>It was killed after its first best model, and before its first checkpoint.</summary>
+    [Fact]
+    public void The_best_model_that_a_training_left_without_a_checkpoint_goes_with_the_first_one_of_a_new_training()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string folder = _folder["model"];
+        Directory.CreateDirectory(folder);
+        using RetroModel model = Model(), other = Model();
+        using (Trainer former = new(model, Options with { CheckpointFolder = _folder["former"] }) { Measure = _ => 1 })
+        {
+            former.Run(data);
+        }
+
+        TestDatabases.Copy(_folder["former/best"], folder);
+        using Trainer anew = new(other, Options with { CheckpointFolder = folder, LearningRate = 0.02 });
+        anew.Run(data);
+        Assert.False(Directory.Exists(Path.Combine(folder, Trainer.BestFolder)));
+        Checkpoint.Load(folder).Dispose();
+    }
+
+    /// <summary>Whoever finds a checkpoint by half finds its training's best model beside it, or none.</summary>
+    [Fact]
+    public void The_best_model_of_a_training_before_goes_with_a_checkpoint_that_is_killed_between_two_names()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(), other = Model();
+        using (Trainer former = new(model, Options) { Measure = _ => 1 })
+        {
+            former.Run(data);
+        }
+
+        // Nothing can take the name of a folder that holds something, and nobody reads this file.
+        string blocked = Path.Combine(_folder.Path, Trainer.DescriptionFile);
+        File.Delete(blocked);
+        Directory.CreateDirectory(Path.Combine(blocked, "in the way"));
+        using Trainer anew = new(other, Options with { CheckpointFolder = null, LearningRate = 0.02 });
+        anew.Run(data);
+        Assert.Throws<CheckpointException>(() => anew.Save(_folder.Path));
+        Assert.True(File.Exists(_folder[StagedFiles.RecordName]));
+        Directory.Delete(blocked, recursive: true);
+
+        using RetroModel saved = Checkpoint.Load(_folder.Path);
+        Assert.Equal(Embedding(other), Embedding(saved));
+        Assert.Throws<CheckpointException>(() => Checkpoint.Load(Path.Combine(_folder.Path, Trainer.BestFolder)));
+    }
+
+    [Fact]
+    public void Of_several_processes_all_say_that_the_best_model_could_not_be_kept_and_none_is_ended_by_another()
+    {
+        _folder.File(Trainer.BestFolder, "in its place");
+        InProcessExchange[] processes = InProcessExchange.Of(2);
+        RetroModel[] models = [Model(), Model()];
+        Exception?[] thrown = InProcessExchange.Run(processes, process =>
+        {
+            using RetroModel model = models[process.Rank];
+            using Trainer trainer = new(model, Options with { Accumulation = 2 }, exchange: process) { Measure = _ => 1 };
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        });
+        Assert.All(thrown, fault => Assert.Contains(Trainer.BestFolder, Assert.IsType<CheckpointException>(fault).Message, StringComparison.Ordinal));
+        Assert.All(processes, process => Assert.Null(process.Aborted));
+    }
+
     /// <summary>What no training has left there as its best model is not its to delete.</summary>
     [Theory]
     [InlineData(false)]

@@ -85,6 +85,59 @@ public sealed class TrainingClockTests : IDisposable
         AssertSameWeights(whole, model);
     }
 
+    /// <summary>Each takes an hour of the clock: the best model, and the checkpoint that a fault ends the training with.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_is_written_for_a_measure_or_a_fault_takes_no_time_of_the_training(bool faulty)
+    {
+        SteppingClock clock = new(TimeSpan.Zero);
+        string written = Path.Combine(Folder, faulty ? "" : Trainer.BestFolder, Checkpoint.ConfigName);
+        bool isWritten = false;
+        HourLater later = new(clock, () => isWritten |= File.Exists(written));
+        using RetroModel model = Model(Config);
+        using Trainer trainer = new(model, Options with { Steps = 4, CheckpointFolder = Folder, MeasureEvery = 2 }, later)
+        {
+            Measure = faulty ? null : _ => 1,
+        };
+        Exception? fault = Record.Exception(() => trainer.Run(new CopyingData(Config, 2, 3, seed: 2), new Reports<TrainingProgress>(step =>
+        {
+            clock.Advance(TimeSpan.FromSeconds(3));
+            if (faulty && step.Step == 4)
+            {
+                throw new InvalidDataException("It cannot be told.");
+            }
+        })));
+        Assert.Equal(faulty, fault is not null);
+        Assert.True(isWritten);
+        Assert.Equal(TimeSpan.FromSeconds(12), trainer.Elapsed);
+        Assert.Equal(TimeSpan.FromSeconds(12), Trainer.Stored(Folder).Elapsed);
+    }
+
+    [Fact]
+    public void The_next_checkpoint_by_the_clock_is_due_after_that_which_came_before_the_first_best_model()
+    {
+        CopyingData data = new(Config, 2, 3, seed: 2);
+        TrainingOptions options = Options with { CheckpointFolder = Folder, CheckpointInterval = TimeSpan.FromSeconds(10), MeasureEvery = 4 };
+        using RetroModel model = Model(Config), other = Model(Config);
+        using (Trainer former = new(model, options) { Measure = _ => 1 })
+        {
+            former.Run(data);
+        }
+
+        SteppingClock clock = new(TimeSpan.Zero);
+        using Trainer trainer = new(other, options with { LearningRate = 0.02 }, clock) { Measure = _ => 1 };
+        List<long> stored = [];
+        trainer.Run(data, new Reports<TrainingProgress>(_ =>
+        {
+            clock.Advance(TimeSpan.FromSeconds(3));
+            stored.Add(Trainer.Stored(Folder).Steps);
+        }));
+
+        // It came after nine seconds, in step 4, and the next after 21, behind step 7.
+        Assert.Equal([12, 12, 12, 4, 4, 4, 4, 7, 7, 7, 7, 11], stored);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -54,10 +54,26 @@ public sealed partial class AblationsExperimentTests : IDisposable
         Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(output, "corpus", "variants-2-1-bfloat16", "closed book")));
         Assert.Equal(before, File.ReadAllText(closedBook));
 
+        // What another process is measuring is not taken away under its hands.
+        string held = Path.ChangeExtension(closedBook, "lock");
+        using (FileStream measuring = new(held, FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+        {
+            (int refused, string why) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over", "--only", "closed book"]);
+            Assert.True(refused == 1 && why.Contains("Another process is measuring 'closed book' in", StringComparison.Ordinal), why);
+            Assert.Equal(before, File.ReadAllText(closedBook));
+        }
+
         (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, "--only", "magic"]);
         Assert.Equal(1, code);
         Assert.Contains("there is no variant 'magic'. There are: paper; ", said, StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllText(closedBook)); // what was measured stays
+
+        // Another run has the databases built of fewer documents: what was measured on the others is no row.
+        string[] fewer = ["--megabytes", "0.02", "--only", "closed book"];
+        (code, said) = Tool.Run("dotnet", _folder.Path, [.. command[..^1], "3", .. fewer]);
+        Assert.True(code == 0, said);
+        Assert.Equal(["closed book"], Rows(["--resume", .. fewer]));
+        Assert.NotEqual(before, File.ReadAllText(closedBook));
 
         IEnumerable<string> Rows(params string[] more)
         {

@@ -18,6 +18,8 @@ namespace Retro.Tests.Cli.Experiments;
 /// <summary>`retro experiment evaluate` as its users run it: a program of its own, from its command line to its report.</summary>
 public sealed partial class EvaluateExperimentTests : IDisposable
 {
+    private static readonly Recipe s_small = new(1, ScalarType.Float32) { WindowTokens = 64 };
+
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -123,34 +125,96 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     [Fact]
     public void By_time_what_copies_takes_half_of_the_steps_that_the_closed_book_made()
     {
+        using EvaluationData data = Data();
+        using RetroModel model = new(Decoder(data));
+        using (Trainer trainer = new(model, s_small.Training(5, _folder["closed-book"])))
+        {
+            trainer.Run(s_small.Windows(data.Database));
+        }
+
+        using CopyReader reader = Models(data, 40, TimeSpan.FromMinutes(1)).Copying(EvaluateRun.Copying, new(model, 5, TimeSpan.Zero, []), null).Reader;
+        Assert.Equal(2, reader.Options.Steps);
+    }
+
+    /// <summary>What copies was learned on top of the closed book as it was; half of its steps may be as many as before.</summary>
+    [Theory]
+    [InlineData(5, null)]
+    [InlineData(4, 20)]
+    public void A_closed_book_that_others_were_trained_on_is_not_trained_on(int steps, int? seconds)
+    {
+        using EvaluationData data = Data();
+        SeedModels first = Models(data, 4, null);
+        TrainedModel closedBook = first.ClosedBook();
+        using (RetroModel model = closedBook.Model)
+        {
+            first.Copying(EvaluateRun.Copying, closedBook, null).Reader.Dispose();
+        }
+
+        string state = Path.Combine(_folder["closed-book"], Trainer.StateFile);
+        byte[] before = File.ReadAllBytes(state);
+        SeedModels longer = Models(data, steps, seconds is { } time ? TimeSpan.FromSeconds(time) : null);
+        Assert.Contains("and --steps or --minutes, as they were", Assert.Throws<RetroException>(longer.Train).Message, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(state));
+    }
+
+    /// <summary>A model that was trained to its end would have its rates rise and fall a second time, which is no training of that time.</summary>
+    [Fact]
+    public void The_closed_book_of_equal_time_is_trained_anew_where_the_time_is_another()
+    {
+        using EvaluationData data = Data();
+        TrainedModel Trained(double seconds)
+        {
+            SeedModels models = Models(data, 4, null);
+            using RetroModel closedBook = models.ClosedBook().Model;
+            models.Copying(EvaluateRun.Copying, new(closedBook, 4, TimeSpan.FromSeconds(seconds), []), null).Reader.Dispose();
+            TrainedModel trained = models.EqualTime();
+            trained.Model.Dispose();
+            return trained;
+        }
+
+        TrainedModel first = Trained(1), again = Trained(1), longer = Trained(2);
+        Assert.Equal(1, first.Reports[0].Step);
+        Assert.Empty(again.Reports);
+        Assert.Equal((first.Steps, first.Time), (again.Steps, again.Time));
+        Assert.Equal(1, longer.Reports[0].Step);
+        Assert.True(longer.Time >= TimeSpan.FromSeconds(2));
+    }
+
+    [Fact]
+    public void Records_of_what_is_not_measured_are_refused_before_anything_is_trained()
+    {
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--train-only", "--records", "--steps", "1");
+        Assert.Equal(2, code);
+        Assert.Contains("--records does nothing here: nothing is measured", output, StringComparison.Ordinal);
+    }
+
+    private EvaluationData Data()
+    {
         Document[] texts = [.. Enumerable.Range(0, 6).Select(i => new Document(
             $"{i}", "", string.Concat(Enumerable.Range(0, 20).Select(j => $"The river {i} has {i * j} steps.\n")), ""))];
         RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 300, _folder["tokenizer"]);
         Document heldOut = new("held out", "", string.Concat(Enumerable.Range(0, 20).Select(i => $"A mountain of {i * i} stones.\n")), "");
         SampleCorpus corpus = new("text", texts, [heldOut], 0);
-        using EvaluationData data = EvaluationData.Make(corpus, _folder["data"], neighbors: 1, default, tokenizer: tokenizer);
-        RetroConfig decoder = RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, Retrieval = null };
-        Recipe recipe = new(1, ScalarType.Float32) { WindowTokens = 64 };
-        using RetroModel model = new(decoder);
-        using (Trainer trainer = new(model, recipe.Training(5, _folder["closed-book"])))
-        {
-            trainer.Run(recipe.Windows(data.Database));
-        }
+        return EvaluationData.Make(corpus, _folder["data"], neighbors: 1, default, tokenizer: tokenizer);
+    }
 
+    private static RetroConfig Decoder(EvaluationData data) => RetroConfig.Tiny with { VocabularySize = data.Tokenizer.VocabularySize, Retrieval = null };
+
+    private SeedModels Models(EvaluationData data, int steps, TimeSpan? time)
+    {
         EvaluateRun run = new(new ExperimentOptions(null, _folder["out"], 1, 1, null, ScalarType.Float32, new(), false))
         {
             Seeds = 1,
-            Steps = 40,
-            Time = TimeSpan.FromMinutes(1),
+            Steps = steps,
+            Time = time,
             Neighbors = 2,
             Retro = false,
             Sizes = [],
             TrainOnly = true,
             Records = false,
         };
-        SeedModels models = new(run, recipe, _folder.Path, decoder, RetrievalConfig.Matching(decoder), [], data, default);
-        using CopyReader reader = models.Copying(EvaluateRun.Copying, new(model, 5, TimeSpan.Zero, []), null).Reader;
-        Assert.Equal(2, reader.Options.Steps);
+        RetroConfig decoder = Decoder(data);
+        return new(run, s_small, _folder.Path, decoder, RetrievalConfig.Matching(decoder), [], data, default);
     }
 
     /// <summary>Heads are whole, so that several numbers of times have one decoder, which can have one row of a table.</summary>
