@@ -34,8 +34,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 # Most tests leave a processor idle, so the whole runs in two lanes side by side, of about the same length: the tool's tests, most of which start processes of
-# their own, and all others. In a lane one test project comes after the other (-m:1).
-lanes=("FullyQualifiedName!~Retro.Tests.Cli." "FullyQualifiedName~Retro.Tests.Cli.")
+# their own, with those of Retro.Postgres, and all others. In a lane one test project comes after the other (-m:1).
+lanes=("FullyQualifiedName!~Retro.Tests.Cli.&FullyQualifiedName!~Retro.Postgres." "FullyQualifiedName~Retro.Tests.Cli.|FullyQualifiedName~Retro.Postgres.")
 case $filter in
   '') lanes=("Category!=Long&(${lanes[0]})" "Category!=Long&(${lanes[1]})") ;;
   *Category*) lanes=("$filter") ;;
