@@ -164,7 +164,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
 
         void Measured(string name, Func<EvaluationEntry[]> measure)
         {
-            using Turn turn = Turn.Wait(Path.Combine(measured, name + LockEnding), cancellationToken);
+            using FileStream turn = Turn(Path.Combine(measured, name + LockEnding), cancellationToken);
             if (Load(name) is not { Length: > 0 })
             {
                 Workspace.WriteText(ResultFile(name), JsonSerializer.Serialize(measure()));
@@ -178,7 +178,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
     /// <summary>The folder and the data; processes that share it prepare it one after the other.</summary>
     private (RunFolder Folder, EvaluationData Data) Prepare(CancellationToken cancellationToken)
     {
-        using Turn turn = Turn.Wait(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
+        using FileStream turn = Turn(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
         RunFolder folder = RunFolder.Of(options);
         if (!options.Resume)
@@ -190,11 +190,31 @@ internal sealed class AblationsRun(ExperimentOptions options)
         return (folder, EvaluationData.Make(corpus, folder.Path, TableNeighbors, cancellationToken, startOver: !options.Resume));
     }
 
+    /// <summary>Waits until no other process does what a file stands for, in a folder that several share.</summary>
+    private static FileStream Turn(string path, CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        return FileLock.Wait(path, said => Screen.Note($"{said}"), cancellationToken);
+    }
+
+    private static bool IsTaken(string path)
+    {
+        try
+        {
+            using FileStream free = new(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            return false;
+        }
+        catch (IOException) when (File.Exists(path))
+        {
+            return true;
+        }
+    }
+
     /// <summary>Refuses to take away the models, or the databases, that another process is at work with, be it with other steps or another seed.</summary>
     private static void RequireNobodyMeasures(string folder)
     {
         IEnumerable<string> variants = Directory.EnumerateDirectories(folder, $"{Measurements}-*");
-        if (variants.SelectMany(measured => Directory.EnumerateFiles(measured, $"*{LockEnding}")).FirstOrDefault(Turn.IsTaken) is { } taken)
+        if (variants.SelectMany(measured => Directory.EnumerateFiles(measured, $"*{LockEnding}")).FirstOrDefault(IsTaken) is { } taken)
         {
             throw new RetroException(
                 $"Another process is measuring '{Path.GetFileNameWithoutExtension(taken)}' in {Path.GetDirectoryName(taken)}; share its work (--resume), or "

@@ -69,7 +69,8 @@ internal sealed class RetrofitRun(ExperimentOptions options)
             first.Model.Dispose();
         }
 
-        using PretrainedDecoder decoder = given ?? Load(decoderPath, cancellationToken);
+        using PretrainedDecoder? ofHere = given is null ? Load(decoderPath, cancellationToken) : null;
+        PretrainedDecoder decoder = given ?? ofHere!;
         RetroConfig decoderConfig = decoder.Model.Config;
         RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = GateRank };
         int chunk = retrieval.ChunkLength, window = Math.Min(decoder.Origin.ContextLength ?? recipe.WindowTokens, recipe.WindowTokens) / chunk * chunk;

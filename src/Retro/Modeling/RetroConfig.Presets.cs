@@ -45,7 +45,7 @@ public sealed partial record RetroConfig
         },
     }.Validate();
 
-    /// <summary>A model that trains on two cores in minutes: 4 layers of width 128, chunks of 64 tokens, vocabulary 2,048. About 1.8M parameters.</summary>
+    /// <summary>A model that trains on two cores in minutes: 4 layers of width 128, chunks of 64 tokens, vocabulary 2,048. About 1.7M parameters.</summary>
     public static RetroConfig Mini { get; } = new RetroConfig
     {
         VocabularySize = 2048,

@@ -92,7 +92,6 @@ public sealed class StoppingTests : IDisposable
                         Thread.Sleep(1);
                     }
 
-                    Thread.Sleep(20);
                     process.Kill(entireProcessTree: true);
                 }
             },
