@@ -29,7 +29,7 @@ public sealed class TokenIndexTests : IDisposable
 
         Assert.Equal(all, Enumerable.Range(0, all.Count).Select(index.Token));
         Assert.Equal(-1, index.Token(all.Count));
-        Assert.Equal(Enumerable.Range(0, all.Count), Enumerable.Range(0, all.Count).Select(index.Place).Order());
+        Assert.Equal(InOrder(), Enumerable.Range(0, all.Count).Select(index.Place));
         Assert.Equal(
             database.Documents.SelectMany((document, number) => Enumerable.Repeat(number, document.TokenCount + 1)),
             Enumerable.Range(0, all.Count).Select(index.DocumentOf));
@@ -57,6 +57,15 @@ public sealed class TokenIndexTests : IDisposable
         Assert.True(lengths.Count(count => count > 0) > 10 && lengths[^1] > 0);
         Assert.Equal((0, 0, 0), index.Find(['z']));
         Assert.Equal((0, 0, 0), index.Find([]));
+
+        // By as many tokens as are told apart, then by position; behind the last document stands what stands between two.
+        IEnumerable<int> InOrder()
+        {
+            IEnumerable<int> tokens = all.Concat(Enumerable.Repeat(-1, TokenIndex.LongestRun));
+            return Enumerable.Range(0, all.Count)
+                .Select(place => (Place: place, Run: string.Concat(tokens.Skip(place).Take(TokenIndex.LongestRun).Select(token => (char)(token + 1)))))
+                .OrderBy(pair => pair.Run, StringComparer.Ordinal).ThenBy(pair => pair.Place).Select(pair => pair.Place);
+        }
 
         IEnumerable<int> Places(int[] run)
             => Enumerable.Range(0, all.Count - run.Length + 1).Where(place => run.Select((token, i) => all[place + i] == token).All(equal => equal));
