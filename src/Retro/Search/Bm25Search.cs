@@ -46,12 +46,13 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
         if (_count > 0 && documents.Length > 0)
         {
             Plan();
-            long[] first = new long[documents.Length];
-            double[] bounds = new double[documents.Length];
-            for (long start = 0; start < image.Documents; start += Range) // the last addition may go beyond an int
+            if (_count > MostTerms || among?.Count * CostOfScoredToken * image.MeanLength <= _terms[0].Work * image.Documents)
             {
-                int some = (int)Math.Min(Range, image.Documents - start);
-                Search((int)start, _bounds.AsSpan(0, some), documents.Length, first, bounds, ref best);
+                ScoreAll(ref best);
+            }
+            else
+            {
+                SearchRanges(documents.Length, ref best);
             }
         }
 
@@ -60,6 +61,29 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
         documents[found..].Fill(-1);
         scores[found..].Fill(double.NaN);
         return found;
+    }
+
+    /// <summary>Offers all documents that can be seen: they are so few, or the terms so many, that bounds save nothing.</summary>
+    private void ScoreAll(ref Ranking best)
+    {
+        foreach (long document in _among?.Members() ?? Enumerable.Range(0, image.Documents).Select(document => (long)document))
+        {
+            if (_excluded.Admits(document, visible: null) && Exact((int)document) is var score and > 0)
+            {
+                best.Offer(document, score);
+            }
+        }
+    }
+
+    private void SearchRanges(int wanted, ref Ranking best)
+    {
+        long[] first = new long[wanted];
+        double[] bounds = new double[wanted];
+        for (long start = 0; start < image.Documents; start += Range) // the last addition may go beyond an int
+        {
+            int some = (int)Math.Min(Range, image.Documents - start);
+            Search((int)start, _bounds.AsSpan(0, some), wanted, first, bounds, ref best);
+        }
     }
 
     /// <summary>Looks up the query's terms and sorts them by the most that each can add to a score.</summary>
@@ -134,19 +158,6 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
     /// <summary>Offers the documents of a range that can be among the best.</summary>
     private void Search(int start, Span<ushort> bounds, int wanted, Span<long> first, Span<double> firstBounds, ref Ranking best)
     {
-        if (_count > MostTerms)
-        {
-            for (int i = 0; i < bounds.Length; i++)
-            {
-                if (_excluded.Admits(start + i, _among) && Exact(start + i) is var score and > 0)
-                {
-                    best.Offer(start + i, score);
-                }
-            }
-
-            return;
-        }
-
         bounds.Clear();
         double costOfScore = CostOfScoredToken * image.MeanLength;
         uint least = best.Count == wanted ? Units(best.Least) : 0, rest = 0;
