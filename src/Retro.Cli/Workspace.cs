@@ -59,6 +59,13 @@ internal sealed class Workspace(string folder)
     /// <summary>The folder of the database of held-out documents.</summary>
     public string HeldOut => Path.Combine(Folder, "held-out");
 
+    /// <summary>Deletes the database of held-out documents.</summary>
+    public void DeleteHeldOut()
+    {
+        File.Delete(Path.Combine(HeldOut, DatabaseManifest.FileName)); // first: what is left of it by a kill is no database
+        Directory.Delete(HeldOut, recursive: true);
+    }
+
     /// <summary>The folder of the database of passages that questions are answered from.</summary>
     public string Passages => Path.Combine(Folder, "passages");
 

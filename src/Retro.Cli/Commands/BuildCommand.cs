@@ -283,8 +283,7 @@ internal sealed class BuildCommand : Verb
         bool hasOld = split is null && File.Exists(Path.Combine(workspace.HeldOut, DatabaseManifest.FileName));
         if (hasOld && parsed.GetValue(_startOver))
         {
-            File.Delete(Path.Combine(workspace.HeldOut, DatabaseManifest.FileName)); // first: what is left of it by a kill is no database
-            Directory.Delete(workspace.HeldOut, recursive: true);
+            workspace.DeleteHeldOut();
             hasOld = false;
         }
 

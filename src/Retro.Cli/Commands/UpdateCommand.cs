@@ -99,7 +99,7 @@ internal sealed class UpdateCommand : Verb
         }
 
         UpdateCounts counts = new(0, 0, 0, 0, 0);
-        bool anyText = false;
+        bool anyText = false, allHeldGone = false;
         HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal), read = new(StringComparer.Ordinal);
         string folder;
         string[] gone = [], heldGone = [];
@@ -123,6 +123,7 @@ internal sealed class UpdateCommand : Verb
                 // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
                 using ChunkDatabase? heldOut = sources.HeldOut();
                 heldGone = [.. remove.Where(id => sources.Database.FindDocument(id) is null && heldOut?.FindDocument(id) is not null)];
+                allHeldGone = heldOut is not null && heldOut.Documents.All(document => heldGone.Contains(document.Id));
                 remove = [.. remove.Except(heldGone)];
                 if (parsed.GetValue(_removeGone))
                 {
@@ -156,7 +157,7 @@ internal sealed class UpdateCommand : Verb
                     // All of it was read, and has text, but none that may be added: that is told below.
                 }
 
-                if (heldGone.Length > 0)
+                if (heldGone.Length > 0 && !allHeldGone)
                 {
                     Stages.Run("remove held-out documents", progress
                         => ChunkDatabaseUpdate.Apply(heldOut!.Folder, [], heldGone, sources.Tokenizer, progress, cancellationToken).Database).Dispose();
@@ -234,12 +235,17 @@ internal sealed class UpdateCommand : Verb
             }
         }
 
+        if (allHeldGone)
+        {
+            workspace.DeleteHeldOut();
+        }
+
         if (compact)
         {
             Stages.Run("compact the database", progress => DatabaseCompaction.Compact(folder, progress, cancellationToken)).Dispose();
         }
 
-        if (compact && heldGone.Length > 0)
+        if (compact && heldGone.Length > 0 && !allHeldGone)
         {
             Stages.Run("compact the held-out documents", progress
                 => DatabaseCompaction.Compact(workspace.HeldOut, progress, cancellationToken)).Dispose();
@@ -271,7 +277,7 @@ internal sealed class UpdateCommand : Verb
 
         if (heldGone.Length > 0)
         {
-            Screen.Line($"{workspace.HeldOut}: {Amount.Of(heldGone.Length, "document")} removed");
+            Screen.Line($"{workspace.HeldOut}: {Amount.Of(heldGone.Length, "document")} removed{(allHeldGone ? ", the last" : "")}");
         }
 
         if (gone.Length > 0 && !parsed.GetValue(_removeGone))

@@ -194,6 +194,25 @@ public sealed class UpdateCommandTests : IDisposable
         Assert.Contains(", 1 removed", _retro.Done("update", "--database", "work", "--add", "docs/sub/", "--remove-gone"), StringComparison.Ordinal);
     }
 
+    /// <summary>The last held-out document goes as any other does, and the rest of the command is done too.</summary>
+    [Fact]
+    public void All_that_was_held_out_can_be_removed()
+    {
+        _retro.Build();
+        string kept, gone;
+        string[] held;
+        using (ChunkDatabase database = _retro.Database(), heldOut = _retro.Database("work/held-out"))
+        {
+            (gone, kept, held) = (database.Documents[0].Id, database.Documents[1].Id, [.. heldOut.Documents.Select(document => document.Id)]);
+        }
+
+        string removed = _retro.Done(["update", "--database", "work", "--remove", gone, .. held.SelectMany(id => new[] { "--remove", id }), "--compact"]);
+        Assert.Contains("18 documents (19 before)", removed, StringComparison.Ordinal);
+        Assert.Contains($"{Path.Combine("work", "held-out")}: 5 documents removed, the last", removed, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_retro["work/held-out"]));
+        Assert.Contains("17 documents (18 before)", _retro.Done("update", "--database", "work", "--remove", kept), StringComparison.Ordinal);
+    }
+
     /// <summary>Which of several files describes a type is known where all are read.</summary>
     [Fact]
     public void A_part_of_documentation_that_is_added_alone_changes_nothing_of_other_files()
