@@ -77,7 +77,8 @@ public sealed partial class TextEmbedder
             folder, "an embedder that Retro saved", path => WeightFolder.ConfigText(path, TextEncoderFolder.IdentityKey) is not null);
         TextEncoderConfig config = Encoder.Config;
         TextEncoderFamily family = TextEncoderFamily.Of(config);
-        KeyValuePair<string, Tensor>[] weights = [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(family.Stored(pair.name), pair.parameter))];
+        KeyValuePair<string, Tensor>[] weights =
+            [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(family.Stored(pair.name), pair.parameter))];
         StageCounter counter = Safetensors.Saving(weights.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, CheckpointException.Of);
         _tokenizer.Stage(staged, folder);

@@ -30,7 +30,9 @@ public sealed record TextEncoderConfig(
     bool Normalize = false,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] ActivationKind Activation = ActivationKind.Gelu)
 {
-    /// <summary>The row of the position embedding that a text's first token has: 0, or 2 in RoBERTa and MPNet, whose tables begin with rows for padding.</summary>
+    /// <summary>
+    /// The row of the position embedding that a text's first token has: 0, or 2 in RoBERTa and MPNet, whose tables begin with rows for padding.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int FirstPosition { get; init; }
 

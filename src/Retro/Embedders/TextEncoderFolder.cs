@@ -75,7 +75,7 @@ internal sealed record TextEncoderFolder(
                 FirstPosition = first,
                 RelativePositions = family.RelativePositions,
             }.Validate();
-            if (family.RelativePositions && (config.Integer("relative_attention_num_buckets") ?? TextEncoder.Distances) is var distances and not TextEncoder.Distances)
+            if (family.RelativePositions && config.Integer("relative_attention_num_buckets") is { } distances and not TextEncoder.Distances)
             {
                 throw config.Unsupported("relative_attention_num_buckets", $"{distances}", $"{TextEncoder.Distances}");
             }
