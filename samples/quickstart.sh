@@ -2,7 +2,7 @@
 # From a folder of text to text with sources, by one command: sets up what is missing, builds, and runs samples/Quickstart.
 #   samples/quickstart.sh                               the XML documentation of the .NET reference packs
 #   samples/quickstart.sh --corpus <folder or file>     a corpus of one's own
-#   samples/quickstart.sh --embedder <folder>           keys by a pretrained BERT or sentence-transformers model
+#   samples/quickstart.sh --embedder <folder>           keys by a pretrained model of BERT's kind or sentence-transformers
 #   samples/quickstart.sh --minutes 5                   a shorter (or longer) run
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

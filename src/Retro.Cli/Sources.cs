@@ -197,7 +197,8 @@ internal sealed class Sources : IDisposable
                 _embedder = HasEmbedder
                     ? Stages.Run("load the embedder", progress => TextEmbedder.Load(EmbedderFolder, _device, progress, _cancellationToken))
                     : throw new RetroException(
-                        $"There is no embedder in {EmbedderFolder}; name a BERT or sentence-transformers folder (--embedder), or train one: "
+                        $"There is no embedder in {EmbedderFolder}; name the folder of a model of BERT's kind or of sentence-transformers (--embedder), or "
+                            + "train one: "
                             + $"{Tool.Name} embed-train {Shell.Option("--database", Workspace.Folder)} {Shell.Option("--out", Workspace.Folder)}");
                 if (PromptsOf(_embedder) is { } prompts)
                 {

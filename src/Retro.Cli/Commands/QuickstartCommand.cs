@@ -16,7 +16,8 @@ internal sealed class QuickstartCommand : Verb
 
     private readonly PathOption _embedder = new("--embedder", "FOLDER")
     {
-        Description = "A BERT or sentence-transformers folder that makes the chunks' keys. Default: a small embedder, trained on the corpus.",
+        Description = "The folder of a model of BERT's kind, or of sentence-transformers, that makes the chunks' keys. Default: a small embedder, trained on the "
+            + "corpus.",
     };
 
     private readonly Option<string?> _dtype = CommonOptions.TrainedDtype();

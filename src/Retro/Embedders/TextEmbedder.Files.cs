@@ -10,7 +10,8 @@ public sealed partial class TextEmbedder
 {
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
 
-    /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face BERT or sentence-transformers folder.</summary>
+    /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face folder of a BERT, RoBERTa, XLM-R, MPNet or DistilBERT, or of
+    /// sentence-transformers with one of these.</summary>
     /// <param name="folder">
     /// The folder: config.json, model.safetensors (or shards with an index) and the tokenizer's files; modules.json and what belongs to it decide pooling,
     /// normalization and maximum length. Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT. Of the prompts that
@@ -75,7 +76,9 @@ public sealed partial class TextEmbedder
         WeightFolder.RequireReplaceable(
             folder, "an embedder that Retro saved", path => WeightFolder.ConfigText(path, TextEncoderFolder.IdentityKey) is not null);
         TextEncoderConfig config = Encoder.Config;
-        KeyValuePair<string, Tensor>[] weights = [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
+        TextEncoderFamily family = TextEncoderFamily.Of(config);
+        KeyValuePair<string, Tensor>[] weights =
+            [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(family.Stored(pair.name), pair.parameter))];
         StageCounter counter = Safetensors.Saving(weights.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, CheckpointException.Of);
         _tokenizer.Stage(staged, folder);
@@ -102,24 +105,38 @@ public sealed partial class TextEmbedder
         WriteJson(
             "modules.json",
             modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
-        WriteJson("config.json", new Dictionary<string, object>
+        Dictionary<string, object> written = new()
         {
-            ["model_type"] = "bert",
-            ["architectures"] = new[] { "BertModel" },
+            ["model_type"] = family.Kinds[0],
+            ["architectures"] = new[] { $"{family.Classes[0]}Model" },
             ["vocab_size"] = config.VocabularySize,
-            ["hidden_size"] = config.Width,
-            ["num_hidden_layers"] = config.Layers,
-            ["num_attention_heads"] = config.Heads,
-            ["intermediate_size"] = config.FeedForwardSize,
+            [family.Width] = config.Width,
+            [family.Layers] = config.Layers,
+            [family.Heads] = config.Heads,
+            [family.FeedForwardSize] = config.FeedForwardSize,
             ["max_position_embeddings"] = config.MaximumPositions,
-            ["type_vocab_size"] = config.TokenTypes,
-            ["layer_norm_eps"] = config.LayerNormEpsilon,
-            ["hidden_act"] = ActivationNames.NameOf(config.Activation),
+            [family.Activation] = ActivationNames.NameOf(config.Activation),
             ["position_embedding_type"] = "absolute",
             ["hidden_dropout_prob"] = 0,
             ["attention_probs_dropout_prob"] = 0,
             [TextEncoderFolder.IdentityKey] = Identity,
-        });
+        };
+        if (family.TokenTypes is { } types)
+        {
+            written[types] = config.TokenTypes;
+        }
+
+        if (family.LayerNormEpsilon is { } epsilon)
+        {
+            written[epsilon] = config.LayerNormEpsilon;
+        }
+
+        if (config.FirstPosition > 0)
+        {
+            written["pad_token_id"] = config.FirstPosition - 1;
+        }
+
+        WriteJson("config.json", written);
         staged.Commit();
         counter.End();
 

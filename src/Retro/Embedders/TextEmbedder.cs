@@ -167,6 +167,11 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         string head = JsonSerializer.Serialize(
             new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.Hash, _frame.Begin, _frame.End, LowerCase });
         hash.AppendData(Encoding.UTF8.GetBytes(Prompt.Length == 0 ? head : $"{head}\nprompt {JsonSerializer.Serialize(Prompt)}"));
+        if (_frame.IsOriginals && _tokenizer.Kind != WordPiece.KindName)
+        {
+            hash.AppendData("\nstripped"u8); // which changes no id of a vocabulary that drops white space anyhow
+        }
+
         foreach ((string name, Parameter parameter) in Encoder.named_parameters().OrderBy(pair => pair.name, StringComparer.Ordinal))
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"\n{name} {parameter.dtype} [{string.Join(',', parameter.shape)}]\n"));

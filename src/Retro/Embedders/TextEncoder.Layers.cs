@@ -20,26 +20,34 @@ public sealed partial class TextEncoder
         private readonly TorchSharp.Modules.Embedding _positions;
 
         [ComponentName(Name = "token_type_embeddings")]
-        private readonly TorchSharp.Modules.Embedding _types;
+        private readonly TorchSharp.Modules.Embedding? _types;
 
         [ComponentName(Name = "LayerNorm")]
         private readonly LayerNorm _norm;
+
+        private readonly int _first;
 
         public Embeddings(TextEncoderConfig config)
             : base(nameof(Embeddings))
         {
             _words = Table(config.VocabularySize, config.Width);
             _positions = Table(config.MaximumPositions, config.Width);
-            _types = Table(config.TokenTypes, config.Width);
+            _types = config.TokenTypes > 0 ? Table(config.TokenTypes, config.Width) : null;
+            _first = config.FirstPosition;
             _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon, device: CPU);
             RegisterComponents();
         }
 
         public override Tensor forward(Tensor tokens, Tensor? tokenTypes)
         {
-            Tensor positions = _positions.weight!.slice(0, 0, tokens.shape[1], 1); // [T, D]
-            Tensor types = tokenTypes is null ? _types.weight!.select(0, 0) : _types.forward(tokenTypes); // [D] or [B, T, D]
-            return _norm.forward(_words.forward(tokens).Plus(types).Plus(positions)); // [B, T, D]
+            Tensor positions = _positions.weight!.slice(0, _first, _first + tokens.shape[1], 1); // [T, D]
+            Tensor words = _words.forward(tokens); // [B, T, D]
+            if (_types is not null)
+            {
+                words = words.Plus(tokenTypes is null ? _types.weight!.select(0, 0) : _types.forward(tokenTypes)); // [D] or [B, T, D]
+            }
+
+            return _norm.forward(words.Plus(positions)); // [B, T, D]
         }
     }
 
@@ -49,14 +57,53 @@ public sealed partial class TextEncoder
         [ComponentName(Name = "layer")]
         private readonly ModuleList<Layer> _layers;
 
+        [ComponentName(Name = "relative_attention_bias")]
+        private readonly TorchSharp.Modules.Embedding? _distances;
+
         public LayerStack(TextEncoderConfig config)
             : base(nameof(LayerStack))
         {
             _layers = new ModuleList<Layer>(Enumerable.Range(0, config.Layers).Select(_ => new Layer(config)).ToArray());
+            _distances = config.RelativePositions ? Table(Distances, config.Heads) : null;
             RegisterComponents();
         }
 
         public IEnumerable<Layer> Layers => _layers;
+
+        /// <summary>What is added to attention scores, [1, H, T, T], and [B, H, T, T] with minus infinity where a mask hides a token; null: nothing.</summary>
+        /// <param name="length">Tokens (T).</param>
+        /// <param name="visible">True where a token is real, bool [B, 1, 1, T]; null when all are. It is the result where distances add nothing.</param>
+        public Tensor? Scores(long length, Tensor? visible)
+        {
+            if (_distances is null)
+            {
+                return visible;
+            }
+
+            long[] rows = new long[length * length];
+            for (int from = 0; from < length; from++)
+            {
+                for (int to = 0; to < length; to++)
+                {
+                    rows[(from * length) + to] = DistanceRow(to - from);
+                }
+            }
+
+            Tensor distances = torch.tensor(rows, [length, length], ScalarType.Int64, _distances.weight!.device); // [T, T]
+            Tensor added = _distances.forward(distances).permute(2, 0, 1).unsqueeze(0); // [1, H, T, T]
+            return visible is null ? added : added.expand(visible.shape[0], -1, -1, -1).FilledWhere(visible.logical_not(), double.NegativeInfinity);
+        }
+    }
+
+    /// <summary>The row of a distance, from the token that looks to the one that is looked at, which stands behind it where the distance is positive.</summary>
+    internal static int DistanceRow(int distance)
+    {
+        // Half of the rows for each side, and of these half for single distances. The quotient is rounded in float32, as the original's.
+        const int Side = Distances / 2, Single = Side / 2, Farthest = 128;
+        int far = Math.Abs(distance);
+        int row = far < Single ? far
+            : Math.Min(Side - 1, Single + (int)(MathF.Log((float)far / Single) / (float)Math.Log((double)Farthest / Single) * (Side - Single)));
+        return distance > 0 ? Side + row : row;
     }
 
     /// <summary>Self-attention and feed-forward, each followed by the sum with its input and a layer norm.</summary>

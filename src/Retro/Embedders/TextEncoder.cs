@@ -10,7 +10,7 @@ namespace Retro.Embedders;
 
 /// <summary>
 /// The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers, with exact (erf) GELU if its configuration says no
-/// other.
+/// other; that of RoBERTa, XLM-R, DistilBERT and MPNet too, which differ in what stands for a position and in token types.
 /// </summary>
 /// <remarks>
 /// Parameters are named as in Hugging Face's BERT (<c>encoder.layer.0.attention.self.query.weight</c>), so that weights load by name.
@@ -18,6 +18,9 @@ namespace Retro.Embedders;
 /// </remarks>
 public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 {
+    /// <summary>The numbers that a head adds to attention scores, by distance.</summary>
+    internal const int Distances = 32;
+
     [ComponentName(Name = "embeddings")]
     private readonly Embeddings _embeddings;
 
@@ -80,24 +83,25 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     }
 
     /// <summary>Encodes texts.</summary>
-    /// <param name="tokens">Token ids, int64 [B, T], T at most <see cref="TextEncoderConfig.MaximumPositions"/>.</param>
+    /// <param name="tokens">Token ids, int64 [B, T], T at most <see cref="TextEncoderConfig.MaximumPositions"/> less
+    /// <see cref="TextEncoderConfig.FirstPosition"/>.</param>
     /// <param name="mask">True where a token is real, bool [B, T], at least one in each row; null when all are.</param>
-    /// <param name="tokenTypes">Token types, int64 [B, T]; null when all are 0.</param>
+    /// <param name="tokenTypes">Token types, int64 [B, T]; null when all are 0. An encoder without token types takes none into account.</param>
     /// <returns>The states of the last layer, [B, T, D]; what stands where the mask is false means nothing.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public override Tensor forward(Tensor tokens, Tensor? mask = null, Tensor? tokenTypes = null)
     {
         ArgumentNullException.ThrowIfNull(tokens);
-        if (tokens.dim() != 2 || tokens.shape[1] < 1 || tokens.shape[1] > Config.MaximumPositions)
+        if (tokens.dim() != 2 || tokens.shape[1] < 1 || tokens.shape[1] > Config.LongestSequence)
         {
-            throw new ShapeException(nameof(tokens), $"[B, T] with T from 1 to {Config.MaximumPositions}", tokens.shape);
+            throw new ShapeException(nameof(tokens), $"[B, T] with T from 1 to {Config.LongestSequence}", tokens.shape);
         }
 
         RequireLike(mask, nameof(mask), tokens);
         RequireLike(tokenTypes, nameof(tokenTypes), tokens);
         using DisposeScope scope = NewDisposeScope();
         Tensor x = _embeddings.forward(tokens, tokenTypes); // [B, T, D]
-        Tensor? visible = mask?.unsqueeze(1).unsqueeze(2); // [B, 1, 1, T]
+        Tensor? visible = _encoder.Scores(tokens.shape[1], mask?.unsqueeze(1).unsqueeze(2)); // [B, 1, 1, T], or with heads and distances
         foreach (Layer layer in _encoder.Layers)
         {
             x = layer.forward(x, visible);

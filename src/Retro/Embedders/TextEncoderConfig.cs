@@ -10,7 +10,7 @@ namespace Retro.Embedders;
 /// <param name="Heads">Attention heads (H); they share the width evenly.</param>
 /// <param name="FeedForwardSize">Inner width of the feed-forward sub-layers.</param>
 /// <param name="MaximumPositions">Rows of the position embedding: no sequence is longer.</param>
-/// <param name="TokenTypes">Rows of the token-type embedding.</param>
+/// <param name="TokenTypes">Rows of the token-type embedding; 0: there is none.</param>
 /// <param name="LayerNormEpsilon">Added to the variance in every layer norm.</param>
 /// <param name="MaximumLength">Tokens a text is cut to, its frame ([CLS] and [SEP]) included.</param>
 /// <param name="Pooling">How the states become one vector.</param>
@@ -30,6 +30,22 @@ public sealed record TextEncoderConfig(
     bool Normalize = false,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] ActivationKind Activation = ActivationKind.Gelu)
 {
+    /// <summary>
+    /// The row of the position embedding that a text's first token has: 0, or 2 in RoBERTa and MPNet, whose tables begin with rows for padding.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public int FirstPosition { get; init; }
+
+    /// <summary>
+    /// Whether each head adds a learned number to an attention score, by the distance of the two tokens: 32 of them, for single distances and, beyond 7 on each
+    /// side, for ranges that grow up to 128 (Raffel et al., arXiv 1910.10683, section 2.1), the same in all layers. MPNet has it.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool RelativePositions { get; init; }
+
+    /// <summary>Tokens of the longest sequence.</summary>
+    internal int LongestSequence => MaximumPositions - FirstPosition;
+
     /// <summary>The small encoder that is trained on the corpus itself: 4 layers of width 128, at most 128 tokens, vectors of length 1.</summary>
     /// <param name="vocabularySize">The tokenizer's vocabulary size.</param>
     /// <returns>The configuration.</returns>
@@ -49,16 +65,24 @@ public sealed record TextEncoderConfig(
         faults.Between(Heads, 1);
         faults.Between(FeedForwardSize, 1);
         faults.Between(MaximumPositions, 1);
-        faults.Between(TokenTypes, 1);
+        faults.Between(TokenTypes, 0);
+        faults.Between(FirstPosition, 0);
+        if (RelativePositions ? (FirstPosition, TokenTypes) != (2, 0) : TokenTypes == 0 && (FirstPosition > 0 || LayerNormEpsilon != 1e-12))
+        {
+            faults.Add(
+                $"FirstPosition {FirstPosition}, TokenTypes {TokenTypes}, LayerNormEpsilon {LayerNormEpsilon}, RelativePositions {RelativePositions} are of no known family: with relative positions (MPNet) the first two are 2 and 0; else without token types (DistilBERT) the first three are 0, 0 and 1e-12.");
+        }
+
         if (Heads > 0 && Width % Heads != 0)
         {
             faults.Add($"Width {Width} does not divide by Heads {Heads}.");
         }
 
         faults.Positive(LayerNormEpsilon);
-        if (MaximumLength < 3 || MaximumLength > MaximumPositions)
+        if (MaximumLength < 3 || MaximumLength > LongestSequence)
         {
-            faults.Add($"MaximumLength {MaximumLength} has to lie between 3 (a token and its frame) and MaximumPositions {MaximumPositions}.");
+            faults.Add(
+                $"MaximumLength {MaximumLength} has to lie between 3 (a token and its frame) and MaximumPositions {MaximumPositions}{(FirstPosition > 0 ? $" less FirstPosition {FirstPosition}" : "")}.");
         }
 
         faults.Defined(Pooling);
@@ -73,9 +97,18 @@ public sealed record TextEncoderConfig(
     {
         yield return ("embeddings.word_embeddings.weight", [VocabularySize, Width]);
         yield return ("embeddings.position_embeddings.weight", [MaximumPositions, Width]);
-        yield return ("embeddings.token_type_embeddings.weight", [TokenTypes, Width]);
+        if (TokenTypes > 0)
+        {
+            yield return ("embeddings.token_type_embeddings.weight", [TokenTypes, Width]);
+        }
+
         yield return ("embeddings.LayerNorm.weight", [Width]);
         yield return ("embeddings.LayerNorm.bias", [Width]);
+        if (RelativePositions)
+        {
+            yield return ("encoder.relative_attention_bias.weight", [TextEncoder.Distances, Heads]);
+        }
+
         for (int i = 0; i < Layers; i++)
         {
             string layer = $"encoder.layer.{i}";

@@ -4,7 +4,7 @@ using Retro.Modeling;
 
 namespace Retro.Embedders;
 
-/// <summary>Reads what the JSON files of a Hugging Face BERT or sentence-transformers folder say about an embedder.</summary>
+/// <summary>Reads what the JSON files of a Hugging Face encoder's or sentence-transformers folder say about an embedder.</summary>
 /// <param name="Config">Sizes, pooling and maximum length.</param>
 /// <param name="LowerCase">Whether texts are lower-cased before the tokenizer.</param>
 /// <param name="WeightFolder">Where weights and tokenizer lie.</param>
@@ -20,14 +20,18 @@ internal sealed record TextEncoderFolder(
     /// <summary>The key of config.json under which Retro keeps an embedder's identity; others ignore it.</summary>
     public const string IdentityKey = "retro_identity";
 
-    private const string Architecture = "bert";
-
     // As sentence-transformers looks for the prompt of documents.
     private static readonly string[] s_documentKinds = ["document", "passage", "corpus"];
 
     // Of the pooler, which embeddings do without, and of heads.
     private static readonly string[] s_withoutEffect =
-        ["pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "tie_word_embeddings"];
+    [
+        "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "tie_word_embeddings",
+        "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_",
+    ];
+
+    // What sentence-transformers writes beside the two that are read; what they hold is passed to other loaders only where it says something.
+    private static readonly string[] s_sentenceWithoutEffect = ["cache_dir"];
 
     /// <summary>Reads a folder.</summary>
     /// <exception cref="CheckpointException">A file is missing or damaged, the architecture is not known, or a value that would change the vectors is not
@@ -44,27 +48,38 @@ internal sealed record TextEncoderFolder(
         using StrictJson config = StrictJson.Open(
             Path.Combine(modules.Transformer, "config.json"),
             hint: "the folder of a text embedder holds config.json, model.safetensors and the tokenizer's files");
+        TextEncoderFamily family = TextEncoderFamily.Read(config);
         CheckArchitecture(config);
         using StrictJson? sentence = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "sentence_bert_config.json"));
         using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
-        int positions = config.Integer("max_position_embeddings") ?? 512;
-        int length = sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions);
+        int positions = config.Integer("max_position_embeddings") ?? 512, first = family.FirstPosition(config);
+        int length = sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions - first);
+        tokenizer?.Require("truncation_side", "right");
         try
         {
             TextEncoderConfig sizes = new TextEncoderConfig(
-                VocabularySize: config.Integer("vocab_size") ?? 30522,
-                Width: config.Integer("hidden_size") ?? 768,
-                Layers: config.Integer("num_hidden_layers") ?? 12,
-                Heads: config.Integer("num_attention_heads") ?? 12,
-                FeedForwardSize: config.Integer("intermediate_size") ?? 3072,
+                VocabularySize: config.Integer("vocab_size") ?? family.VocabularySize,
+                Width: config.Integer(family.Width) ?? 768,
+                Layers: config.Integer(family.Layers) ?? family.UsualLayers,
+                Heads: config.Integer(family.Heads) ?? 12,
+                FeedForwardSize: config.Integer(family.FeedForwardSize) ?? 3072,
                 MaximumPositions: positions,
-                TokenTypes: config.Integer("type_vocab_size") ?? 2,
-                LayerNormEpsilon: config.Number("layer_norm_eps") ?? 1e-12,
+                TokenTypes: family.TokenTypes is { } types ? config.Integer(types) ?? 2 : 0,
+                LayerNormEpsilon: family.LayerNormEpsilon is { } epsilon ? config.Number(epsilon) ?? 1e-12 : 1e-12,
                 MaximumLength: length,
                 Pooling: modules.Pooling,
                 Normalize: modules.Normalize,
                 Activation: ActivationNames.Read(
-                    config, "hidden_act", "gelu", ActivationKind.Gelu, ActivationKind.GeluTanh, ActivationKind.Relu, ActivationKind.Silu)).Validate();
+                    config, family.Activation, "gelu", ActivationKind.Gelu, ActivationKind.GeluTanh, ActivationKind.Relu, ActivationKind.Silu))
+            {
+                FirstPosition = first,
+                RelativePositions = family.RelativePositions,
+            }.Validate();
+            if (family.RelativePositions && config.Integer("relative_attention_num_buckets") is { } distances and not TextEncoder.Distances)
+            {
+                throw config.Unsupported("relative_attention_num_buckets", $"{distances}", $"{TextEncoder.Distances}");
+            }
+
             if (config.Integer("emb_size") is { } size && size != sizes.Width)
             {
                 throw config.Fault($"\"emb_size\" is {size}, \"hidden_size\" {sizes.Width}; supported is one value in both");
@@ -78,7 +93,10 @@ internal sealed record TextEncoderFolder(
 
             string? identity = config.Text(IdentityKey);
             config.RequireAllRead(s_withoutEffect);
-            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, identity, modules.Prompts, modules.Prompt);
+            bool lowerCase = sentence?.Boolean("do_lower_case") ?? false;
+            sentence?.Require("transformer_task", "feature-extraction");
+            sentence?.RequireAllRead(s_sentenceWithoutEffect);
+            return new TextEncoderFolder(sizes, lowerCase, modules.Transformer, identity, modules.Prompts, modules.Prompt);
         }
         catch (RetroOptionsException exception)
         {
@@ -88,20 +106,6 @@ internal sealed record TextEncoderFolder(
 
     private static void CheckArchitecture(StrictJson config)
     {
-        const string Supported = $"\"{Architecture}\" (BertModel and BertFor...)";
-        string? kind = config.Text("model_type");
-        if (kind is not null && kind != Architecture)
-        {
-            throw config.Unsupported("model_type", $"\"{kind}\"", Supported);
-        }
-
-        string[] architectures = config.Texts("architectures") ?? [];
-        if (kind is null && !architectures.Any(name => name.StartsWith("Bert", StringComparison.Ordinal)))
-        {
-            throw architectures.Length > 0 ? config.Unsupported("architectures", string.Join(", ", architectures), Supported)
-                : config.Fault($"\"model_type\" is missing; supported is {Supported}");
-        }
-
         config.Require("position_embedding_type", "absolute");
         config.Require("directionality", "bidi");
         config.Require("is_decoder", false);

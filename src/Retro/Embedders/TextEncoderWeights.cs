@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Embedders;
 
-/// <summary>Loads a <see cref="TextEncoder"/> from the weights of a Hugging Face BERT folder, by name.</summary>
+/// <summary>Loads a <see cref="TextEncoder"/> from the weights of a Hugging Face folder, by the names of its family.</summary>
 /// <remarks>
 /// Names may have any prefix (<c>bert.</c>) and layer norms their old names (<c>gamma</c>, <c>beta</c>). The pooler, position buffers, and what stands outside
 /// the encoder (heads) are left out by name; any other tensor would change the vectors and is refused.
@@ -15,7 +15,10 @@ internal static class TextEncoderWeights
     private const string Anchor = "embeddings.word_embeddings.weight";
 
     private static readonly string[] s_ignored = ["embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias"];
-    private static readonly string[] s_heads = ["cls.", "classifier.", "qa_outputs."];
+
+    private static readonly string[] s_heads =
+        ["cls.", "classifier.", "qa_outputs.", "lm_head.", "pre_classifier.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector."];
+
     private static readonly string[] s_types = ["F64", "F32", "F16", "BF16"];
 
     /// <summary>Makes an encoder of the weights in a folder. Nothing is allocated before every name, shape and type has been checked.</summary>
@@ -61,8 +64,10 @@ internal static class TextEncoderWeights
         if (prefixes.Length != 1)
         {
             throw new CheckpointException(
-                $"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{Anchor}, where a BERT encoder has one; is this another architecture?");
+                $"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{Anchor}, where an encoder has one; is this another architecture?");
         }
+
+        TextEncoderFamily family = TextEncoderFamily.Of(config);
 
         Dictionary<string, long[]> expected = config.Weights().ToDictionary(weight => weight.Name, weight => weight.Shape);
         Dictionary<string, string> found = [];
@@ -70,7 +75,7 @@ internal static class TextEncoderWeights
         foreach (SafetensorsEntry entry in weights.Names.Select(weights.Entry))
         {
             bool inside = entry.Name.StartsWith(prefixes[0], StringComparison.Ordinal);
-            string name = inside ? Modern(entry.Name[prefixes[0].Length..]) : entry.Name;
+            string name = inside ? family.Own(Modern(entry.Name[prefixes[0].Length..])) : entry.Name;
             if (!inside || !expected.TryGetValue(name, out long[]? shape))
             {
                 if (!(inside && s_ignored.Contains(name)) && !s_heads.Any(head => name.StartsWith(head, StringComparison.Ordinal)))
@@ -94,7 +99,7 @@ internal static class TextEncoderWeights
 
         if (faults.Count == 0)
         {
-            faults.AddRange(expected.Keys.Where(name => !found.ContainsKey(name)).Select(name => $"tensor \"{prefixes[0]}{name}\" is missing"));
+            faults.AddRange(expected.Keys.Where(name => !found.ContainsKey(name)).Select(name => $"tensor \"{prefixes[0]}{family.Stored(name)}\" is missing"));
         }
 
         return faults.Count == 0 ? found

@@ -7,37 +7,33 @@ namespace Retro.Embedders;
 /// sides), and which tokens count as themselves where the text spells them out.
 /// </summary>
 /// <remarks>
-/// BERT's originals recognize special tokens in a text, and so does this for a WordPiece vocabulary, and for one of SentencePiece's kind whose template frames
-/// a text; in a byte-level one, special tokens written in a text are plain characters.
+/// BERT's originals recognize special tokens in a text and strip it, and so does this for a WordPiece vocabulary, and for any other whose template frames a
+/// text; in a byte-level one without such a template, as Retro trains, special tokens written in a text are plain characters and white space around it counts.
 /// </remarks>
 internal sealed class TextFrame
 {
     private readonly RetroTokenizer _tokenizer;
-    private readonly bool _recognizesSpecial;
 
     /// <summary>Takes the frame that belongs to a tokenizer.</summary>
     /// <exception cref="CheckpointException">The tokenizer frames a text with anything but one token on each side.</exception>
     public TextFrame(RetroTokenizer tokenizer)
     {
         _tokenizer = tokenizer;
-        (Begin, End) = (tokenizer.BeginOfText, tokenizer.EndOfText);
-        _recognizesSpecial = tokenizer.Kind == WordPiece.KindName;
-        if (_recognizesSpecial)
+        (int[] before, int[] after) = tokenizer.Template;
+        bool isWordPiece = tokenizer.Kind == WordPiece.KindName;
+        IsOriginals = isWordPiece || (before.Length, after.Length) == (1, 1);
+        (Begin, End) = (before.Length, after.Length) switch
         {
-            (int[] before, int[] after) = tokenizer.Template;
-            (Begin, End) = (before.Length, after.Length) switch
-            {
-                (1, 1) => (before[0], after[0]),
-                (0, 0) => (Begin, End),
-                _ => throw new CheckpointException(
-                    $"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
-            };
-        }
-        else
-        {
-            _recognizesSpecial = tokenizer.Kind != ByteLevelBpe.KindName && tokenizer.Template is ({ Length: 1 }, { Length: 1 });
-        }
+            (1, 1) => (before[0], after[0]),
+            (0, 0) => (tokenizer.BeginOfText, tokenizer.EndOfText),
+            _ when !isWordPiece => (tokenizer.BeginOfText, tokenizer.EndOfText),
+            _ => throw new CheckpointException(
+                $"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
+        };
     }
+
+    /// <summary>Whether a text is read as the originals of sentence-transformers read it: without white space around it, special tokens as such.</summary>
+    public bool IsOriginals { get; }
 
     /// <summary>The id before a text.</summary>
     public int Begin { get; }
@@ -46,5 +42,25 @@ internal sealed class TextFrame
     public int End { get; }
 
     /// <summary>The ids of a text without its frame.</summary>
-    public int[] Encode(string text) => _recognizesSpecial ? [.. _tokenizer.Tokenizer.EncodeToIds(RetroTokenizer.WellFormed(text))] : _tokenizer.Encode(text);
+    public int[] Encode(string text)
+        => IsOriginals ? [.. _tokenizer.Tokenizer.EncodeToIds(RetroTokenizer.WellFormed(Stripped(text)))] : _tokenizer.Encode(text);
+
+    /// <summary>A text without what Python's <c>str.strip</c> takes off: white space, and the four separators of ASCII.</summary>
+    private static string Stripped(string text)
+    {
+        int first = 0, end = text.Length;
+        while (first < end && IsSpace(text[first]))
+        {
+            first++;
+        }
+
+        while (end > first && IsSpace(text[end - 1]))
+        {
+            end--;
+        }
+
+        return text[first..end];
+
+        static bool IsSpace(char c) => char.IsWhiteSpace(c) || c is >= '\u001c' and <= '\u001f';
+    }
 }

@@ -191,7 +191,7 @@ public sealed class TextEmbedderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("model_type", "\"roberta\"", "\"model_type\" is \"roberta\"; supported is \"bert\"")]
+    [InlineData("model_type", "\"electra\"", "\"model_type\" is \"electra\"; supported is \"bert\", \"roberta\", \"xlm-roberta\", \"mpnet\", \"distilbert\"")]
     [InlineData("hidden_act", "\"quick_gelu\"", "\"hidden_act\" is \"quick_gelu\"; supported is one of \"gelu\"")]
     [InlineData("position_embedding_type", "\"relative_key\"", "\"position_embedding_type\" is \"relative_key\"; supported is \"absolute\"")]
     [InlineData("is_decoder", "true", "\"is_decoder\" is true; supported is false")]

@@ -1,0 +1,134 @@
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Embedders;
+using Retro.Tests.Pretrained;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Embedders;
+
+/// <summary>RoBERTa, MPNet and DistilBERT beside BERT; their states are compared by <see cref="PretrainedParityTests"/>.</summary>
+public sealed class EncoderFamilyTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    public static IEnumerable<TheoryDataRow<string, string, string>> Families =>
+    [
+        new("roberta", "RobertaModel", "encoder.layer.1.attention.self.query.weight"),
+        new("mpnet", "MPNetModel", "encoder.layer.1.attention.attn.q.weight"),
+        new("distilbert", "DistilBertModel", "transformer.layer.1.attention.q_lin.weight"),
+    ];
+
+    [Theory]
+    [MemberData(nameof(Families))]
+    public void A_family_is_saved_by_its_own_names(string kind, string architecture, string weight)
+    {
+        using TextEmbedder embedder = new(new TextEncoder(Tiny(kind), seed: 5), EmbeddingInputs.Tokenizer);
+        embedder.Save(_folder.Path);
+        using TextEmbedder loaded = TextEmbedder.Load(_folder.Path);
+
+        Assert.Equal((embedder.Encoder.Config, embedder.Identity), (loaded.Encoder.Config, loaded.Identity));
+        Assert.Equal(EncoderFolder.Embed(embedder, EmbeddingInputs.Texts), EncoderFolder.Embed(loaded, EmbeddingInputs.Texts));
+        JsonNode config = JsonNode.Parse(File.ReadAllText(_folder["config.json"]))!;
+        Assert.Equal((kind, architecture), ((string)config["model_type"]!, (string)config["architectures"]![0]!));
+        using Safetensors file = Safetensors.Open(_folder["model.safetensors"]);
+        Assert.True(file.Contains(weight));
+        string prefix = weight[..weight.IndexOf("1.", StringComparison.Ordinal)];
+        Assert.All(
+            file.Entries.Select(entry => entry.Name).Where(name => name.Contains("layer.", StringComparison.Ordinal)),
+            name => Assert.StartsWith(prefix, name, StringComparison.Ordinal));
+        Assert.Equal(TextEncoderFamily.Of(Tiny(kind)).TokenTypes is not null, file.Contains("embeddings.token_type_embeddings.weight"));
+    }
+
+    /// <summary>A row for every distance as the original computes it in float32: where a range begins, and what stands before.</summary>
+    [Fact]
+    public void Distances_share_rows_as_in_the_original()
+    {
+        (int From, int Row)[] ranges = [(8, 8), (12, 9), (16, 10), (23, 11), (32, 12), (46, 13), (64, 14), (91, 15)];
+        for (int far = 0; far < 1000; far++)
+        {
+            int row = far < 8 ? far : ranges.Last(range => range.From <= far).Row;
+            Assert.Equal((row, far == 0 ? 0 : 16 + row), (TextEncoder.DistanceRow(-far), TextEncoder.DistanceRow(far)));
+        }
+    }
+
+    /// <summary>What no family has would be saved as something else.</summary>
+    [Theory]
+    [InlineData(2, 0, 1e-12, false)]
+    [InlineData(0, 0, 1e-5, false)]
+    [InlineData(2, 1, 1e-12, true)]
+    [InlineData(0, 0, 1e-12, true)]
+    public void What_no_family_has_is_refused(int first, int types, double epsilon, bool relative)
+        => Assert.Contains("are of no known family", Assert.Throws<RetroOptionsException>(() => (EmbeddingInputs.Tiny with
+        {
+            FirstPosition = first, TokenTypes = types, LayerNormEpsilon = epsilon, RelativePositions = relative,
+        }).Validate()).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_text_has_as_many_tokens_as_there_are_positions_behind_those_for_padding()
+    {
+        TextEncoderConfig config = Tiny("roberta");
+        Assert.Equal(config.MaximumPositions - 2, config.LongestSequence);
+        using TextEncoder encoder = new(config, seed: 1);
+        using TorchSharp.torch.Tensor most = TorchSharp.torch.ones([1, config.LongestSequence], TorchSharp.torch.ScalarType.Int64);
+        using TorchSharp.torch.Tensor more = TorchSharp.torch.ones([1, config.MaximumPositions], TorchSharp.torch.ScalarType.Int64);
+        encoder.call(most, null, null).Dispose();
+        Assert.Throws<ShapeException>(() => encoder.call(more, null, null));
+    }
+
+    /// <summary>RoBERTa's byte-level vocabulary is framed by its template, and XLM-R's kind keeps white space that the originals strip before.</summary>
+    [Fact]
+    public void A_text_is_stripped_and_framed_as_sentence_transformers_does()
+    {
+        using TemporaryFolder target = PretrainedDecoderTests.Copy("gpt2-no-prefix");
+        JsonNode json = JsonNode.Parse(File.ReadAllText(target["tokenizer.json"]))!;
+        json["post_processor"] = JsonNode.Parse(
+            """{"type": "RobertaProcessing", "sep": ["</s>", 651], "cls": ["<s>", 650], "trim_offsets": true, "add_prefix_space": false}""");
+        foreach ((string token, int id) in new[] { ("<s>", 650), ("</s>", 651) })
+        {
+            json["added_tokens"]!.AsArray().Add(JsonNode.Parse(
+                $$"""{"id": {{id}}, "content": "{{token}}", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}"""));
+        }
+
+        File.WriteAllText(target["tokenizer.json"], json.ToJsonString());
+        RetroTokenizer tokenizer = RetroTokenizer.Load(target.Path);
+        using TextEmbedder embedder = new(
+            new TextEncoder(Tiny("roberta") with { VocabularySize = tokenizer.VocabularySize }, seed: 1), tokenizer);
+        int[] bare = embedder.Tokens("the house");
+        Assert.Equal((650, 651), (bare[0], bare[^1]));
+        Assert.Equal([650, .. tokenizer.Encode("the house"), 651], bare);
+        Assert.All(["the house ", "\n the house \n", "\u001c\u00a0the house\u2003\u001f"], text => Assert.Equal(bare, embedder.Tokens(text)));
+        Assert.Equal([650, 650, .. tokenizer.Encode("a"), 651], embedder.Tokens("<s>a"));
+        Assert.Equal([650, 651], embedder.Tokens(" \n"));
+
+        // What Retro trains has no template: white space counts, and special tokens are characters.
+        using TextEmbedder own = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 1), EmbeddingInputs.Tokenizer);
+        Assert.NotEqual(own.Tokens("the house"), own.Tokens("the house "));
+    }
+
+    [Theory]
+    [InlineData("sentence_bert_config.json", """{"max_seq_length": 40, "mask_prompt": true}""", "\"mask_prompt\" (true), which is not known here")]
+    [InlineData("sentence_bert_config.json", """{"max_seq_length": 40, "tokenizer_args": {"truncation_side": "left"}}""", "\"tokenizer_args\"")]
+    [InlineData("sentence_bert_config.json", """{"transformer_task": "sequence-classification"}""", "supported is \"feature-extraction\"")]
+    [InlineData("tokenizer_config.json", """{"truncation_side": "left"}""", "\"truncation_side\" is \"left\"; supported is \"right\"")]
+    public void What_would_change_which_tokens_count_is_refused(string name, string content, string expected)
+    {
+        foreach (string file in new[] { "config.json", "model.safetensors", "modules.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json" })
+        {
+            _folder.File(file, File.ReadAllBytes(Path.Combine(Fixtures.Own, "pretrained", "bert", file)));
+        }
+
+        _folder.File("sentence_bert_config.json", """{"max_seq_length": 40, "do_lower_case": false, "model_args": {}, "cache_dir": "/tmp"}""");
+        TextEmbedder.Load(_folder.Path).Dispose();
+        _folder.File(name, content);
+        Assert.Contains(expected, Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    private static TextEncoderConfig Tiny(string kind) => kind switch
+    {
+        "roberta" => EmbeddingInputs.Tiny with { FirstPosition = 2, MaximumPositions = 42 },
+        "mpnet" => EmbeddingInputs.Tiny with { FirstPosition = 2, MaximumPositions = 42, TokenTypes = 0, RelativePositions = true },
+        _ => EmbeddingInputs.Tiny with { TokenTypes = 0 },
+    };
+}
