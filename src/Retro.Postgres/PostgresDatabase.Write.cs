@@ -349,7 +349,8 @@ public sealed partial class PostgresDatabase
         {
             int[][] tokens = Array.ConvertAll(block, chunk => database.OwnTokens(chunk.Document.Entry.FirstChunk + chunk.Position).ToArray());
             float[] keys = new float[block.Length * Dimensions];
-            KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, cancellationToken);
+            KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, NameOf, cancellationToken);
+            string NameOf(int i) => $"chunk {block[i].Position} of the document '{block[i].Document.Entry.Id}'";
             bool TryRead(int i, Span<float> room)
             {
                 (DocumentEntry entry, int position) = (block[i].Document.Entry, block[i].Position);

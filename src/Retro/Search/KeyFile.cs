@@ -105,14 +105,30 @@ internal sealed unsafe class KeyFile : IDisposable
         {
             if (!_checked[block])
             {
-                _checked[block] = _layout.File.HoldsBlock(_memory, block)
-                    ? true
-                    : throw new DatabaseException(
-                        $"The key file {_memory.Path} is damaged: the keys from chunk {block * BlockChunks} on do not have their checksum. {Remedy}");
+                RequireBlock(block);
+                _checked[block] = true;
             }
         }
 
         return new ReadOnlySpan<float>(First + first * Dimensions, checked(count * Dimensions));
+    }
+
+    /// <exception cref="DatabaseException">A block is damaged, or holds what cannot be a key, which a function wrote that was not looked at.</exception>
+    private void RequireBlock(long block)
+    {
+        if (!_layout.File.HoldsBlock(_memory, block))
+        {
+            throw new DatabaseException(
+                $"The key file {_memory.Path} is damaged: the keys from chunk {block * BlockChunks} on do not have their checksum. {Remedy}");
+        }
+
+        for (long chunk = block * BlockChunks; chunk < Math.Min(Count, (block + 1) * BlockChunks); chunk++)
+        {
+            if (VectorIndex.FaultOf(new(First + (chunk * Dimensions), Dimensions)) is { } fault)
+            {
+                throw new DatabaseException($"The key of chunk {chunk} in the key file {_memory.Path} {fault}. {Remedy}");
+            }
+        }
     }
 
     /// <summary>The nearest keys of some queries, by comparing with all.</summary>
@@ -310,6 +326,6 @@ internal sealed unsafe class KeyFile : IDisposable
             chunks[i] = database.OwnTokens(first + i).ToArray();
         }
 
-        KnownKeys.Complete(keyer, chunks, (i, key) => same?.TryRead(first + i, key) == true, keys, cancellationToken);
+        KnownKeys.Complete(keyer, chunks, (i, key) => same?.TryRead(first + i, key) == true, keys, i => $"chunk {first + i}", cancellationToken);
     };
 }
