@@ -204,7 +204,7 @@ public sealed partial class PostgresDatabase
     private void Write(
         ChunkDatabase? database, string[] remove, string[] empty, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using ChunkKeys? stored = database is null ? null : ChunkKeys.TryOpen(database, _keyer.Identity, orDamaged: true);
+        using StoredKeys? stored = database is null ? null : StoredKeys.TryOpen(database, _keyer.Identity);
         _server.Use(
             "write documents",
             connection =>
@@ -279,7 +279,7 @@ public sealed partial class PostgresDatabase
         NpgsqlConnection connection,
         ChunkDatabase database,
         List<DocumentEntry> block,
-        ChunkKeys? stored,
+        StoredKeys? stored,
         HashSet<Guid> gone,
         CancellationToken cancellationToken)
     {
@@ -340,7 +340,7 @@ public sealed partial class PostgresDatabase
         ChunkDatabase database,
         ChangedDocument[] documents,
         Dictionary<(string Content, int Position), Vector?> kept,
-        ChunkKeys? stored,
+        StoredKeys? stored,
         CancellationToken cancellationToken)
     {
         IEnumerable<(ChangedDocument Document, int Position)> chunks = documents.SelectMany(
