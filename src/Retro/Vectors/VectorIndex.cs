@@ -52,6 +52,9 @@ internal abstract class VectorIndex : IDisposable
     /// <summary>Whether a search can be limited to some of the vectors.</summary>
     public abstract bool SearchesAmong { get; }
 
+    /// <summary>Whether what a query finds does not depend on the others, however many are asked at once.</summary>
+    public abstract bool AnswersEachByItself { get; }
+
     /// <summary>Makes an empty index.</summary>
     /// <param name="dimensions">Numbers in a vector.</param>
     /// <param name="factory">FAISS's factory text, such as "Flat", "IVF256,Flat" or "HNSW32"; <see cref="VectorIndexPlan.For"/> chooses one by size.</param>
