@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Retro.Database;
 using Retro.Embedders;
@@ -8,7 +10,7 @@ namespace Retro.Search;
 
 /// <summary>
 /// The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped. Each block is compared with its
-/// checksum when it is first read, unless that is not asked for.
+/// checksum when it is first read, once for the opened database, unless that is not asked for.
 /// </summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
@@ -26,18 +28,19 @@ internal sealed unsafe class KeyFile : IDisposable
     private const string Stage = "embed chunks", CopyStage = "copy keys";
     private const int BlockChunks = KeyFileLayout.BlockRows;
 
+    // What is known of the blocks of a database's files: it was compared once, whoever reads them.
+    private static readonly ConditionalWeakTable<ChunkDatabase, ConcurrentDictionary<(string Path, DateTime Changed), BlockState[]>> s_known = [];
+
+    // Within this the time of a file need not tell two states of it apart.
+    private static readonly TimeSpan s_coarse = TimeSpan.FromSeconds(2);
+
     private readonly MappedFile _memory;
     private readonly KeyFileLayout _layout;
 
     // What is known of each block; null where none is compared.
     private readonly BlockState[]? _blocks;
 
-    private KeyFile(MappedFile memory, KeyFileLayout layout, bool verify)
-    {
-        _memory = memory;
-        _layout = layout;
-        _blocks = verify ? new BlockState[layout.File.Count] : null;
-    }
+    private KeyFile(MappedFile memory, KeyFileLayout layout, BlockState[]? blocks) => (_memory, _layout, _blocks) = (memory, layout, blocks);
 
     private enum BlockState : byte
     {
@@ -67,14 +70,15 @@ internal sealed unsafe class KeyFile : IDisposable
     {
         ArgumentNullException.ThrowIfNull(database);
         (string path, DatabaseFile entry) = StageFile.Require(database, StageNames.Keys);
-        return entry.Details.TryGetValue(MissingDetail, out string? missing)
-            ? throw new DatabaseException(
-                $"{missing} of the {database.ChunkCount} chunks in {database.Folder} have no key yet: run the stage that makes them. {Remedy}")
-            : Open(
-                path,
-                LayoutOf(database, entry) ?? throw new DatabaseException(
-                    $"The manifest in {database.Folder} does not say how the keys of {StageNames.Keys} were made: make them again."),
-                verify);
+        if (entry.Details.TryGetValue(MissingDetail, out string? missing))
+        {
+            throw new DatabaseException(
+                $"{missing} of the {database.ChunkCount} chunks in {database.Folder} have no key yet: run the stage that makes them. {Remedy}");
+        }
+
+        KeyFileLayout layout = LayoutOf(database, entry)
+            ?? throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {StageNames.Keys} were made: make them again.");
+        return Open(path, layout, verify ? BlocksOf(database, path, layout) : null);
     }
 
     /// <summary>
@@ -108,12 +112,12 @@ internal sealed unsafe class KeyFile : IDisposable
     public static bool IsComplete(ChunkDatabase database)
         => database.Refresh().Find(StageNames.Keys) is { } entry && !entry.Details.ContainsKey(MissingDetail) && File.Exists(database.PathOf(StageNames.Keys));
 
-    private static KeyFile Open(string path, KeyFileLayout layout, bool verify)
+    private static KeyFile Open(string path, KeyFileLayout layout, BlockState[]? blocks)
     {
         MappedFile memory = MappedFile.Open(path);
         if (layout.File.Fits(memory))
         {
-            return new(memory, layout, verify);
+            return new(memory, layout, blocks);
         }
 
         long length = memory.Length;
@@ -121,6 +125,15 @@ internal sealed unsafe class KeyFile : IDisposable
         throw new DatabaseException(length == layout.File.Length
             ? $"The key file {path} is damaged or belongs to another database: its header or its checksums do not fit. {Remedy}"
             : $"The key file {path} should have {layout.Rows} keys of {layout.Dimensions} numbers, {layout.File.Length} bytes, and has {length}. {Remedy}");
+    }
+
+    /// <summary>What is known of the blocks of a database's file.</summary>
+    private static BlockState[] BlocksOf(ChunkDatabase database, string path, KeyFileLayout layout)
+    {
+        BlockState[] none = new BlockState[layout.File.Count];
+        DateTime changed = File.GetLastWriteTimeUtc(path);
+        BlockState[] known = DateTime.UtcNow - changed < s_coarse ? none : s_known.GetOrCreateValue(database).GetOrAdd((path, changed), none);
+        return known.Length == none.Length ? known : none;
     }
 
     /// <summary>The key of a chunk.</summary>
@@ -244,7 +257,7 @@ internal sealed unsafe class KeyFile : IDisposable
         KeyFileLayout layout = LayoutOf(database, keyer);
         IReadOnlyDictionary<string, string> details = DetailsOf(layout);
         string path = database.PathOf(StageNames.Keys);
-        if (StageFile.IsMade(database, StageNames.Keys, details) && IsWhole(path, layout, verify, progress, cancellationToken))
+        if (StageFile.IsMade(database, StageNames.Keys, details) && IsWhole(database, layout, verify, progress, cancellationToken))
         {
             return;
         }
@@ -252,7 +265,7 @@ internal sealed unsafe class KeyFile : IDisposable
         using WriterLock writing = database.Write("make keys");
         string sha256;
         bool made = StageFile.IsMade(database, StageNames.Keys, details);
-        if (!IsWhole(path, layout, verify: true, progress, cancellationToken))
+        if (!IsWhole(database, layout, verify: true, progress, cancellationToken))
         {
             database.Forget(writing, StageNames.Keys);
             using KeysOfSameTexts? same = whole is null ? null : KeysOfSameTexts.Open(whole.Segments.Where(other => other != database), database, layout);
@@ -361,17 +374,22 @@ internal sealed unsafe class KeyFile : IDisposable
         }
     }
 
-    /// <summary>Whether a file holds the keys of a layout, where that is asked for each block as its checksum says.</summary>
-    private static bool IsWhole(string path, KeyFileLayout layout, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Whether a database's file holds the keys of a layout, where that is asked for each block as its checksum says.</summary>
+    private static bool IsWhole(
+        ChunkDatabase database, KeyFileLayout layout, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         try
         {
-            using KeyFile keys = Open(path, layout, verify);
-            for (long first = 0; verify && first < keys.Count; first += BlockChunks)
+            string path = database.PathOf(StageNames.Keys);
+            using KeyFile keys = Open(path, layout, verify ? BlocksOf(database, path, layout) : null);
+            for (long block = 0; keys._blocks is not null && block < keys._blocks.Length; block++)
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("check keys", first, keys.Count));
-                _ = keys.Row(first);
+                if (keys._blocks[block] != BlockState.Whole)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    progress?.Report(new("check keys", block * BlockChunks, keys.Count));
+                    _ = keys.Row(block * BlockChunks);
+                }
             }
 
             return true;
@@ -436,7 +454,8 @@ internal sealed unsafe class KeyFile : IDisposable
     {
         try
         {
-            return File.Exists(path) ? Open(path, layout, verify: true) : null;
+            // Whole is a block here whose checksum fits, though rows in it be missing: that is not what is known of a database's blocks.
+            return File.Exists(path) ? Open(path, layout, new BlockState[layout.File.Count]) : null;
         }
         catch (DatabaseException)
         {

@@ -357,6 +357,41 @@ public class StageFileTests
     }
 
     [Fact]
+    public void A_block_of_keys_is_compared_with_its_checksum_once_for_an_opened_database()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 57));
+        KeyFile.Build(data.Database, data.Keyer());
+        File.SetLastWriteTimeUtc(data["keys.bin"], DateTime.UtcNow.AddHours(-1));
+        Assert.Equal(1, Checked(data.Database));
+        Assert.Equal(0, Checked(data.Database));
+        using ChunkDatabase other = ChunkDatabase.Open(data.Database.Folder);
+        Assert.Equal(1, Checked(other));
+
+        // Who reads the keys afterwards takes what is known, and a file that was changed is looked at again.
+        byte[] changed = File.ReadAllBytes(data["keys.bin"]);
+        changed[400] ^= 1;
+        File.WriteAllBytes(data["keys.bin"], changed);
+        Assert.Throws<DatabaseException>(() => Read(other));
+        File.SetLastWriteTimeUtc(data["keys.bin"], DateTime.UtcNow.AddHours(-2));
+        Assert.Throws<DatabaseException>(() => Read(other));
+        Assert.Equal(1, Checked(other));
+        Assert.Equal(data.AllKeys, Read(other));
+
+        int Checked(ChunkDatabase database)
+        {
+            int reports = 0;
+            KeyFile.Build(database, data.Keyer(), progress: new SynchronousProgress<StageProgress>(report => reports += report.Stage == "check keys" ? 1 : 0));
+            return Math.Min(reports, 1);
+        }
+
+        static float[] Read(ChunkDatabase database)
+        {
+            using KeyFile keys = KeyFile.Open(database);
+            return keys.Rows(0, (int)keys.Count).ToArray();
+        }
+    }
+
+    [Fact]
     public void Changed_and_missing_files_are_refused_by_name()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 54));
