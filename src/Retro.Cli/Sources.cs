@@ -102,14 +102,18 @@ internal sealed class Sources : IDisposable
     /// <summary>Opens a source, and builds the indexes that it needs and that are not there yet.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="seed">Of random neighbors.</param>
+    /// <param name="mends">
+    /// Whether all keys that are there are compared with their checksums now, and made again where they are damaged; otherwise each block is compared when it
+    /// is first read, and a damaged one ends the search.
+    /// </param>
     /// <returns>The source, which is closed with the database.</returns>
     /// <exception cref="RetroException">It needs an embedder, and none is there.</exception>
-    public INeighborSource Open(string name, long seed) => name switch
+    public INeighborSource Open(string name, long seed, bool mends = false) => name switch
     {
         "bm25" => Keyword(),
-        "dense" => Dense(),
-        "hybrid" => new HybridNeighborSource(Keyword(), Dense()),
-        "rerank" => new RerankedNeighborSource(Dense(), Keyword()),
+        "dense" => Dense(mends),
+        "hybrid" => new HybridNeighborSource(Keyword(), Dense(mends)),
+        "rerank" => new RerankedNeighborSource(Dense(mends), Keyword()),
         "random" => new RandomNeighborSource(Database, seed),
         "none" => new NoNeighborSource(),
         _ => throw new UsageException($"There is no source '{name}'."),
@@ -225,19 +229,7 @@ internal sealed class Sources : IDisposable
     {
         lock (_lock)
         {
-            if (_dense is null && HasEmbedder && Database.Files.Any(file => file.Name == KeyFile))
-            {
-                try
-                {
-                    _dense = DenseNeighborSource.Open(
-                        Database, new ChunkKeyer(Tokenizer, Embedder()), new DenseNeighborOptions { Threads = _threads }, null, _cancellationToken);
-                }
-                catch (RetroException)
-                {
-                    // Made with another embedder, or not whole: it cannot rank as it is.
-                }
-            }
-
+            _dense ??= HasEmbedder ? MadeDense(null) : null;
             return [.. new INeighborSource?[] { _keyword, _dense }.OfType<INeighborSource>()];
         }
     }
@@ -260,20 +252,43 @@ internal sealed class Sources : IDisposable
 
     private KeywordNeighborOptions Words => new() { Threads = _threads };
 
-    private DenseNeighborSource Dense()
+    private DenseNeighborOptions Keys => new() { Threads = _threads };
+
+    private DenseNeighborSource Dense(bool mends)
     {
         lock (_lock)
         {
             if (_dense is null)
             {
                 ChunkKeyer keyer = new(Tokenizer, Embedder());
+
+                // Of several indexes building measures whether they find enough together.
+                bool opens = !mends && Database.SegmentCount == 1;
                 _dense = Stages.Make(
                     "embed chunks",
-                    progress => DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken),
+                    progress => (opens ? MadeDense(progress) : null) ?? DenseNeighborSource.Build(Database, keyer, Keys, progress, _cancellationToken),
                     _cancellationToken);
             }
 
             return _dense;
+        }
+    }
+
+    /// <summary>The dense source as it is there; null where it was not made, or with another embedder, or is not whole.</summary>
+    private DenseNeighborSource? MadeDense(IProgress<StageProgress>? progress)
+    {
+        if (Database.Files.All(file => file.Name != KeyFile))
+        {
+            return null;
+        }
+
+        try
+        {
+            return DenseNeighborSource.Open(Database, new ChunkKeyer(Tokenizer, Embedder()), Keys, progress, _cancellationToken);
+        }
+        catch (RetroException)
+        {
+            return null;
         }
     }
 }

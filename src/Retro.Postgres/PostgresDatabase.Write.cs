@@ -204,7 +204,7 @@ public sealed partial class PostgresDatabase
     private void Write(
         ChunkDatabase? database, string[] remove, string[] empty, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using ChunkKeys? stored = database is null ? null : ChunkKeys.TryOpen(database, _keyer.Identity, orDamaged: true);
+        using StoredKeys? stored = database is null ? null : StoredKeys.TryOpen(database, _keyer.Identity);
         _server.Use(
             "write documents",
             connection =>
@@ -279,7 +279,7 @@ public sealed partial class PostgresDatabase
         NpgsqlConnection connection,
         ChunkDatabase database,
         List<DocumentEntry> block,
-        ChunkKeys? stored,
+        StoredKeys? stored,
         HashSet<Guid> gone,
         CancellationToken cancellationToken)
     {
@@ -340,7 +340,7 @@ public sealed partial class PostgresDatabase
         ChunkDatabase database,
         ChangedDocument[] documents,
         Dictionary<(string Content, int Position), Vector?> kept,
-        ChunkKeys? stored,
+        StoredKeys? stored,
         CancellationToken cancellationToken)
     {
         IEnumerable<(ChangedDocument Document, int Position)> chunks = documents.SelectMany(
@@ -349,7 +349,8 @@ public sealed partial class PostgresDatabase
         {
             int[][] tokens = Array.ConvertAll(block, chunk => database.OwnTokens(chunk.Document.Entry.FirstChunk + chunk.Position).ToArray());
             float[] keys = new float[block.Length * Dimensions];
-            KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, cancellationToken);
+            KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, NameOf, cancellationToken);
+            string NameOf(int i) => $"chunk {block[i].Position} of the document '{block[i].Document.Entry.Id}'";
             bool TryRead(int i, Span<float> room)
             {
                 (DocumentEntry entry, int position) = (block[i].Document.Entry, block[i].Position);

@@ -48,13 +48,25 @@ internal sealed class ChunkSet
     public bool Contains(long chunk) => (_words[chunk / Bits] >> (int)(chunk % Bits) & 1) != 0;
 
     /// <summary>The members, in their order.</summary>
-    public IEnumerable<long> Members()
+    public IEnumerable<long> Members() => Members(0, Count);
+
+    /// <summary>Some of the members that follow one another.</summary>
+    /// <param name="place">How many come before the first.</param>
+    /// <param name="count">How many there are.</param>
+    public IEnumerable<long> Members(long place, long count)
     {
-        for (int at = 0; at < _words.Length; at++)
+        long left = count, first = left == 0 ? 0 : Select(place);
+        ulong word = left == 0 ? 0 : _words[first / Bits] & (ulong.MaxValue << (int)(first % Bits));
+        for (long at = first / Bits; left > 0; word = _words[++at])
         {
-            for (ulong word = _words[at]; word != 0; word &= word - 1)
+            for (; word != 0 && left > 0; word &= word - 1, left--)
             {
-                yield return ((long)at * Bits) + BitOperations.TrailingZeroCount(word);
+                yield return (at * Bits) + BitOperations.TrailingZeroCount(word);
+            }
+
+            if (left == 0)
+            {
+                yield break;
             }
         }
     }

@@ -66,7 +66,7 @@ internal sealed class NeighborsCommand : Verb
             return Task.CompletedTask;
         }
 
-        INeighborSource source = sources.Open(name, parsed.GetValue(_seed));
+        INeighborSource source = sources.Open(name, parsed.GetValue(_seed), mends: true);
         Remember(parsed, sources.Workspace, _prepare, _share);
         if (parsed.GetValue(_prepare))
         {

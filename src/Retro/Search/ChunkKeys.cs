@@ -41,25 +41,15 @@ internal sealed class ChunkKeys : IDisposable
     /// <param name="database">The database; it stays the caller's.</param>
     /// <param name="keyer">The identity of the function that they have to be of; null: whichever.</param>
     /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
-    /// <param name="orDamaged">Whether null is given, too, where a file of them shows that it is damaged: for whom they are a saving only.</param>
     /// <exception cref="DatabaseException">They are damaged.</exception>
-    public static ChunkKeys? TryOpen(ChunkDatabase database, string? keyer = null, bool verify = true, bool orDamaged = false)
+    public static ChunkKeys? TryOpen(ChunkDatabase database, string? keyer = null, bool verify = true)
     {
-        ChunkKeys keys;
-        try
-        {
-            if (!database.Segments.All(segment => segment.Refresh().Find(StageNames.Keys) is not null && File.Exists(segment.PathOf(StageNames.Keys))))
-            {
-                return null;
-            }
-
-            keys = OpenFiles(database, verify);
-        }
-        catch (DatabaseException) when (orDamaged)
+        if (!database.Segments.All(KeyFile.IsComplete))
         {
             return null;
         }
 
+        ChunkKeys keys = OpenFiles(database, verify);
         if (keys.FindOther() is null && (keyer ?? keys.Identity) == keys.Identity)
         {
             return keys;
@@ -81,23 +71,6 @@ internal sealed class ChunkKeys : IDisposable
 
         (int segment, long local) = _database.SegmentOf(chunk);
         return _files[segment].Row(local);
-    }
-
-    /// <summary>Copies the key of a chunk, where it is not damaged.</summary>
-    /// <param name="chunk">The chunk's number.</param>
-    /// <param name="key">Room for it.</param>
-    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
-    public bool TryRead(long chunk, Span<float> key)
-    {
-        try
-        {
-            Row(chunk).CopyTo(key);
-            return true;
-        }
-        catch (DatabaseException)
-        {
-            return false;
-        }
     }
 
     /// <summary>The keys of chunks that follow one another.</summary>

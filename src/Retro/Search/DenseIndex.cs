@@ -13,12 +13,6 @@ internal sealed class DenseIndex : IDisposable
     public const int Block = 512;
 
     /// <summary>
-    /// Queries that go to FAISS at once where its scores are taken as they are: below 20 it compares each query by itself, and above all by one product of
-    /// matrices, whose rounding depends on their number.
-    /// </summary>
-    private const int EachByItself = 16;
-
-    /// <summary>
     /// Candidates for each neighbor that is wanted where codes stand for the vectors: of a byte a number, and product codes. Of a million keys of 128 numbers
     /// and 32 bytes, 128 candidates held 94.9 % of the 8 nearest, however far the search looked.
     /// </summary>
@@ -30,11 +24,8 @@ internal sealed class DenseIndex : IDisposable
     /// </summary>
     private const int MostOfGraph = 16;
 
-    /// <summary>
-    /// Chunks among which everything is compared where a query may see no more, and the part of an exact index, as 1 of so many, from which on FAISS is quicker
-    /// at it, which compares several numbers at once.
-    /// </summary>
-    private const int FewSeen = 4096, FewOfExact = 16;
+    /// <summary>Chunks among which everything is compared where a query may see no more, but for an exact index, which does so by itself.</summary>
+    private const int FewSeen = 4096;
 
     private readonly VectorIndex _index;
     private readonly KeyedChunks _keyed;
@@ -82,7 +73,7 @@ internal sealed class DenseIndex : IDisposable
         _candidates = keys is null || factory is null || !VectorIndexPlan.HasCodes(factory) ? 1
             : factory.Contains("PQ", StringComparison.Ordinal) ? CandidatesOfProducts
             : CandidatesOfBytes;
-        _together = index.Engine == VectorEngine.Faiss && !(_exact && keys is not null) ? EachByItself : Block;
+        _together = index.AnswersEachByItself || (_exact && keys is not null) ? Block : FaissIndex.EachByItself;
         string? sha256 = segment.Manifest.Find(VectorIndexFile.NameOf(segment))?.Sha256;
 
         // Where keys would change more than rounding, an index without them answers otherwise.
@@ -263,7 +254,7 @@ internal sealed class DenseIndex : IDisposable
 
         // As many as a query that may see everything is compared with: below, nothing is quicker than to compare what may be seen, and nothing finds more.
         long FewEnough()
-            => Math.Max(FewSeen, lists > 0 ? (long)((double)_index.Count * _index.ProbedLists / lists) : _exact ? _index.Count / FewOfExact : 0);
+            => _exact ? 0 : Math.Max(FewSeen, lists > 0 ? (long)((double)_index.Count * _index.ProbedLists / lists) : 0);
 
         (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed, ChunkSet? among)
         {

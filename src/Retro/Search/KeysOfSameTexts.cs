@@ -1,11 +1,10 @@
 using Retro.Database;
-using Retro.Embedders;
 
 namespace Retro.Search;
 
 /// <summary>
-/// The keys of a segment's chunks that other segments of the database have: a document whose place, title or labels were changed, and whose text was not, came
-/// into a segment of its own and keeps its keys.
+/// The keys of a segment's chunks that other segments have, which are those of the same texts: a document whose place, title or labels were changed, and whose
+/// text was not, came into a segment of its own and keeps its keys; and a database that is compacted keeps all that its segments have.
 /// </summary>
 internal sealed class KeysOfSameTexts : IDisposable
 {
@@ -13,28 +12,33 @@ internal sealed class KeysOfSameTexts : IDisposable
     private readonly List<KeyFile> _files = [];
     private readonly Dictionary<UInt128, (KeyFile Keys, long FirstChunk, int TokenCount)> _known = [];
 
+    // Where the keys of the document are whose chunk was asked for last: chunks are asked for one after the other.
+    private (long First, long End, KeyFile? Keys, long There) _document;
+
     private KeysOfSameTexts(ChunkDatabase segment) => _segment = segment;
 
-    /// <summary>Opens the keys of the other segments that have some by the same function.</summary>
-    /// <param name="database">The database.</param>
-    /// <param name="segment">Its segment whose keys are to be made.</param>
-    /// <param name="keyer">The function from chunk to key.</param>
-    public static KeysOfSameTexts Open(ChunkDatabase database, ChunkDatabase segment, IChunkKeyer keyer)
+    /// <summary>Opens the keys by one function that there are of some databases.</summary>
+    /// <param name="others">The databases.</param>
+    /// <param name="segment">The database, or segment, whose keys are wanted; its chunks are as long as theirs.</param>
+    /// <param name="layout">The layout of its keys, which names the function.</param>
+    public static KeysOfSameTexts Open(IEnumerable<ChunkDatabase> others, ChunkDatabase segment, KeyFileLayout layout)
     {
         KeysOfSameTexts same = new(segment);
         try
         {
-            List<ChunkDatabase> others = [];
-            foreach (ChunkDatabase other in database.Segments.Where(other => other != segment))
+            List<ChunkDatabase> with = [];
+            foreach (ChunkDatabase other in others)
             {
-                if (TryOpen(other, keyer) is { } keys)
+                if (KeyFile.TryOpen(other, layout.KeyerIdentity, layout.Dimensions) is not { } keys)
                 {
-                    same._files.Add(keys);
-                    others.Add(other);
+                    continue;
                 }
+
+                same._files.Add(keys);
+                with.Add(other);
             }
 
-            same.Note(others);
+            same.Note(with);
             return same;
         }
         catch
@@ -52,45 +56,21 @@ internal sealed class KeysOfSameTexts : IDisposable
             return false;
         }
 
-        DocumentEntry document = _segment.Documents[_segment.DocumentOf(chunk)];
-        if (!_known.TryGetValue(document.ContentNumber, out (KeyFile Keys, long FirstChunk, int TokenCount) there) || there.TokenCount != document.TokenCount)
+        if (chunk < _document.First || chunk >= _document.End)
         {
-            return false;
+            DocumentEntry document = _segment.Documents[_segment.DocumentOf(chunk)];
+            _document = (document.FirstChunk, document.FirstChunk + document.ChunkCount, null, 0);
+            if (_known.TryGetValue(document.ContentNumber, out (KeyFile Keys, long FirstChunk, int TokenCount) there)
+                && there.TokenCount == document.TokenCount)
+            {
+                (_document.Keys, _document.There) = (there.Keys, there.FirstChunk);
+            }
         }
 
-        try
-        {
-            there.Keys.Row(there.FirstChunk + (chunk - document.FirstChunk)).CopyTo(key);
-            return true;
-        }
-        catch (DatabaseException)
-        {
-            return false; // damaged: it is made
-        }
+        return _document.Keys?.TryRead(_document.There + (chunk - _document.First), key) == true;
     }
 
     public void Dispose() => _files.ForEach(file => file.Dispose());
-
-    private static KeyFile? TryOpen(ChunkDatabase segment, IChunkKeyer keyer)
-    {
-        KeyFile keys;
-        try
-        {
-            keys = KeyFile.Open(segment);
-        }
-        catch (DatabaseException)
-        {
-            return null; // it has none yet, or damaged ones
-        }
-
-        if ((keys.Identity, keys.Dimensions) == (keyer.Identity, keyer.Dimensions))
-        {
-            return keys;
-        }
-
-        keys.Dispose();
-        return null;
-    }
 
     /// <summary>Notes where the texts are. Of the two sides the one of fewer documents is held: the other may be millions.</summary>
     private void Note(List<ChunkDatabase> others)

@@ -10,7 +10,7 @@ internal sealed class NeighborRows : IDisposable
     private readonly INeighborSource _source;
     private readonly int _count;
     private readonly SameDocuments? _same;
-    private readonly ChunkKeys? _keys;
+    private readonly StoredKeys? _keys;
     private readonly CancellationToken _cancellationToken;
 
     /// <param name="queries">The database whose chunks get neighbors.</param>
@@ -37,7 +37,7 @@ internal sealed class NeighborRows : IDisposable
         _same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;
 
         // Stored keys are a saving only: where the source would make the very same ones, and they are there.
-        _keys = source.KeyIdentity is { } identity ? ChunkKeys.TryOpen(queries, identity, orDamaged: true) : null;
+        _keys = source.KeyIdentity is { } identity ? StoredKeys.TryOpen(queries, identity) : null;
     }
 
     /// <summary>Finds rows.</summary>

@@ -55,6 +55,8 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override bool SearchesAmong => true;
 
+    public override bool AnswersEachByItself => true;
+
     private protected override bool IsDisposed => _disposed;
 
     private float* Vectors => (float*)(_memory.Pointer + HeaderSize);

@@ -17,6 +17,7 @@ namespace Retro.Vectors;
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
 /// digits. Each thread ranks some more than are wanted, so that rounding in the former does not decide who is in the answer. Where |v|² is so large beside the
 /// distances that its rounding is greater than the gaps between them (numbers of mean 100 and deviation 0.1), it does: take the mean off such vectors.
+/// <para>Where less than half of the vectors may come, those are copied together block by block, and the others cost nothing.</para>
 /// </remarks>
 internal sealed unsafe partial class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads, ChunkSet? among)
 {
@@ -42,6 +43,9 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
 
     private readonly int _threads = ParallelLoop.ThreadsOf(threads);
 
+    // Those that may come, where they are so few that it is worth while to copy them together.
+    private readonly ChunkSet? _few = among?.Count < total / 2 ? among : null;
+
     /// <summary>Finds the nearest of every query.</summary>
     /// <param name="queries"><c>[n, dimensions]</c>.</param>
     /// <param name="n">How many queries.</param>
@@ -54,7 +58,9 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         int size = (n + blocks - 1) / blocks;
 
         // Few queries leave too few blocks for all threads: then each thread takes a part of the vectors, and the parts are joined.
-        int parts = blocks >= 4 * _threads ? 1 : (int)Math.Clamp(total * dimensions * Math.Max(n, QueriesOfReading) / LeastPart, 1, Math.Min(_threads, total));
+        long compared = _few?.Count ?? total;
+        int parts = blocks >= 4 * _threads ? 1
+            : (int)Math.Clamp(compared * dimensions * Math.Max(n, QueriesOfReading) / LeastPart, 1, Math.Clamp(compared, 1, _threads));
         Part[][] found = new Part[blocks][];
         int[] missing = new int[blocks];
         for (int i = 0; i < blocks; i++)
@@ -68,7 +74,10 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
             int b = item / parts, p = item % parts, first = b * size, count = Math.Min(size, n - first);
             if (count > 0)
             {
-                found[b][p] = Scan(queries + (long)first * dimensions, count, p * total / parts, (p + 1) * total / parts, wanted);
+                (long start, long end) = (p * compared / parts, (p + 1) * compared / parts);
+                found[b][p] = _few is null
+                    ? Scan(queries + (long)first * dimensions, count, start, end, wanted)
+                    : ScanFew(queries + (long)first * dimensions, count, _few.Members(start, end - start), end - start, wanted);
             }
 
             // Whoever finishes a block's last part joins them, so that no more is held than is being worked on.
@@ -90,43 +99,75 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     /// <summary>Ranks a range of vectors for a block of queries.</summary>
     private Part Scan(float* queries, int count, long start, long end, int wanted)
     {
-        Part part = new(count, (int)Math.Min(end - start, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)), among);
-        float[] half = new float[_block];
-        float[] products = new float[QueryTile * _block];
-        fixed (float* product = products)
+        Part part = NewPart(count, end - start, wanted);
+        for (long first = start; first < end; first += _block)
         {
-            for (long first = start; first < end; first += _block)
-            {
-                int length = (int)Math.Min(_block, end - first);
-                float* some = vectors + first * dimensions;
-                if (metric == VectorMetric.SquaredL2)
-                {
-                    for (int i = 0; i < length; i++)
-                    {
-                        float* vector = some + (long)i * dimensions;
-                        half[i] = Product(vector, vector) / 2;
-                    }
-                }
-
-                int q = 0;
-                for (; q + QueryTile <= count; q += QueryTile)
-                {
-                    Products(queries + (long)q * dimensions, some, length, product);
-                    for (int i = 0; i < QueryTile; i++)
-                    {
-                        part.Offer(q + i, first, products.AsSpan(i * _block, length), half);
-                    }
-                }
-
-                for (; q < count; q++)
-                {
-                    ProductsOfOne(queries + (long)q * dimensions, some, length, product);
-                    part.Offer(q, first, products.AsSpan(0, length), half);
-                }
-            }
+            Scan(part, queries, count, vectors + (first * dimensions), first, null, (int)Math.Min(_block, end - first));
         }
 
         return part;
+    }
+
+    /// <summary>Ranks some vectors for a block of queries.</summary>
+    private Part ScanFew(float* queries, int count, IEnumerable<long> members, long few, int wanted)
+    {
+        Part part = NewPart(count, few, wanted);
+        long[] numbers = new long[_block];
+        float[] copies = new float[_block * dimensions];
+        int length = 0;
+        fixed (float* some = copies)
+        {
+            foreach (long member in members)
+            {
+                new ReadOnlySpan<float>(vectors + (member * dimensions), dimensions).CopyTo(copies.AsSpan(length * dimensions));
+                numbers[length++] = member;
+                if (length == _block)
+                {
+                    Scan(part, queries, count, some, 0, numbers, length);
+                    length = 0;
+                }
+            }
+
+            Scan(part, queries, count, some, 0, numbers, length);
+        }
+
+        return part;
+    }
+
+    private Part NewPart(int count, long compared, int wanted)
+        => new(count, (int)Math.Min(compared, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)), _block, _few is null ? among : null);
+
+    /// <summary>Ranks a block of vectors for a block of queries.</summary>
+    private void Scan(Part part, float* queries, int count, float* some, long first, long[]? numbers, int length)
+    {
+        float[] half = part.Half;
+        fixed (float* product = part.Products)
+        {
+            if (metric == VectorMetric.SquaredL2)
+            {
+                for (int i = 0; i < length; i++)
+                {
+                    float* vector = some + (long)i * dimensions;
+                    half[i] = Product(vector, vector) / 2;
+                }
+            }
+
+            int q = 0;
+            for (; q + QueryTile <= count; q += QueryTile)
+            {
+                Products(queries + (long)q * dimensions, some, length, product);
+                for (int i = 0; i < QueryTile; i++)
+                {
+                    part.Offer(q + i, first, numbers, part.Products.AsSpan(i * _block, length));
+                }
+            }
+
+            for (; q < count; q++)
+            {
+                ProductsOfOne(queries + (long)q * dimensions, some, length, product);
+                part.Offer(q, first, numbers, part.Products.AsSpan(0, length));
+            }
+        }
     }
 
     /// <summary>The answer of one query from those of all parts.</summary>
@@ -152,8 +193,8 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         }
     }
 
-    /// <summary>The best of a range of vectors for every query of a block, as heaps.</summary>
-    private sealed class Part(int queries, int room, ChunkSet? among)
+    /// <summary>The best of some vectors for every query of a block, as heaps, with the room that a block of them takes.</summary>
+    private sealed class Part(int queries, int room, int block, ChunkSet? among)
     {
         public int Room { get; } = room;
 
@@ -163,10 +204,17 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
 
         public double[] Scores { get; } = new double[(long)queries * room];
 
-        /// <summary>Offers vectors that follow one another: their products, less half their squared lengths (zeros for inner products).</summary>
-        public void Offer(int query, long first, ReadOnlySpan<float> products, ReadOnlySpan<float> half)
+        /// <summary>Half the squared lengths of the vectors of a block; zeros for inner products.</summary>
+        public float[] Half { get; } = new float[block];
+
+        /// <summary>The products of a tile of queries with them.</summary>
+        public float[] Products { get; } = new float[QueryTile * block];
+
+        /// <summary>Offers the vectors of a block: their products, less half their squared lengths.</summary>
+        public void Offer(int query, long first, long[]? numbers, ReadOnlySpan<float> products)
         {
             Ranking best = new(Ids.AsSpan(query * Room, Room), Scores.AsSpan(query * Room, Room), Counts[query]);
+            ReadOnlySpan<float> half = Half;
             int width = Vector<float>.Count, i = 0;
             float least = (float)best.Least;
             for (; i <= products.Length - width; i += width)
@@ -174,21 +222,22 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
                 // Nearly all are worse than the worst that is held.
                 if (Vector.GreaterThanOrEqualAny(new Vector<float>(products[i..]) - new Vector<float>(half[i..]), new Vector<float>(least)))
                 {
-                    least = OfferSome(ref best, i, i + width, first, products, half);
+                    least = OfferSome(ref best, i, i + width, first, numbers, products);
                 }
             }
 
-            _ = OfferSome(ref best, i, products.Length, first, products, half);
+            _ = OfferSome(ref best, i, products.Length, first, numbers, products);
             Counts[query] = best.Count;
         }
 
-        private float OfferSome(ref Ranking best, int from, int to, long first, ReadOnlySpan<float> products, ReadOnlySpan<float> half)
+        private float OfferSome(ref Ranking best, int from, int to, long first, long[]? numbers, ReadOnlySpan<float> products)
         {
             for (int i = from; i < to; i++)
             {
-                if (products[i] - half[i] is var score && score >= best.Least && among?.Contains(first + i) != false)
+                long number = numbers is null ? first + i : numbers[i];
+                if (products[i] - Half[i] is var score && score >= best.Least && among?.Contains(number) != false)
                 {
-                    best.Offer(first + i, score);
+                    best.Offer(number, score);
                 }
             }
 

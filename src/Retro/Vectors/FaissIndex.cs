@@ -12,6 +12,12 @@ internal sealed partial class FaissIndex : VectorIndex
     /// </summary>
     private const int LeastProducts = 20;
 
+    /// <summary>
+    /// Queries that FAISS gets at once where what one finds is not to depend on the others: so few it compares each by itself, and above all by one product of
+    /// matrices, whose rounding depends on their number.
+    /// </summary>
+    public const int EachByItself = 16;
+
     private readonly FaissIndexHandle _handle;
 
     private readonly Lazy<bool> _searchesAmong;
@@ -93,6 +99,8 @@ internal sealed partial class FaissIndex : VectorIndex
 
     public override bool SearchesAmong => _searchesAmong.Value;
 
+    public override bool AnswersEachByItself => ListCount > 0 && SearchesAmong;
+
     private protected override bool IsDisposed => _handle.IsClosed;
 
     private protected override unsafe void TrainOn(long n, ReadOnlySpan<float> vectors)
@@ -124,15 +132,25 @@ internal sealed partial class FaissIndex : VectorIndex
         long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
     {
         bool hasLists = ListCount > 0;
-        if (among is not null || (hasLists && SearchesAmong))
+        if (hasLists && SearchesAmong)
         {
-            FindByParameters(n, queries, count, ids, distances, hasLists ? probedLists ?? ProbedLists : 0, among);
+            FindInLists(n, queries, count, ids, distances, probedLists ?? ProbedLists, among);
+            return;
+        }
+
+        if (among is not null)
+        {
+            if (!TryFindByProducts(n, queries, count, ids, distances, among))
+            {
+                FindByParameters(n, queries, count, ids, distances, 0, among, Threads);
+            }
+
             return;
         }
 
         if (!hasLists)
         {
-            if (n >= LeastProducts || !TryFindByProducts(n, queries, count, ids, distances))
+            if (n >= LeastProducts || !TryFindByProducts(n, queries, count, ids, distances, null))
             {
                 Find(n, queries, count, ids, distances);
             }
@@ -208,11 +226,11 @@ internal sealed partial class FaissIndex : VectorIndex
     }
 
     /// <summary>
-    /// Compares queries with all vectors of FAISS's exact index by this library's own search, where FAISS would go over them for each query anew: among 100,000
-    /// that is a tenth to a seventh of the time for 16 queries.
+    /// Compares queries with all vectors of FAISS's exact index by this library's own search, where FAISS would go over them for each query anew, as it does
+    /// for few queries and for any number that may see only some of the vectors: among 100,000 that is a tenth to a seventh of the time for 16 queries.
     /// </summary>
     /// <returns>Whether it was done: not with another kind of index.</returns>
-    private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among)
     {
         FaissIndexHandle index = Handle();
         nint exact = FaissNative.AsExact(index);
@@ -230,7 +248,7 @@ internal sealed partial class FaissIndex : VectorIndex
             fixed (long* found = ids)
             fixed (float* values = distances)
             {
-                new ExactSearch(vectors, Count, Dimensions, Metric, Threads, null).Find(x, (int)n, count, found, values);
+                new ExactSearch(vectors, Count, Dimensions, Metric, Threads, among).Find(x, (int)n, count, found, values);
             }
 
             return true;
@@ -245,10 +263,46 @@ internal sealed partial class FaissIndex : VectorIndex
     }
 
     /// <summary>
+    /// Looks into inverted lists for groups of queries, each on a thread of its own: so few at once FAISS would leave the other threads idle.
+    /// </summary>
+    private unsafe void FindInLists(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
+    {
+        if (n <= EachByItself)
+        {
+            FindByParameters(n, queries, count, ids, distances, lists, among, Threads);
+            return;
+        }
+
+        int size = (int)Math.Min((n + Threads - 1) / Threads, EachByItself), dimensions = Dimensions;
+        fixed (float* x = queries)
+        fixed (long* labels = ids)
+        fixed (float* found = distances)
+        {
+            (nint asked, nint numbers, nint values) = ((nint)x, (nint)labels, (nint)found);
+            ParallelLoop.For((int)((n + size - 1) / size), Group, Threads);
+            void Group(int group)
+            {
+                long first = (long)group * size;
+                int some = (int)Math.Min(size, n - first);
+                FindByParameters(
+                    some,
+                    new((float*)asked + (first * dimensions), some * dimensions),
+                    count,
+                    new((long*)numbers + (first * count), some * count),
+                    new((float*)values + (first * count), some * count),
+                    lists,
+                    among,
+                    threads: 1);
+            }
+        }
+    }
+
+    /// <summary>
     /// Searches with parameters of the search's own, which stand for all that the index has: how many lists are looked into, 0 where there are none, how many
     /// of their vectors, and which ids count. FAISS passes over those whose bits are not set while it compares.
     /// </summary>
-    private unsafe void FindByParameters(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
+    private unsafe void FindByParameters(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among, int threads)
     {
         FaissIndexHandle index = Handle();
         nint selector = 0, parameters = 0;
@@ -257,7 +311,7 @@ internal sealed partial class FaissIndex : VectorIndex
         fixed (float* found = distances)
         fixed (byte* bits = among is null ? [] : among.Bytes)
         {
-            using FaissNative.ThreadCount own = new(Threads);
+            using FaissNative.ThreadCount own = new(threads);
             try
             {
                 string action = $"The index cannot be searched for {count} neighbors of {n} queries among {among?.Count ?? Count} vectors";
@@ -308,7 +362,7 @@ internal sealed partial class FaissIndex : VectorIndex
             // Kinds that would pass the selection over without a word find something among nothing. (Where one neighbor is wanted, FAISS's exact index finds
             // the first among nothing, too.)
             long[] found = [-1, -1];
-            FindByParameters(1, new float[Dimensions], 2, found, new float[2], ListCount > 0 ? ProbedLists : 0, new ChunkSet(Count, []));
+            FindByParameters(1, new float[Dimensions], 2, found, new float[2], ListCount > 0 ? ProbedLists : 0, new ChunkSet(Count, []), Threads);
             return found[0] < 0;
         }
         catch (FaissException)

@@ -52,6 +52,9 @@ internal abstract class VectorIndex : IDisposable
     /// <summary>Whether a search can be limited to some of the vectors.</summary>
     public abstract bool SearchesAmong { get; }
 
+    /// <summary>Whether what a query finds does not depend on the others, however many are asked at once.</summary>
+    public abstract bool AnswersEachByItself { get; }
+
     /// <summary>Makes an empty index.</summary>
     /// <param name="dimensions">Numbers in a vector.</param>
     /// <param name="factory">FAISS's factory text, such as "Flat", "IVF256,Flat" or "HNSW32"; <see cref="VectorIndexPlan.For"/> chooses one by size.</param>
@@ -215,6 +218,28 @@ internal abstract class VectorIndex : IDisposable
         }
     }
 
+    /// <summary>What keeps a vector from being compared, as "holds NaN at place 3"; null where nothing does.</summary>
+    public static string? FaultOf(ReadOnlySpan<float> vector)
+    {
+        // What is not finite makes the sum so, too.
+        if (TensorPrimitives.SumOfSquares(vector) <= MostSquaredLength)
+        {
+            return null;
+        }
+
+        int place = 0;
+        while (place < vector.Length && float.IsFinite(vector[place]))
+        {
+            place++;
+        }
+
+        return place < vector.Length
+            ? string.Create(CultureInfo.InvariantCulture, $"holds {vector[place]} at place {place}: every number has to be finite")
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"is too long: the squares of its numbers add up to more than {MostSquaredLength:0.0e+0}, so distances overflow");
+    }
+
     /// <summary>
     /// Writes the index in its engine's format: beside the file first and through to the disk, so that a whole file is never replaced by half a one.
     /// </summary>
@@ -297,23 +322,9 @@ internal abstract class VectorIndex : IDisposable
 
         for (int row = 0; row < vectors.Length / Dimensions; row++)
         {
-            // What is not finite makes the sum so, too.
-            ReadOnlySpan<float> vector = vectors.Slice(row * Dimensions, Dimensions);
-            if (!(TensorPrimitives.SumOfSquares(vector) <= MostSquaredLength))
+            if (FaultOf(vectors.Slice(row * Dimensions, Dimensions)) is { } fault)
             {
-                int place = 0;
-                while (place < Dimensions && float.IsFinite(vector[place]))
-                {
-                    place++;
-                }
-
-                throw new ArgumentException(
-                    place < Dimensions
-                        ? $"Vector {row} holds {vector[place]} at place {place}: every number has to be finite."
-                        : string.Create(
-                            CultureInfo.InvariantCulture,
-                            $"Vector {row} is too long: the squares of its numbers add up to more than {MostSquaredLength:0.0e+0}, so distances overflow."),
-                    parameter);
+                throw new ArgumentException($"Vector {row} {fault}.", parameter);
             }
         }
 

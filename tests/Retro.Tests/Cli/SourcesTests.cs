@@ -27,20 +27,8 @@ public sealed class SourcesTests : IDisposable
     [Fact]
     public void Nothing_is_made_of_what_only_has_to_be_ready()
     {
-        Workspace workspace = new(_folder["work"]);
-        Retro.Tokenizers.RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
-        tokenizer.Save(workspace.Tokenizer);
-        ChunkDatabaseBuilder.Build(
-            workspace.Database,
-            Enumerable.Range(0, 4).Select(i => new Retro.Corpora.Document($"{i}", $"{i}", $"The river number {i} has {7 * i} stones.", $"{i}.md")),
-            tokenizer,
-            new() { ChunkLength = 16 }).Dispose();
+        (Workspace workspace, Retro.Tokenizers.RetroTokenizer tokenizer) = Made();
         string keys = Path.Combine(workspace.Database, "keys.bin");
-        using (TextEmbedder embedder = TextEmbedder.Load(Fixtures.Pretrained("bert")))
-        {
-            embedder.Save(workspace.Embedder);
-        }
-
         using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
         {
             Assert.Empty(sources.Ready());
@@ -73,5 +61,49 @@ public sealed class SourcesTests : IDisposable
         {
             Assert.IsType<DenseNeighborSource>(Assert.Single(sources.Ready()));
         }
+    }
+
+    /// <summary>Opening compares what it reads when it reads it; where everything is made of the keys, all of them are compared first.</summary>
+    [Fact]
+    public void What_is_made_is_opened_and_what_is_missing_or_is_to_be_mended_is_built()
+    {
+        Workspace workspace = Made().Workspace;
+        string keys = Path.Combine(workspace.Database, "keys.bin");
+        Open(mends: false);
+        byte[] whole = File.ReadAllBytes(keys), damaged = [.. whole];
+        damaged[400] ^= 1;
+        File.WriteAllBytes(keys, damaged);
+        Open(mends: false);
+        Assert.Equal(damaged, File.ReadAllBytes(keys));
+        Open(mends: true);
+        Assert.Equal(whole, File.ReadAllBytes(keys));
+        File.Delete(keys);
+        Open(mends: false);
+        Assert.Equal(whole, File.ReadAllBytes(keys));
+
+        void Open(bool mends)
+        {
+            using Sources sources = new(workspace.Folder, null, null, 1, null, default);
+            Assert.IsType<DenseNeighborSource>(sources.Open("dense", 1, mends));
+        }
+    }
+
+    /// <summary>A folder with a tokenizer, an embedder and a small database.</summary>
+    private (Workspace Workspace, Retro.Tokenizers.RetroTokenizer Tokenizer) Made()
+    {
+        Workspace workspace = new(_folder["work"]);
+        Retro.Tokenizers.RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
+        tokenizer.Save(workspace.Tokenizer);
+        ChunkDatabaseBuilder.Build(
+            workspace.Database,
+            Enumerable.Range(0, 4).Select(i => new Retro.Corpora.Document($"{i}", $"{i}", $"The river number {i} has {7 * i} stones.", $"{i}.md")),
+            tokenizer,
+            new() { ChunkLength = 16 }).Dispose();
+        using (TextEmbedder embedder = TextEmbedder.Load(Fixtures.Pretrained("bert")))
+        {
+            embedder.Save(workspace.Embedder);
+        }
+
+        return (workspace, tokenizer);
     }
 }

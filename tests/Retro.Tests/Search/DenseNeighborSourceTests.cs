@@ -306,6 +306,20 @@ public class DenseNeighborSourceTests
     }
 
     [Fact]
+    public void A_query_s_own_key_that_cannot_be_compared_is_refused_with_its_place()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 15));
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer());
+        float[] key = SearchDatabase.KeyOf(data.Chunks[0]);
+        key[1] = float.NegativeInfinity;
+        NeighborQuery[] queries = [new(data.Chunks[0], []), new(data.Chunks[0], []) { Key = key }];
+        Assert.Contains(
+            "The key of query 1 holds -Infinity at place 1",
+            Assert.Throws<ArgumentException>(() => source.Ask(queries, 2)).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Built_it_owns_its_index_and_opened_it_takes_search_parameters_and_refuses_another_index()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 9));

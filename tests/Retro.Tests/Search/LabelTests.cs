@@ -182,6 +182,9 @@ public class LabelTests
             Assert.Equal((members.Length, size), (set.Count, set.Size));
             Assert.Equal(members, Enumerable.Range(0, size).Select(chunk => (long)chunk).Where(set.Contains));
             Assert.Equal(members, set.Members());
+            Assert.All(
+                Enumerable.Range(0, members.Length + 1),
+                place => Assert.Equal(members.Skip(place).Take(7), set.Members(place, Math.Min(7, members.Length - place))));
             Assert.Equal(members, Enumerable.Range(0, members.Length).Select(place => set.Select(place)));
             Assert.All(Enumerable.Range(0, size + 1), chunk => Assert.Equal(members.Count(member => member < chunk), set.Rank(chunk)));
             Assert.All(Enumerable.Range(0, size), chunk => Assert.Equal(set.Contains(chunk), (set.Bytes[chunk / 8] >> (chunk % 8) & 1) == 1));

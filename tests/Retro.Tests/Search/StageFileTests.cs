@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
@@ -292,6 +293,102 @@ public class StageFileTests
         Assert.Equal(data.Chunks.Count - 2048, data.KeysMade - before);
         using KeyFile keys = KeyFile.Open(data.Database);
         Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
+    }
+
+    /// <summary>
+    /// What a function of the caller's makes is looked at before it is kept: a mended function goes on, and what was kept before counts as damage.
+    /// </summary>
+    [Theory]
+    [InlineData(float.NaN, "holds NaN at place 2")]
+    [InlineData(1e20f, "is too long")]
+    public void A_key_that_cannot_be_compared_is_refused_with_its_chunk_and_never_stored(float number, string fault)
+    {
+        using SearchDatabase data = new(
+            [TestDatabases.Document("long", string.Concat(Enumerable.Range(0, 7000).Select(i => (char)('a' + i * i % 23 % 26))))], chunkLength: 1);
+        int first = 0;
+        TestKeyer broken = new(
+            (chunks, keys, cancellationToken) =>
+            {
+                data.Keys(chunks, keys, cancellationToken);
+                if (first <= 5000 && 5000 < first + chunks.Count)
+                {
+                    keys[((5000 - first) * SearchDatabase.Dimensions) + 2] = number;
+                }
+
+                first += chunks.Count;
+            },
+            SearchDatabase.Dimensions,
+            SearchDatabase.KeyIdentity);
+        string message = Assert.Throws<RetroException>(() => KeyFile.Build(data.Database, broken)).Message;
+        Assert.Contains($"chunk 5000 {fault}", message, StringComparison.Ordinal);
+        Assert.Null(data.Database.Refresh().Find("keys.bin"));
+
+        int before = data.KeysMade;
+        KeyFile.Build(data.Database, data.Keyer());
+        Assert.Equal(data.Chunks.Count - 2048, data.KeysMade - before); // two blocks were written, the last of which is made again
+
+        // Written by who did not look.
+        KeyFileLayout layout = new(data.Database.Manifest.TokensHash, SearchDatabase.KeyIdentity, data.Database.ChunkCount, SearchDatabase.Dimensions);
+        float[] stored = [.. data.AllKeys];
+        stored[(3 * SearchDatabase.Dimensions) + 2] = number;
+        string sha256 = layout.File.Write(
+            data["keys.bin"],
+            "unchecked",
+            "write",
+            (row, rows) => MemoryMarshal.AsBytes(stored.AsSpan()).Slice((int)(row * layout.File.RowBytes), rows.Length).CopyTo(rows),
+            null,
+            TestContext.Current.CancellationToken);
+        Dictionary<string, string> details = new(data.Database.Manifest.Find("keys.bin")!.Details);
+        using (WriterLock writing = data.Database.Write("write unchecked keys"))
+        {
+            data.Database.Enter(writing, "keys.bin", details, sha256);
+        }
+
+        using (KeyFile keys = KeyFile.Open(data.Database))
+        {
+            Assert.Contains($"key of chunk 3 in", Assert.Throws<DatabaseException>(() => keys.Row(0).Length).Message, StringComparison.Ordinal);
+        }
+
+        before = data.KeysMade;
+        KeyFile.Build(data.Database, data.Keyer());
+        Assert.Equal(1, data.KeysMade - before);
+        using KeyFile mended = KeyFile.Open(data.Database);
+        Assert.Equal(data.AllKeys, mended.Rows(0, data.Chunks.Count).ToArray());
+    }
+
+    [Fact]
+    public void A_block_of_keys_is_compared_with_its_checksum_once_for_an_opened_database()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 57));
+        KeyFile.Build(data.Database, data.Keyer());
+        File.SetLastWriteTimeUtc(data["keys.bin"], DateTime.UtcNow.AddHours(-1));
+        Assert.Equal(1, Checked(data.Database));
+        Assert.Equal(0, Checked(data.Database));
+        using ChunkDatabase other = ChunkDatabase.Open(data.Database.Folder);
+        Assert.Equal(1, Checked(other));
+
+        // Who reads the keys afterwards takes what is known, and a file that was changed is looked at again.
+        byte[] changed = File.ReadAllBytes(data["keys.bin"]);
+        changed[400] ^= 1;
+        File.WriteAllBytes(data["keys.bin"], changed);
+        Assert.Throws<DatabaseException>(() => Read(other));
+        File.SetLastWriteTimeUtc(data["keys.bin"], DateTime.UtcNow.AddHours(-2));
+        Assert.Throws<DatabaseException>(() => Read(other));
+        Assert.Equal(1, Checked(other));
+        Assert.Equal(data.AllKeys, Read(other));
+
+        int Checked(ChunkDatabase database)
+        {
+            int reports = 0;
+            KeyFile.Build(database, data.Keyer(), progress: new SynchronousProgress<StageProgress>(report => reports += report.Stage == "check keys" ? 1 : 0));
+            return Math.Min(reports, 1);
+        }
+
+        static float[] Read(ChunkDatabase database)
+        {
+            using KeyFile keys = KeyFile.Open(database);
+            return keys.Rows(0, (int)keys.Count).ToArray();
+        }
     }
 
     [Fact]

@@ -101,6 +101,52 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.NotEqual(distances[..(19 * 8)], few.Distances); // FAISS sums in another order: the few were not its own
     }
 
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2, 3)]
+    [InlineData(VectorMetric.SquaredL2, 40)]
+    [InlineData(VectorMetric.InnerProduct, 40)]
+    public void Among_some_vectors_FAISSs_exact_index_has_the_bits_of_the_managed_one(VectorMetric metric, int queries)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        float[] vectors = TestVectors.Random(3000, 33, seed: 10), asked = TestVectors.Random(queries, 33, seed: 11);
+        ChunkSet among = new(3000, [(5, 900), (1200, 1)]);
+        (long[] Ids, float[] Distances)[] found =
+        [
+            .. new[] { VectorEngine.Faiss, VectorEngine.Exact }.Select(engine =>
+            {
+                using VectorIndex index = VectorIndex.Create(33, metric: metric, engine: engine);
+                index.Add(vectors);
+                (long[] ids, float[] distances) = (new long[queries * 8], new float[queries * 8]);
+                index.Search(asked, 8, ids, distances, among: among);
+                return (ids, distances);
+            }),
+        ];
+        Assert.Equal(found[1].Ids, found[0].Ids);
+        Assert.Equal(found[1].Distances, found[0].Distances);
+        Assert.All(found[0].Ids, id => Assert.True(among.Contains(id)));
+    }
+
+    /// <summary>
+    /// Far from the origin FAISS chooses other lists by products of matrices, as it does for many queries at once, than for each query by itself.
+    /// </summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Inverted_lists_answer_many_queries_at_once_as_each_by_itself(int threads)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        float[] vectors = [.. TestVectors.Random(2000, 16, seed: 30).Select(x => x + 3000)];
+        float[] queries = [.. TestVectors.Random(100, 16, seed: 31).Select(x => x + 3000)];
+        using VectorIndex index = VectorIndex.Create(16, "IVF32,Flat", parameters: "nprobe=2", threads: threads);
+        index.Train(vectors);
+        index.Add(vectors);
+        Assert.True(index.AnswersEachByItself);
+        (long[] ids, float[] distances) = Search(index, queries, 5);
+        (long[] Ids, float[] Distances)[] alone = [.. queries.Chunk(16).Select(query => Search(index, query, 5))];
+        Assert.Equal(alone.SelectMany(one => one.Ids), ids);
+        Assert.Equal(alone.SelectMany(one => one.Distances), distances);
+    }
+
     [Fact]
     public void Fewer_vectors_than_asked_for_leave_minus_one_and_no_score()
     {
