@@ -96,9 +96,12 @@ public static class FinalizerGate
     /// <summary>Whether a model computes anything that is not Retro's: a module of other origin, or a hook on one of Retro's.</summary>
     /// <param name="model">The model.</param>
     internal static bool IsNeededFor(nn.Module model)
-        => model.modules()
-            .Prepend(model)
-            .Any(module => (module.GetType().Assembly != typeof(FinalizerGate).Assembly && !s_safe.Contains(module.GetType())) || HasHook(module));
+        => model.modules().Prepend(model).Any(IsCustom);
+
+    /// <summary>Whether a module is of other origin, or a hook runs around it; what it holds is not looked at.</summary>
+    /// <param name="module">The module.</param>
+    internal static bool IsCustom(nn.Module module)
+        => (module.GetType().Assembly != typeof(FinalizerGate).Assembly && !s_safe.Contains(module.GetType())) || HasHook(module);
 
     private static void Leave(bool lingers)
     {

@@ -124,7 +124,7 @@ public class ReadmeTests
         using NeighborTable table = NeighborTable.Build(database, source);
         manual_seed(1); // of two tokens that are as probable, rounding would choose one
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize });
-        Loop(model, database, table);
+        Loop(model, database, table, folder["loop"]);
         Assert.Equal(tokenizer.Hash, model.TokenizerHash);
         await Sampler(model, tokenizer, database, source);
         Layer();
@@ -151,6 +151,7 @@ public class ReadmeTests
         Assert.NotEmpty(dense.Search("the river", tokenizer));
         Assert.Contains(Snippet("own embedder"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("loop kept"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("processor"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("sampler"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -202,13 +203,13 @@ public class ReadmeTests
         return source;
     }
 
-    private static void Loop(RetroModel model, ChunkDatabase database, NeighborTable table)
+    private static void Loop(RetroModel model, ChunkDatabase database, NeighborTable table, string folder)
     {
         // <loop>
         List<float> losses = [];
         WindowSampler windows = new(database, new() { WindowLength = 128, RetrievalDropout = 0 }, table);
         model.TieTokenizer(database.Manifest.TokenizerHash); // so that a checkpoint says whose ids it reads, as a Trainer's does
-        optim.Optimizer adam = optim.AdamW(model.parameters(), lr: 1e-3);
+        TorchSharp.Modules.AdamW adam = optim.AdamW(model.parameters(), lr: 1e-3); // of its own type: optim.Optimizer does not keep its state
         for (int step = 0; step < 20; step++)
         {
             using FinalizerGate.Hold gate = FinalizerGate.Close(); // TorchSharp's optimizer makes numbers of its own
@@ -223,6 +224,30 @@ public class ReadmeTests
         }
         // </loop>
         Assert.InRange(losses[^1], 0, losses[0] - 0.5);
+        // <loop kept>
+        Checkpoint.Save(folder, model);
+        adam.save_state_dict(Path.Combine(folder, "adam"));
+
+        // In another process, from batch 20 on:
+        RetroModel kept = Checkpoint.Load(folder);
+        TorchSharp.Modules.AdamW again = optim.AdamW(kept.parameters(), lr: 1e-3);
+        again.load_state_dict(Path.Combine(folder, "adam"));
+        // </loop kept>
+        using RetroModel loaded = kept;
+        Assert.Equal(Losses(model, adam), Losses(loaded, again));
+
+        float[] Losses(RetroModel of, TorchSharp.Modules.AdamW optimizer) => [.. Enumerable.Range(20, 3).Select(step =>
+        {
+            using FinalizerGate.Hold gate = FinalizerGate.Close();
+            using DisposeScope scope = NewDisposeScope();
+            TrainingBatch batch = windows.Batch(step, 1).ToTensors();
+            Tensor logits = of.forward(batch.Tokens, batch.Neighbors, batch.Valid);
+            Tensor loss = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
+            optimizer.zero_grad();
+            loss.backward();
+            optimizer.step();
+            return loss.item<float>();
+        })];
     }
 
     private static async Task Sampler(RetroModel model, RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source)

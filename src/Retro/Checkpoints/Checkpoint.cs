@@ -9,7 +9,7 @@ namespace Retro.Checkpoints;
 
 /// <summary>
 /// A model as a folder: <c>config.json</c> and <c>model.safetensors</c>, or several files with an index above a size and where a part of the model is frozen.
-/// Python's safetensors reads it; names are those of <see cref="RetroConfig.Parameters"/>.
+/// Python's safetensors reads it; names are those that named_parameters() of the model gives.
 /// </summary>
 public static class Checkpoint
 {
@@ -34,7 +34,7 @@ public static class Checkpoint
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it
-    /// would be lost.</exception>
+    /// would be lost. Or the model has no values, on the device meta.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public static void Save(

@@ -18,7 +18,7 @@ public sealed partial class Safetensors
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; a file that was there stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format
-    /// lacks.</exception>
+    /// lacks, or has no values, on the device meta.</exception>
     public static void Write(
         string path,
         IEnumerable<KeyValuePair<string, Tensor>> tensors,
@@ -144,6 +144,11 @@ public sealed partial class Safetensors
             if (!names.Add(name))
             {
                 throw new CheckpointException($"{path} cannot hold a second tensor named \"{name}\".");
+            }
+
+            if (tensor.device_type == DeviceType.META)
+            {
+                throw new CheckpointException($"Tensor \"{name}\" lies on the device meta, where it has a shape and no values, and cannot be written.");
             }
 
             string dtype = SafetensorsTypes.ToName(tensor.dtype)

@@ -17,6 +17,8 @@ public sealed partial class ChunkDatabase
     public static ChunkDatabase Open(
         string folder, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        folder = Path.GetFullPath(folder); // later stages are looked for as long as it is open, wherever the process goes meanwhile
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
         while (true)
         {
@@ -73,7 +75,7 @@ public sealed partial class ChunkDatabase
             return parts.Count == 1
                 ? parts[0]
                 : new(
-                    folders[0],
+                    parts[0].Folder,
                     null,
                     DatabaseManifest.Joint([.. parts.Select(part => part.Manifest)]),
                     [.. parts.SelectMany(part => part.Segments)],

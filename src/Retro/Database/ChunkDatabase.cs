@@ -76,7 +76,7 @@ public sealed partial class ChunkDatabase : IDisposable
     /// </summary>
     public DatabaseManifest Manifest { get; private set; }
 
-    /// <summary>The database's folder; the first one's where several are opened as one.</summary>
+    /// <summary>The full path of the database's folder; of the first one's where several are opened as one.</summary>
     public string Folder { get; }
 
     /// <summary>Tokens of a chunk, <c>M</c>.</summary>

@@ -71,6 +71,7 @@ public static class ChunkDatabaseBuilder
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(documents);
+        folder = Path.GetFullPath(folder);
         options ??= new ChunkDatabaseOptions();
         options.Validate();
         BuildSettings settings = BuildSettings.Of(tokenizer, options);
@@ -165,6 +166,7 @@ public static class ChunkDatabaseBuilder
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(documents);
+        folder = Path.GetFullPath(folder);
         options ??= new ChunkDatabaseOptions();
         options.Validate();
         BuildSettings settings = BuildSettings.Of(tokenizer, options);

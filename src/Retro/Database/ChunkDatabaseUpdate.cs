@@ -53,6 +53,7 @@ public static class ChunkDatabaseUpdate
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(add);
         ArgumentNullException.ThrowIfNull(remove);
+        folder = Path.GetFullPath(folder);
         DatabaseManifest.Load(folder); // before a lock is left where there is no database
         using WriterLock writing = WriterLock.Take(folder, "add and remove documents");
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
@@ -252,6 +253,7 @@ public static class ChunkDatabaseUpdate
         CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        folder = Path.GetFullPath(folder);
         DatabaseManifest.Load(folder);
         using WriterLock writing = WriterLock.Take(folder, "compact the database");
         DatabaseManifest before = DatabaseManifest.Load(folder);

@@ -22,7 +22,7 @@ public sealed class WriterLock : IDisposable
     private WriterLock(FileStream file, string folder, string what, bool stays)
     {
         (_file, _stays) = (file, stays);
-        _holder = Path.Combine(folder, HolderName);
+        _holder = Path.GetFullPath(Path.Combine(folder, HolderName)); // that of now is taken away, wherever the process has gone
         File.Delete(_holder); // whatever stands there: what a link leads to is not ours to write
         File.WriteAllText(_holder, string.Create(
             CultureInfo.InvariantCulture,

@@ -8,7 +8,7 @@ namespace Retro.Embedders;
 /// <summary>The one function from a chunk's tokens, or a text, to its key in the retrieval database (RETRO, section 2.3).</summary>
 /// <remarks>
 /// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the
-/// embedder (see <see cref="ITextEmbedder"/>): tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the
+/// embedder (see <see cref="TextEmbedder"/>): tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the
 /// text is embedded. A text of punctuation alone, or of nothing, has no key: zeros. Safe for concurrent use where the embedder is.
 /// </remarks>
 public sealed class ChunkKeyer : IChunkKeyer
@@ -185,7 +185,10 @@ public sealed class ChunkKeyer : IChunkKeyer
         GeneratedEmbeddings<Embedding<float>> embeddings = Task.Run(() => _embedder.GenerateAsync(texts, null, cancellationToken), cancellationToken)
             .GetAwaiter()
             .GetResult();
-        return embeddings.Count == texts.Length ? embeddings
-            : throw new RetroException($"The embedder {_embedder.GetType().Name} gave {embeddings.Count} vectors for {texts.Length} texts.");
+        int given = embeddings?.Count(one => one is not null) ?? 0;
+        return embeddings?.Count == texts.Length && given == texts.Length ? embeddings
+            : throw new RetroException(
+                $"The embedder {_embedder.GetType().Name} gave {Amount.Of(given, "vector")} for {Amount.Of(texts.Length, "text")}; it has to give one for "
+                    + "each.");
     }
 }

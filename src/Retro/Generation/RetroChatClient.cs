@@ -35,7 +35,7 @@ public sealed class RetroChatClient : IChatClient
     /// a message do not. Null: a plain transcript, "User: ...", which ends with "Assistant:".
     /// </param>
     /// <param name="defaults">What holds where the options of a request say nothing; null: the defaults of <see cref="GenerationOptions"/>.</param>
-    /// <param name="modelId">What the model is called in responses; null: nothing.</param>
+    /// <param name="modelId">What the model is called in responses, whatever is asked for: it is the one that answers. Null: as it is asked for.</param>
     /// <exception cref="RetroOptionsException">The defaults contradict themselves.</exception>
     public RetroChatClient(
         RetroGenerator generator, Func<IReadOnlyList<ChatMessage>, string>? template = null, GenerationOptions? defaults = null, string? modelId = null)
@@ -107,7 +107,7 @@ public sealed class RetroChatClient : IChatClient
         }
 
         return all.Count > 0
-            ? Stream(Prompt(all), Generation(options), options?.ModelId ?? _modelId, cancellationToken)
+            ? Stream(Prompt(all), Generation(options), _modelId ?? options?.ModelId, cancellationToken)
             : throw new ArgumentException("There is no message to answer.", nameof(messages));
     }
 

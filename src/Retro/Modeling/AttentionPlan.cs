@@ -70,14 +70,60 @@ public sealed class AttentionPlan
     /// </summary>
     public Tensor? Matches { get; private init; }
 
-    /// <summary>A: the tokens of each sequence that self-attention over whole sequences is planned for; null: it is a plan of another kind.</summary>
+    /// <summary>Which attention it plans.</summary>
+    internal PlanKind Kind { get; private init; }
+
+    /// <summary>The tokens of each sequence, where it plans whole sequences; null: any number.</summary>
     internal long? Tokens { get; private init; }
 
-    /// <summary>T, C and K of the pass of chunked cross-attention over whole sequences that this is the plan of; null: it is of another kind.</summary>
-    internal (long Tokens, long Chunks, long Neighbors)? Cross { get; private init; }
+    /// <summary>C and K of chunked cross-attention over whole sequences; null: it is of another kind, or plans a step.</summary>
+    internal (long Chunks, long Neighbors)? Cross { get; private init; }
+
+    /// <summary>The sequences that it tells apart; null: it is the same for any.</summary>
+    internal long? Sequences { get; private init; }
 
     /// <summary>What a pass with a cache does to it; null: there is no cache.</summary>
     internal DecodingPass? Pass { get; private init; }
+
+    /// <summary>Refuses a plan of something else: its shapes alone may fit, and another thing would be computed.</summary>
+    /// <param name="plan">The plan.</param>
+    /// <param name="kind">What is computed.</param>
+    /// <param name="x">The states that ask, of a sequence in each row.</param>
+    /// <param name="cross">C and K, in chunked cross-attention.</param>
+    /// <exception cref="ArgumentException">It is one.</exception>
+    internal static void Require(AttentionPlan plan, PlanKind kind, Tensor x, (long Chunks, long Neighbors)? cross = null)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        (long sequences, long tokens, ScalarType type) = (x.size(0), x.size(1), x.dtype);
+        if (plan.Kind == kind && (plan.Tokens ?? tokens) == tokens && plan.Cross == cross && (plan.Sequences ?? sequences) == sequences && plan.Fits(type))
+        {
+            return;
+        }
+
+        string made = plan.Kind == kind ? Said(plan.Tokens, plan.Cross, plan.Sequences, plan.Type)
+            : plan.Kind == PlanKind.Other ? "another kind"
+            : $"{nameof(AttentionPlan)}.{plan.Kind}";
+        throw new ArgumentException(
+            $"Expected a plan of {Said(tokens, cross, sequences, type)}, as the states are, got one of {made}; make it by {nameof(AttentionPlan)}.{kind}.",
+            nameof(plan));
+
+        static string Said(long? tokens, (long Chunks, long Neighbors)? cross, long? sequences, ScalarType? type) => string.Join(", ", new[]
+        {
+            sequences is { } b ? Amount.Of(b, "sequence") : null,
+            tokens is { } t ? Amount.Of(t, "token") : null,
+            cross is var (c, k) ? $"{Amount.Of(c, "chunk")}, {Amount.Of(k, "neighbor")}" : null,
+            type is { } of ? $"type {of}" : null,
+        }.OfType<string>());
+    }
+
+    // What is computed with states and logits has to be of their type; a rotation may be narrower, which rounds itself alone, and not wider, which would widen
+    // them.
+    private bool Fits(ScalarType states)
+        => Computed is { } tensor ? tensor.dtype == states : QueryRotation is not { } rotation || promote_types(rotation.Type, states) == states;
+
+    private Tensor? Computed => _mask ?? Sinusoids ?? HasKey ?? ValidTokens ?? Matches;
+
+    private ScalarType? Type => Computed?.dtype ?? QueryRotation?.Type;
 
     /// <summary>Plans decoder self-attention over whole sequences.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -105,6 +151,7 @@ public sealed class AttentionPlan
         Tensor MaskOfAll() => CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device);
         return new()
         {
+            Kind = PlanKind.Causal,
             Tokens = tokens,
             Pass = pass,
             IsCausal = flag && window is null,
@@ -153,7 +200,7 @@ public sealed class AttentionPlan
             rotation.MoveToOuterDisposeScope();
         }
 
-        return new() { Pass = pass, Mask = mask, QueryRotation = rotation, KeyRotation = rotation, DistanceRows = rows };
+        return new() { Kind = PlanKind.Causal, Pass = pass, Mask = mask, QueryRotation = rotation, KeyRotation = rotation, DistanceRows = rows };
     }
 
     /// <summary>Plans attention to keys without positions.</summary>
@@ -169,7 +216,20 @@ public sealed class AttentionPlan
     /// <param name="valid">Which retrieved tokens hold something, [N, R] of bool; null: all.</param>
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
-    public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device) => EncoderPass(config, valid, null, dtype, device);
+    /// <exception cref="RetroOptionsException">The configuration has no <see cref="RetroConfig.Retrieval"/>.</exception>
+    /// <exception cref="ShapeException"><paramref name="valid"/> has another shape.</exception>
+    /// <exception cref="ArgumentException"><paramref name="valid"/> has another type.</exception>
+    public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        if (valid is not null)
+        {
+            Guard.Shape(valid, "[N, R]", [null, config.RequireRetrieval().RetrievedLength]);
+            Guard.Type(valid, nameof(valid), ScalarType.Bool);
+        }
+
+        return EncoderPass(config, valid, null, dtype, device);
+    }
 
     /// <summary>The same for states of some tokens alone.</summary>
     internal static AttentionPlan EncoderPass(RetroConfig config, Tensor? valid, PackedTokens? packed, ScalarType dtype, Device device)
@@ -186,7 +246,9 @@ public sealed class AttentionPlan
 
         return new()
         {
+            Kind = PlanKind.Encoder,
             Tokens = packed is null ? length : null,
+            Sequences = packed is null ? valid?.shape[0] : null,
             Packed = packed,
             Mask = valid is null ? null : Hidden(valid.reshape(1, -1, 1, length), dtype),
             QueryRotation = rotation,
@@ -264,7 +326,7 @@ public sealed class AttentionPlan
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
         if (valid is not null)
         {
-            Guard.Shape(valid, nameof(valid), "[B, C, K, R]", [null, chunks, neighbors, retrieval.RetrievedLength]);
+            Guard.Shape(valid, "[B, C, K, R]", [null, chunks, neighbors, retrieval.RetrievedLength]);
             Guard.Type(valid, nameof(valid), ScalarType.Bool);
         }
 
@@ -325,7 +387,10 @@ public sealed class AttentionPlan
 
         return new()
         {
-            Cross = (tokens, chunks, neighbors),
+            Kind = PlanKind.ChunkedCross,
+            Tokens = tokens,
+            Cross = (chunks, neighbors),
+            Sequences = valid?.shape[0] ?? (matches is null ? null : text!.shape[0]),
             Mask = mask,
             HasKey = hasKey,
             ValidTokens = validTokens,
@@ -368,6 +433,7 @@ public sealed class AttentionPlan
 
         return new()
         {
+            Kind = PlanKind.ChunkedCross,
             Mask = mask.Additive,
             HasKey = mask.HasKey,
             Matches = matches, // in its caller's scope already

@@ -65,12 +65,13 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     /// <param name="plan">From <see cref="AttentionPlan.ChunkedCross"/>.</param>
     /// <returns>[B, T, D].</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
-    /// <exception cref="ArgumentException">The plan is of another kind, or was made for other sizes or without what the configuration wants.</exception>
+    /// <exception cref="ArgumentException">The plan is of another kind, or was made for other sizes or another type, or without what the configuration
+    /// wants.</exception>
     public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        Guard.Shape(x, "[B, T, D]", null, null, _parts.Width);
-        Guard.Shape(encoded, "[B, C, K, R, E]", x.shape[0], null, null, _retrieval.RetrievedLength, _parts.KeyWidth);
+        Guard.Shape(x, "[B, T, D]", [null, null, _parts.Width]);
+        Guard.Shape(encoded, "[B, C, K, R, E]", [x.shape[0], null, null, _retrieval.RetrievedLength, _parts.KeyWidth]);
         long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _retrieval.ChunkLength;
         if (chunks * chunk > tokens || neighbors == 0)
         {
@@ -78,7 +79,15 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
                 nameof(encoded), $"[B, C, K, R, E] with C at most {tokens / chunk}, the complete chunks of {tokens} tokens, and K at least 1", encoded.shape);
         }
 
-        CheckPlan(plan, tokens, chunks, neighbors);
+        AttentionPlan.Require(plan, PlanKind.ChunkedCross, x, (chunks, neighbors));
+        if (_retrieval.MatchBias && chunks > 0 && plan.Matches is null)
+        {
+            throw new ArgumentException(
+                $"The layer has a {nameof(RetrievalConfig.MatchBias)}, and the plan does not tell where the neighbors run as the text does; make it by "
+                    + $"{nameof(AttentionPlan)}.{nameof(AttentionPlan.ChunkedCross)} of the layer's own configuration.",
+                nameof(plan));
+        }
+
         if (chunks == 0)
         {
             return zeros_like(x);
@@ -102,27 +111,6 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         }
 
         return nn.functional.pad(output, [0L, 0, first, tokens - first - count]).MoveToOuterDisposeScope();
-    }
-
-    // A plan of other sizes may fit by its shapes, and would compute something else.
-    private void CheckPlan(AttentionPlan plan, long tokens, long chunks, long neighbors)
-    {
-        if (plan.Cross != (tokens, chunks, neighbors))
-        {
-            string made = plan.Cross is { } other ? $"of {other.Tokens} tokens, {other.Chunks} chunks and {other.Neighbors} neighbors" : "of another kind";
-            throw new ArgumentException(
-                $"Expected a plan of {tokens} tokens, {chunks} chunks and {neighbors} neighbors, as x and encoded have, got one {made}; make it by "
-                    + $"{nameof(AttentionPlan)}.{nameof(AttentionPlan.ChunkedCross)}.",
-                nameof(plan));
-        }
-
-        if (_retrieval.MatchBias && chunks > 0 && plan.Matches is null)
-        {
-            throw new ArgumentException(
-                $"The layer has a {nameof(RetrievalConfig.MatchBias)}, and the plan does not tell where the neighbors run as the text does; make it by "
-                    + $"{nameof(AttentionPlan)}.{nameof(AttentionPlan.ChunkedCross)} of the layer's own configuration.",
-                nameof(plan));
-        }
     }
 
     /// <summary>How many positions ask: from M − 1 to the end, or to the end of the last given chunk's span.</summary>
@@ -149,8 +137,8 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     {
         (Tensor keys, Tensor values) = KeysAndValues(encoded, plan);
         long?[] sizes = [_parts.Heads, encoded.shape[0], encoded.shape[1] * encoded.shape[2], _parts.HeadSize];
-        Guard.Shape(keys, nameof(keys), "[H, N, K·R, S]", sizes);
-        Guard.Shape(values, nameof(values), "[H, N, K·R, S]", sizes);
+        Guard.Shape(keys, "[H, N, K·R, S]", sizes);
+        Guard.Shape(values, "[H, N, K·R, S]", sizes);
         return (keys, values);
     }
 

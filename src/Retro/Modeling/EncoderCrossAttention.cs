@@ -56,8 +56,8 @@ internal sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, Attentio
     public override Tensor forward(Tensor x, Tensor states, AttentionPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        Guard.Shape(x, "[N, K, R, E]", null, null, null, _parts.Width);
-        Guard.Shape(states, "[N, M, D]", plan.Packed is null ? x.shape[0] : null, null, _parts.KeyWidth);
+        Guard.Shape(x, "[N, K, R, E]", [null, null, null, _parts.Width]);
+        Guard.Shape(states, "[N, M, D]", [plan.Packed is null ? x.shape[0] : null, null, _parts.KeyWidth]);
         using DisposeScope scope = NewDisposeScope();
         Tensor asking = _parts.ProjectQueries(_parts.Norm(x), plan.Packed);
         Tensor q = _parts.Split(asking.view(states.shape[0], -1, asking.shape[^1]), _parts.Heads); // [H, N, K·R, S]

@@ -46,7 +46,7 @@ public class FeedForward : nn.Module<Tensor, Tensor>
     /// <exception cref="ShapeException">The last dimension has another size.</exception>
     public override Tensor forward(Tensor x)
     {
-        ArgumentNullException.ThrowIfNull(x);
+        Guard.Width(x, _width);
         using FewRows? few = FewRows.Of(x, _norm, _gate, _up, _down);
         if (few is not null)
         {

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -7,11 +8,8 @@ namespace Retro.Modeling;
 internal static class Guard
 {
     /// <summary>Checks rank and sizes; a null size is free.</summary>
-    public static void Shape(Tensor tensor, string expected, params ReadOnlySpan<long?> sizes)
-        => Shape(tensor, "x", expected, sizes);
-
-    /// <summary>Checks rank and sizes; a null size is free.</summary>
-    public static void Shape(Tensor tensor, string name, string expected, ReadOnlySpan<long?> sizes)
+    public static void Shape(
+        Tensor tensor, string expected, ReadOnlySpan<long?> sizes, [CallerArgumentExpression(nameof(tensor))] string name = "")
     {
         ArgumentNullException.ThrowIfNull(tensor, name);
         long[] shape = tensor.shape;
@@ -24,6 +22,16 @@ internal static class Guard
         if (!fits)
         {
             throw new ShapeException(name, $"{expected} = [{Sizes(sizes)}]", shape);
+        }
+    }
+
+    /// <summary>Checks the size of the last dimension.</summary>
+    public static void Width(Tensor tensor, long width, [CallerArgumentExpression(nameof(tensor))] string name = "")
+    {
+        ArgumentNullException.ThrowIfNull(tensor, name);
+        if (tensor.dim() == 0 || tensor.size(-1) != width)
+        {
+            throw new ShapeException(name, $"[..., {width}]", tensor.shape);
         }
     }
 

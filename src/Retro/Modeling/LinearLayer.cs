@@ -41,10 +41,8 @@ public sealed class LinearLayer : nn.Module<Tensor, Tensor>
     /// <exception cref="ShapeException">The last dimension has another size.</exception>
     public override Tensor forward(Tensor input)
     {
-        ArgumentNullException.ThrowIfNull(input);
-        return input.dim() > 0 && input.size(-1) == _input
-            ? Product(input, Weights.Weight, Weights.Bias)
-            : throw new ShapeException(nameof(input), $"[..., {_input}]", input.shape);
+        Guard.Width(input, _input);
+        return Product(input, Weights.Weight, Weights.Bias);
     }
 
     /// <summary>W, and b or null.</summary>

@@ -21,11 +21,11 @@ public static class LogLikelihood
     public static Tensor Targets(Tensor tokens, Tensor? mask = null)
     {
         ArgumentNullException.ThrowIfNull(tokens);
-        Guard.Shape(tokens, nameof(tokens), "[B, T]", [null, null]);
+        Guard.Shape(tokens, "[B, T]", [null, null]);
         Guard.Type(tokens, nameof(tokens), ScalarType.Int64);
         if (mask is not null)
         {
-            Guard.Shape(mask, nameof(mask), "[B, T]", [tokens.shape[0], tokens.shape[1]]);
+            Guard.Shape(mask, "[B, T]", [tokens.shape[0], tokens.shape[1]]);
             Guard.Type(mask, nameof(mask), ScalarType.Bool);
         }
 
@@ -47,8 +47,8 @@ public static class LogLikelihood
     {
         ArgumentNullException.ThrowIfNull(logits);
         ArgumentNullException.ThrowIfNull(targets);
-        Guard.Shape(logits, nameof(logits), "[B, T, V]", [null, null, null]);
-        Guard.Shape(targets, nameof(targets), "[B, T]", [logits.shape[0], logits.shape[1]]);
+        Guard.Shape(logits, "[B, T, V]", [null, null, null]);
+        Guard.Shape(targets, "[B, T]", [logits.shape[0], logits.shape[1]]);
         Guard.Type(targets, nameof(targets), ScalarType.Int64);
         using DisposeScope scope = NewDisposeScope();
         return CrossEntropy(logits, targets, nn.Reduction.None).neg().view(targets.shape).MoveToOuterDisposeScope(); // [B, T]
@@ -78,8 +78,8 @@ public static class LogLikelihood
     {
         ArgumentNullException.ThrowIfNull(logits);
         ArgumentNullException.ThrowIfNull(targets);
-        Guard.Shape(logits, nameof(logits), "[B, T, V]", [null, null, null]);
-        Guard.Shape(targets, nameof(targets), "[B, T]", [logits.shape[0], logits.shape[1]]);
+        Guard.Shape(logits, "[B, T, V]", [null, null, null]);
+        Guard.Shape(targets, "[B, T]", [logits.shape[0], logits.shape[1]]);
         Guard.Type(targets, nameof(targets), ScalarType.Int64);
         using DisposeScope scope = NewDisposeScope();
         return CrossEntropy(logits, targets, nn.Reduction.Mean).MoveToOuterDisposeScope();

@@ -43,12 +43,7 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
     /// <exception cref="ShapeException">The last dimension has another size.</exception>
     public override Tensor forward(Tensor input)
     {
-        ArgumentNullException.ThrowIfNull(input);
-        if (input.dim() == 0 || input.shape[^1] != _width)
-        {
-            throw new ShapeException(nameof(input), $"[..., {_width}]", input.shape);
-        }
-
+        Guard.Width(input, _width);
         using FewRows? few = FewRows.Of(input, this);
         if (few is not null)
         {

@@ -100,12 +100,12 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     private Tensor Compute(PassNeighbors given, Tensor states)
     {
         (Tensor tokens, Tensor? valid, Tensor? asking) = given;
-        Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);
+        Guard.Shape(tokens, "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);
         long batch = tokens.shape[0], chunks = tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
-        Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _retrieval.ChunkLength, _config.Width]);
+        Guard.Shape(states, "[B, C·M, D]", [batch, chunks * _retrieval.ChunkLength, _config.Width]);
         if (valid is not null)
         {
-            Guard.Shape(valid, nameof(valid), "[B, C, K, R]", [batch, chunks, neighbors, length]);
+            Guard.Shape(valid, "[B, C, K, R]", [batch, chunks, neighbors, length]);
         }
 
         using DisposeScope scope = NewDisposeScope();

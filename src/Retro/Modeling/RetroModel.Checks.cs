@@ -38,7 +38,7 @@ public sealed partial class RetroModel
     private void CheckTokens(Tensor tokens)
     {
         _ = Undisposed;
-        Guard.Shape(tokens, nameof(tokens), "[B, T]", [null, null]);
+        Guard.Shape(tokens, "[B, T]", [null, null]);
         CheckLength(tokens.shape[1], nameof(tokens));
         CheckIds(tokens, nameof(tokens));
         if (tokens.numel() == 0)
@@ -71,7 +71,7 @@ public sealed partial class RetroModel
         }
 
         CheckRetrieves();
-        Guard.Shape(neighbors, nameof(neighbors), "[B, C, K, R]", [tokens.shape[0], null, null, Config.Retrieval!.RetrievedLength]);
+        Guard.Shape(neighbors, "[B, C, K, R]", [tokens.shape[0], null, null, Config.Retrieval!.RetrievedLength]);
         long complete = tokens.shape[1] / Config.Retrieval!.ChunkLength;
         if (neighbors.shape[1] > complete || neighbors.shape[2] == 0)
         {
@@ -98,7 +98,7 @@ public sealed partial class RetroModel
 
     private void CheckValid(Tensor valid, long[] shape)
     {
-        Guard.Shape(valid, nameof(valid), "the shape of neighbors", Array.ConvertAll(shape, size => (long?)size));
+        Guard.Shape(valid, "the shape of neighbors", Array.ConvertAll(shape, size => (long?)size));
         Guard.Type(valid, nameof(valid), ScalarType.Bool, Device);
     }
 

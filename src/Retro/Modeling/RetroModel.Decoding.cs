@@ -227,7 +227,7 @@ public sealed partial class RetroModel
 
     private void CheckStep(DecodingCache cache, Tensor tokens, Tensor? neighbors, Tensor? valid)
     {
-        Guard.Shape(tokens, nameof(tokens), "[B]", [cache.Rows]);
+        Guard.Shape(tokens, "[B]", [cache.Rows]);
         CheckIds(tokens, nameof(tokens));
         CheckLength(cache.Lengths.Max() + 1, nameof(tokens));
         if (neighbors is null)
@@ -241,7 +241,7 @@ public sealed partial class RetroModel
         }
 
         CheckRetrieves();
-        Guard.Shape(neighbors, nameof(neighbors), "[B, K, R]", [cache.Rows, null, Config.Retrieval!.RetrievedLength]);
+        Guard.Shape(neighbors, "[B, K, R]", [cache.Rows, null, Config.Retrieval!.RetrievedLength]);
         if (neighbors.shape[1] == 0)
         {
             throw new ShapeException(nameof(neighbors), "[B, K, R] with K at least 1 (null for none)", neighbors.shape);

@@ -21,6 +21,9 @@ public sealed class RotaryTable
         _size = cosines.shape[^1];
     }
 
+    /// <summary>Type of the tensors that it is for.</summary>
+    internal ScalarType Type => _cosines.dtype;
+
     /// <summary>Makes the table of some positions.</summary>
     /// <param name="positions">Positions as float64, of shape [A], or [N, A] where rows differ.</param>
     /// <param name="frequencies">Radians a position turns each pair by; see <see cref="Frequencies"/>.</param>

@@ -10,6 +10,7 @@ namespace Retro.Modeling;
 public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
 {
     private readonly AttentionParts? _parts;
+    private readonly PlanKind _kind;
 
     /// <summary>Makes a branch with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -42,6 +43,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
                 false,
                 config.InitialOutputScale,
                 NormHeads: config.QueryKeyNorm);
+        _kind = encoder ? PlanKind.Encoder : PlanKind.Causal;
         _parts = new(this, config, shape, dtype, device);
     }
 
@@ -59,7 +61,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     /// <param name="plan">From <see cref="AttentionPlan.Causal"/> or <see cref="AttentionPlan.Encoder"/>.</param>
     /// <returns>[B, T, D], or [N, R, E]; neighbors without any valid token hold finite numbers without meaning.</returns>
     /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
-    /// <exception cref="ArgumentException">The plan was made for another number of tokens.</exception>
+    /// <exception cref="ArgumentException">The plan is of another kind, or was made for other sizes or another type.</exception>
     public override Tensor forward(Tensor x, AttentionPlan plan) => Attend(x, plan, null);
 
     /// <summary>
@@ -71,18 +73,14 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     /// <param name="cache">Remembers keys and values, see <see cref="SelfAttentionCache.Append"/>; null in training and evaluation.</param>
     /// <returns>[B, A, D].</returns>
     /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
-    /// <exception cref="ArgumentException">The plan was made for another number of tokens.</exception>
+    /// <exception cref="ArgumentException">The plan is of another kind, or was made for other sizes or another type.</exception>
     public virtual Tensor Attend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
     {
         ArgumentNullException.ThrowIfNull(plan);
         AttentionParts parts = _parts
             ?? throw new NotSupportedException($"{GetType().Name} has no parameters of {nameof(SelfAttention)}; it has to override {nameof(Attend)}.");
-        Guard.Shape(x, "[B, A, D]", null, null, parts.Width);
-        if (plan.Tokens is { } tokens && tokens != x.shape[1])
-        {
-            throw new ArgumentException($"The plan was made for {tokens} tokens, x has {x.shape[1]}; make one for as many.", nameof(plan));
-        }
-
+        Guard.Shape(x, "[B, A, D]", [null, null, parts.Width]);
+        AttentionPlan.Require(plan, _kind, x);
         using FewRows? few = cache is null || plan.Pass?.Positions is null ? null : parts.Few(x, ofKeys: true);
         if (few is not null)
         {

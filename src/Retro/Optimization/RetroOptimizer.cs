@@ -8,7 +8,7 @@ namespace Retro.Optimization;
 /// <summary>AdamW, or Muon for the matrices of the layers and AdamW for the rest, with clipping by the global norm.</summary>
 /// <remarks>
 /// <para>AdamW: m ← β₁m + (1-β₁)g; v ← β₂v + (1-β₂)g²; w ← w - lr·decay·w - lr·(m/(1-β₁ᵗ))/(√(v/(1-β₂ᵗ)) + ε) (Loshchilov and Hutter, arXiv 1711.05101).</para>
-/// <para>Muon: m ← µm + (1-µ)g; u = orthogonalize((1-µ)g + µm); w ← w - lr·√max(1, rows/columns)·u (see <see cref="Muon"/>).</para>
+/// <para>Muon: m ← µm + (1-µ)g; u = orthogonalize((1-µ)g + µm); w ← w - lr·√max(1, rows/columns)·u (Keller Jordan, kellerjordan.github.io/posts/muon).</para>
 /// <para>Parameters that are frozen (requires_grad false) when the optimizer is made are not in it. A parameter without a gradient, such as
 /// chunked cross-attention in a batch without neighbors, is left as it is in that step.</para>
 /// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed
@@ -31,7 +31,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <param name="module">The module; it stays the caller's.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
-    /// <exception cref="TrainingException">No parameter can be trained.</exception>
+    /// <exception cref="TrainingException">Every parameter is frozen, or one that is not is of a type that cannot be trained, such as float16.</exception>
     /// <exception cref="ObjectDisposedException">The module is a <see cref="RetroModel"/> that was disposed.</exception>
     public RetroOptimizer(nn.Module module, RetroOptimizerOptions? options = null)
         : this(module, options, null)
@@ -69,6 +69,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         for (int i = 0; i < trained.Length; i++)
         {
             (string name, Parameter parameter, ParameterKind kind) = trained[i];
+            TrainedParameters.RequireType(name, parameter.dtype);
             // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
             bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
             _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name), _owners is null || _owners[i] == exchange!.Rank));
@@ -106,8 +107,10 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// backward pass of a step, the last of which <see cref="Step"/> takes care of; gradients of other parameters stay where they are, and libtorch adds to
     /// them.
     /// </summary>
+    /// <exception cref="InvalidOperationException">The module was cast or moved after the optimizer was made.</exception>
     public void Accumulate()
     {
+        RequireParameters();
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         foreach (OptimizerSlot slot in _slots.Where(slot => slot.SumsApart))
@@ -122,6 +125,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <returns>The norm of all gradients together before clipping. Where it is not finite, no parameter has been moved.</returns>
     /// <exception cref="ArgumentException">There is no rate for what Muon moves.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A rate is negative or not finite.</exception>
+    /// <exception cref="InvalidOperationException">The module was cast or moved after the optimizer was made.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
     public double Step(double rate, double? muonRate = null) => StepWith(rate, muonRate, null).Norm;
 
@@ -131,6 +135,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     internal (double Norm, double Loss) StepWith(double rate, double? muonRate, Tensor? loss)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
+        RequireParameters();
         RequireRate(rate, nameof(rate));
         if (_slots.Any(slot => slot.IsMuon))
         {
@@ -189,6 +194,8 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             ClearGradients(); // where a step throws, too: the next one's would be added to them
         }
     }
+
+    private void RequireParameters() => TrainedParameters.RequireThere(_slots.Select(slot => slot.Parameter), "optimizer");
 
     private static void RequireRate(double rate, string name)
     {
@@ -383,12 +390,14 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <param name="state">What <see cref="State"/> gave; copied.</param>
     /// <param name="steps">What <see cref="StepCounts"/> gave.</param>
     /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer.</exception>
+    /// <exception cref="InvalidOperationException">The module was cast or moved after the optimizer was made.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
     public void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ArgumentNullException.ThrowIfNull(state);
         ArgumentNullException.ThrowIfNull(steps);
+        RequireParameters();
         HashSet<string> expected = [.. _slots.SelectMany(Names)];
         string[] missing = [
             .. expected.Where(name => !state.ContainsKey(name)), .. StepCounts().Keys.Where(name => !steps.ContainsKey(name)).Select(name => name + " (steps)")

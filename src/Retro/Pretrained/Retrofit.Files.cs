@@ -20,9 +20,9 @@ public sealed partial class Retrofit
 
     /// <summary>
     /// Saves the additions alone, with what of the decoder is trained or was changed: a small file, <see cref="FileName"/>, that is loaded onto the same
-    /// decoder. Names are those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights. Whether a parameter
-    /// is frozen while it is saved has no effect. The whole model is saved by
-    /// <see cref="Checkpoint.Save"/>, and the decoder back in its own format by <see cref="PretrainedOrigin.Write"/>.
+    /// decoder. Names are those that named_parameters() of the model gives, the metadata hold configuration and hash of the decoder's weights. Whether a
+    /// parameter is frozen while it is saved has no effect. The whole model is saved by <see cref="Checkpoint.Save"/>, and the decoder back in
+    /// its own format by <see cref="PretrainedOrigin.Write"/>.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>

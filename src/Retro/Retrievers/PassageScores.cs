@@ -15,10 +15,10 @@ internal static class PassageScores
     /// <exception cref="TrainingException">A score that counts is +∞ or not a number, or a row has no passage.</exception>
     public static Tensor Absent(Tensor scores, Tensor? present)
     {
-        Guard.Shape(scores, nameof(scores), "[B, K]", [null, null]);
+        Guard.Shape(scores, "[B, K]", [null, null]);
         if (present is not null)
         {
-            Guard.Shape(present, nameof(present), "[B, K]", [scores.shape[0], scores.shape[1]]);
+            Guard.Shape(present, "[B, K]", [scores.shape[0], scores.shape[1]]);
         }
 
         using DisposeScope scope = NewDisposeScope();
@@ -53,7 +53,6 @@ internal static class PassageScores
         bool tokens = perToken && likelihoods.dim() == 3;
         Guard.Shape(
             likelihoods,
-            nameof(likelihoods),
             tokens ? "[B, K, T]" : "[B, K]",
             tokens ? [absent.shape[0], absent.shape[1], null] : [absent.shape[0], absent.shape[1]]);
         using DisposeScope scope = NewDisposeScope();

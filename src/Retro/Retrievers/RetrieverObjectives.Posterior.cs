@@ -51,7 +51,7 @@ public static partial class RetrieverObjectives
     {
         using DisposeScope scope = NewDisposeScope();
         (Tensor absent, Tensor prior, Tensor posterior) = Both(scores, posteriorScores, present);
-        Guard.Shape(frequencies, nameof(frequencies), "[B, K]", [scores.shape[0], scores.shape[1]]);
+        Guard.Shape(frequencies, "[B, K]", [scores.shape[0], scores.shape[1]]);
         Tensor share = Precision.AtLeastFloat32(frequencies.detach()), unvisited = share.eq(KeptScalars.Zero).logical_or(absent);
         Tensor all = PassageScores.Likelihoods(likelihoods, unvisited).Plus(prior.FilledWhere(unvisited, 0)).Plus(posterior.FilledWhere(unvisited, 0));
         return PassageScores.RequireFinite((share.FilledWhere(absent, 0) * all).sum(1).neg()).MoveToOuterDisposeScope();
@@ -59,8 +59,8 @@ public static partial class RetrieverObjectives
 
     private static (Tensor Absent, Tensor Prior, Tensor Posterior) Both(Tensor scores, Tensor posteriorScores, Tensor? present)
     {
-        Guard.Shape(scores, nameof(scores), "[B, K]", [null, null]);
-        Guard.Shape(posteriorScores, nameof(posteriorScores), "[B, K]", [scores.shape[0], scores.shape[1]]);
+        Guard.Shape(scores, "[B, K]", [null, null]);
+        Guard.Shape(posteriorScores, "[B, K]", [scores.shape[0], scores.shape[1]]);
 
         // A passage that one of the two leaves out is none of both, else the KL would be infinite.
         Tensor counted = PassageScores.Absent(scores, present).logical_not();

@@ -55,10 +55,10 @@ public static partial class RetrieverObjectives
     /// <exception cref="TrainingException">A row has no finite loss.</exception>
     public static Tensor Realm(Tensor likelihoods, Tensor scores, Tensor nullLikelihoods, Tensor nullScores, Tensor? present = null)
     {
-        Guard.Shape(likelihoods, nameof(likelihoods), "[B, K]", [null, null]);
-        Guard.Shape(scores, nameof(scores), "[B, K]", [likelihoods.shape[0], likelihoods.shape[1]]);
-        Guard.Shape(nullLikelihoods, nameof(nullLikelihoods), "[B]", [scores.shape[0]]);
-        Guard.Shape(nullScores, nameof(nullScores), "[B]", [scores.shape[0]]);
+        Guard.Shape(likelihoods, "[B, K]", [null, null]);
+        Guard.Shape(scores, "[B, K]", [likelihoods.shape[0], likelihoods.shape[1]]);
+        Guard.Shape(nullLikelihoods, "[B]", [scores.shape[0]]);
+        Guard.Shape(nullScores, "[B]", [scores.shape[0]]);
         using DisposeScope scope = NewDisposeScope();
         Tensor? all = present is null
             ? null

@@ -3,7 +3,8 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Neighbors that the caller names: the same for every chunk, or chosen by a function. Excluded documents and those that labels hide do not come here either.
+/// Neighbors that the caller names: the same for every chunk, or chosen by a function. Excluded documents and those that labels hide do not come here either,
+/// and a chunk that is named twice comes once.
 /// </summary>
 public sealed class GivenNeighborSource : INeighborSource
 {
@@ -76,7 +77,7 @@ public sealed class GivenNeighborSource : INeighborSource
             {
                 long chunk = chosen[i];
                 Check(chunk);
-                if (found < count && excluded[q].Admits(chunk, visible))
+                if (found < count && excluded[q].Admits(chunk, visible) && !chunks.Slice(q * count, found).Contains(chunk))
                 {
                     // Where the order is all that is known, the score says it.
                     chunks[q * count + found] = chunk;

@@ -23,14 +23,14 @@ public interface INeighborSource
     /// <summary>The identity of the function that makes the keys of <see cref="NeighborQuery.Key"/>; null where the source needs no keys.</summary>
     string? KeyIdentity => null;
 
-    /// <summary>Finds the neighbors of every query, in no document that it excludes or that its labels do not show.</summary>
+    /// <summary>Finds the neighbors of every query, each once, in no document that it excludes or that its labels do not show.</summary>
     /// <param name="queries">The chunks; n of them.</param>
     /// <param name="count">K, neighbors wanted for each.</param>
     /// <param name="chunks"><c>[n, K]</c>: chunk numbers of the database, best first, ties by number; -1 where there are no more. Of several chunks that are
     /// as good as the last that comes, those of the lowest numbers come. A <see cref="DenseNeighborSource"/> over an index of FAISS's keeps to that where the
     /// index is exact and the stored keys are there; elsewhere it orders by number what the index gives, and the index keeps of equal ones whichever it
     /// has.</param>
-    /// <param name="scores"><c>[n, K]</c>: greater is better in every source; NaN beside -1.</param>
+    /// <param name="scores"><c>[n, K]</c>: greater is better in every source; NaN beside -1, and nowhere else.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, or an excluded document does not exist.</exception>
     void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default);

@@ -26,7 +26,8 @@ internal static class NeighborQueries
     /// <param name="count">K, neighbors wanted for each.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <returns><c>[n, K]</c> chunk numbers and scores, as <see cref="INeighborSource.Find"/> gives them.</returns>
-    /// <exception cref="DatabaseException">What the source finds is not in its database, or in a document that the query excludes or does not show.</exception>
+    /// <exception cref="DatabaseException">What the source finds is not in its database, or in a document that the query excludes or does not show; or it comes
+    /// twice, or without a score.</exception>
     public static (long[] Chunks, float[] Scores) Ask(
         this INeighborSource source, IReadOnlyList<NeighborQuery> queries, int count, CancellationToken cancellationToken)
     {
@@ -51,8 +52,10 @@ internal static class NeighborQueries
         for (int q = 0; q < queries.Count; q++)
         {
             ChunkSet? visible = Visible(database, queries[q]);
-            foreach (long chunk in chunks.AsSpan(q * count, count))
+            ReadOnlySpan<long> row = chunks.AsSpan(q * count, count);
+            for (int i = 0; i < count; i++)
             {
+                long chunk = row[i];
                 if (chunk < -1 || chunk >= database.ChunkCount)
                 {
                     throw new DatabaseException(
@@ -66,6 +69,13 @@ internal static class NeighborQueries
                         $"The source {source.Name} finds chunk {chunk}, of the document {database.Documents[database.DocumentOf(chunk)].Id}, which the query "
                             + $"excludes or its labels do not show: fix the source ({nameof(NeighborQuery)}.{nameof(NeighborQuery.Admits)} tells what may "
                             + "come).");
+                }
+
+                if (chunk >= 0 && (float.IsNaN(scores[(q * count) + i]) || row[..i].Contains(chunk)))
+                {
+                    throw new DatabaseException(
+                        $"The source {source.Name} finds chunk {chunk} {(row[..i].Contains(chunk) ? "twice for one query" : "and gives it no score but NaN")}: "
+                            + "fix the source.");
                 }
             }
         }

@@ -20,7 +20,7 @@ internal sealed record BatchTargets(Tensor Places, Tensor Tokens)
         Tensor targets = LogLikelihood.Targets(batch.Tokens, batch.LossMask), counts = targets.ne(KeptScalars.NoTarget); // [B, T]
         if (batch.Padding is { } padding)
         {
-            Guard.Shape(padding, nameof(batch.Padding), "the shape of tokens", [batch.Tokens.shape[0], batch.Tokens.shape[1]]);
+            Guard.Shape(padding, "the shape of tokens", [batch.Tokens.shape[0], batch.Tokens.shape[1]], nameof(batch.Padding));
             // Neither is padding predicted, nor anything from it.
             counts = counts.logical_and(padding.logical_or(padding.roll(-1, 1)).logical_not());
         }

@@ -12,12 +12,15 @@ namespace Retro.Training;
 /// <param name="stepOf">The step of a line; null: it is none.</param>
 internal sealed class StepLines(string path, string? header, string begin, Func<string, long?> stepOf) : IDisposable
 {
+    // Where it is when the observer is made: the first step comes later.
+    private readonly string _path = Path.GetFullPath(path);
+
     private StreamWriter? _writer;
 
     /// <summary>Adds a line.</summary>
     /// <exception cref="TrainingException">The file cannot be written.</exception>
     public void Add(long step, string line)
-        => AtomicFile.Guard(path, TrainingException.Of, () =>
+        => AtomicFile.Guard(_path, TrainingException.Of, () =>
         {
             _writer ??= Begin(step);
             _writer.WriteLine(line);
@@ -29,19 +32,19 @@ internal sealed class StepLines(string path, string? header, string begin, Func<
     private StreamWriter Begin(long step)
     {
         List<string> kept = header is null ? [] : [header];
-        if (File.Exists(path))
+        if (File.Exists(_path))
         {
-            string[] first = [.. File.ReadLines(path).Take(2)];
+            string[] first = [.. File.ReadLines(_path).Take(2)];
             if (first.Length > 0 && !IsOurs(first[0], alone: first.Length == 1))
             {
-                throw new TrainingException($"{path} is there already and holds no steps of a training in this form; name another file, or delete it.");
+                throw new TrainingException($"{_path} is there already and holds no steps of a training in this form; name another file, or delete it.");
             }
 
-            kept.AddRange(File.ReadLines(path).Where(line => stepOf(line) < step));
+            kept.AddRange(File.ReadLines(_path).Where(line => stepOf(line) < step));
         }
 
-        AtomicFile.WriteText(path, string.Concat(kept.Select(line => line + "\n")), TrainingException.Of);
-        return new StreamWriter(path, append: true, new UTF8Encoding(false)) { NewLine = "\n" };
+        AtomicFile.WriteText(_path, string.Concat(kept.Select(line => line + "\n")), TrainingException.Of);
+        return new StreamWriter(_path, append: true, new UTF8Encoding(false)) { NewLine = "\n" };
     }
 
     /// <summary>Whether a file whose first line is this one was written here. One that stands alone may have been cut off, as by a full disk.</summary>

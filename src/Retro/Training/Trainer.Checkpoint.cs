@@ -35,14 +35,14 @@ public sealed partial class Trainer
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder; all processes throw it.</exception>
-    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or another thread runs the
-    /// training.</exception>
+    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or a step threw while it changed
+    /// the model, and nothing was loaded since; or another thread runs the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
         {
-            RequireOwnWeights();
+            RequireWhole();
             SaveAlone(folder, progress, cancellationToken);
             return 0;
         });
@@ -138,6 +138,6 @@ public sealed partial class Trainer
             BestMeasure = BestMeasure is null ? null : stored.BestMeasure,
         };
         _agreement.Forget();
-        _isAhead = false;
+        _isMoving = _isAhead = false;
     }
 }

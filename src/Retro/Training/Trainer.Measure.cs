@@ -78,7 +78,7 @@ public sealed partial class Trainer
     /// <summary>Keeps the best model. That of a training before goes with the checkpoint that it belongs to, which is replaced first.</summary>
     private void KeepBest(double measure)
     {
-        if (Options.CheckpointFolder is { } folder && _together.IsAnywhere(_together.IsFirst && _folder.HoldsAnothersBest(_state.Id)))
+        if (_folder.Folder is { } folder && _together.IsAnywhere(_together.IsFirst && _folder.HoldsAnothersBest(_state.Id)))
         {
             Save(folder);
         }

@@ -14,19 +14,21 @@ public sealed partial class Trainer
     /// <param name="cancellationToken">Ends the training after the step that is being done, in all processes; a checkpoint is written first where a folder is
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
-    /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
-    /// when the training goes on, before its next step. A checkpoint replaces what a training before has left in the folder, its best model too, and is
+    /// with a checkpoint, and so does a step for which the memory does not suffice; where that cannot be written, or the step had begun to change the model,
+    /// the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken when the training goes on, before its next
+    /// step. A checkpoint replaces what a training before has left in the folder, its best model too, and is
     /// written before the first best model takes that one's place. Where the last steps were skipped, since the gradient was not finite, the training's last
     /// checkpoint stays as it is until a step is done again, and at the run's end alone is written whatever is: weights that give no finite gradient are no
     /// place to go on from.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written, or another training has its folder, which is named before
     /// the first step.</exception>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them (see
-    /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below 0; or the
-    /// processes do not train the same, or are more than the batches of a step.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or 0 in all of them, as it is where no batch has a token to
+    /// predict (see <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below
+    /// 0; or the processes do not train the same, or are more than the batches of a step.</exception>
     /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
-    /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    /// <exception cref="InvalidOperationException">A step threw while it changed the model, and nothing was loaded since; or another thread runs or saves the
+    /// training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -84,7 +86,7 @@ public sealed partial class Trainer
     /// <summary>Gives a folder that holds no model that of a training which is finished.</summary>
     private void CompleteFolder(CancellationToken cancellationToken)
     {
-        if (Options.CheckpointFolder is { } folder && _together.IsAnywhere(_together.IsFirst && !File.Exists(Path.Combine(folder, Checkpoint.ConfigName))))
+        if (_folder.Folder is { } folder && _together.IsAnywhere(_together.IsFirst && !File.Exists(Path.Combine(folder, Checkpoint.ConfigName))))
         {
             Save(folder, cancellationToken: cancellationToken);
         }
@@ -113,7 +115,7 @@ public sealed partial class Trainer
 
     private void TakeFolder()
     {
-        if (Options.CheckpointFolder is null)
+        if (_folder.Folder is null)
         {
             return;
         }
@@ -180,18 +182,20 @@ public sealed partial class Trainer
                 }
             }
 
+            RequireLearning(isEnd: true); // patience may have ended it
             return true;
         }
-        catch (Exception fault) when (!_isMoving && _together.Size == 1 && StepsDone > saved)
+        catch (Exception fault) when (_together.Size == 1 && StepsDone > saved && !IsNeverFinite && !HasLearnedNothing(isEnd: Progress >= 1))
         {
-            // What came from the data or from who watches is no reason to lose the steps: between two of them the state is whole.
+            // What came from the data or from who watches, or a step for which the memory did not suffice, is no reason to lose the steps before: between two
+            // of them the state is whole.
             try
             {
                 SaveIfSound(fault);
             }
-            catch (Exception hindrance) when (hindrance is CheckpointException or InvalidOperationException)
+            catch (Exception hindrance)
             {
-                fault.Data[NotSaved] = hindrance.Message;
+                fault.Data[NotSaved] = hindrance.Message; // whatever it is: what ended the training is the reason
             }
 
             throw;
@@ -216,7 +220,7 @@ public sealed partial class Trainer
 
     private void SaveIfAsked()
     {
-        if (Options.CheckpointFolder is { } folder)
+        if (_folder.Folder is { } folder)
         {
             Save(folder);
         }

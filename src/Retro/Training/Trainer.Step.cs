@@ -1,4 +1,5 @@
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
@@ -18,7 +19,8 @@ public sealed partial class Trainer
     /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below 0, or
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
-    /// trainer was made; or another thread runs or saves the training.</exception>
+    /// trainer was made; or an earlier step threw while it changed the model, and nothing was loaded since; or another thread runs or saves the
+    /// training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches, ofData: 0));
 
@@ -42,7 +44,7 @@ public sealed partial class Trainer
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
-        RequireOwnWeights();
+        RequireWhole();
         RequireSame(null);
         ITrainingOptimizer optimizer = _tensors.Optimizer;
         if (Gradients.Asked(optimizer.Parameters).Length == 0)
@@ -60,9 +62,11 @@ public sealed partial class Trainer
         using IDisposable recorded = Gradients.Recorded();
         StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
 
-        // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
-        _isMoving = _isAhead = true;
+        // A gradient moves nothing but what custom branches keep beside their parameters; where none can be computed, such as for want of memory, the step has
+        // done nothing. From the first change on the state is whole again at the end of the step alone.
+        _isMoving = hasOwn && Checkpoint.Buffers(Model).Any();
         (Tensor sum, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
+        _isMoving = _isAhead = true;
         (double norm, double loss) = targets == 0 ? (0, 0) : optimizer.Step(rate, _rates.Muon(rate), sum);
         bool skipped = !double.IsFinite(norm);
         if (!skipped)
@@ -79,25 +83,28 @@ public sealed partial class Trainer
             Tokens = _state.Tokens + tokens,
             Elapsed = _state.Elapsed + (_clock.IsRunning ? TimeSpan.Zero : _clock.Since(began)),
             SkippedInARow = skipped ? _state.SkippedInARow + 1 : 0,
+            HasTargets = _state.HasTargets || targets > 0,
             Learns = _state.Learns || (targets > 0 && !skipped && norm != 0),
             Reads = _state.Reads || !closedBook,
             Unseen = null,
         };
-        RequireFinite(loss, rate);
-        if (targets > 0)
-        {
-            RequireLearning();
-        }
-
         _isMoving = false;
-        double speed = _clock.TokensPerSecond(_state.Tokens);
-        return new(StepsDone, Progress, loss, norm, rate, _state.Tokens, speed, Elapsed);
+        double progress = Progress, speed = _clock.TokensPerSecond(_state.Tokens); // the clock goes on, and what ends the training is asked of one time
+        RequireFinite(loss, rate);
+        RequireLearning(isEnd: progress >= 1);
+        return new(StepsDone, progress, loss, norm, rate, _state.Tokens, speed, Elapsed);
     }
+
+    /// <summary>Whether the gradient stays without a finite value.</summary>
+    private bool IsNeverFinite => _state.SkippedInARow >= Options.MaximumSkippedSteps;
+
+    /// <summary>Whether no step has had a gradient other than 0, for long enough or to the end.</summary>
+    private bool HasLearnedNothing(bool isEnd) => !_state.Learns && (isEnd || (Progress >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps));
 
     /// <summary>Ends a training whose gradient stays without a finite value.</summary>
     private void RequireFinite(double loss, double rate)
     {
-        if (_state.SkippedInARow >= Options.MaximumSkippedSteps)
+        if (IsNeverFinite)
         {
             throw _together.Everywhere(new TrainingException(string.Create(
                 CultureInfo.InvariantCulture,
@@ -106,19 +113,23 @@ public sealed partial class Trainer
         }
     }
 
-    /// <summary>Ends a training that has had no gradient other than 0 for long enough.</summary>
-    private void RequireLearning()
+    /// <summary>Ends a training that has had no gradient other than 0 for long enough, or to its end.</summary>
+    private void RequireLearning(bool isEnd)
     {
-        if (!_state.Learns && (Progress >= 1 || (Progress >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps)))
+        if (HasLearnedNothing(isEnd))
         {
-            throw _together.Everywhere(new TrainingException(
-                $"{Amount.Of(StepsDone, "step")} have taught nothing: " + (SegmentedGradients.NeedsNeighbors(Model)
-                    ? "all that is trained reads neighbors, and no batch held any. Give data with neighbors: a table in which chunks have some, of a database "
-                        + "of more documents or of another source; or train the decoder, too."
-                    : "the gradient of the loss was 0 in each. What is trained has to reach the loss: a custom branch may be computed without a graph, or "
-                        + "behind zeros.")));
+            throw _together.Everywhere(new TrainingException($"{Amount.Of(StepsDone, "step")} have taught nothing: {WhyNothing()}"));
         }
     }
+
+    private string WhyNothing() => !_state.HasTargets
+        ? "no batch held a token to predict. Give data whose loss masks leave some, and whose rows are not all padding."
+        : SegmentedGradients.NeedsNeighbors(Model)
+        ? "all that is trained reads neighbors, and no batch held any. Give data with neighbors: a table in which chunks have some, of a database of more "
+            + "documents or of another source; or train the decoder, too."
+        : _state.SkippedInARow == StepsDone
+        ? "the gradient of the loss was not finite in any. Lower the learning rate, and start again from weights that are finite."
+        : "the gradient of the loss was 0 in each. What is trained has to reach the loss: a custom branch may be computed without a graph, or behind zeros.";
 
     private void RequireSame(ITrainingData? data) => _agreement.Require(_state, BestMeasure, Measure is not null, data);
 }

@@ -29,7 +29,7 @@ public sealed partial class Trainer : IDisposable
     private readonly OneThread _one = new();
 
     private TrainingState _state; // of a run that goes on, its time is of before it
-    private bool _isMoving; // a step has begun to change what a checkpoint holds, and is not done
+    private bool _isMoving; // a step has begun to change what a checkpoint holds, and is not done, or threw
     private bool _isAhead; // of what was made or loaded
     private bool _isDisposed;
 
@@ -52,7 +52,8 @@ public sealed partial class Trainer : IDisposable
     /// alone.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault. Or <see cref="TrainingOptions.ClosedBook"/> is
     /// not 0, and all that is trained reads neighbors.</exception>
-    /// <exception cref="TrainingException">Every parameter is frozen.</exception>
+    /// <exception cref="TrainingException">Every parameter is frozen; or the model is of a type that cannot be trained, such as float16, or a part of it is of
+    /// another type than the rest and not a custom one, which may cast by itself.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
     /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train, or to save, by the clock, of which each has its
@@ -152,6 +153,18 @@ public sealed partial class Trainer : IDisposable
     {
         RequireUndisposed();
         _tensors.RequireOwnWeights();
+    }
+
+    /// <summary>The same, and refuses what a step has left half done: neither may another one hide that, nor a checkpoint hold it.</summary>
+    /// <exception cref="InvalidOperationException">It is so.</exception>
+    private void RequireWhole()
+    {
+        RequireOwnWeights();
+        if (_isMoving)
+        {
+            throw new InvalidOperationException(
+                $"The model is between two steps: one threw while it changed the model. {nameof(Load)} a checkpoint, and go on from there.");
+        }
     }
 
     /// <summary>Does what one thread at a time may, and what may fail in one process alone.</summary>

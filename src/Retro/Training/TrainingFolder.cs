@@ -14,6 +14,9 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     private string? _last; // the folder of the last checkpoint, which holds what is frozen
     private WriterLock? _run;
 
+    /// <summary>The checkpoint's folder, which stays where it was wherever the process goes; null: there is none.</summary>
+    public string? Folder { get; } = folder is null ? null : Path.GetFullPath(folder);
+
     /// <summary>Whether the checkpoint's folder holds one of this training.</summary>
     public bool IsKept { get; private set; }
 
@@ -24,10 +27,10 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     /// <exception cref="CheckpointException">It cannot be written, or another training, which is named, has it.</exception>
     public void Take()
     {
-        if (folder is not null)
+        if (Folder is not null)
         {
-            Checkpoint.RequireWritable(folder);
-            _run = WriterLock.TakeOfCheckpoint(folder, "train a model");
+            Checkpoint.RequireWritable(Folder);
+            _run = WriterLock.TakeOfCheckpoint(Folder, "train a model");
         }
     }
 
@@ -54,7 +57,7 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     {
         using DisposeScope scope = NewDisposeScope();
         Checkpoint.RequireReplaceable(into);
-        using WriterLock? writing = _run is not null && IsSame(into, folder) ? null : WriterLock.TakeOfCheckpoint(into, "save a checkpoint");
+        using WriterLock? writing = _run is not null && IsSame(into, Folder) ? null : WriterLock.TakeOfCheckpoint(into, "save a checkpoint");
         using StagedFiles staged = Checkpoint.Begin(into);
         bool replacesBest = HoldsAnothersBest(into, state.Id);
         string description = state.ToString();
@@ -72,7 +75,7 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         }
 
         staged.Commit();
-        _last = into;
+        _last = Path.GetFullPath(into);
         if (replacesBest)
         {
             BestModel.Delete(into);
@@ -85,7 +88,7 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     /// <returns>Whether it is in the checkpoint's folder.</returns>
     public bool NoteWritten(string into)
     {
-        bool isOwn = IsSame(into, folder);
+        bool isOwn = IsSame(into, Folder);
         IsKept |= isOwn;
         return isOwn;
     }
@@ -98,18 +101,18 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
         BestMeasure = BestModel.In(from) is not { } best ? state.BestMeasure // of a training that keeps none; a run that does looks for it
             : best.Training == state.Id ? best.Measure ?? state.BestMeasure
             : null;
-        _last = from;
-        IsKept = IsSame(from, folder);
+        _last = Path.GetFullPath(from);
+        IsKept = IsSame(from, Folder);
     }
 
     /// <summary>Whether the checkpoint's folder holds the best model of another training; what says no measure is somebody's own.</summary>
     /// <param name="id">This training.</param>
-    public bool HoldsAnothersBest(string? id) => folder is not null && HoldsAnothersBest(folder, id);
+    public bool HoldsAnothersBest(string? id) => Folder is not null && HoldsAnothersBest(Folder, id);
 
     /// <summary>The measure of this training's best model in the checkpoint's folder, wherever the training was loaded from; null: it is not there.</summary>
     /// <param name="id">This training.</param>
     public double? MeasureOfBest(string? id)
-        => folder is not null && BestModel.In(folder) is { } best && best.Training == id ? best.Measure ?? BestMeasure : null;
+        => Folder is not null && BestModel.In(Folder) is { } best && best.Training == id ? best.Measure ?? BestMeasure : null;
 
     /// <summary>Writes the model as this training's best one.</summary>
     /// <param name="measure">Its measure.</param>
@@ -117,10 +120,10 @@ internal sealed class TrainingFolder(string? folder, TrainingTensors tensors)
     /// <exception cref="CheckpointException">It cannot be written.</exception>
     public void WriteBest(double measure, string? id)
     {
-        if (folder is not null)
+        if (Folder is not null)
         {
             using IDisposable? averaged = tensors.Averaged();
-            string best = BestModel.Save(folder, _last, tensors.Model, id, measure, _compared);
+            string best = BestModel.Save(Folder, _last, tensors.Model, id, measure, _compared);
             _last ??= best;
         }
     }

@@ -24,6 +24,7 @@ internal static class TrainingOptimizers
             model.to(dtype);
         }
 
+        RequireOneType(model);
         IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention)
             .OfType<nn.Module>()
             .Concat(model.Encoder is null ? [] : [model.Encoder]);
@@ -64,6 +65,7 @@ internal static class TrainingOptimizers
             model.to(dtype);
         }
 
+        RequireOneType(model);
         HashSet<nint> seen = [];
         (string name, Parameter parameter)[] trained = [.. model.named_parameters()
             .Where(pair => pair.parameter.requires_grad && seen.Add(pair.parameter.Handle))];
@@ -83,4 +85,25 @@ internal static class TrainingOptimizers
             throw;
         }
     }
+
+    /// <summary>Refuses a model whose parts cannot be computed with each other, or not be trained; what is not Retro's may cast by itself.</summary>
+    /// <exception cref="TrainingException">It is such a model.</exception>
+    private static void RequireOneType(RetroModel model)
+    {
+        ScalarType type = model.Dtype;
+        TrainedParameters.RequireType("The model", type);
+        (string Name, ScalarType Type)[] others = [.. OwnParameters(model, "").Where(one => one.Type != type)];
+        if (others.Length > 0)
+        {
+            throw new TrainingException(
+                $"The model is of type {type}, and {others.Length} of its parameters are not, the first of them {others[0].Name}, of {others[0].Type}: nothing "
+                    + $"casts between them. Cast all of it, by model.to(ScalarType.{type}).");
+        }
+    }
+
+    // But for those of custom modules, and of those around which hooks run.
+    private static IEnumerable<(string Name, ScalarType Type)> OwnParameters(nn.Module module, string prefix) => FinalizerGate.IsCustom(module)
+        ? []
+        : module.named_parameters(recurse: false).Select(one => (prefix + one.name, one.parameter.dtype))
+            .Concat(module.named_children().SelectMany(child => OwnParameters(child.module, $"{prefix}{child.name}.")));
 }

@@ -119,8 +119,8 @@ public sealed record TrainingOptions
 
     /// <summary>
     /// Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Where no step has had a gradient other than
-    /// 0, as where all that is trained reads neighbors and no batch holds any, it gives up after ten times as many and a tenth of the training, or at its end.
-    /// Default 10.
+    /// 0, as where all that is trained reads neighbors and no batch holds any, or none a token to predict, it gives up after ten times as many and a tenth of
+    /// the training, or at its end. Default 10.
     /// </summary>
     public int MaximumSkippedSteps { get; init; } = 10;
 

@@ -62,6 +62,9 @@ internal sealed record TrainingState
     /// <summary>Whether neighbors were read, which a training then does to its end.</summary>
     public bool Reads { get; init; }
 
+    /// <summary>Whether any batch had a token to predict; where it is not known, it is taken for granted.</summary>
+    public bool HasTargets { get; init; } = true;
+
     /// <summary>Whether any step had a gradient other than 0; where it is not known, it is taken for granted.</summary>
     public bool Learns { get; init; } = true;
 
@@ -93,6 +96,7 @@ internal sealed record TrainingState
         Options = Describe(options),
         OptimizerSteps = new Dictionary<string, long>(),
         Optimizer = optimizer,
+        HasTargets = false,
         Learns = false,
     };
 

@@ -56,13 +56,7 @@ internal sealed class TrainingTensors : IDisposable
     /// <exception cref="InvalidOperationException">It is so.</exception>
     public void RequireOwnWeights()
     {
-        if (Optimizer.Parameters.Any(parameter => parameter.IsInvalid))
-        {
-            throw new InvalidOperationException(
-                "The model was cast or moved after the trainer was made, which gave it other parameters: do so before, or set "
-                    + $"{nameof(TrainingOptions.Dtype)}.");
-        }
-
+        TrainedParameters.RequireThere(Optimizer.Parameters, "trainer");
         if (_average?.IsPut == true)
         {
             throw new InvalidOperationException(

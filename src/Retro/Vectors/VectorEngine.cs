@@ -1,6 +1,6 @@
 namespace Retro.Vectors;
 
-/// <summary>Who keeps and compares the vectors of a <see cref="VectorIndex"/>.</summary>
+/// <summary>Who keeps and compares the vectors of an index.</summary>
 public enum VectorEngine
 {
     /// <summary>

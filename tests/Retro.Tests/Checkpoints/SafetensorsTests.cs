@@ -222,6 +222,11 @@ public class SafetensorsTests
             "__metadata__",
             Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("__metadata__", tensor)])).Message,
             StringComparison.Ordinal);
+        using Tensor empty = ones(1, device: META);
+        Assert.Contains(
+            "\"a\" lies on the device meta",
+            Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("a", empty)])).Message,
+            StringComparison.Ordinal);
         Assert.Equal(["file"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
     }
 

@@ -56,6 +56,32 @@ public sealed class ChunkDatabaseTests : IDisposable
     }
 
     [Fact]
+    public void A_database_of_a_relative_path_is_the_same_one_wherever_the_process_goes()
+    {
+        string before = Environment.CurrentDirectory, folder = _databases.Folder();
+        using TemporaryFolder elsewhere = new();
+        try
+        {
+            Environment.CurrentDirectory = Path.GetDirectoryName(folder)!;
+            using ChunkDatabase built = ChunkDatabaseBuilder.Build(
+                "db", [TestDatabases.Document("a", "abc")], TestDatabases.Bytes, new() { ChunkLength = 4 });
+            using ChunkDatabase database = ChunkDatabase.Open("db"), several = ChunkDatabase.Open(["db"]);
+            Environment.CurrentDirectory = elsewhere.Path;
+            Assert.All([built, database, several], one => Assert.Equal(folder, one.Folder));
+            File.WriteAllText(Path.Combine(folder, "stage.bin"), "made");
+            database.Register("stage.bin");
+            Assert.Equal(Path.Combine(folder, "stage.bin"), database.RequireFile("stage.bin"));
+        }
+        finally
+        {
+            Environment.CurrentDirectory = before;
+        }
+
+        Assert.Empty(Directory.EnumerateFileSystemEntries(elsewhere.Path));
+        Assert.False(File.Exists(Path.Combine(folder, WriterLock.HolderName)));
+    }
+
+    [Fact]
     public void A_chunk_is_read_as_text_without_the_characters_that_its_borders_cut()
     {
         Document[] documents = [new("a", "", "na\u00efve caf\u00e9s \u65e5\u672c", ""), new("b", "", "b", "")];

@@ -51,6 +51,35 @@ internal sealed partial class LibraryReference
         return pages;
     }
 
+    /// <summary>What pages point to and nobody can use, being internal: "FROM: TO" each.</summary>
+    public string[] HiddenCrefs()
+    {
+        IEnumerable<string> told = _types.SelectMany(type => Members(type).Select(Id).Prepend($"T:{Id(type)}")).Where(_documented.ContainsKey);
+        return
+        [
+            .. told.SelectMany(id => _documented[id].Descendants().Attributes("cref").Where(cref => !IsSeen(cref.Value)).Select(cref => $"{id}: {cref.Value}")),
+        ];
+
+        bool IsSeen(string cref)
+        {
+            string id = cref[2..].Split('(')[0];
+            if (!id.StartsWith("Retro.", StringComparison.Ordinal) || _byId.ContainsKey(id))
+            {
+                return true;
+            }
+
+            string member = id[(id.LastIndexOf('.') + 1)..].Split('`')[0].Replace("#ctor", ".ctor", StringComparison.Ordinal);
+            const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static;
+            return _byId.TryGetValue(id[..id.LastIndexOf('.')], out Type? owner) && owner.GetMember(member, All).Any(found => found switch
+            {
+                FieldInfo field => field.IsPublic || field.IsFamily,
+                PropertyInfo property => (property.GetMethod ?? property.SetMethod!) is { } of && (of.IsPublic || of.IsFamily || of.IsFamilyOrAssembly),
+                MethodBase method => method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly,
+                _ => true,
+            });
+        }
+    }
+
     private void Write(StringBuilder page, Type type)
     {
         page.Append(CultureInfo.InvariantCulture, $"\n## {Escape(CSharpSignature.Name(type))}\n\n`{CSharpSignature.Of(type)}`\n");

@@ -58,6 +58,10 @@ public sealed class ReferenceTests
         Assert.Contains("](Retro.Database.md#documententry)", s_pages["Retro.Search.md"], StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void What_the_reference_points_to_can_be_used_from_outside()
+        => Assert.Empty(new LibraryReference(s_packages).HiddenCrefs());
+
     [Theory]
     [InlineData("Retro.Readers", "## CopyReader\n\n`sealed class CopyReader : IDisposable, IReader`")]
     [InlineData("Retro.Generation", "## RetroChatClient\n\n`sealed class RetroChatClient : IChatClient`")]

@@ -125,10 +125,25 @@ public class ChunkKeyerTests
             Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, first: float.NaN)).KeyOfText("x")).Message,
             StringComparison.Ordinal);
         Assert.Contains(
-            "gave 0 vectors for 1 texts",
+            "gave 0 vectors for 1 text;",
             Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, drop: true)).KeyOfText("x")).Message,
             StringComparison.Ordinal);
+        foreach (GeneratedEmbeddings<Embedding<float>>? nothing in new[] { null, new GeneratedEmbeddings<Embedding<float>>([null!]) })
+        {
+            Assert.Contains(
+                "gave 0 vectors for 1 text;",
+                Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Empty(nothing!)).KeyOfText("x")).Message,
+                StringComparison.Ordinal);
+        }
+
         Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new HashingEmbedder(4)).Keys([new[] { 1 }], new float[5]));
+    }
+
+    private sealed class Empty(GeneratedEmbeddings<Embedding<float>> given) : DelegatingEmbeddingGenerator<string, Embedding<float>>(new Foreign("m", 3))
+    {
+        public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+            IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+            => Task.FromResult(given);
     }
 
     private sealed class Counting(IEmbeddingGenerator<string, Embedding<float>> inner) : DelegatingEmbeddingGenerator<string, Embedding<float>>(inner)

@@ -551,9 +551,10 @@ public sealed class GenerationChoicesTests : WritingTests
             pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk).Distinct(), sources.Select(source => source.Chunk));
         Assert.Contains(updates, update => update.AdditionalProperties?[RetroChatClient.SourcesKey] is not null);
 
-        ChatOptions options = new() { MaxOutputTokens = 3, StopSequences = ["never"], Instructions = "Be brief." };
+        ChatOptions options = new() { ModelId = "huge", MaxOutputTokens = 3, StopSequences = ["never"], Instructions = "Be brief." };
         ChatResponse shorter = await client.GetResponseAsync(messages[1..], options, TestContext.Current.CancellationToken);
         Assert.StartsWith(shorter.Text, response.Text, StringComparison.Ordinal);
+        Assert.Equal("tiny", shorter.ModelId); // the one that answers
         Assert.Equal(3, shorter.Usage!.OutputTokenCount);
         Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, new() { ResponseFormat = ChatResponseFormat.Json }));
 

@@ -131,13 +131,15 @@ public class LayerTests
 
         Assert.Equal(x.shape, on.shape);
         Assert.True(ModelCase.BitEqual(on.narrow(1, 0, 3), off.narrow(1, 0, 3)));
-        Assert.Throws<ShapeException>(() => layer.CrossAttention!.call(x, encoded.narrow(4, 0, 3), plan));
-        Assert.Throws<ShapeException>(() => layer.CrossAttention!.call(x.narrow(1, 0, 7), encoded, plan));
-        Assert.Throws<ShapeException>(() => layer.SelfAttention.call(x.narrow(2, 0, 3), plan));
-        Assert.StartsWith(
-            "The plan was made for 10 tokens, x has 9;",
-            Assert.Throws<ArgumentException>(() => layer.SelfAttention.call(x.narrow(1, 0, 9), plan)).Message,
-            StringComparison.Ordinal);
+        void Refuses(string argument, Action call) => Assert.Equal(argument, Assert.Throws<ShapeException>(call).ParamName);
+        Refuses("encoded", () => layer.CrossAttention!.call(x, encoded.narrow(4, 0, 3), plan));
+        Refuses("encoded", () => layer.CrossAttention!.call(x.narrow(1, 0, 7), encoded, plan));
+        Refuses("x", () => layer.CrossAttention!.call(x.narrow(2, 0, 3), encoded, plan));
+        Refuses("x", () => layer.SelfAttention.call(x.narrow(2, 0, 3), plan));
+        Refuses("x", () => layer.FeedForward.call(x.narrow(2, 0, 3)));
+        using EncoderCrossAttention cross = new(config);
+        AttentionPlan toChunk = AttentionPlan.EncoderCross(config, 3, ScalarType.Float32, CPU);
+        Refuses("states", () => cross.call(encoded.view(4, 3, config.Retrieval!.RetrievedLength, -1), randn(4, 4, 3), toChunk));
     }
 
     /// <summary>Its shapes alone may fit, and it would compute something else.</summary>
@@ -153,14 +155,49 @@ public class LayerTests
         AttentionPlan Plan(long tokens, long chunks, long neighbors, Tensor? valid = null)
             => AttentionPlan.ChunkedCross(config, tokens, chunks, neighbors, valid, ScalarType.Float32, CPU);
         void Refuses(string expected, ChunkedCrossAttention layer, AttentionPlan plan)
-            => Assert.Contains(expected, Assert.Throws<ArgumentException>(() => layer.call(x, encoded, plan)).Message, StringComparison.Ordinal);
+        {
+            ArgumentException fault = Assert.Throws<ArgumentException>(() => layer.call(x, encoded, plan));
+            Assert.Contains(expected, fault.Message, StringComparison.Ordinal);
+            Assert.Equal("plan", fault.ParamName);
+        }
 
-        Refuses($"one of {tokens - 1} tokens, 2 chunks and 3 neighbors", layer, Plan(tokens - 1, 2, 3));
-        Refuses($"one of {tokens} tokens, 1 chunks and 3 neighbors", layer, Plan(tokens, 1, 3));
-        Refuses($"one of {tokens} tokens, 2 chunks and 1 neighbors", layer, Plan(tokens, 2, 1));
-        Refuses("one of another kind", layer, AttentionPlan.Causal(config, tokens, ScalarType.Float32, CPU));
+        Refuses($"Expected a plan of 2 sequences, {tokens} tokens, 2 chunks, 3 neighbors, type Float32", layer, Plan(tokens - 1, 2, 3));
+        Refuses($"one of {tokens - 1} tokens, 2 chunks, 3 neighbors", layer, Plan(tokens - 1, 2, 3));
+        Refuses($"one of {tokens} tokens, 1 chunk, 3 neighbors", layer, Plan(tokens, 1, 3));
+        Refuses($"one of {tokens} tokens, 2 chunks, 1 neighbor", layer, Plan(tokens, 2, 1));
+        Refuses("one of AttentionPlan.Causal", layer, AttentionPlan.Causal(config, tokens, ScalarType.Float32, CPU));
+        Refuses("one of another kind", layer, AttentionPlan.EncoderCross(config, 3, ScalarType.Float32, CPU));
+        Refuses("one of 1 sequence", layer, Plan(tokens, 2, 3, ones([1, 2, 3, length], ScalarType.Bool)));
+        Refuses("type Float64", layer, AttentionPlan.ChunkedCross(config, tokens, 2, 3, null, ScalarType.Float64, CPU));
+        Tensor some = ones([2, 2, 3, length], ScalarType.Bool);
+        Refuses("type BFloat16", layer, AttentionPlan.ChunkedCross(config, tokens, 2, 3, some, ScalarType.BFloat16, CPU)); // its mask is added to logits
         Refuses("MatchBias", matched, Plan(tokens, 2, 3));
+        Tensor text = ModelCase.Tokens(config, 2, tokens), ids = randint(config.VocabularySize, [2, 2, 3, length], ScalarType.Int64);
+        Refuses("type BFloat16", matched, AttentionPlan.ChunkedCross(matching, tokens, 2, 3, null, ScalarType.BFloat16, CPU, text, ids));
+        Refuses("one of 1 sequence", matched, AttentionPlan.ChunkedCross(
+            matching, tokens, 2, 3, null, ScalarType.Float32, CPU, text.narrow(0, 0, 1), ids.narrow(0, 0, 1)));
         Assert.Equal(x.shape, layer.call(x, encoded, Plan(tokens, 2, 3)).shape);
+        Assert.Equal(x.shape, layer.call(x, encoded, Plan(tokens, 2, 3, some)).shape);
+
+        // Of one sequence's tokens as many as a neighbor has: without the mask of what comes before, each would see what it is to predict.
+        using SelfAttention causal = new(config), within = new(config, encoder: true);
+        Tensor states = randn(2, length, config.Width), retrieved = randn(2, length, config.Retrieval!.Encoder.Width);
+        AttentionPlan OfText(ScalarType dtype = ScalarType.Float32) => AttentionPlan.Causal(config, length, dtype, CPU);
+        AttentionPlan OfNeighbors(long? count = null)
+            => AttentionPlan.Encoder(config, count is { } n ? ones([n, length], ScalarType.Bool) : null, ScalarType.Float32, CPU);
+        void Denies(string expected, SelfAttention layer, Tensor x, AttentionPlan plan)
+            => Assert.Contains(expected, Assert.Throws<ArgumentException>(() => layer.call(x, plan)).Message, StringComparison.Ordinal);
+
+        Denies("one of AttentionPlan.Encoder", causal, states, OfNeighbors());
+        Denies("one of AttentionPlan.Causal", within, retrieved, OfText());
+        Denies("one of AttentionPlan.ChunkedCross", causal, x, Plan(tokens, 2, 3));
+        Denies($"one of {length} tokens", causal, states.narrow(1, 0, length - 1), OfText());
+        Denies("type Float64", causal, states, OfText(ScalarType.Float64));
+        Denies("one of 3 sequences", within, retrieved, OfNeighbors(3));
+        Assert.Equal(states.shape, causal.call(states, OfText()).shape);
+        Assert.Equal(retrieved.shape, within.call(retrieved, OfNeighbors(2)).shape);
+        Assert.Equal("valid", Assert.Throws<ShapeException>(
+            () => AttentionPlan.Encoder(config, ones([2, length - 1], ScalarType.Bool), ScalarType.Float32, CPU)).ParamName);
 
         Assert.Equal("chunks", Assert.Throws<ArgumentOutOfRangeException>(() => Plan(tokens, 4, 3)).ParamName);
         Assert.Equal("neighbors", Assert.Throws<ArgumentOutOfRangeException>(() => Plan(tokens, 3, 0)).ParamName);

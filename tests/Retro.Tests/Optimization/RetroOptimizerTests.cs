@@ -27,6 +27,23 @@ public class RetroOptimizerTests
     }
 
     [Fact]
+    public void A_model_that_was_cast_or_is_of_a_type_that_cannot_be_trained_is_named()
+    {
+        using RetroModel model = new(SmallModel.Config);
+        using RetroOptimizer optimizer = new(model);
+        IReadOnlyDictionary<string, Tensor> state = optimizer.State();
+        model.half();
+        foreach (Action act in new Action[] { () => optimizer.Step(1), optimizer.Accumulate, () => optimizer.LoadState(state, optimizer.StepCounts()) })
+        {
+            Assert.Contains(
+                "cast or moved after the optimizer was made", Assert.Throws<InvalidOperationException>(act).Message, StringComparison.Ordinal);
+        }
+
+        string message = Assert.Throws<TrainingException>(() => new RetroOptimizer(model)).Message;
+        Assert.StartsWith("embedding.weight is of type Float16.", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Biases_do_not_decay_whatever_their_shape()
     {
         Parameter bias = new(ones(2, 3)), matrix = new(ones(2, 3));

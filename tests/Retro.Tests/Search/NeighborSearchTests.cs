@@ -107,6 +107,31 @@ public sealed class NeighborSearchTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_source_of_ones_own_that_gives_a_chunk_twice_or_without_a_score_is_refused_by_name()
+    {
+        AssertRefused("chunk 2 twice", new FixedSource(_database, [2, 1, 2], [3, 2, 1]));
+        AssertRefused("chunk 1 and gives it no score", new FixedSource(_database, [2, 1, -1], [3, float.NaN, float.NaN]));
+        Assert.Equal([2, 1], new FixedSource(_database, [2, 1, -1], [3, 2, float.NaN]).Search("bridge", s_tokenizer, 3).Select(one => one.Chunk));
+
+        // What is named twice comes once.
+        GivenNeighborSource given = new(_database, [2, 1, 2, 0]);
+        Assert.Equal([2, 1, 0], given.Search("bridge", s_tokenizer, 3).Select(one => one.Chunk));
+
+        void AssertRefused(string expected, INeighborSource source)
+        {
+            foreach (Action ask in new Action[]
+            {
+                () => source.Search("bridge", s_tokenizer, 3), () => NeighborTable.Build(_database, source, 3, excludeOwnDocument: false).Dispose(),
+            })
+            {
+                string message = Assert.Throws<DatabaseException>(ask).Message;
+                Assert.Contains("source fixed", message, StringComparison.Ordinal);
+                Assert.Contains(expected, message, StringComparison.Ordinal);
+            }
+        }
+    }
+
     /// <summary>A place that it does not fill holds nothing, wherever it is asked, and not the first chunk of the database.</summary>
     [Fact]
     public void A_source_of_ones_own_that_fills_the_best_place_alone_finds_one_neighbor()
@@ -158,6 +183,25 @@ public sealed class NeighborSearchTests : IDisposable
             for (int q = 0; q < queries.Count; q++)
             {
                 source.Find([queries[q]], 1, chunks.Slice(q * count, 1), scores.Slice(q * count, 1), cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Gives the same to every query.</summary>
+    private sealed class FixedSource(ChunkDatabase database, long[] found, float[] with) : INeighborSource
+    {
+        public string Name => "fixed";
+
+        public ChunkDatabase? Database => database;
+
+        public string Identity => $"fixed {string.Join(' ', found)}";
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            for (int q = 0; q < queries.Count; q++)
+            {
+                found.AsSpan(0, count).CopyTo(chunks[(q * count)..]);
+                with.AsSpan(0, count).CopyTo(scores[(q * count)..]);
             }
         }
     }

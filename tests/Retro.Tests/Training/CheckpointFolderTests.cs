@@ -2,6 +2,7 @@ using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Training;
 using TorchSharp;
+using TorchSharp.Modules;
 using static Retro.Tests.Training.Trainings;
 using static TorchSharp.torch;
 
@@ -222,6 +223,81 @@ public sealed class CheckpointFolderTests : IDisposable
         AssertSameWeights(model, other);
     }
 
+    /// <summary>A gradient moves nothing: what hinders it, such as too little memory, costs no step that was done.</summary>
+    [Fact]
+    public void Where_a_gradient_cannot_be_computed_the_steps_before_are_saved()
+    {
+        using RetroModel model = Model(Config), other = Model(Config, seed: 99);
+        using Trainer trainer = new(model, Options with { CheckpointFolder = Folder, Accumulation = 1, SideBySide = 1 }), resumed = new(other, Options);
+        int calls = 0;
+        model.Layers[0].FeedForward.register_forward_pre_hook((_, x) => ++calls == 4 ? throw new OutOfMemoryException("no room") : x);
+        OutOfMemoryException fault = Assert.Throws<OutOfMemoryException>(() => trainer.Run(new CopyingData(Config, 2, 3, seed: 1)));
+
+        Assert.Null(fault.Data[Trainer.NotSaved]);
+        resumed.Load(Folder);
+        Assert.Equal(3, resumed.StepsDone);
+        AssertSameWeights(model, other);
+        Assert.Equal(4, trainer.Step([new CopyingData(Config, 2, 3, seed: 1).Batch(3, 0).ToTensors()]).Step); // as if nothing had been
+    }
+
+    /// <summary>What a step has left half done is neither saved nor gone on with.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_a_step_throws_while_it_changes_the_model_that_is_said_and_the_checkpoint_before_stays(bool inBranch)
+    {
+        LayerFactory? layers = inBranch ? new() { FeedForward = (config, dtype, device) => new Remembering(config, dtype, device) } : null;
+        using RetroModel model = new(Config, layers: layers);
+        TrainingOptions options = Options with { CheckpointFolder = Folder, CheckpointEvery = 2, Accumulation = 1 };
+        using Trainer trainer = new(model, options, optimizer: inBranch ? null : all => new Faulty(all));
+        CopyingData data = new(Config, 2, 3, seed: 1);
+        using TrainingBatch batch = data.Batch(0, 0).ToTensors();
+        Faulty.Calls = Remembering.Calls = 0;
+        InvalidDataException fault = Assert.Throws<InvalidDataException>(() => trainer.Run(data));
+
+        Assert.Contains("between two steps", (string?)fault.Data[Trainer.NotSaved], StringComparison.Ordinal);
+        Assert.Equal(2, Trainer.Stored(Folder).Steps);
+        foreach (Action act in new Action[] { () => trainer.Save(Folder), () => trainer.Step([batch]), () => trainer.Run(data) })
+        {
+            Assert.Contains("between two steps", Assert.Throws<InvalidOperationException>(act).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(2, Trainer.Stored(Folder).Steps);
+        if (inBranch)
+        {
+            trainer.Load(Folder);
+            Assert.Equal(3, trainer.Step([batch]).Step);
+            trainer.Save(Folder);
+        }
+    }
+
+    [Fact]
+    public void A_relative_folder_and_file_are_those_of_where_the_training_was_made()
+    {
+        string before = Environment.CurrentDirectory;
+        using TemporaryFolder elsewhere = new();
+        using RetroModel model = Model(Config), other = Model(Config, seed: 99);
+        try
+        {
+            Environment.CurrentDirectory = _folder.Path;
+            using Trainer trainer = new(model, Options with { CheckpointFolder = "checkpoint" }) { Measure = _ => 1 };
+            using CsvObserver steps = new("steps.csv");
+            Environment.CurrentDirectory = elsewhere.Path;
+            trainer.Run(new CopyingData(Config, 2, 3, seed: 1), steps);
+        }
+        finally
+        {
+            Environment.CurrentDirectory = before;
+        }
+
+        Assert.Empty(Directory.EnumerateFileSystemEntries(elsewhere.Path));
+        Assert.Equal(1 + Options.Steps, File.ReadAllLines(_folder["steps.csv"]).Length);
+        Assert.True(Directory.Exists(Path.Combine(Folder, Trainer.BestFolder)));
+        using Trainer resumed = new(other, Options);
+        resumed.Load(Folder);
+        AssertSameWeights(model, other);
+    }
+
     /// <summary>Between the first change of a step and its last a checkpoint would hold a mixture.</summary>
     [Fact]
     public void While_a_thread_trains_it_may_save_and_another_one_is_refused()
@@ -251,5 +327,42 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.All(refused, fault => Assert.Contains("Another thread", Assert.IsType<InvalidOperationException>(fault).Message, StringComparison.Ordinal));
         Assert.Equal(Options.Steps, trainer.StepsDone);
         trainer.Save(Folder);
+    }
+
+    /// <summary>Moves a parameter, and at its fourth step fails before the next.</summary>
+    private sealed class Faulty(IReadOnlyList<(string name, Parameter parameter)> trained) : optim.Optimizer(IntPtr.Zero)
+    {
+        public static int Calls { get; set; }
+
+        public override IEnumerable<optim.ILearningRateController> ParamGroups => [];
+
+        public override Tensor step(Func<Tensor>? closure = null)
+        {
+            using IDisposable noGradients = no_grad();
+            trained[0].parameter.mul_(0.5);
+            return ++Calls == 4 ? throw new InvalidDataException("half") : null!;
+        }
+    }
+
+    /// <summary>Counts what it reads, and fails in a fourth step.</summary>
+    private sealed class Remembering : FeedForward
+    {
+        private readonly Tensor _count;
+
+        public Remembering(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, encoder: false, dtype, device)
+            => register_buffer("count", _count = zeros(1, dtype, device));
+
+        public static int Calls { get; set; }
+
+        public override Tensor forward(Tensor x)
+        {
+            using (no_grad())
+            {
+                _count.add_(1);
+            }
+
+            return ++Calls == 7 ? throw new InvalidDataException("half") : base.forward(x); // two layers a step
+        }
     }
 }

@@ -51,6 +51,51 @@ public sealed class NothingLearnedTests : IDisposable
         }
     }
 
+    /// <summary>A loss mask that leaves nothing is no training that came to its end.</summary>
+    [Theory]
+    [InlineData(12, 10, 12)] // at the end
+    [InlineData(200, 2, 20)]
+    public void A_training_without_anything_to_predict_ends_with_the_reason(int steps, int most, int ends)
+    {
+        using RetroModel model = Model(Config);
+        using Trainer trainer = new(model, Options with { Steps = steps, MaximumSkippedSteps = most, CheckpointFolder = Folder });
+        TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new Masked(new(Config, 2, 3, seed: 1), 0)));
+        Assert.Contains($"{ends} steps have taught nothing: no batch held a token to predict", fault.Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+    }
+
+    /// <summary>What the last batch lacks says nothing of those before it.</summary>
+    [Fact]
+    public void The_end_of_a_training_asks_what_all_steps_have_taught()
+    {
+        using RetroModel model = OfRetrievalAlone(), learning = Model(Config);
+        TrainingOptions options = Options with { Steps = 8, Accumulation = 1 };
+        using Trainer trainer = new(model, options), taught = new(learning, options);
+        CopyingData none = new(Config, 2, 3, seed: 1, dropout: 1);
+        TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new Masked(none, 7)));
+        Assert.Contains("8 steps have taught nothing: all that is trained reads neighbors", fault.Message, StringComparison.Ordinal);
+        taught.Run(new Masked(none, 7));
+        Assert.Equal(8, taught.StepsDone);
+
+        // Patience ends it, and not the last step.
+        using Trainer patient = new(model, options with { Steps = 100, MeasureEvery = 1, Patience = 2 }) { Measure = _ => 1 };
+        Assert.Contains("3 steps have taught nothing", Assert.Throws<TrainingException>(() => patient.Run(none)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_training_in_which_no_gradient_was_finite_says_so_at_its_end()
+    {
+        using RetroModel model = Model(Config);
+        using (no_grad())
+        {
+            model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+        }
+
+        using Trainer trainer = new(model, Options with { Steps = 4 });
+        TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(Config, 2, 3, seed: 1)));
+        Assert.Contains("4 steps have taught nothing: the gradient of the loss was not finite in any", fault.Message, StringComparison.Ordinal);
+    }
+
     /// <summary>Neighbors may be few: what has been moved once is moved again.</summary>
     [Fact]
     public void A_training_that_has_moved_once_waits_for_the_next_neighbors_also_where_it_was_resumed()
@@ -145,6 +190,19 @@ public sealed class NothingLearnedTests : IDisposable
         {
             TokenBatch batch = data.Batch(index, progress);
             Array.Clear(batch.Retrieved?.Valid ?? []);
+            return batch;
+        }
+    }
+
+    /// <summary>The same whose batches from one on have nothing to predict.</summary>
+    private sealed class Masked(CopyingData data, long from) : ITrainingData
+    {
+        public string Identity => $"{data.Identity}, masked from {from}";
+
+        public TokenBatch Batch(long index, double progress)
+        {
+            TokenBatch batch = data.Batch(index, progress);
+            Array.Clear(index < from ? [] : batch.LossMask);
             return batch;
         }
     }

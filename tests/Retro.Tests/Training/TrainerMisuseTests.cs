@@ -29,6 +29,44 @@ public sealed class TrainerMisuseTests : IDisposable
         }
     }
 
+    /// <summary>Its steps would leave weights that are no numbers, and say that they were done.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_model_in_float16_is_refused_and_stays_as_it_is(bool own)
+    {
+        Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer>? sgd
+            = own ? all => optim.SGD(all.Select(pair => pair.parameter), 0.1) : null;
+        using RetroModel model = Model(Config);
+        model.half();
+        Dictionary<string, double[]> before = Weights(model);
+        string message = Assert.Throws<TrainingException>(() => new Trainer(model, Options, optimizer: sgd)).Message;
+        Assert.Contains("Float16", message, StringComparison.Ordinal);
+        Assert.Contains("model.to(ScalarType.BFloat16)", message, StringComparison.Ordinal);
+        Assert.Equal(before, Weights(model));
+
+        using Trainer trainer = new(model, Options with { Dtype = ScalarType.BFloat16 }, optimizer: sgd);
+        using TrainingBatch batch = new CopyingData(Config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        Assert.False(trainer.Step([batch]).Skipped);
+        Assert.All(Weights(model).Values, values => Assert.All(values, value => Assert.True(double.IsFinite(value))));
+    }
+
+    [Fact]
+    public void A_part_of_another_type_is_named_where_nothing_casts_for_it()
+    {
+        LayerFactory narrow = new() { FeedForward = (config, _, device) => new Narrow(config, device) };
+        using RetroModel model = Model(Config), casting = new(Config, ScalarType.Float64, layers: narrow);
+        model.Layers[0].to(ScalarType.BFloat16);
+        string message = Assert.Throws<TrainingException>(() => new Trainer(model, Options)).Message;
+        Assert.Contains("is of type Float32", message, StringComparison.Ordinal);
+        Assert.Contains("decoder.1.attn.norm.weight, of BFloat16", message, StringComparison.Ordinal);
+        Assert.Contains("model.to(ScalarType.Float32)", message, StringComparison.Ordinal);
+
+        using Trainer trainer = new(casting, Options);
+        using TrainingBatch batch = new CopyingData(Config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        Assert.True(trainer.Step([batch]).GradientNorm > 0);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -66,5 +104,11 @@ public sealed class TrainerMisuseTests : IDisposable
         RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => trainer.Run(new CopyingData(Config, 2, 3, seed: 1)));
         Assert.Contains("Patience 1 has to be null where the trainer has no Measure", fault.Message, StringComparison.Ordinal);
         Assert.Equal(0, trainer.StepsDone);
+    }
+
+    /// <summary>Computes in float32, whatever the model's type is.</summary>
+    private sealed class Narrow(RetroConfig config, Device? device) : FeedForward(config, encoder: false, ScalarType.Float32, device)
+    {
+        public override Tensor forward(Tensor x) => base.forward(x.to_type(ScalarType.Float32)).to_type(x.dtype);
     }
 }
