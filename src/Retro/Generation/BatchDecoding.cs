@@ -12,7 +12,16 @@ namespace Retro.Generation;
 /// <param name="model">The model.</param>
 internal sealed class BatchDecoding(RetroModel model) : IDisposable
 {
-    private const int Capacity = 64; // tokens that memory is reserved for at least
+    private const int Capacity = 64; // tokens behind a beginning that memory is reserved for
+
+    /// <summary>
+    /// Tokens, padding included, up to which beginnings of any lengths are read in one pass: so few cost less together, as weights take longer to read than
+    /// tokens to compute. Of more, each takes its time.
+    /// </summary>
+    private const int Few = 128;
+
+    /// <summary>Tokens with padding for each one without, at most, in a pass of more.</summary>
+    private const double MostPadded = 1.25;
 
     private readonly bool _gated = FinalizerGate.IsNeededFor(model);
     private DecodingCache? _cache;
@@ -22,49 +31,31 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
     public int Rows => _cache?.Rows ?? 0;
 
     /// <summary>
-    /// Reads beginnings, all in one pass, and gives each text its logits. Their rows come behind those that are there; where they cannot, none is left.
+    /// Reads beginnings, those of like length in one pass, and gives each text its logits. Their rows come behind those that are there, in the order of the
+    /// texts; where they cannot, none is left.
     /// </summary>
     /// <param name="texts">At least one.</param>
     public void Begin(IReadOnlyList<GenerationSequence> texts)
     {
         using DisposeScope scope = NewDisposeScope();
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated, lingers: true);
-        int longest = texts.Max(text => text.Tokens.Count);
-        long[] tokens = [.. texts.SelectMany(text => text.Tokens.Select(token => (long)token).Concat(Enumerable.Repeat(0L, longest - text.Tokens.Count)))];
-        (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;
-        DecodingCache begun = model.NewCache(texts.Count, Math.Max(Capacity, longest));
-        Tensor logits;
-        try
-        {
-            logits = RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", "prefill", () => model.Prefill(
-                begun, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count)], neighbors, valid));
-        }
-        catch
-        {
-            begun.Dispose();
-            throw;
-        }
-
+        DecodingCache begun = RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", "prefill", () => Read(texts));
         if (_cache is null)
         {
             _cache = begun;
-        }
-        else
-        {
-            using DecodingCache taken = begun;
-            try
-            {
-                _cache.AppendRows(begun);
-            }
-            catch
-            {
-                Dispose(); // with half of them it is of no use to any
-                throw;
-            }
+            return;
         }
 
-        float[] own = []; // those that go on still read the others
-        Give(texts, logits.Floats(ref own));
+        using DecodingCache taken = begun;
+        try
+        {
+            _cache.AppendRows(begun);
+        }
+        catch
+        {
+            Dispose(); // with half of them it is of no use to any
+            throw;
+        }
     }
 
     /// <summary>Reads the last token of each text, and gives it its logits. The rows are these texts' then, in this order.</summary>
@@ -93,6 +84,86 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
     {
         _cache?.Dispose();
         _cache = null;
+    }
+
+    /// <summary>Which texts are read together, in one pass each list, which is in ascending order; those of the longest one come first.</summary>
+    /// <param name="lengths">Tokens of each.</param>
+    internal static List<List<int>> OfLikeLength(IReadOnlyList<int> lengths)
+    {
+        List<List<int>> all = [];
+        long width = 0, tokens = 0;
+        foreach (int text in Enumerable.Range(0, lengths.Count).OrderByDescending(text => lengths[text]))
+        {
+            long area = (all.Count == 0 ? 0 : all[^1].Count + 1) * width;
+            if (area == 0 || area > Math.Max(Few, MostPadded * (tokens + lengths[text])))
+            {
+                all.Add([]);
+                (width, tokens) = (lengths[text], 0);
+            }
+
+            all[^1].Add(text);
+            tokens += lengths[text];
+        }
+
+        all.ForEach(some => some.Sort());
+        return all;
+    }
+
+    private DecodingCache Read(IReadOnlyList<GenerationSequence> texts)
+    {
+        List<List<int>> passes = OfLikeLength([.. texts.Select(text => text.Tokens.Count)]);
+        DecodingCache? all = null;
+        try
+        {
+            foreach (List<int> pass in passes)
+            {
+                DecodingCache read = ReadTogether([.. pass.Select(text => texts[text])]);
+                if (all is null)
+                {
+                    all = read;
+                    continue;
+                }
+
+                using (read)
+                {
+                    all.AppendRows(read);
+                }
+            }
+
+            if (passes.Count > 1)
+            {
+                int[] rows = [.. passes.SelectMany(pass => pass)]; // which text each is
+                all!.SelectRows([.. Enumerable.Range(0, rows.Length).OrderBy(row => rows[row])]);
+            }
+
+            return all!;
+        }
+        catch
+        {
+            all?.Dispose();
+            throw;
+        }
+    }
+
+    private DecodingCache ReadTogether(IReadOnlyList<GenerationSequence> texts)
+    {
+        int longest = texts.Max(text => text.Tokens.Count);
+        long[] tokens = [.. texts.SelectMany(text => text.Tokens.Select(token => (long)token).Concat(Enumerable.Repeat(0L, longest - text.Tokens.Count)))];
+        (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;
+        DecodingCache read = model.NewCache(texts.Count, longest + Capacity);
+        try
+        {
+            Tensor logits = model.Prefill(
+                read, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count)], neighbors, valid);
+            float[] own = []; // those that go on still read the others
+            Give(texts, logits.Floats(ref own));
+            return read;
+        }
+        catch
+        {
+            read.Dispose();
+            throw;
+        }
     }
 
     /// <param name="texts">The texts.</param>

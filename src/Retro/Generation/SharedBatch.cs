@@ -16,8 +16,8 @@ namespace Retro.Generation;
 internal sealed class SharedBatch(RetroModel model)
 {
     /// <summary>
-    /// Tokens of prompts, padding included, that are read between two tokens of the texts that go on, which wait meanwhile; a longer prompt is read by itself,
-    /// in one pass all the same. Together they cost less where they are so short that weights take longer to read than tokens to compute.
+    /// Tokens of prompts that are read between two tokens of the texts that go on, which wait meanwhile; those of a call that has more are read by themselves,
+    /// between two tokens all the same.
     /// </summary>
     private const int PromptTokens = 128;
 
@@ -204,13 +204,12 @@ internal sealed class SharedBatch(RetroModel model)
         List<Call> some = [];
         foreach (Call call in calls.Where(call => !call.IsRead))
         {
-            List<Call> more = [.. some, call];
-            if (some.Count > 0 && more.Sum(one => one.Texts.Count) * more.Max(one => one.LongestPrompt) > PromptTokens)
+            if (some.Count > 0 && call.PromptTokens + some.Sum(one => one.PromptTokens) > PromptTokens)
             {
                 break;
             }
 
-            some = more;
+            some.Add(call);
         }
 
         if (some.Count > 0)
@@ -278,7 +277,7 @@ internal sealed class SharedBatch(RetroModel model)
         /// <summary>Those that have not ended; before the prompts were read, one of each.</summary>
         public List<Text> Texts { get; private set; } = [.. prompts.Select(prompt => new Text(prompt.Number, prompt.Text, prompt.Count))];
 
-        public int LongestPrompt { get; } = prompts.Count == 0 ? 0 : prompts.Max(prompt => prompt.Text.Tokens.Count);
+        public long PromptTokens { get; } = prompts.Sum(prompt => (long)prompt.Text.Tokens.Count);
 
         /// <summary>Whether the prompts were read.</summary>
         public bool IsRead { get; private set; }

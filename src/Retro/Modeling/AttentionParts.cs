@@ -242,12 +242,18 @@ internal sealed class AttentionParts
 
     /// <summary>The same with a mask that is not the plan's.</summary>
     public Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape, bool causal = false)
-        => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, mask, causal, positions, positionShape);
+        => AttentionKernel.Attend(OfContent(q), k, v, mask, causal, positions, positionShape);
+
+    /// <summary>The same with one query a row, and the keys and values of a cache's places, [G, P, S]; see <see cref="TokenAttention"/>.</summary>
+    public Tensor AttendStep(Tensor q, Tensor k, Tensor v, DecodingPass pass, Tensor? positions)
+        => TokenAttention.Attend(OfContent(q), k, v, null, positions, pass);
 
     /// <summary>[N, A, H·S] to [N, A, D], or to packed tokens [1, V, D].</summary>
     public Tensor Output(Tensor x, PackedTokens? packed = null) => _o.call(packed is null ? x : packed.Pack(x));
 
     private static Tensor Unpacked(Tensor x, PackedTokens? packed) => packed is null ? x : packed.Unpack(x);
+
+    private Tensor OfContent(Tensor q) => _biases ? q.Plus(Bias("content_bias")) : q;
 
     private Tensor Bias(string name) => _owner.get_parameter(name)!.view(_shape.Heads, 1, 1, _shape.HeadSize);
 }

@@ -172,31 +172,23 @@ public sealed class AttentionPlan
     /// <param name="dtype">Type of the states.</param>
     internal static AttentionPlan CausalStep(RetroConfig config, DecodingPass pass, DecodingTables tables, ScalarType dtype)
     {
-        (Tensor positions, bool equal) = (pass.Positions!, pass.Equal);
+        Tensor positions = pass.Positions!;
         using DisposeScope scope = NewDisposeScope();
         Tensor? mask = null, rows = null;
         RotaryTable? rotation = null;
-        if (!equal || config.Positions == PositionKind.TransformerXl)
+        if (!pass.SeesEquallyMany || config.Positions == PositionKind.TransformerXl)
         {
-            Tensor keys = KeptScalars.Range(pass.FirstKey, pass.EndOfKeys, 1, ScalarType.Int64, positions.device);
-            Tensor distances = positions.unsqueeze(-1) - keys; // [B, L]
-            if (!equal)
-            {
-                Tensor hidden = distances.Below(0);
-                if (config.SlidingWindow is int window && window < pass.KeyCount)
-                {
-                    hidden = hidden.logical_or(distances.AtLeast(window));
-                }
-
-                mask = Additive(hidden, dtype).view(1, -1, 1, pass.KeyCount).MoveToOuterDisposeScope();
-            }
-
+            // A row's last key is its query's own; what stands behind it is not seen.
+            Tensor last = tensor((long[])[.. pass.Counts.Select(count => count - 1L)], [pass.Counts.Count, 1], device: positions.device);
+            Tensor distances = last - KeptScalars.Range(pass.KeyCount, ScalarType.Int64, positions.device); // [B, L]
+            mask = pass.SeesEquallyMany ? null : Additive(distances.Below(0), dtype).view(1, -1, 1, pass.KeyCount).MoveToOuterDisposeScope();
             rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(KeptScalars.Zero).MoveToOuterDisposeScope() : null;
         }
 
         if (config.Positions == PositionKind.Rotary)
         {
-            rotation = equal ? tables.Causal(pass.EndOfKeys - 1, dtype, positions.device) : DecoderRotation(config, positions.unsqueeze(-1), dtype);
+            rotation = pass.Equal ? tables.Causal(pass.Lengths[0] - 1, dtype, positions.device)
+                : DecoderRotation(config, positions.unsqueeze(-1), dtype);
             rotation.MoveToOuterDisposeScope();
         }
 

@@ -170,7 +170,6 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     {
         Memory<float> queries = _parts.Queries(x, few);
         plan.QueryRotation?.Rotate(few, _parts.HeadSize, queries);
-        int keys = (int)cache.Keys!.size(2);
         Tensor? distances = plan.DistanceRows is null ? null : cache.Distances(_parts, x.dtype, x.device);
         ReadOnlyMemory<float> bias = _parts.PositionTermOfRows(queries, plan, distances, few), away = default;
         ReadOnlyMemory<float> mask = plan.Mask is null ? default : few.Read(plan.Mask);
@@ -180,7 +179,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
             away = few.Read(get_parameter("away")!);
         }
 
-        return _parts.Output(few.Attend(queries, cache.Keys!, cache.Values!, keys, new(mask, bias, away)), few);
+        return _parts.Output(few.Attend(queries, cache.Keys!, cache.Values!, null, new(mask, bias, away)), few);
     }
 
     internal CrossAttentionCache NewCache() => new(_config);

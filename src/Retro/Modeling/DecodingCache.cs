@@ -11,20 +11,22 @@ namespace Retro.Modeling;
 public sealed class DecodingCache : IDisposable
 {
     private readonly CrossAttentionCache?[] _cross;
-    private readonly int _firstCrossLayer;
+    private readonly int _firstCrossLayer, _capacity;
     private Tensor? _chunkStates; // [B, M, D]: what the unfinished chunk's tokens left after self-attention of the first cross-attention layer
     private Tensor? _valid;       // [B, K·R] of bool
     private Tensor? _retrieved;   // [B, K·R] of int64, and
     private Tensor? _lastTokens;  // [B, MatchFeatures.Compared] of int64: what a match bias compares; null without
     private DecodingMask? _mask;  // what follows from it; null after a change
     private long[] _rowLengths;
+    private CacheLayout? _layout; // of self-attention's keys and values; null before the first pass
     private bool _disposed;
 
     internal DecodingCache(RetroModel model, int rows, int capacity)
     {
         Model = model;
+        _capacity = capacity;
         _rowLengths = new long[rows];
-        Self = [.. model.Layers.Select(_ => new SelfAttentionCache(model.Config, capacity))];
+        Self = [.. model.Layers.Select(_ => new SelfAttentionCache(model.Config))];
         _cross = [.. model.Layers.Select(layer => layer.CrossAttention?.NewCache())];
         Tables = new(model.Config);
         _firstCrossLayer = Array.FindIndex(_cross, cache => cache is not null);
@@ -74,12 +76,7 @@ public sealed class DecodingCache : IDisposable
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         Tensor index = Index(rows);
-        _rowLengths = [.. rows.Select(row => _rowLengths[row])];
-        foreach (SelfAttentionCache cache in Self)
-        {
-            cache.SelectRows(index);
-        }
-
+        Arrange([.. rows.Select(row => (this, row))]);
         foreach (CrossAttentionCache? cache in _cross)
         {
             cache?.SelectRows(index);
@@ -126,11 +123,10 @@ public sealed class DecodingCache : IDisposable
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
-        long longest = Math.Max(_rowLengths.Max(), other._rowLengths.Max());
+        int rows = Rows;
         for (int layer = 0; layer < Self.Length; layer++)
         {
-            Self[layer].AppendRows(other.Self[layer], Rows, other.Rows, longest);
-            _cross[layer]?.AppendRows(other._cross[layer]!, Rows, other.Rows);
+            _cross[layer]?.AppendRows(other._cross[layer]!, rows, other.Rows);
         }
 
         // Rows that nothing was read of yet have no last tokens, which zeros would be.
@@ -139,11 +135,11 @@ public sealed class DecodingCache : IDisposable
             Replace(ref _lastTokens, cat([LastTokens(), other.LastTokens()], 0));
         }
 
-        AppendRows(ref _chunkStates, _chunkStates, other._chunkStates, 0, Rows, other.Rows);
-        AppendRows(ref _valid, _valid, other._valid, 0, Rows, other.Rows);
-        AppendRows(ref _retrieved, _retrieved, other._retrieved, 0, Rows, other.Rows);
+        AppendRows(ref _chunkStates, _chunkStates, other._chunkStates, 0, rows, other.Rows);
+        AppendRows(ref _valid, _valid, other._valid, 0, rows, other.Rows);
+        AppendRows(ref _retrieved, _retrieved, other._retrieved, 0, rows, other.Rows);
         ForgetMask();
-        _rowLengths = [.. _rowLengths, .. other._rowLengths];
+        Arrange([.. Enumerable.Range(0, rows).Select(row => (this, row)), .. Enumerable.Range(0, other.Rows).Select(row => (other, row))]);
     }
 
     /// <summary>Frees the cached tensors.</summary>
@@ -183,8 +179,25 @@ public sealed class DecodingCache : IDisposable
     /// <summary>Which cached neighbors' tokens hold something; null before any were given.</summary>
     internal DecodingMask? Mask(ScalarType dtype) => _valid is null ? null : _mask ??= DecodingMask.Create(_valid, dtype);
 
-    /// <summary>Ends a pass: so many tokens each row has now.</summary>
-    internal void SetLengths(IReadOnlyList<long> lengths) => _rowLengths = [.. lengths];
+    /// <summary>Plans a pass; see <see cref="DecodingPass"/>.</summary>
+    internal DecodingPass Begin(IReadOnlyList<long> lengths, Tensor? positions)
+    {
+        RetroConfig config = Model.Config;
+        CacheLayout? layout = _layout;
+        if (layout is null || Enumerable.Range(0, Rows).Any(row => layout.Left(row, lengths[row]) < 0))
+        {
+            // At first what was asked for; then for each as many more as all keep on average.
+            IReadOnlyList<long> read = positions is null ? lengths : _rowLengths;
+            long[] kept = [.. read.Select(tokens => CacheLayout.Kept(config, tokens))];
+            long sum = kept.Sum();
+            layout = new(config, read, [.. kept.Select(tokens => Math.Max(1, layout is null ? _capacity - tokens : sum / Rows))]);
+        }
+
+        return new(lengths, positions, config.SlidingWindow, layout);
+    }
+
+    /// <summary>Ends a pass.</summary>
+    internal void End(DecodingPass pass) => (_rowLengths, _layout) = ([.. pass.Lengths], pass.Layout);
 
     /// <summary>
     /// The rows' last tokens with those of a step [B] behind them, [B, <see cref="MatchFeatures.Compared"/>]; null where no match bias reads them.
@@ -326,10 +339,10 @@ public sealed class DecodingCache : IDisposable
     }
 
     /// <summary>
-    /// Puts the rows of one tensor behind those of another, each at the beginning of the dimension after the rows', which becomes as long as the longer one's,
-    /// or as <paramref name="least"/>; zeros stand for what is not there.
+    /// Puts the rows of one tensor behind those of another, each at the beginning of the dimension after the rows', which becomes as long as the longer one's;
+    /// zeros stand for what is not there.
     /// </summary>
-    internal static void AppendRows(ref Tensor? place, Tensor? own, Tensor? added, int dimension, long rows, long addedRows, long least = 0)
+    internal static void AppendRows(ref Tensor? place, Tensor? own, Tensor? added, int dimension, long rows, long addedRows)
     {
         if ((own ?? added) is not { } like)
         {
@@ -338,7 +351,7 @@ public sealed class DecodingCache : IDisposable
 
         long[] shape = [.. like.shape];
         shape[dimension] = rows + addedRows;
-        shape[dimension + 1] = Math.Max(least, Math.Max(own?.shape[dimension + 1] ?? 0, added?.shape[dimension + 1] ?? 0));
+        shape[dimension + 1] = Math.Max(own?.shape[dimension + 1] ?? 0, added?.shape[dimension + 1] ?? 0);
         Tensor all = zeros(shape, like.dtype, like.device);
         Put(own, 0);
         Put(added, rows);
@@ -352,6 +365,30 @@ public sealed class DecodingCache : IDisposable
                 target.copy_(some);
             }
         }
+    }
+
+    // Makes rows of caches this one's: their lengths, and their keys and values of self-attention, each with what room it has, unless that is more than double.
+    private void Arrange(IReadOnlyList<(DecodingCache Cache, int Row)> rows)
+    {
+        long[] lengths = [.. rows.Select(row => row.Cache._rowLengths[row.Row])];
+        if (rows.Any(row => row.Cache._layout is not null))
+        {
+            CacheLayout layout = new(Model.Config, lengths, [.. rows.Select(row => row.Cache.Left(row.Row))]);
+            for (int layer = 0; layer < Self.Length; layer++)
+            {
+                Self[layer].Arrange(layout, [.. rows.Select(row => (row.Cache.Self[layer], row.Row))]);
+            }
+
+            _layout = layout;
+        }
+
+        _rowLengths = lengths;
+    }
+
+    private long Left(int row)
+    {
+        long length = _rowLengths[row];
+        return _layout is null ? _capacity : Math.Min(_layout.Left(row, length), Math.Max(CacheLayout.Kept(Model.Config, length), _capacity));
     }
 
     private Tensor LastTokens() => _lastTokens ?? MatchFeatures.Last(zeros([Rows, 1], ScalarType.Int64, Model.Device), new long[Rows]);

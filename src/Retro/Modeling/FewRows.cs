@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using TorchSharp;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -104,12 +105,11 @@ internal abstract class FewRows : IDisposable
     /// <returns>The rows of each.</returns>
     public abstract Memory<float>[] Products(Memory<float> x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> matrices);
 
-    /// <summary>Stores one position of each row, [N, G·S], in a cache.</summary>
+    /// <summary>Stores rows [N, G·S] in a cache.</summary>
     /// <param name="numbers">The rows.</param>
-    /// <param name="cache">[G, N, L, S], contiguous.</param>
-    /// <param name="positions">Of each row.</param>
-    /// <param name="start">The position that lies at the first of the L places.</param>
-    public abstract void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> positions, long start);
+    /// <param name="cache">[G, P, S], contiguous.</param>
+    /// <param name="places">Of each row, below P.</param>
+    public abstract void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> places);
 
     /// <summary>The position term of one query a row: its product with what each key's distance is projected to.</summary>
     /// <param name="asking">[N, H, S].</param>
@@ -120,12 +120,12 @@ internal abstract class FewRows : IDisposable
 
     /// <summary>Attends with one query a row; see <see cref="TokenAttention"/>.</summary>
     /// <param name="queries">[N, H, S].</param>
-    /// <param name="keys">[G, N, L, S], G a divisor of H; the last dimension is contiguous.</param>
-    /// <param name="values">[G, N, L, S'], the same.</param>
-    /// <param name="count">How many keys, from the first one.</param>
+    /// <param name="keys">[G, N, L, S], or of all places [G, P, S]; G a divisor of H, the last dimension contiguous.</param>
+    /// <param name="values">[G, N, L, S'], or [G, P, S'], the same.</param>
+    /// <param name="pass">Which of the places each row sees; null: all of its L.</param>
     /// <param name="added">What is added to the logits.</param>
     /// <returns>[N, H·S'].</returns>
-    public abstract Memory<float> Attend(Memory<float> queries, Tensor keys, Tensor values, int count, TokenLogits added = default);
+    public abstract Memory<float> Attend(Memory<float> queries, Tensor keys, Tensor values, DecodingPass? pass, TokenLogits added);
 
     /// <summary>Gives the buffers back.</summary>
     public void Dispose()
@@ -236,17 +236,16 @@ internal sealed class FewRows<T, TFormat> : FewRows
     }
 
     /// <inheritdoc/>
-    public override void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> positions, long start)
+    public override void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> places)
     {
-        int size = (int)cache.size(3), groups = (int)cache.size(0);
-        long capacity = cache.size(2);
-        TensorNumbers<T> all = new(Stored(cache));
+        int size = (int)cache.size(2), groups = (int)cache.size(0);
+        long all = cache.size(1);
+        TensorNumbers<T> stored = new(Stored(cache));
         for (int row = 0; row < Count; row++)
         {
             for (int group = 0; group < groups; group++)
             {
-                long place = (((((long)group * Count) + row) * capacity) + positions[row] - start) * size;
-                TFormat.Write(numbers.Slice(((row * groups) + group) * size, size), all.Slice(place, size));
+                TFormat.Write(numbers.Slice(((row * groups) + group) * size, size), stored.Slice(((group * all) + places[row]) * size, size));
             }
         }
 
@@ -258,7 +257,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
     {
         int heads = (int)distances.size(0), size = (int)distances.size(1), width = (int)distances.size(2);
         long[] all = columns.data<long>().ToArray();
-        int keys = all.Length / Count, used = (int)all.Max() + 1;
+        int keys = all.Length / Count;
         TensorNumbers<T> projected = new(Stored(distances));
         Memory<float> term = Take(heads * all.Length);
         WorkerTeam.Shared.Run(heads * Count, get_num_threads(), OfQuery);
@@ -268,6 +267,8 @@ internal sealed class FewRows<T, TFormat> : FewRows
         void OfQuery(int query)
         {
             (int head, int row) = Math.DivRem(query, Count);
+            ReadOnlySpan<long> own = all.AsSpan(row * keys, keys);
+            int used = (int)TensorPrimitives.Max(own) + 1; // a row that sees few keys needs few distances
             float[] buffer = ArrayPool<float>.Shared.Rent(used);
             Span<float> products = buffer.AsSpan(0, used), wanted = term.Span.Slice(query * keys, keys);
             products.Clear();
@@ -276,7 +277,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
             StoredRows<T, TFormat>.Restore(products);
             for (int key = 0; key < keys; key++)
             {
-                wanted[key] = products[(int)all[(row * keys) + key]];
+                wanted[key] = products[(int)own[key]];
             }
 
             ArrayPool<float>.Shared.Return(buffer);
@@ -284,9 +285,9 @@ internal sealed class FewRows<T, TFormat> : FewRows
     }
 
     /// <inheritdoc/>
-    public override Memory<float> Attend(Memory<float> queries, Tensor keys, Tensor values, int count, TokenLogits added = default)
+    public override Memory<float> Attend(Memory<float> queries, Tensor keys, Tensor values, DecodingPass? pass, TokenLogits added)
     {
-        TokenStates<T> k = new(Stored(keys), count), v = new(Stored(values), count);
+        TokenStates<T> k = new(Stored(keys), pass), v = new(Stored(values), pass);
         int heads = queries.Length / (k.Rows * k.Size);
         Memory<float> attended = Take(k.Rows * heads * v.Size);
         TokenAttention.Attend<T, TFormat>(queries, k, v, added, attended);

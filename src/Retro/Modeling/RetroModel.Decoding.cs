@@ -7,7 +7,7 @@ public sealed partial class RetroModel
 {
     /// <summary>Makes an empty cache for continuing sequences token by token.</summary>
     /// <param name="rows">Sequences of the batch.</param>
-    /// <param name="capacity">Tokens to reserve memory for; the cache grows beyond it by doubling.</param>
+    /// <param name="capacity">Tokens of each to reserve memory for; the cache grows beyond it by doubling.</param>
     public DecodingCache NewCache(int rows, int capacity = 64)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
@@ -65,7 +65,8 @@ public sealed partial class RetroModel
 
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, new(rows, null, Config.SlidingWindow), tap);
+        using DecodingPass pass = cache.Begin(rows, null);
+        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, pass, tap);
         if (encoded is not null)
         {
             KeepEncoded(cache, rows, encoded, neighbors!, valid);
@@ -78,7 +79,7 @@ public sealed partial class RetroModel
 
         Tensor last = tensor(rows.Select(length => length - 1).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
         Tensor normed = _norm.call(states.gather(1, last)).view(batch, -1);
-        cache.SetLengths(rows);
+        cache.End(pass);
         return normed.MoveToOuterDisposeScope();
     }
 
@@ -110,7 +111,7 @@ public sealed partial class RetroModel
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
         Tensor positions = tensor((long[])[.. cache.Lengths], device: tokens.device);
-        DecodingPass pass = new([.. cache.Lengths.Select(length => length + 1)], positions, Config.SlidingWindow);
+        using DecodingPass pass = cache.Begin([.. cache.Lengths.Select(length => length + 1)], positions);
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
         AttentionPlan plan = AttentionPlan.CausalStep(Config, pass, cache.Tables, x.dtype);
         AttentionPlan? crossPlan = null;
@@ -122,7 +123,7 @@ public sealed partial class RetroModel
         }
 
         Tensor normed = _norm.call(x).view(cache.Rows, -1);
-        cache.SetLengths(pass.Lengths);
+        cache.End(pass);
         cache.KeepLastTokens(lastTokens);
         return normed.MoveToOuterDisposeScope();
 

@@ -97,14 +97,17 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
             k = plan.KeyRotation!.Rotate(k);
         }
 
+        // A step's queries read the cache where it lies, each row what it sees of it, where they can.
+        DecodingPass? step = cache is not null && plan.Pass is { Positions: not null } pass && TokenAttention.Takes(q, k, v, null) ? pass : null;
         if (cache is not null)
         {
-            (k, v) = cache.Append(k, v, plan);
+            (k, v) = step is null ? cache.Append(k, v, plan) : cache.Store(k, v, step);
         }
 
         Tensor? distances = plan.DistanceRows is null ? null : cache!.Distances(parts, x.dtype, x.device);
-        Tensor? positions = parts.PositionTerm(q, plan, distances, q.shape[2], k.shape[2]);
-        return parts.Output(parts.Attend(q, k, v, plan, positions, positions?.shape), plan.Packed).MoveToOuterDisposeScope();
+        Tensor? positions = parts.PositionTerm(q, plan, distances, q.shape[2], step?.KeyCount ?? k.shape[2]);
+        Tensor attended = step is null ? parts.Attend(q, k, v, plan, positions, positions?.shape) : parts.AttendStep(q, k, v, step, positions);
+        return parts.Output(attended, plan.Packed).MoveToOuterDisposeScope();
     }
 
     // A step of decoding: the same, without tensors in between.
@@ -112,11 +115,10 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     {
         Memory<float>[] states = parts.States(x, few);
         plan.QueryRotation?.Rotate(few, parts.HeadSize, states[0], states[1]);
-        (Tensor keys, Tensor values) = cache.AppendRows(states[1], states[2], parts, plan.Pass!, few);
+        (Tensor keys, Tensor values) = cache.Store(states[1], states[2], parts, plan.Pass!, few);
         Tensor? distances = plan.DistanceRows is null ? null : cache.Distances(parts, x.dtype, x.device);
         ReadOnlyMemory<float> positions = parts.PositionTermOfRows(states[0], plan, distances, few);
-        ReadOnlyMemory<float> mask = plan.Mask is null ? default : few.Read(plan.Mask);
-        return parts.Output(few.Attend(states[0], keys, values, (int)plan.Pass!.KeyCount, new(mask, positions, default)), few);
+        return parts.Output(few.Attend(states[0], keys, values, plan.Pass, new(default, positions, default)), few);
     }
 
     /// <summary>

@@ -4,27 +4,23 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Keys and values of one decoder self-attention, [G, B, capacity, S]: the token at position p of a row lies p places behind the first one kept. Capacity
-/// doubles when it is used up, so that a token costs a constant share of copying; what lies before a sliding window is dropped then.
+/// Keys and values of one decoder self-attention, [G, P, S]: those of a row side by side, each row's behind those of the one before. When a row has used up its
+/// room, there is made as much more as all rows have taken, so that a token costs a constant share of copying; what lies before a sliding window is dropped
+/// then.
 /// </summary>
 public sealed class SelfAttentionCache : IDisposable
 {
     private readonly RetroConfig _config;
-    private readonly long _initialCapacity;
     private Tensor? _keys;
     private Tensor? _values;
+    private CacheLayout? _layout; // of these
     private Tensor? _distances;
     private long _distanceCount;
-    private long _start; // the position at place 0
 
-    internal SelfAttentionCache(RetroConfig config, long initialCapacity)
-    {
-        _config = config;
-        _initialCapacity = initialCapacity;
-    }
+    internal SelfAttentionCache(RetroConfig config) => _config = config;
 
-    /// <summary>Positions that there is room for.</summary>
-    internal long Capacity => _keys?.shape[2] ?? 0;
+    /// <summary>Tokens that there is room for, of all rows together.</summary>
+    internal long Capacity => _keys?.shape[1] ?? 0;
 
     internal long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
 
@@ -32,7 +28,7 @@ public sealed class SelfAttentionCache : IDisposable
     /// <param name="keys">[G, B, A, S], rotated where positions are rotary; G and S are the branch's own affair.</param>
     /// <param name="values">[G, B, A, S'].</param>
     /// <param name="plan">The plan of the pass, as it came to <see cref="SelfAttention.Attend"/>.</param>
-    /// <returns>Keys [G, B, L, S] and values [G, B, L, S']; they stay the cache's own where L is more than A.</returns>
+    /// <returns>Keys [G, B, L, S] and values [G, B, L, S']; where L is more than A, they may be the cache's own, and are not to be changed.</returns>
     /// <exception cref="ArgumentException">The plan is of no pass with a cache.</exception>
     public (Tensor Keys, Tensor Values) Append(Tensor keys, Tensor values, AttentionPlan plan)
     {
@@ -41,79 +37,91 @@ public sealed class SelfAttentionCache : IDisposable
         ArgumentNullException.ThrowIfNull(plan);
         DecodingPass pass = plan.Pass
             ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
-        long added = keys.shape[2];
-        // A prompt's padding is stored too, and overwritten later.
-        Reserve(
-            pass.FirstKey, Math.Max(added, pass.EndOfKeys), keys.shape[0], keys.shape[1], (keys.shape[3], values.shape[3]), keys.dtype, keys.device);
-        if (pass.Positions is not { } positions)
-        {
-            using Tensor lastKeys = keys.narrow(2, _start, added - _start), lastValues = values.narrow(2, _start, added - _start);
-            Place(_keys!, lastKeys, 0, added - _start);
-            Place(_values!, lastValues, 0, added - _start);
-            return (keys, values);
-        }
-
-        if (pass.Equal)
-        {
-            Place(_keys!, keys, pass.EndOfKeys - 1 - _start, 1);
-            Place(_values!, values, pass.EndOfKeys - 1 - _start, 1);
-        }
-        else
-        {
-            Tensor places = (_start == 0 ? positions : positions.Plus(-_start)).view(1, -1, 1, 1);
-            _keys!.scatter_(2, places.expand(keys.shape), keys);
-            _values!.scatter_(2, places.expand(values.shape), values);
-        }
-
-        return (Seen(_keys!, pass), Seen(_values!, pass));
+        (Tensor allKeys, Tensor allValues) = Store(keys, values, pass);
+        return pass.Positions is null ? (keys, values) : (pass.Seen(allKeys), pass.Seen(allValues));
     }
 
-    /// <summary>Stores keys and values [N, G·S] of a step, and gives all that its queries may see, [G, N, L, S], with what there is room for behind.</summary>
-    internal (Tensor Keys, Tensor Values) AppendRows(Memory<float> keys, Memory<float> values, AttentionParts parts, DecodingPass pass, FewRows few)
+    /// <summary>Stores the keys and values of a pass, and gives those of all places, [G, P, S].</summary>
+    internal (Tensor Keys, Tensor Values) Store(Tensor keys, Tensor values, DecodingPass pass)
     {
-        Reserve(pass.FirstKey, pass.EndOfKeys, parts.KeyHeads, few.Count, (parts.HeadSize, parts.HeadSize), few.Dtype, CPU);
-        few.Store(keys.Span, _keys!, pass.Places, _start);
-        few.Store(values.Span, _values!, pass.Places, _start);
-        return pass.FirstKey == _start ? (_keys!, _values!) : (Seen(_keys!, pass), Seen(_values!, pass));
+        MakeRoom(pass, keys.shape[0], (keys.shape[3], values.shape[3]), keys.dtype, keys.device);
+        Write(keys, _keys!);
+        Write(values, _values!);
+        return (_keys!, _values!);
+
+        void Write(Tensor states, Tensor all)
+        {
+            if (pass.Positions is not null)
+            {
+                all.index_copy_(1, pass.WrittenPlaces(all.device), states.squeeze(2));
+                return;
+            }
+
+            for (int row = 0; row < pass.Lengths.Count; row++)
+            {
+                using Tensor own = states.select(1, row);
+                Copy(own, pass.Layout.First(row), all, pass.Layout, row);
+            }
+        }
+    }
+
+    /// <summary>The same of keys and values [N, G·S] of a step.</summary>
+    internal (Tensor Keys, Tensor Values) Store(Memory<float> keys, Memory<float> values, AttentionParts parts, DecodingPass pass, FewRows few)
+    {
+        MakeRoom(pass, parts.KeyHeads, (parts.HeadSize, parts.HeadSize), few.Dtype, CPU);
+        few.Store(keys.Span, _keys!, pass.Places);
+        few.Store(values.Span, _values!, pass.Places);
+        return (_keys!, _values!);
     }
 
     /// <summary>Projected sinusoids of the distances 0, 1, ..., [H, S, W], made once per capacity.</summary>
     internal Tensor Distances(AttentionParts parts, ScalarType dtype, Device device)
     {
-        long capacity = Capacity;
-        if (_distanceCount < capacity)
+        long count = _layout!.LongestRoom;
+        if (_distanceCount < count)
         {
             using DisposeScope scope = NewDisposeScope();
-            Tensor rising = RelativePositions.Sinusoids(capacity - 1, capacity, _config.Width, dtype, device).flip(0);
+            Tensor rising = RelativePositions.Sinusoids(count - 1, count, _config.Width, dtype, device).flip(0);
             DecodingCache.Replace(ref _distances, parts.ProjectDistances(rising).contiguous());
-            _distanceCount = capacity;
+            _distanceCount = count;
         }
 
         return _distances!;
     }
 
-    internal void SelectRows(Tensor rows)
+    /// <summary>Lays keys and values out anew.</summary>
+    /// <param name="layout">Where they lie then.</param>
+    /// <param name="rows">What becomes each of its rows: a row of a cache, which may be this one.</param>
+    internal void Arrange(CacheLayout layout, IReadOnlyList<(SelfAttentionCache Cache, int Row)> rows)
     {
-        DecodingCache.SelectRows(ref _keys, rows);
-        DecodingCache.SelectRows(ref _values, rows);
-    }
+        Tensor? keys = Arranged(cache => cache._keys), values = Arranged(cache => cache._values);
+        if (keys is not null)
+        {
+            DecodingCache.Replace(ref _keys, keys);
+            DecodingCache.Replace(ref _values, values!);
+        }
 
-    /// <summary>
-    /// Takes in the rows of another one, and keeps no more room than the longest row has use for. Both begin where the one begins that begins first, since a
-    /// row may still see that far back.
-    /// </summary>
-    internal void AppendRows(SelfAttentionCache other, long rows, long otherRows, long longest)
-    {
-        long start = Math.Min(_start, other._start), used = longest - start;
-        long capacity = Math.Min(Math.Max(_start + Capacity, other._start + other.Capacity) - start, used + _initialCapacity);
-        DecodingCache.AppendRows(ref _keys, From(_keys, _start), From(other._keys, other._start), 1, rows, otherRows, capacity);
-        DecodingCache.AppendRows(ref _values, From(_values, _start), From(other._values, other._start), 1, rows, otherRows, capacity);
-        _start = start;
+        _layout = layout;
 
-        Tensor? From(Tensor? states, long first)
-            => states?.shape[2] is not { } room ? null
-                : first == start ? states.narrow(2, 0, Math.Min(room, used))
-                : nn.functional.pad(states, [0L, 0, first - start, Math.Min(0, start + used - first - room)]);
+        Tensor? Arranged(Func<SelfAttentionCache, Tensor?> states)
+        {
+            if (rows.Select(row => states(row.Cache)).FirstOrDefault(some => some is not null) is not { } like)
+            {
+                return null;
+            }
+
+            Tensor all = Empty(layout, like.shape[0], like.shape[2], like.dtype, like.device);
+            for (int row = 0; row < rows.Count; row++)
+            {
+                (SelfAttentionCache cache, int of) = rows[row];
+                if (layout.Kept(row) > 0 && states(cache) is { } source)
+                {
+                    Copy(source, cache._layout!.Place(of, layout.First(row)), all, layout, row);
+                }
+            }
+
+            return all;
+        }
     }
 
     /// <summary>Frees keys and values.</summary>
@@ -123,47 +131,33 @@ public sealed class SelfAttentionCache : IDisposable
         _values?.Dispose();
         _distances?.Dispose();
         _keys = _values = _distances = null;
-        _distanceCount = _start = 0;
+        _layout = null;
+        _distanceCount = 0;
     }
 
-    private static void Place(Tensor target, Tensor source, long start, long count)
+    // What a row keeps, from a place on.
+    private static void Copy(Tensor source, long place, Tensor all, CacheLayout layout, int row)
     {
-        using Tensor place = target.narrow(2, start, count);
-        place.copy_(source);
+        using Tensor target = all.narrow(1, layout.Place(row, layout.First(row)), layout.Kept(row)), some = source.narrow(1, place, layout.Kept(row));
+        target.copy_(some);
     }
 
-    private Tensor Seen(Tensor all, DecodingPass pass) => all.narrow(2, pass.FirstKey - _start, pass.KeyCount);
+    // Zeros, because masked places are multiplied by zero and must not hold what is no number.
+    private static Tensor Empty(CacheLayout layout, long groups, long size, ScalarType dtype, Device device)
+        => zeros([groups, layout.Places, size], dtype, device);
 
-    // Makes room for the positions from the first one that is still seen up to the end.
-    private void Reserve(long first, long end, long groups, long rows, (long Key, long Value) sizes, ScalarType dtype, Device device)
+    private void MakeRoom(DecodingPass pass, long groups, (long Key, long Value) sizes, ScalarType dtype, Device device)
     {
-        long capacity = Capacity, count = end - first;
-        if (end - _start <= capacity)
+        CacheLayout layout = pass.Layout;
+        if (_keys is null || pass.Positions is null)
         {
-            return;
+            DecodingCache.Replace(ref _keys, Empty(layout, groups, sizes.Key, dtype, device));
+            DecodingCache.Replace(ref _values, Empty(layout, groups, sizes.Value, dtype, device));
+            _layout = layout;
         }
-
-        long wanted = Math.Max(count, Math.Max(2 * Math.Min(capacity, count - 1), _initialCapacity));
-        if (_config.MaximumLength is int longest)
+        else if (_layout != layout)
         {
-            wanted = Math.Min(wanted, Math.Max(longest - first, count));
+            Arrange(layout, [.. Enumerable.Range(0, layout.Rows).Select(row => (this, row))]);
         }
-
-        // Zeros, because masked places are multiplied by zero and must not hold what is no number.
-        long dropped = first - _start;
-        Grow(ref _keys, zeros([groups, rows, wanted, sizes.Key], dtype, device), dropped);
-        Grow(ref _values, zeros([groups, rows, wanted, sizes.Value], dtype, device), dropped);
-        _start = first;
-    }
-
-    private static void Grow(ref Tensor? tensor, Tensor grown, long dropped)
-    {
-        if (tensor is not null)
-        {
-            using Tensor kept = tensor.narrow(2, dropped, tensor.shape[2] - dropped);
-            Place(grown, kept, 0, kept.shape[2]);
-        }
-
-        DecodingCache.Replace(ref tensor, grown);
     }
 }

@@ -6,11 +6,11 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>Keys or values on the processor, [G, N, L, S], as they lie in memory.</summary>
+/// <summary>Keys or values on the processor as they lie in memory: [G, N, L, S] of which each row has its L, or the places of a cache, [G, P, S].</summary>
 /// <typeparam name="T">What a number is stored as.</typeparam>
 /// <param name="states">Them, the last dimension contiguous; they have to stay alive meanwhile.</param>
-/// <param name="count">How many of the L, from the first one.</param>
-internal readonly struct TokenStates<T>(Tensor states, int count)
+/// <param name="pass">Which of a cache's places each row has.</param>
+internal readonly struct TokenStates<T>(Tensor states, DecodingPass? pass)
     where T : unmanaged
 {
     private readonly TensorNumbers<T> _numbers = new(states);
@@ -18,23 +18,27 @@ internal readonly struct TokenStates<T>(Tensor states, int count)
 
     public int Groups { get; } = (int)states.size(0);
 
-    public int Rows { get; } = (int)states.size(1);
+    public int Rows { get; } = pass?.Counts.Count ?? (int)states.size(1);
 
-    public int Count => count;
+    /// <summary>Of the row that has the most.</summary>
+    public int Longest { get; } = pass?.KeyCount ?? (int)states.size(2);
 
-    public int Size { get; } = (int)states.size(3);
+    public int Size { get; } = (int)states.size(-1);
 
     /// <summary>From one key to the next.</summary>
-    public int Stride { get; } = (int)states.stride(2);
+    public int Stride { get; } = (int)states.stride(-2);
 
-    /// <summary>Some of a sequence's.</summary>
-    public ReadOnlySpan<T> Some(int group, int row, int first, int some)
-        => _numbers.Slice((group * _ofGroup) + (row * _ofRow) + ((long)first * Stride), ((some - 1) * Stride) + Size);
+    /// <summary>How many a row has.</summary>
+    public int Count(int row) => pass?.Counts[row] ?? Longest;
+
+    /// <summary>Some of a row's.</summary>
+    public ReadOnlySpan<T> Some(int group, int row, int first, int some) => _numbers.Slice(
+        (group * _ofGroup) + ((pass?.Begin(row) ?? row) * _ofRow) + ((long)first * Stride), ((some - 1) * Stride) + Size);
 }
 
 /// <summary>What is added to the logits of single queries.</summary>
 /// <param name="Mask">[N or 1, L]; empty: nothing.</param>
-/// <param name="Positions">[H, N, L]; empty: nothing.</param>
+/// <param name="Positions">[H, N, L], L of the row that has the most keys; empty: nothing.</param>
 /// <param name="Away">[H], logits of one more key, whose value is zero; empty: there is none.</param>
 internal readonly record struct TokenLogits(ReadOnlyMemory<float> Mask, ReadOnlyMemory<float> Positions, ReadOnlyMemory<float> Away);
 
@@ -53,34 +57,41 @@ internal static class TokenAttention
     /// <summary>Whether it can be computed here.</summary>
     public static bool Takes(Tensor q, Tensor k, Tensor v, Tensor? mask)
         => !is_grad_enabled() && q.size(2) == 1 && q.device_type == DeviceType.CPU && q.dtype is ScalarType.Float32 or ScalarType.BFloat16
-            && k.dtype == q.dtype && v.dtype == q.dtype && k.stride(3) == 1 && v.stride(3) == 1
+            && k.dtype == q.dtype && v.dtype == q.dtype && k.stride(-1) == 1 && v.stride(-1) == 1
             && (mask is null || (mask.dim() == 4 && mask.size(0) == 1 && mask.size(2) == 1));
 
     /// <summary>Attends.</summary>
     /// <param name="q">[H, N, 1, S].</param>
-    /// <param name="k">[G, N, L, S], G a divisor of H.</param>
-    /// <param name="v">[G, N, L, S'].</param>
+    /// <param name="k">[G, N, L, S], or of all places of a cache [G, P, S]; G a divisor of H.</param>
+    /// <param name="v">[G, N, L, S'], or [G, P, S'].</param>
     /// <param name="mask">Added to the logits, [1, N or 1, 1, L]; null for none.</param>
     /// <param name="positions">Added to the logits, of H·N·L values in their order; null for none.</param>
+    /// <param name="pass">Which of a cache's places each row sees; null: all of its L.</param>
     /// <returns>[N, 1, H·S'].</returns>
-    public static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions) => q.dtype == ScalarType.Float32
-        ? OfTensors<float, Float32Format>(q, k, v, mask, positions)
-        : OfTensors<ushort, BFloat16Format>(q, k, v, mask, positions);
+    public static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, DecodingPass? pass = null) => q.dtype == ScalarType.Float32
+        ? OfTensors<float, Float32Format>(q, k, v, mask, positions, pass)
+        : OfTensors<ushort, BFloat16Format>(q, k, v, mask, positions, pass);
 
     /// <summary>Attends.</summary>
     /// <param name="queries">[N, H, S], H a multiple of G.</param>
-    /// <param name="keys">[G, N, L, S].</param>
-    /// <param name="values">[G, N, L, S'].</param>
+    /// <param name="keys">Of N rows and G heads.</param>
+    /// <param name="values">As many.</param>
     /// <param name="added">What is added to the logits.</param>
     /// <param name="attended">[N, H, S'], what comes out.</param>
     public static void Attend<T, TFormat>(Memory<float> queries, TokenStates<T> keys, TokenStates<T> values, TokenLogits added, Memory<float> attended)
         where T : unmanaged
         where TFormat : IRowFormat<T>
     {
-        int rows = keys.Rows, count = keys.Count, size = keys.Size, heads = queries.Length / (rows * size), shared = heads / keys.Groups;
-        bool oneMask = added.Mask.Length == count;
+        int rows = keys.Rows, longest = keys.Longest, size = keys.Size, heads = queries.Length / (rows * size), shared = heads / keys.Groups;
+        bool oneMask = added.Mask.Length == longest;
         float scale = (float)(1 / Math.Sqrt(size));
-        long bytes = (long)keys.Groups * rows * count * (size + values.Size) * Unsafe.SizeOf<T>();
+        long all = 0;
+        for (int row = 0; row < rows; row++)
+        {
+            all += keys.Count(row);
+        }
+
+        long bytes = keys.Groups * all * (size + values.Size) * Unsafe.SizeOf<T>();
         int blocks = keys.Groups * rows, threads = (int)Math.Clamp(Math.Min(bytes / BytesOfThread, blocks), 1, get_num_threads());
         WorkerTeam.Shared.Run(blocks, threads, OfBlock);
 
@@ -88,6 +99,7 @@ internal static class TokenAttention
         void OfBlock(int block)
         {
             (int group, int row) = Math.DivRem(block, rows);
+            int count = keys.Count(row);
             float[] buffer = ArrayPool<float>.Shared.Rent(shared * (size + count));
             Span<float> asking = buffer.AsSpan(0, shared * size), weights = buffer.AsSpan(shared * size, shared * count);
             int first = (row * heads) + (group * shared);
@@ -112,12 +124,12 @@ internal static class TokenAttention
                 Span<float> logits = weights.Slice(i * count, count);
                 if (!added.Positions.IsEmpty)
                 {
-                    TensorPrimitives.Add(logits, added.Positions.Span.Slice(((head * rows) + row) * count, count), logits);
+                    TensorPrimitives.Add(logits, added.Positions.Span.Slice(((head * rows) + row) * longest, count), logits);
                 }
 
                 if (!added.Mask.IsEmpty)
                 {
-                    TensorPrimitives.Add(logits, added.Mask.Span.Slice(oneMask ? 0 : row * count, count), logits);
+                    TensorPrimitives.Add(logits, added.Mask.Span.Slice(oneMask ? 0 : row * longest, count), logits);
                 }
 
                 float most = TensorPrimitives.Max<float>(logits), rest = 0;
@@ -154,18 +166,17 @@ internal static class TokenAttention
         }
     }
 
-    private static Tensor OfTensors<T, TFormat>(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions)
+    private static Tensor OfTensors<T, TFormat>(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, DecodingPass? pass)
         where T : unmanaged
         where TFormat : IRowFormat<T>
     {
         using DisposeScope scope = NewDisposeScope();
         long heads = q.size(0), rows = q.size(1);
-        int count = (int)k.size(2);
-        float[] queries = Numbers(q.squeeze(2).transpose(0, 1))!, attended = new float[rows * heads * v.size(3)];
-        Attend<T, TFormat>(queries, new(k, count), new(v, count), new(Numbers(mask), Numbers(positions), default), attended);
+        float[] queries = Numbers(q.squeeze(2).transpose(0, 1))!, attended = new float[rows * heads * v.size(-1)];
+        Attend<T, TFormat>(queries, new(k, pass), new(v, pass), new(Numbers(mask), Numbers(positions), default), attended);
         GC.KeepAlive(k);
         GC.KeepAlive(v);
-        Tensor result = empty([rows, 1, heads * v.size(3)], q.dtype, CPU);
+        Tensor result = empty([rows, 1, heads * v.size(-1)], q.dtype, CPU);
         TFormat.Write(attended, new TensorNumbers<T>(result).Slice(0, attended.Length));
         return result.MoveToOuterDisposeScope();
 

@@ -190,6 +190,45 @@ public sealed class SharedBatchTests : WritingTests
         }
     }
 
+    /// <summary>As one rectangle a long prompt would make each of the others as long as itself.</summary>
+    [Fact]
+    public async Task Prompts_of_a_call_are_read_with_those_of_like_length_and_each_goes_on_as_alone()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20, MinimumNewTokens = 20 };
+        int[] all = s_tokenizer.Encode(string.Join(' ', Enumerable.Repeat(string.Join(' ', s_texts), 9)));
+        ReadOnlyMemory<int>[] prompts = [.. new[] { 5, 199, 7, 180, 70 }.Select(length => all.AsMemory(0, length - 1))];
+        int?[][] alone = new int?[prompts.Length][];
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            alone[i] = [.. (await Collect(_generator.GenerateAsync(prompts[i], options, Cancel))).Select(piece => piece.Token)];
+        }
+
+        List<(long Rows, long Tokens)> passes = Watch();
+        List<(int Text, GeneratedPiece Piece)> came = await Collect(_generator.GenerateAsync(prompts, options, Cancel));
+        Assert.Equal(alone, came.GroupBy(one => one.Text, one => one.Piece.Token).OrderBy(text => text.Key).Select(text => text.ToArray()));
+        Assert.Equal([(2, 199), (1, 70), (2, 7)], passes.Take(3));
+        Assert.All(passes.Skip(3), pass => Assert.Equal((5, 1), pass));
+        foreach (bool searches in new[] { false, true })
+        {
+            passes.Clear();
+            GenerationOptions some = options with { Beams = searches ? 2 : 1, Samples = searches ? 1 : 2 };
+            await Collect(_generator.GenerateAsync(prompts, some, Cancel));
+            Assert.Equal([(2, 199), (1, 70), (2, 7), (10, 1)], passes.Take(4));
+        }
+    }
+
+    [Theory]
+    [InlineData("40 40 40 40", "0 1 2 3")]
+    [InlineData("1 30 2 29", "0 1 2 3")] // few tokens
+    [InlineData("50 1000 50 50", "1, 0 2 3")]
+    [InlineData("10 1000 900 800 400 350", "1 2 3, 4 5, 0")] // a quarter more at most
+    [InlineData("7", "0")]
+    public void Texts_are_read_together_whose_padding_is_little(string lengths, string passes)
+    {
+        List<List<int>> together = BatchDecoding.OfLikeLength([.. lengths.Split(' ').Select(int.Parse)]);
+        Assert.Equal(passes, string.Join(", ", together.Select(some => string.Join(' ', some))));
+    }
+
     [Fact]
     public async Task What_is_wrong_with_a_call_is_no_others_affair()
     {

@@ -315,25 +315,95 @@ public class DecodingTests
         }
     }
 
-    /// <summary>Else a batch whose rows come and go would hold, and copy whenever one comes, as much for each as the longest that there ever was.</summary>
-    [Fact]
-    public void What_a_long_row_took_that_is_gone_is_free_when_another_one_joins()
+    /// <summary>Else one short text would undo the sliding window of all others, and a long one would take its room for each.</summary>
+    [Theory]
+    [InlineData("llama")]
+    [InlineData("rotary")]
+    public void Rows_take_as_much_room_together_as_apart(string name)
     {
-        RetroConfig config = ModelCase.Config("rotary");
+        RetroConfig config = ModelCase.Config(name);
         using RetroModel model = ModelCase.Model(config);
         long before = LiveTensors.Settled();
         using (DisposeScope scope = NewDisposeScope())
         {
             using DecodingCache cache = model.NewCache(2, capacity: 4), other = model.NewCache(1, capacity: 4);
-            model.Prefill(cache, ModelCase.Tokens(config, 2, 50), [50, 6]);
-            model.Prefill(other, ModelCase.Tokens(config, 1, 9));
-            Assert.InRange(cache.Self[0].Capacity, 50, 100);
-            cache.SelectRows([1]);
+            model.Prefill(cache, ModelCase.Tokens(config, 2, 100), [100, 7]);
+            model.Prefill(other, ModelCase.Tokens(config, 1, 3));
+            long apart = cache.ByteLength + other.ByteLength;
             cache.AppendRows(other);
-            Assert.InRange(cache.Self[0].Capacity, 9, 9 + 4);
+            Assert.Equal(apart, cache.ByteLength);
+            for (int step = 0; step < 40; step++)
+            {
+                model.Step(cache, tensor(new long[] { 1, 2, 3 })).Dispose();
+                Assert.InRange(cache.Self[0].Capacity, 0, 2 * Kept());
+            }
+
+            // What a long row took that is gone is free.
+            cache.SelectRows([2, 1]);
+            Assert.Equal([43, 47], cache.Lengths);
+            Assert.InRange(cache.Self[0].Capacity, 0, 2 * Kept());
+
+            long Kept() => cache.Lengths.Sum(length => Math.Min(length, config.SlidingWindow ?? length));
         }
 
         Assert.Equal(before, LiveTensors.Settled());
+    }
+
+    /// <summary>As few rows as have products of their own, and more; keys that are shared, and distances.</summary>
+    [Theory]
+    [InlineData("llama", 3)]
+    [InlineData("llama", 11)]
+    [InlineData("rotary", 11)]
+    [InlineData("transformer-xl", 3)]
+    [InlineData("transformer-xl", 11)]
+    public void P20_holds_in_float32(string name, int rows)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        model.to(ScalarType.Float32);
+        int[] prompts = [.. Enumerable.Range(0, rows).Select(row => 1 + (row * 7 % 23))];
+        Tensor tokens = ModelCase.Tokens(config, rows, 30), whole = model.call(tokens, null, null);
+        using DecodingCache cache = model.NewCache(rows, capacity: 3);
+        model.Prefill(cache, tokens.narrow(1, 0, prompts.Max()), prompts);
+        for (int step = 0; step < 30 - prompts.Max(); step++)
+        {
+            Tensor logits = model.Step(cache, stack([.. prompts.Select((prompt, row) => tokens[row, prompt + step])]));
+            for (int row = 0; row < rows; row++)
+            {
+                Assert.InRange(ModelCase.Distance(whole[row, prompts[row] + step], logits[row]), 0, 1e-4);
+            }
+        }
+    }
+
+    [Fact]
+    public void What_a_pass_leaves_behind_that_failed_is_read_by_none()
+    {
+        RetroConfig config = ModelCase.Config("llama");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 30), whole = model.call(tokens, null, null);
+        bool fails = true;
+        model.Layers[1].FeedForward.register_forward_pre_hook((_, x) => fails ? throw new RetroException("No power.") : x);
+        using DecodingCache cache = model.NewCache(2, capacity: 1);
+        Assert.Throws<RetroException>(() => model.Prefill(cache, tokens.narrow(1, 0, 3)));
+        fails = false;
+        int[] lengths = [12, 1];
+        model.Prefill(cache, tokens.narrow(1, 0, 12), lengths);
+        for (int step = 0; step < 18; step++)
+        {
+            Tensor next = stack([.. lengths.Select((length, row) => tokens[row, length + step])]);
+            fails = true;
+            Assert.Throws<RetroException>(() => model.Step(cache, next));
+            fails = false;
+            Tensor logits = model.Step(cache, next);
+            for (int row = 0; row < 2; row++)
+            {
+                Assert.InRange(ModelCase.Distance(whole[row, lengths[row] + step], logits[row]), 0, Rounding);
+            }
+        }
     }
 
     [Fact]

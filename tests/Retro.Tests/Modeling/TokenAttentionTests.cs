@@ -60,6 +60,40 @@ public sealed class TokenAttentionTests
         }
     }
 
+    /// <summary>What lies beside a row's keys is no number here: another row's, room that is not used yet, and what a window has passed.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float32, null)]
+    [InlineData(ScalarType.Float32, 16)]
+    [InlineData(ScalarType.BFloat16, null)]
+    public void A_row_of_a_cache_reads_its_own_keys_alone(ScalarType type, int? window)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        manual_seed(4);
+        CacheLayout layout = new(RetroConfig.Tiny with { SlidingWindow = window }, [89, 2, 39], [7, 1, 3]);
+        using DecodingPass pass = new([91, 3, 40], tensor(new long[] { 90, 2, 39 }), window, layout);
+        Assert.Equal(window is null ? [91, 3, 40] : [16, 3, 16], pass.Counts);
+        Tensor q = randn(4, 3, 1, 32).to_type(type), k = full([2, layout.Places, 32], double.NaN, type), v = k.clone();
+        Tensor positions = randn(4, 3, pass.KeyCount).to_type(type);
+        foreach (Tensor states in new[] { k, v })
+        {
+            for (int row = 0; row < 3; row++)
+            {
+                states.narrow(1, pass.Begin(row), pass.Counts[row]).normal_();
+            }
+        }
+
+        Tensor all = TokenAttention.Attend(q, k, v, null, positions, pass), seen = pass.Seen(k);
+        for (int row = 0; row < 3; row++)
+        {
+            Tensor keys = k.narrow(1, pass.Begin(row), pass.Counts[row]).unsqueeze(1), values = v.narrow(1, pass.Begin(row), pass.Counts[row]).unsqueeze(1);
+            Tensor alone = TokenAttention.Attend(
+                q.narrow(1, row, 1), keys, values, null, positions.narrow(1, row, 1).narrow(2, 0, pass.Counts[row]));
+            Assert.True(alone.equal(all.narrow(0, row, 1)).all().item<bool>());
+            Assert.True(seen.narrow(1, row, 1).narrow(2, 0, pass.Counts[row]).equal(keys).all().item<bool>());
+        }
+    }
+
     [Fact]
     public void What_it_cannot_compute_is_left_to_libtorch()
     {
