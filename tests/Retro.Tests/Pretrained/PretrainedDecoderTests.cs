@@ -274,6 +274,18 @@ public sealed class PretrainedDecoderTests
         Assert.Equal(plain.Origin.ContextLength, noted.Origin.ContextLength);
     }
 
+    /// <summary>Each layer of a GPT-2 or a GPT-NeoX may be stored with its mask, and all have the same.</summary>
+    [Theory]
+    [InlineData("gpt2-no-prefix")]
+    [InlineData("gpt-neox-buffers")]
+    public void Equal_buffers_are_kept_once(string name)
+    {
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
+        IEnumerable<byte[]> kept = decoder.Origin.Buffers.Values.Select(buffer => buffer.Values);
+        Assert.True(decoder.Origin.Buffers.Count >= 2);
+        Assert.Equal(kept.Select(Convert.ToHexString).Distinct().Count(), kept.Distinct().Count());
+    }
+
     /// <summary>Later versions of transformers write into any file what a model of the family has anyway.</summary>
     [Theory]
     [InlineData("mistral-sliding-window", "{\"attention_bias\": false, \"mlp_bias\": false, \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}")]
