@@ -72,7 +72,7 @@ public sealed class PretrainedDecoder : IDisposable
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         PaddedVocabulary.Require(tokenizer, Model.Config.VocabularySize, Origin.Path);
-        Model.RequireTokenizer(tokenizer.Hash);
+        Model.RequireTokenizer(tokenizer.Hashes);
     }
 
     /// <summary>Frees the model.</summary>
@@ -138,7 +138,7 @@ public sealed class PretrainedDecoder : IDisposable
 
                     parameter.copy_(parts[part]);
                     stored.Add(tensors[i].Targets[part], parts[part], cancellationToken);
-                    if (!PretrainedOrigin.Holds(dtype, SafetensorsTypes.ToName(parts[part].dtype)!))
+                    if (!PretrainedOrigin.Holds(dtype, files.Dtype(tensors[i].Name)))
                     {
                         rounded.Add(tensors[i].Targets[part], parts[part].to_type(dtype), cancellationToken);
                     }

@@ -94,7 +94,10 @@ public sealed partial class Retrofit : IDisposable
     // were added are as they were made.
     private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze, Func<string, bool> isShared)
     {
-        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device) { TokenizerHash = decoder.Model.TokenizerHash };
+        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device)
+        {
+            TokenizerHash = decoder.Model.TokenizerHash, TokenizerHashes = decoder.Model.TokenizerHashes,
+        };
         try
         {
             Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
