@@ -138,7 +138,7 @@ public sealed class PretrainedDecoder : IDisposable
 
                     parameter.copy_(parts[part]);
                     stored.Add(tensors[i].Targets[part], parts[part], cancellationToken);
-                    if (!PretrainedOrigin.Holds(dtype, files.Dtype(tensors[i].Name)))
+                    if (!PretrainedOrigin.Holds(dtype, SafetensorsTypes.ToName(parts[part].dtype)!))
                     {
                         rounded.Add(tensors[i].Targets[part], parts[part].to_type(dtype), cancellationToken);
                     }
