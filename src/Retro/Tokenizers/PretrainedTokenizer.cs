@@ -37,7 +37,8 @@ public sealed class PretrainedTokenizer : Tokenizer
         {
             file = new[] { TokenizerJson.FileName, SentencePiecePipeline.FileName }.Select(name => Path.Combine(path, name)).FirstOrDefault(File.Exists)
                 ?? throw new CorpusException(
-                    $"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained model.");
+                    $"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained "
+                        + $"model.{SentencePiecePipeline.Instead(path)}");
         }
 
         byte[] bytes = TokenizerFiles.Read(file);

@@ -136,7 +136,7 @@ public sealed class RetroTokenizer
         StagedFiles.Finish(folder, CorpusException.Of);
         Func<string, RetroTokenizer> load = LoaderOf(folder) ?? throw new CorpusException(
             $"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder "
-                + "with these, or train one (BpeTrainer).");
+                + $"with these, or train one (BpeTrainer).{SentencePiecePipeline.Instead(folder)}");
         return load(folder);
     }
 

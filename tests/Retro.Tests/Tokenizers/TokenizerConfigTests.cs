@@ -230,6 +230,21 @@ public class TokenizerConfigTests
         Assert.Equal(bare, RetroTokenizer.Load(folder.Path).Hash);
     }
 
+    [Theory]
+    [InlineData("spiece.model")]
+    [InlineData("sentencepiece.bpe.model")]
+    public void A_file_whose_ids_a_model_s_class_changes_is_named_and_read_by_its_name_alone(string name)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(name, File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("bpe-byte-fallback"), "tokenizer.model")));
+        foreach (Action load in (Action[])[() => RetroTokenizer.Load(folder.Path), () => PretrainedTokenizer.Load(folder.Path)])
+        {
+            Assert.Contains($"Its {name} is not read", Assert.Throws<CorpusException>(load).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(RetroTokenizer.Load(Fixtures.SentencePiece("bpe-byte-fallback")).Encode("a text"), RetroTokenizer.Load(file).Encode("a text"));
+    }
+
     /// <summary>Which files lie there is one thing, what of them changes an id or the end of a document another.</summary>
     [Fact]
     public void Files_that_change_no_id_are_no_part_of_a_tokenizer_s_identity()
