@@ -45,6 +45,7 @@ internal static class ModelFolder
         (RetroModel model, int? context) = Stages.Run($"load {workspace.Model}", progress => isOurs
             ? (Checkpoint.Load(workspace.Model, options, progress, cancellationToken), ContextLength(workspace))
             : Pretrained(workspace.Model, options, tokenizer, progress, cancellationToken));
+        model.RequireTokenizer(tokenizer.Hashes);
         model.eval();
         (long steps, TimeSpan time) = Training(workspace);
         return (new(model, steps, time, []) { Longest = new[] { model.Config.MaximumLength, context }.Min() }, tokenizer);

@@ -77,7 +77,7 @@ internal sealed class TrainingRun(
         }
 
         List<TrainingProgress> steps = Run(name, trainer, data);
-        if (!made.IsSaved && model.TokenizerHash == sources.Tokenizer.Hash)
+        if (!made.IsSaved && model.TokenizerHash is { } hash && sources.Tokenizer.Hashes.Contains(hash))
         {
             Saved(); // whoever made the last step may have been ended before
         }

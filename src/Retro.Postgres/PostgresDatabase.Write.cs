@@ -72,7 +72,7 @@ public sealed partial class PostgresDatabase
         {
             ChunkDatabaseOptions options = new() { ChunkLength = ChunkLength, Cleaning = _settings.Build.Cleaning };
             using ChunkDatabase? added = ChunkDatabaseBuilder.BuildSegment(
-                folder, add, TokenizerFacts.Of(_tokenizer), options, progress, cancellationToken);
+                folder, add, TokenizerFacts.Of(_tokenizer).KnownAs(_settings.Build.TokenizerHash), options, progress, cancellationToken);
 
             // Not those without text alone: of some, the tokenizer leaves nothing.
             string[] empty = [.. add.Select(document => document.Id).Except(added?.Documents.Select(entry => entry.Id) ?? [], StringComparer.Ordinal)];

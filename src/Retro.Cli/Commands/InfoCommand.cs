@@ -49,7 +49,7 @@ internal sealed class InfoCommand : Verb
             foreach (string part in new[] { workspace.Database, workspace.HeldOut }.Where(part => File.Exists(Path.Combine(part, DatabaseManifest.FileName))))
             {
                 using ChunkDatabase database = ChunkDatabase.Open(part, cancellationToken: cancellationToken);
-                if (database.Manifest.TokenizerHash != tokenizer.Hash)
+                if (!tokenizer.Hashes.Contains(database.Manifest.TokenizerHash))
                 {
                     Screen.Line($"{workspace.Tokenizer} is not the tokenizer of {part}, which cannot be read with it: put its own back, or build it anew.");
                 }

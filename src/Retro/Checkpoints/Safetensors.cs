@@ -79,7 +79,7 @@ public sealed partial class Safetensors : IDisposable
     /// <param name="name">Its name.</param>
     /// <param name="offset">First byte, counted from the tensor's first.</param>
     /// <param name="length">How many; null: all that follow.</param>
-    /// <exception cref="CheckpointException">The file has no such tensor.</exception>
+    /// <exception cref="CheckpointException">The file has no such tensor, or more than 2 GB follow and <paramref name="length"/> is null.</exception>
     public ReadOnlySpan<byte> Bytes(string name, long offset = 0, int? length = null)
     {
         SafetensorsEntry entry = Entry(name);
@@ -88,7 +88,11 @@ public sealed partial class Safetensors : IDisposable
         long count = length ?? entry.ByteLength - offset;
         ArgumentOutOfRangeException.ThrowIfNegative(count, nameof(length));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(count, entry.ByteLength - offset, nameof(length));
-        return _file.Values<byte>(_header.DataStart + entry.Begin + offset, checked((int)count));
+        return count <= Array.MaxLength
+            ? _file.Values<byte>(_header.DataStart + entry.Begin + offset, (int)count)
+            : throw new CheckpointException(
+                $"Tensor \"{name}\" of {FilePath} has {count} bytes from byte {offset} on, and a span has at most {Array.MaxLength}. Take it in parts, by "
+                    + "offset and length.");
     }
 
     /// <summary>Copies a tensor out of the file.</summary>

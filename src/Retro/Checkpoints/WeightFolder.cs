@@ -177,6 +177,30 @@ internal sealed class WeightFolder : StoredWeights
     /// <inheritdoc/>
     public override Tensor Read(string name) => FileOf(name).Read(name);
 
+    /// <summary>Whether two tensors have the same type, shape and bytes. They are compared as they lie in the files, up to the first difference.</summary>
+    /// <param name="one">Name of one.</param>
+    /// <param name="other">Name of the other.</param>
+    /// <exception cref="CheckpointException">There is no such tensor.</exception>
+    public bool AreSame(string one, string other)
+    {
+        SafetensorsEntry entry = Entry(one);
+        if (entry.Dtype != Dtype(other) || !entry.Shape.AsSpan().SequenceEqual(Shape(other)))
+        {
+            return false;
+        }
+
+        for (long done = 0; done < entry.ByteLength; done += Piece)
+        {
+            int count = (int)Math.Min(Piece, entry.ByteLength - done);
+            if (!FileOf(one).Bytes(one, done, count).SequenceEqual(FileOf(other).Bytes(other, done, count)))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>Copies a tensor into one of the same shape that there is already, in whatever type and on whatever device.</summary>
     public void CopyTo(string name, Tensor target) => FileOf(name).CopyTo(name, target);
 

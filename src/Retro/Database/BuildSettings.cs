@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace Retro.Database;
 
 /// <summary>What decides the bytes of a database, besides its documents.</summary>
@@ -8,6 +10,10 @@ internal sealed record BuildSettings
     public required string TokenizerKind { get; init; }
 
     public required string TokenizerHash { get; init; }
+
+    /// <summary>The hash that what was made before may have in its place; null: none.</summary>
+    [JsonIgnore]
+    public string? EarlierTokenizerHash { get; init; }
 
     public required int VocabularySize { get; init; }
 
@@ -26,6 +32,7 @@ internal sealed record BuildSettings
         FormatVersion = DatabaseManifest.CurrentFormatVersion,
         TokenizerKind = tokenizer.Kind,
         TokenizerHash = tokenizer.Hash,
+        EarlierTokenizerHash = tokenizer.EarlierHash,
         VocabularySize = tokenizer.VocabularySize,
         EndOfText = tokenizer.EndOfText,
         BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
@@ -39,7 +46,7 @@ internal sealed record BuildSettings
         List<string> differences = [];
         Compare(differences, "format version", FormatVersion, asked.FormatVersion);
         Compare(differences, "tokenizer kind", TokenizerKind, asked.TokenizerKind);
-        Compare(differences, "tokenizer hash", TokenizerHash, asked.TokenizerHash);
+        Compare(differences, "tokenizer hash", TokenizerHash, TokenizerHash == asked.EarlierTokenizerHash ? TokenizerHash : asked.TokenizerHash);
         Compare(differences, "vocabulary size", VocabularySize, asked.VocabularySize);
         Compare(differences, "end-of-text token", EndOfText, asked.EndOfText);
         Compare(differences, "begin-of-text token", BeginOfText ?? EndOfText, asked.BeginOfText ?? asked.EndOfText);

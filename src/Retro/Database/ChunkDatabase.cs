@@ -266,7 +266,8 @@ public sealed partial class ChunkDatabase : IDisposable
     public void RequireTokenizer(RetroTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
+        string hash = tokenizer.Hashes.Contains(Manifest.TokenizerHash) ? Manifest.TokenizerHash : tokenizer.Hash;
+        RequireTokenizer(tokenizer.Kind, hash, tokenizer.VocabularySize);
     }
 
     /// <summary>Makes sure that the database has chunks of a length.</summary>

@@ -60,6 +60,7 @@ public static class ChunkDatabaseUpdate
         UpdateCounts counts;
         using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
         {
+            tokenizer = tokenizer.KnownAs(manifest.TokenizerHash);
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
 
             // Of what the change names hashes are kept, and nothing of what else there is.

@@ -9,8 +9,14 @@ namespace Retro.Database;
 /// <param name="EndOfText">The id that ends documents and pads chunks.</param>
 /// <param name="Encode">From text to ids; called by several threads at once.</param>
 /// <param name="BeginOfText">The id that begins documents; null: <paramref name="EndOfText"/>.</param>
-internal sealed record TokenizerFacts(string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode, int? BeginOfText = null)
+/// <param name="EarlierHash">The hash that databases of before know it by; null: <paramref name="Hash"/>.</param>
+internal sealed record TokenizerFacts(
+    string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode, int? BeginOfText = null, string? EarlierHash = null)
 {
     public static TokenizerFacts Of(RetroTokenizer tokenizer)
-        => new(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode, tokenizer.BeginOfText);
+        => new(
+            tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode, tokenizer.BeginOfText, tokenizer.FilesHash);
+
+    /// <summary>The same under the hash that a database knows it by, where it is one of its own.</summary>
+    public TokenizerFacts KnownAs(string hash) => hash == EarlierHash ? this with { Hash = hash } : this;
 }

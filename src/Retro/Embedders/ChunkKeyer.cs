@@ -70,7 +70,7 @@ public sealed class ChunkKeyer : IChunkKeyer
         }
 
         // The second kind had no spaces where the tokens bring them.
-        Identity = IdentityHash.Of(IdentityHash.KeyEnd, tokenizer.BringsSpaces ? "chunk key 3" : "chunk key 2", tokenizer.Hash, identity);
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, tokenizer.BringsSpaces ? "chunk key 3" : "chunk key 2", tokenizer.FilesHash, identity);
     }
 
     /// <summary>Length of a key.</summary>

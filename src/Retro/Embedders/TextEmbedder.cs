@@ -165,7 +165,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         string head = JsonSerializer.Serialize(
-            new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.Hash, _frame.Begin, _frame.End, LowerCase });
+            new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.FilesHash, _frame.Begin, _frame.End, LowerCase });
         hash.AppendData(Encoding.UTF8.GetBytes(Prompt.Length == 0 ? head : $"{head}\nprompt {JsonSerializer.Serialize(Prompt)}"));
         if (_frame.IsOriginals && _tokenizer.Kind != WordPiece.KindName)
         {

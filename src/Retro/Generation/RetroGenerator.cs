@@ -590,7 +590,7 @@ public sealed partial class RetroGenerator
                 "take the tokenizer that the model was trained with.");
         }
 
-        model.RequireTokenizer(tokenizer.Hash);
+        model.RequireTokenizer(tokenizer.Hashes);
     }
 
     private static ChunkDatabase DatabaseOf(INeighborSource source, string use, string instead)

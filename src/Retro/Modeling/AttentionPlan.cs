@@ -535,7 +535,11 @@ public sealed class AttentionPlan
 
     /// <summary>The rotation of decoder self-attention at some positions, as float64 or int64.</summary>
     internal static RotaryTable DecoderRotation(RetroConfig config, Tensor positions, ScalarType dtype)
-        => RotaryTable.Create(positions, RotaryTable.Frequencies(config.RotarySize, config.RotaryBase, config.RotaryScaling), dtype);
+        => RotaryTable.Create(
+            positions,
+            RotaryTable.Frequencies(config.RotarySize, config.RotaryBase, config.RotaryScaling),
+            dtype,
+            config.RotaryScaling?.AttentionFactor ?? 1);
 
     private static RotaryTable RetrievalRotation(RetroConfig config, Tensor positions, int headSize, ScalarType dtype)
         => RotaryTable.Create(positions, RotaryTable.Frequencies(headSize, config.RotaryBase), dtype);

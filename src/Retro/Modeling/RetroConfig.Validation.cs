@@ -79,6 +79,7 @@ public sealed partial record RetroConfig
             of.Defined(scaling.Kind);
             of.Require(scaling.Factor >= 1 && double.IsFinite(scaling.Factor), scaling.Factor, "a finite number of at least 1");
             Size(of, scaling.OriginalLength);
+            of.Positive(scaling.AttentionFactor);
             of.Positive(scaling.LowFrequencyFactor);
             of.Require(
                 scaling.HighFrequencyFactor > scaling.LowFrequencyFactor && double.IsFinite(scaling.HighFrequencyFactor),

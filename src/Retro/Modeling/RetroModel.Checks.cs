@@ -20,12 +20,22 @@ public sealed partial class RetroModel
     /// <exception cref="RetroException">It is another.</exception>
     internal void RequireTokenizer(string hash)
     {
-        if (TokenizerHash is { } own && own != hash)
+        if (TokenizerHash is { } own && own != hash && !(TokenizerHashes.Contains(own) && TokenizerHashes.Contains(hash)))
         {
             throw new RetroException(
                 $"The model was trained with the tokenizer of hash {own}; in the one of hash {hash} the same ids mean other texts. Take the tokenizer that the "
                     + "model was trained with, and databases made with it.");
         }
+    }
+
+    /// <summary>Refuses another tokenizer than the model was trained with. Of the right one every hash counts from then on.</summary>
+    /// <param name="hashes">The hashes by which databases and models may know the tokenizer, at least one.</param>
+    /// <exception cref="RetroException">It is another.</exception>
+    public void RequireTokenizer(IReadOnlyList<string> hashes)
+    {
+        ArgumentNullException.ThrowIfNull(hashes);
+        RequireTokenizer(TokenizerHash is { } own && hashes.Contains(own) ? own : hashes[0]);
+        TokenizerHashes = hashes;
     }
 
     /// <summary>Refuses what a pass cannot read.</summary>

@@ -76,6 +76,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// </summary>
     public string? TokenizerHash { get; internal set; }
 
+    /// <summary>The hashes by which databases and models may know that tokenizer, as far as they are known.</summary>
+    internal IReadOnlyList<string> TokenizerHashes { get; set; } = [];
+
     /// <summary>The decoder's layers; layer number p of the configuration is at p − 1.</summary>
     public IReadOnlyList<DecoderLayer> Layers => _layers;
 

@@ -8,6 +8,12 @@ public enum RotaryScalingKind
 
     /// <summary>Low frequencies divided by the factor, high ones kept, those between blended, as Llama 3 does it.</summary>
     Llama3,
+
+    /// <summary>
+    /// YaRN (arXiv 2309.00071): low frequencies divided by the factor, high ones kept, those between blended along the features, and
+    /// <see cref="RotaryScaling.AttentionFactor"/>.
+    /// </summary>
+    Yarn,
 }
 
 /// <summary>A change of the rotary frequencies of decoder self-attention.</summary>
@@ -19,12 +25,18 @@ public sealed record RotaryScaling
     /// <summary>What frequencies are divided by; at least 1. Default 1.</summary>
     public double Factor { get; init; } = 1;
 
-    /// <summary>Llama 3: frequencies with a wavelength above OriginalLength / this are divided. Default 1.</summary>
+    /// <summary>Llama 3 and YaRN: frequencies with a wavelength above OriginalLength / this are divided. Default 1.</summary>
     public double LowFrequencyFactor { get; init; } = 1;
 
-    /// <summary>Llama 3: frequencies with a wavelength below OriginalLength / this are kept. Default 4.</summary>
+    /// <summary>Llama 3 and YaRN: frequencies with a wavelength below OriginalLength / this are kept. Default 4; the paper of YaRN has 32.</summary>
     public double HighFrequencyFactor { get; init; } = 4;
 
-    /// <summary>Llama 3: the length in tokens that the model was trained for. Default 8192.</summary>
+    /// <summary>Llama 3 and YaRN: the length in tokens that the model was trained for. Default 8192.</summary>
     public int OriginalLength { get; init; } = 8192;
+
+    /// <summary>YaRN: whether the blend begins and ends at whole pairs of features. Default true.</summary>
+    public bool WholePairs { get; init; } = true;
+
+    /// <summary>What rotated queries and keys are multiplied by, each of them. Default 1; the paper of YaRN has 0.1 ln <see cref="Factor"/> + 1.</summary>
+    public double AttentionFactor { get; init; } = 1;
 }

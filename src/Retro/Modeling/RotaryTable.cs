@@ -28,13 +28,19 @@ public sealed class RotaryTable
     /// <param name="positions">Positions as float64, of shape [A], or [N, A] where rows differ.</param>
     /// <param name="frequencies">Radians a position turns each pair by; see <see cref="Frequencies"/>.</param>
     /// <param name="dtype">Type of the tensors that will be rotated.</param>
-    public static RotaryTable Create(Tensor positions, double[] frequencies, ScalarType dtype)
+    /// <param name="factor">What they are multiplied by besides; see <see cref="RotaryScaling.AttentionFactor"/>.</param>
+    public static RotaryTable Create(Tensor positions, double[] frequencies, ScalarType dtype, double factor = 1)
     {
         ArgumentNullException.ThrowIfNull(positions);
         ArgumentNullException.ThrowIfNull(frequencies);
         using DisposeScope scope = NewDisposeScope();
         Tensor angles = positions.to_type(ScalarType.Float64).unsqueeze(-1) * KeptScalars.Numbers(frequencies, positions.device);
         Tensor cosine = angles.cos(), sine = angles.sin();
+        if (factor != 1)
+        {
+            (cosine, sine) = (cosine.Times(factor), sine.Times(factor));
+        }
+
         Tensor cosines = cat([cosine, cosine], -1).to_type(dtype);
         Tensor sines = cat([-sine, sine], -1).to_type(dtype);
         return new(cosines.MoveToOuterDisposeScope(), sines.MoveToOuterDisposeScope());
@@ -48,10 +54,17 @@ public sealed class RotaryTable
     public static double[] Frequencies(int size, double rotaryBase, RotaryScaling? scaling = null)
     {
         double[] frequencies = new double[(size + 1) / 2];
+        (double first, double last) = scaling?.Kind == RotaryScalingKind.Yarn ? BlendedPairs(size, rotaryBase, scaling) : default;
         for (int i = 0; i < frequencies.Length; i++)
         {
             double frequency = Math.Pow(rotaryBase, -2.0 * i / size);
-            frequencies[i] = scaling is null ? frequency : Scale(frequency, scaling);
+            frequencies[i] = scaling?.Kind switch
+            {
+                null => frequency,
+                RotaryScalingKind.Linear => frequency / scaling.Factor,
+                RotaryScalingKind.Llama3 => Blend(frequency, scaling.Factor, TurnsKept(frequency, scaling)),
+                _ => Blend(frequency, scaling.Factor, 1 - Math.Clamp((i - first) / (last - first), 0, 1)),
+            };
         }
 
         return frequencies;
@@ -129,16 +142,24 @@ public sealed class RotaryTable
 
     private Tensor RotateAll(Tensor x) => (x * _cosines).addcmul(x.roll(_size / 2, -1), _sines, KeptScalars.One);
 
-    private static double Scale(double frequency, RotaryScaling scaling)
-    {
-        if (scaling.Kind == RotaryScalingKind.Linear)
-        {
-            return frequency / scaling.Factor;
-        }
+    private static double Blend(double frequency, double factor, double keep) => ((1 - keep) * frequency / factor) + (keep * frequency);
 
-        // As in Llama 3 (https://github.com/meta-llama/llama-models): blended by how many turns fit the original length.
+    // As in Llama 3 (https://github.com/meta-llama/llama-models): blended by how many turns fit the original length.
+    private static double TurnsKept(double frequency, RotaryScaling scaling)
+    {
         double turns = scaling.OriginalLength * frequency / (2 * Math.PI);
-        double keep = Math.Clamp((turns - scaling.LowFrequencyFactor) / (scaling.HighFrequencyFactor - scaling.LowFrequencyFactor), 0, 1);
-        return ((1 - keep) * frequency / scaling.Factor) + (keep * frequency);
+        return Math.Clamp((turns - scaling.LowFrequencyFactor) / (scaling.HighFrequencyFactor - scaling.LowFrequencyFactor), 0, 1);
+    }
+
+    // As in YaRN (https://github.com/jquesnelle/yarn): from the pair that turns as often as high frequencies do in the original length to that of the low
+    // ones.
+    private static (double First, double Last) BlendedPairs(int size, double rotaryBase, RotaryScaling scaling)
+    {
+        double first = Pair(scaling.HighFrequencyFactor), last = Pair(scaling.LowFrequencyFactor);
+        (first, last) = scaling.WholePairs ? (Math.Floor(first), Math.Ceiling(last)) : (first, last);
+        (first, last) = (Math.Max(first, 0), Math.Min(last, size - 1));
+        return (first, first == last ? last + 0.001 : last);
+
+        double Pair(double turns) => size * Math.Log(scaling.OriginalLength / (turns * 2 * Math.PI)) / (2 * Math.Log(rotaryBase));
     }
 }

@@ -25,6 +25,9 @@ internal abstract class DecoderFamily
     /// <summary>Name of the output head's weight, without prefix.</summary>
     public abstract string Head { get; }
 
+    /// <summary>The family as a config has it, where that decides how tensors become ours.</summary>
+    public virtual DecoderFamily For(StrictJson config) => this;
+
     /// <summary>The context length that the config says.</summary>
     public virtual int? ContextLength(StrictJson config) => config.Integer("max_position_embeddings");
 
@@ -54,7 +57,7 @@ internal abstract class DecoderFamily
             throw config.Unsupported("architectures", string.Join(", ", architectures), $"{family.Architecture} for \"model_type\" \"{family.ModelType}\"");
         }
 
-        return family;
+        return family.For(config);
     }
 
     /// <summary>The size of a head where nothing says it: width / heads, which has to come out whole.</summary>

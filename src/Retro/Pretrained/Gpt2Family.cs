@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>GPT-2: LayerNorm, learned positions, projections stored as [in, out] with queries, keys and values in one.</summary>
-internal sealed class Gpt2Family : DecoderFamily
+/// <param name="dividesByLayer">Whether attention's logits of the n-th layer are divided by n, which its queries are instead.</param>
+internal sealed class Gpt2Family(bool dividesByLayer = false) : DecoderFamily
 {
     public override string ModelType => "gpt2";
 
@@ -17,11 +18,12 @@ internal sealed class Gpt2Family : DecoderFamily
 
     public override int? ContextLength(StrictJson config) => config.Integer("n_positions");
 
+    public override DecoderFamily For(StrictJson config) => new Gpt2Family(config.Boolean("scale_attn_by_inverse_layer_idx") ?? false);
+
     public override RetroConfig Configure(StrictJson config)
     {
         int width = config.Size("n_embd"), heads = config.Size("n_head");
         config.Require("scale_attn_weights", true);
-        config.Require("scale_attn_by_inverse_layer_idx", false);
         return new()
         {
             VocabularySize = config.Size("vocab_size"),
@@ -56,14 +58,19 @@ internal sealed class Gpt2Family : DecoderFamily
                 yield return StoredTensor.Same($"{from}.ln_2.{part}", $"{to}.ffw.norm.{part}", width);
             }
 
+            Projections weights = new(dividesByLayer ? layer + 1 : 1), biases = new(dividesByLayer ? layer + 1 : 1);
             yield return new(
                 $"{from}.attn.c_attn.weight",
                 [width, 3 * width],
                 [$"{to}.attn.q.weight", $"{to}.attn.k.weight", $"{to}.attn.v.weight"],
-                tensor => Thirds(tensor.t()),
-                parts => cat(parts, 0).t());
+                tensor => weights.Read(Thirds(tensor.t())),
+                parts => cat(weights.Written(parts), 0).t());
             yield return new(
-                $"{from}.attn.c_attn.bias", [3 * width], [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"], Thirds, parts => cat(parts, 0));
+                $"{from}.attn.c_attn.bias",
+                [3 * width],
+                [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"],
+                tensor => biases.Read(Thirds(tensor)),
+                parts => cat(biases.Written(parts), 0));
             foreach ((string name, string target, long input, long output) in ((string, string, long, long)[])[
                 ("attn.c_proj", "attn.o", width, width), ("mlp.c_fc", "ffw.up", width, inner), ("mlp.c_proj", "ffw.down", inner, width)
             ])
@@ -83,5 +90,16 @@ internal sealed class Gpt2Family : DecoderFamily
     {
         long size = tensor.shape[0] / 3;
         return [tensor.narrow(0, 0, size), tensor.narrow(0, size, size), tensor.narrow(0, 2 * size, size)];
+    }
+
+    // Queries, keys and values, the first of which may be divided.
+    private sealed class Projections(int divisor)
+    {
+        private readonly DividedTensor? _queries = divisor == 1 ? null : new(divisor);
+
+        public Tensor[] Read(Tensor[] stored) => _queries is null ? stored : [_queries.Divide(stored[0]), .. stored[1..]];
+
+        public Tensor[] Written(Tensor[] parts)
+            => _queries is null ? parts : [_queries.Multiply(parts[0]), .. parts[1..].Select(part => part.to_type(ScalarType.Float64))];
     }
 }

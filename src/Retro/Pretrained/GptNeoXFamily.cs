@@ -37,6 +37,7 @@ internal sealed class GptNeoXFamily : DecoderFamily
             RotaryBase = rotary.Base,
             RotaryFraction = rotary.Fraction ?? UnsaidFraction,
             RotaryScaling = rotary.Scaling,
+            MaximumLength = rotary.Longest,
             QueryKeyValueBias = attention,
             AttentionOutputBias = attention,
             FeedForwardBias = true,

@@ -21,14 +21,14 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         string path,
         string family,
         string hash,
-        string parametersHash,
+        IReadOnlyDictionary<string, ParameterHash> parameters,
         int? contextLength,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, string> dtypes,
         IReadOnlyDictionary<string, StoredBuffer> buffers,
         IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> files,
         IReadOnlyList<(string Name, byte[] Content)> kept)
-        : base(path, family, hash, parametersHash, contextLength, tensors, dtypes, buffers)
+        : base(path, family, hash, parameters, contextLength, tensors, dtypes, buffers)
     {
         _files = files;
         _kept = kept;
@@ -51,14 +51,21 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         (DecoderFamily family, RetroConfig config, int? contextLength) = Configure(folder, kept);
         using WeightFolder files = WeightFolder.Open(folder);
         (List<StoredTensor> tensors, string[] ignored) = Fit(family, config, files);
-        string hash = files.Hash(progress, cancellationToken);
-        (RetroModel model, string parametersHash) = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
+        (RetroModel model, string hash, IReadOnlyDictionary<string, ParameterHash> parameters)
+            = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
         model.TokenizerHash = files.TokenizerHash;
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in ignored)
         {
+            // Each layer has the same mask.
+            if (buffers.Keys.FirstOrDefault(known => files.AreSame(known, name)) is { } same)
+            {
+                buffers.Add(name, buffers[same]);
+                continue;
+            }
+
             using Tensor buffer = files.Read(name);
-            buffers.Add(name, StoredBuffer.Of(buffer));
+            buffers.Add(name, StoredBuffer.Of(folder, name, buffer));
         }
 
         if (config.TieEmbeddings && files.Names.Contains(family.Head) && tensors.TrueForAll(tensor => tensor.Name != family.Head))
@@ -71,7 +78,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             folder,
             family.ModelType,
             hash,
-            parametersHash,
+            parameters,
             contextLength,
             tensors,
             tensors.ToDictionary(tensor => tensor.Name, tensor => files.Dtype(tensor.Name)),
@@ -79,6 +86,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             [.. files.Files.Select(file => (System.IO.Path.GetFileName(file.FilePath), file.Metadata, file.Entries.Select(entry => entry.Name).ToArray()))],
             kept));
     }
+
+    private protected override StoredWeights OpenStored() => WeightFolder.Open(Path);
 
     private protected override string FolderOf(string path) => path;
 
@@ -258,8 +267,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
                     continue; // which is a fault already
                 }
 
-                using Tensor head = files.Read(name), embedding = files.Read(tied);
-                if (head.dtype != embedding.dtype || !head.shape.AsSpan().SequenceEqual(embedding.shape) || !head.bytes.SequenceEqual(embedding.bytes))
+                if (!files.AreSame(name, tied))
                 {
                     faults.Add($"\"{name}\" is not the embedding, but \"tie_word_embeddings\" says it is");
                 }

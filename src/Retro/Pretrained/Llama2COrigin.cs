@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -17,11 +18,11 @@ internal sealed class Llama2COrigin : PretrainedOrigin
     private Llama2COrigin(
         string path,
         string hash,
-        string parametersHash,
+        IReadOnlyDictionary<string, ParameterHash> parameters,
         int[] header,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, StoredBuffer> buffers)
-        : base(path, FamilyName, hash, parametersHash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
+        : base(path, FamilyName, hash, parameters, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
         => _header = header;
 
     /// <summary>What a file's header says.</summary>
@@ -38,17 +39,19 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         using Llama2CFile file = Llama2CFile.Open(path);
         RetroConfig config = file.Configure();
         List<StoredTensor> tensors = [.. Llama2CFile.Tensors(config, file.Header)];
-        string hash = file.Hash(progress, cancellationToken);
-        (RetroModel model, string parametersHash) = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
+        (RetroModel model, string hash, IReadOnlyDictionary<string, ParameterHash> parameters)
+            = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in file.Names.Where(Llama2CFile.IsFrequencies))
         {
             using Tensor buffer = file.Read(name);
-            buffers.Add(name, StoredBuffer.Of(buffer));
+            buffers.Add(name, StoredBuffer.Of(path, name, buffer));
         }
 
-        return (model, new Llama2COrigin(path, hash, parametersHash, file.Header, tensors, buffers));
+        return (model, new Llama2COrigin(path, hash, parameters, file.Header, tensors, buffers));
     }
+
+    private protected override StoredWeights OpenStored() => Llama2CFile.Open(Path);
 
     private protected override string FolderOf(string path) => System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;
 

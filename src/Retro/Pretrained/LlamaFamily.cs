@@ -3,7 +3,7 @@ using Retro.Modeling;
 
 namespace Retro.Pretrained;
 
-/// <summary>Llama: RMSNorm, rotary positions (default, linear or llama3 scaling), SwiGLU, grouped queries, optional biases.</summary>
+/// <summary>Llama: RMSNorm, rotary positions (default, linear, llama3 or YaRN scaling), SwiGLU, grouped queries, optional biases.</summary>
 internal class LlamaFamily : DecoderFamily
 {
     /// <summary>What layer_types says of a layer.</summary>
@@ -106,6 +106,7 @@ internal class LlamaFamily : DecoderFamily
         // Spoken of by some configs; another value is another model.
         config.Require("rope_interleaved", false);
         config.Require("use_mrope", false);
+        config.Require("activation", "swiglu"); // its name for silu and the gate
         PretrainedRotary rotary = PretrainedRotary.Read(config);
         int? keyValueHeads = config.Has("num_key_value_heads") ? config.Integer("num_key_value_heads") : defaultKeyValueHeads;
         return new()
@@ -123,6 +124,7 @@ internal class LlamaFamily : DecoderFamily
             Positions = PositionKind.Rotary,
             RotaryBase = rotary.Base,
             RotaryScaling = rotary.Scaling,
+            MaximumLength = rotary.Longest,
             TieEmbeddings = config.Boolean("tie_word_embeddings") ?? false,
         };
     }

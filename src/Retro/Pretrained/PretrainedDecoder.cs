@@ -30,7 +30,7 @@ public sealed class PretrainedDecoder : IDisposable
     /// <param name="path">A Hugging Face folder, a llama2.c file, or the folder of a <see cref="Checkpoint"/> without retrieval.</param>
     /// <param name="dtype">Type to compute in: float32, float64 or bfloat16.</param>
     /// <param name="device">Where the model is to lie; null: the CPU.</param>
-    /// <param name="progress">Stages "hash weights" and "load weights", in tensors; null: no reporting.</param>
+    /// <param name="progress">Stage "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The architecture is not known, a setting is not supported, files are missing or damaged, or they contradict each
     /// other.</exception>
@@ -72,7 +72,7 @@ public sealed class PretrainedDecoder : IDisposable
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         PaddedVocabulary.Require(tokenizer, Model.Config.VocabularySize, Origin.Path);
-        Model.RequireTokenizer(tokenizer.Hash);
+        Model.RequireTokenizer(tokenizer.Hashes);
     }
 
     /// <summary>Frees the model.</summary>
@@ -97,8 +97,8 @@ public sealed class PretrainedDecoder : IDisposable
     }
 
     /// <summary>Makes a model and fills it.</summary>
-    /// <returns>The model, and what <see cref="PretrainedOrigin.ParametersHash"/> is.</returns>
-    internal static (RetroModel Model, string Hash) Fill(
+    /// <returns>The model, what <see cref="PretrainedOrigin.Hash"/> is, and what each parameter is then.</returns>
+    internal static (RetroModel Model, string Hash, IReadOnlyDictionary<string, ParameterHash> Parameters) Fill(
         RetroConfig config,
         IReadOnlyList<StoredTensor> tensors,
         StoredWeights files,
@@ -116,7 +116,9 @@ public sealed class PretrainedDecoder : IDisposable
         try
         {
             Dictionary<string, Parameter> left = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
-            SortedDictionary<string, string> hashes = new(StringComparer.Ordinal);
+
+            // Of the values as stored, by which others know the decoder, and of those that the model has, where its type rounds them.
+            using ParameterHashes stored = new(), rounded = new();
             using IDisposable noGrad = no_grad();
             StageCounter counter = new("load weights", tensors.Count, progress, cancellationToken);
             for (int i = 0; i < tensors.Count; i++)
@@ -135,8 +137,11 @@ public sealed class PretrainedDecoder : IDisposable
                     }
 
                     parameter.copy_(parts[part]);
-                    string kind = $"{files.Dtype(tensors[i].Name)} [{string.Join(", ", parts[part].shape)}]";
-                    hashes.Add(tensors[i].Targets[part], TensorHash.Of([(kind, parts[part])], cancellationToken: cancellationToken));
+                    stored.Add(tensors[i].Targets[part], parts[part], cancellationToken);
+                    if (!PretrainedOrigin.Holds(dtype, SafetensorsTypes.ToName(parts[part].dtype)!))
+                    {
+                        rounded.Add(tensors[i].Targets[part], parts[part].to_type(dtype), cancellationToken);
+                    }
                 }
             }
 
@@ -147,7 +152,10 @@ public sealed class PretrainedDecoder : IDisposable
 
             counter.End();
             model.eval();
-            return (model, IdentityHash.Of(IdentityHash.KeyEnd, [.. hashes.Select(pair => $"{pair.Key} {pair.Value}")]));
+            IReadOnlyDictionary<string, ParameterHash> hashes = stored.Made(), held = rounded.Made();
+            string hash = IdentityHash.Of(
+                IdentityHash.KeyEnd, [.. hashes.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key} {pair.Value.Hash}")]);
+            return (model, hash, hashes.ToDictionary(pair => pair.Key, pair => held.GetValueOrDefault(pair.Key, pair.Value), StringComparer.Ordinal));
         }
         catch
         {

@@ -9,13 +9,11 @@ namespace Retro.Pretrained;
 /// <summary>Where a pretrained decoder came from, and what is needed to write it back as it was.</summary>
 public abstract class PretrainedOrigin
 {
-    private readonly IReadOnlyDictionary<string, StoredBuffer> _buffers;
-
     private protected PretrainedOrigin(
         string path,
         string family,
         string hash,
-        string parametersHash,
+        IReadOnlyDictionary<string, ParameterHash> parameters,
         int? contextLength,
         IReadOnlyList<StoredTensor> tensors,
         IReadOnlyDictionary<string, string> dtypes,
@@ -24,11 +22,11 @@ public abstract class PretrainedOrigin
         Path = path;
         Family = family;
         Hash = hash;
-        ParametersHash = parametersHash;
+        Parameters = parameters;
         ContextLength = contextLength;
         Tensors = tensors;
         Dtypes = dtypes;
-        _buffers = buffers;
+        Buffers = buffers;
     }
 
     /// <summary>The folder or file.</summary>
@@ -38,15 +36,16 @@ public abstract class PretrainedOrigin
     public string Family { get; }
 
     /// <summary>
-    /// SHA-256 in lower-case hexadecimal over names, types, shapes and bytes of every stored tensor: the same weights in other shards have the same.
+    /// SHA-256 in lower-case hexadecimal over names of <see cref="RetroConfig.Parameters"/>, stored types, shapes and values of the parameters: the same
+    /// weights in other shards, under other names, or with other buffers beside them, have the same.
     /// </summary>
     public string Hash { get; }
 
-    /// <summary>
-    /// SHA-256 over names of ours, stored types, shapes and values of the parameters: the same weights under other names, or with other buffers beside them,
-    /// have the same.
-    /// </summary>
-    internal string ParametersHash { get; }
+    /// <summary>The stored tensors that are no parameters, by stored name; equal ones are one.</summary>
+    internal IReadOnlyDictionary<string, StoredBuffer> Buffers { get; }
+
+    /// <summary>What each parameter was when it was loaded, by names of ours.</summary>
+    internal IReadOnlyDictionary<string, ParameterHash> Parameters { get; }
 
     /// <summary>
     /// Tokens that the original was trained to read at once, as its configuration says; null where it says nothing. Rotary models take longer sequences, and do
@@ -87,7 +86,7 @@ public abstract class PretrainedOrigin
         }
 
         Weights weights = new(this, model);
-        StageCounter counter = Safetensors.Saving(Tensors.Count + _buffers.Count, progress, cancellationToken);
+        StageCounter counter = Safetensors.Saving(Tensors.Count + Buffers.Count, progress, cancellationToken);
         using StagedFiles staged = new(FolderOf(path), CheckpointException.Of);
         StageFiles(staged, weights, path, counter);
         staged.Commit();
@@ -101,7 +100,17 @@ public abstract class PretrainedOrigin
 
     private protected abstract void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter);
 
-    private static bool Holds(ScalarType model, string stored)
+    /// <summary>SHA-256 over the stored tensors, by which the first files that were fitted onto a decoder name it.</summary>
+    internal string StoredHash(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using StoredWeights stored = OpenStored();
+        return stored.Hash(progress, cancellationToken);
+    }
+
+    private protected abstract StoredWeights OpenStored();
+
+    /// <summary>Whether a model's type has every value of a stored one.</summary>
+    internal static bool Holds(ScalarType model, string stored)
         => model == ScalarType.Float64 || stored == "BF16" || (model == ScalarType.Float32 && (stored is "F32" or "F16"));
 
     /// <summary>A model's parameters as stored tensors.</summary>
@@ -126,7 +135,7 @@ public abstract class PretrainedOrigin
         /// <summary>The stored tensor of a name, in its type, on the CPU; it belongs to the dispose scope.</summary>
         public Tensor Read(string name)
         {
-            if (_source._buffers.TryGetValue(name, out StoredBuffer? buffer))
+            if (_source.Buffers.TryGetValue(name, out StoredBuffer? buffer))
             {
                 return buffer.ToTensor();
             }

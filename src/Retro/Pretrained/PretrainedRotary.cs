@@ -7,7 +7,11 @@ namespace Retro.Pretrained;
 /// <summary>
 /// Rotary positions as a config.json says them: <c>rope_theta</c> and <c>rope_scaling</c> of transformers 4, or <c>rope_parameters</c> of transformers 5.
 /// </summary>
-internal sealed record PretrainedRotary(double Base, double? Fraction, RotaryScaling? Scaling)
+/// <param name="Base">The base of the frequencies.</param>
+/// <param name="Fraction">The share of a head that is rotated; null: nothing is said.</param>
+/// <param name="Scaling">The change of the frequencies; null: none.</param>
+/// <param name="Longest">The length up to which it is that; null: any.</param>
+internal sealed record PretrainedRotary(double Base, double? Fraction, RotaryScaling? Scaling, int? Longest)
 {
     private const double DefaultBase = 10_000;
 
@@ -36,7 +40,8 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
             }
         }
 
-        RotaryScaling? change = parameters is null ? null : ReadScaling(parameters), old = scaling is null ? null : ReadScaling(scaling);
+        (RotaryScaling? Scaling, int? Longest) change = parameters is null ? default : ReadScaling(parameters, config);
+        (RotaryScaling? Scaling, int? Longest) old = scaling is null ? default : ReadScaling(scaling, config);
         if (parameters is not null && scaling is not null && change != old)
         {
             throw config.Fault("\"rope_parameters\" and \"rope_scaling\" contradict each other; keep the one that is meant");
@@ -44,10 +49,11 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
 
         parameters?.RequireAllRead();
         scaling?.RequireAllRead();
-        return new(rotaryBase ?? DefaultBase, fraction, parameters is null ? old : change);
+        (RotaryScaling? made, int? longest) = parameters is null ? old : change;
+        return new(rotaryBase ?? DefaultBase, fraction, made, longest);
     }
 
-    private static RotaryScaling? ReadScaling(StrictJson part)
+    private static (RotaryScaling? Scaling, int? Longest) ReadScaling(StrictJson part, StrictJson config)
     {
         string? type = part.Text("rope_type"), old = part.Text("type");
         if (type is not null && old is not null && type != old)
@@ -56,7 +62,7 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         }
 
         type ??= old ?? "default";
-        if (part.Number("attention_factor") is { } attention and not 1)
+        if (type != "yarn" && part.Number("attention_factor") is { } attention and not 1)
         {
             throw part.Unsupported("attention_factor", attention.ToString(CultureInfo.InvariantCulture), "1");
         }
@@ -66,24 +72,50 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
             throw part.Unsupported("factor", factor.ToString(CultureInfo.InvariantCulture), "1 with \"default\"");
         }
 
-        // Read by llama3 alone; the others may say it without effect.
+        // The others may say it without effect.
         int? original = part.Integer("original_max_position_embeddings");
         return type switch
         {
-            "default" => null,
-            "linear" => new() { Kind = RotaryScalingKind.Linear, Factor = Needed("factor") },
-            "llama3" => new()
+            "default" => default,
+            "linear" => (new() { Kind = RotaryScalingKind.Linear, Factor = Needed("factor") }, null),
+            "llama3" => (new()
             {
                 Kind = RotaryScalingKind.Llama3,
                 Factor = Needed("factor"),
                 LowFrequencyFactor = Needed("low_freq_factor"),
                 HighFrequencyFactor = Needed("high_freq_factor"),
                 OriginalLength = original ?? throw part.Fault("\"original_max_position_embeddings\" is missing, which \"llama3\" needs"),
-            },
-            _ => throw part.Unsupported("rope_type", $"\"{type}\"", "\"default\", \"linear\" or \"llama3\""),
+            }, null),
+            "yarn" => (ReadYarn(part, Needed("factor"), original ?? Positions()), null),
+
+            // The frequencies change with the length of a text, but not before the one that the model was trained for.
+            "dynamic" => (null, Needed("factor") >= 1 ? Positions() : throw part.Fault("\"factor\" has to be at least 1")),
+            _ => throw part.Unsupported("rope_type", $"\"{type}\"", "\"default\", \"linear\", \"llama3\", \"yarn\" or \"dynamic\""),
         };
 
+        int Positions() => config.Integer("max_position_embeddings") ?? throw config.Fault($"\"max_position_embeddings\" is missing, which \"{type}\" needs");
+
         double Needed(string key) => part.Number(key) ?? throw part.Fault($"\"{key}\" is missing, which \"{type}\" needs");
+    }
+
+    private static RotaryScaling ReadYarn(StrictJson part, double factor, int original)
+    {
+        // What is 0 is as good as unsaid, in the original too.
+        double? attention = part.Number("attention_factor"), own = Said("mscale"), all = Said("mscale_all_dim");
+        return new()
+        {
+            Kind = RotaryScalingKind.Yarn,
+            Factor = factor,
+            LowFrequencyFactor = Said("beta_slow") ?? 1,
+            HighFrequencyFactor = Said("beta_fast") ?? 32,
+            OriginalLength = original,
+            WholePairs = part.Boolean("truncate") ?? true,
+            AttentionFactor = attention ?? (own is { } one && all is { } other ? Temperature(one) / Temperature(other) : Temperature(1)),
+        };
+
+        double? Said(string key) => part.Number(key) is { } number and not 0 ? number : null;
+
+        double Temperature(double weight) => factor <= 1 ? 1 : (0.1 * weight * Math.Log(factor)) + 1;
     }
 
     private static (string Key, double Number)? Value(StrictJson? part, string? key)

@@ -33,15 +33,15 @@ public sealed partial class Retrofit
         ArgumentException.ThrowIfNullOrEmpty(folder);
 
         // What is not as it was in the decoder's files.
+        HashSet<string> unchanged = Unchanged(cancellationToken);
         KeyValuePair<string, Tensor>[] saved = [.. Model.Undisposed.named_parameters()
-            .Where(pair => !_frozen.TryGetValue(pair.name, out string? before) || HashOf(pair.parameter) != before)
+            .Where(pair => !unchanged.Contains(pair.name))
             .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
         JsonObject description = new()
         {
             ["format_version"] = FormatVersion,
             ["base_family"] = Origin.Family,
-            ["base_hash"] = Origin.Hash,
-            [ParametersKey] = Origin.ParametersHash,
+            [ParametersKey] = Origin.Hash,
             ["unfreeze"] = Unfreeze.ToString(),
             [ChangedKey] = new JsonArray([.. saved.Select(pair => pair.Key).Where(_base.Contains).Select(name => JsonValue.Create(name))]),
             ["config"] = RetroConfigJson.Write(Model.Config),
@@ -85,6 +85,26 @@ public sealed partial class Retrofit
         return retrofit;
     }
 
+    /// <summary>The frozen parameters whose values are those that were loaded.</summary>
+    private HashSet<string> Unchanged(CancellationToken cancellationToken)
+    {
+        using ParameterHashes hashes = new();
+        using IDisposable noGrad = no_grad();
+        foreach ((string name, Parameter parameter) in Model.Undisposed.named_parameters().Where(pair => _frozen.Contains(pair.name)))
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Tensor now = parameter.detach(), narrow = now.to_type(Origin.Parameters[name].Type);
+
+            // What the type that was loaded does not hold is no value that was.
+            if (narrow.dtype == now.dtype || narrow.to_type(now.dtype).Equals(now))
+            {
+                hashes.Add(name, narrow, cancellationToken);
+            }
+        }
+
+        return [.. hashes.Made().Where(made => made.Value == Origin.Parameters[made.Key]).Select(made => made.Key)];
+    }
+
     private static Retrofit LoadOnto(
         PretrainedDecoder decoder, string folder, bool take, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
@@ -99,11 +119,12 @@ public sealed partial class Retrofit
 
         using Safetensors file = Safetensors.Open(path);
         Description said = Describe(file);
-        if (said.Hash != decoder.Origin.Hash && said.ParametersHash != decoder.Origin.ParametersHash)
+        string hash = said.ParametersHash is null ? decoder.Origin.StoredHash(progress, cancellationToken) : decoder.Origin.Hash;
+        if ((said.ParametersHash ?? said.StoredHash) != hash)
         {
             throw new CheckpointException(
-                $"{path} was fitted onto a decoder whose weights have the hash {said.Hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it "
-                    + "onto the decoder it was fitted onto.");
+                $"{path} was fitted onto a decoder whose weights have the hash {said.ParametersHash ?? said.StoredHash}; those of {decoder.Origin.Path} have "
+                    + $"{hash}. Load it onto the decoder it was fitted onto.");
         }
 
         RequireDecoder(path, said.Config, decoder);
@@ -239,9 +260,10 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    // What a file says of itself; earlier ones have no hash of the parameters, and do not name those of the decoder's that they hold.
+    // What a file says of itself; earlier ones have a hash of the stored tensors instead of one of the parameters, or both, and do not name those of the
+    // decoder's that they hold.
     private sealed record Description(
-        string Hash, string? ParametersHash, RetrofitUnfreeze Unfreeze, string[]? Changed, RetroConfig Config, string? Tokenizer);
+        string? StoredHash, string? ParametersHash, RetrofitUnfreeze Unfreeze, string[]? Changed, RetroConfig Config, string? Tokenizer);
 
     private static Description Describe(Safetensors file)
     {
@@ -266,7 +288,7 @@ public sealed partial class Retrofit
             }
 
             return new(
-                Said("base_hash").GetValue<string>(),
+                root[ParametersKey] is null ? Said("base_hash").GetValue<string>() : null,
                 root[ParametersKey]?.GetValue<string>(),
                 Enum.Parse<RetrofitUnfreeze>(unfreeze),
                 root[ChangedKey]?.AsArray().GetValues<string>().ToArray(),

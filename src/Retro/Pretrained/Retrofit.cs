@@ -14,8 +14,9 @@ public sealed partial class Retrofit : IDisposable
 {
     private readonly HashSet<string> _base;
 
-    // Hashes of the decoder's parameters that are not trained: whoever frees one, and freezes it again, has changed it all the same.
-    private readonly Dictionary<string, string> _frozen = new(StringComparer.Ordinal);
+    // The decoder's parameters that are not trained. Whether they are as they were is asked of their values: whoever frees one, and freezes it again, has
+    // changed it all the same.
+    private readonly HashSet<string> _frozen = [];
 
     private Retrofit(RetroModel model, PretrainedOrigin origin, RetroConfig decoder, RetrofitUnfreeze unfreeze)
     {
@@ -30,7 +31,7 @@ public sealed partial class Retrofit : IDisposable
             parameter.requires_grad = !_base.Contains(name) || trained.Contains(name);
             if (!parameter.requires_grad)
             {
-                _frozen.Add(name, HashOf(parameter));
+                _frozen.Add(name);
             }
         }
     }
@@ -85,8 +86,6 @@ public sealed partial class Retrofit : IDisposable
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
-    private static string HashOf(Parameter parameter) => TensorHash.Of([("", parameter)]);
-
     // Whether a parameter of the decoder is trained.
     private static bool IsTrained(ParameterShape parameter, RetrofitUnfreeze unfreeze)
         => unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && parameter.Kind == ParameterKind.Norm);
@@ -95,7 +94,10 @@ public sealed partial class Retrofit : IDisposable
     // were added are as they were made.
     private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze, Func<string, bool> isShared)
     {
-        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device) { TokenizerHash = decoder.Model.TokenizerHash };
+        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device)
+        {
+            TokenizerHash = decoder.Model.TokenizerHash, TokenizerHashes = decoder.Model.TokenizerHashes,
+        };
         try
         {
             Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using static TorchSharp.torch;
 
 namespace Retro.Pretrained;
@@ -6,8 +7,19 @@ namespace Retro.Pretrained;
 internal sealed record StoredBuffer(ScalarType Dtype, long[] Shape, byte[] Values)
 {
     /// <summary>Keeps a tensor's values.</summary>
-    public static StoredBuffer Of(Tensor tensor)
+    /// <param name="place">The file or folder, for the error.</param>
+    /// <param name="name">The tensor's name there.</param>
+    /// <param name="tensor">The tensor.</param>
+    /// <exception cref="CheckpointException">It is larger than an array, which no mask or table of a decoder is.</exception>
+    public static StoredBuffer Of(string place, string name, Tensor tensor)
     {
+        if (tensor.numel() > Array.MaxLength / tensor.element_size())
+        {
+            throw new CheckpointException(
+                $"The buffer \"{name}\" of {place} has the shape [{string.Join(", ", tensor.shape)}]; supported are those of up to {Array.MaxLength} bytes. "
+                    + "Save the model without: transformers leaves such out since version 4.31.");
+        }
+
         using Tensor contiguous = tensor.contiguous();
         return new(tensor.dtype, tensor.shape, contiguous.numel() == 0 ? [] : contiguous.bytes.ToArray());
     }

@@ -91,7 +91,7 @@ public abstract class PromptReader : IReader
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(tokenizer);
-        model.RequireTokenizer(tokenizer.Hash);
+        model.RequireTokenizer(tokenizer.Hashes);
         return (options ?? new()).PromptFor(tokenizer, model.Config.MaximumLength);
     }
 }

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -39,10 +38,6 @@ internal sealed record BpeSettings
 /// <summary>Byte pair encoding over bytes or characters.</summary>
 internal sealed class BpeModel : IPieceModel
 {
-    // Most of a text is words that came before: their tokens are kept until there are so many.
-    private const int MostKept = 10_000;
-    private const int LongestKept = 32;
-
     private readonly Dictionary<string, int> _vocabulary;
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
     private readonly Dictionary<int, string> _texts;
@@ -54,9 +49,7 @@ internal sealed class BpeModel : IPieceModel
 
     // Whether text gives an id: as a symbol, by a merge, or as a whole.
     private readonly bool[] _given;
-    private readonly ConcurrentDictionary<string, (int Id, int Begin, int End)[]>.AlternateLookup<ReadOnlySpan<char>> _kept
-        = new ConcurrentDictionary<string, (int Id, int Begin, int End)[]>(StringComparer.Ordinal).GetAlternateLookup<ReadOnlySpan<char>>();
-    private int _keptCount;
+    private readonly KeptPieces _kept;
     private JoinedCharacters? _joined;
 
     /// <exception cref="FormatException">Rules or settings name what the vocabulary lacks, or bytes of a text would be lost.</exception>
@@ -65,6 +58,7 @@ internal sealed class BpeModel : IPieceModel
         (_vocabulary, _settings) = (vocabulary, settings);
         _lookup = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
         _texts = vocabulary.ToDictionary(pair => pair.Value, pair => pair.Key);
+        _kept = new KeptPieces(id => _texts[id], EncodeAnew);
         Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
         _given = new bool[Size];
         for (int value = 0; value < 256; value++)
@@ -110,26 +104,7 @@ internal sealed class BpeModel : IPieceModel
 
     public string Kind => _settings.ByteLevel ? ByteLevelBpe.KindName : "SentencePiece";
 
-    public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
-    {
-        bool isShort = piece.Length <= LongestKept;
-        if (isShort && _kept.TryGetValue(piece, out (int Id, int Begin, int End)[]? kept))
-        {
-            foreach ((int id, int begin, int end) in kept)
-            {
-                tokens.Add(new EncodedToken(id, _texts[id], (position + begin)..(position + end)));
-            }
-
-            return;
-        }
-
-        int before = tokens.Count;
-        EncodeAnew(piece, position, tokens);
-        if (isShort && _keptCount < MostKept)
-        {
-            Keep(piece, position, CollectionsMarshal.AsSpan(tokens)[before..]);
-        }
-    }
+    public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens) => _kept.Encode(piece, position, tokens);
 
     public int NextCut(ReadOnlySpan<char> piece, int from)
     {
@@ -148,20 +123,6 @@ internal sealed class BpeModel : IPieceModel
                 : !char.IsSurrogate(before) && !char.IsSurrogate(behind) && IsApart(before, behind);
 
         bool IsApart(char before, char behind) => !joined.Are(before, behind) && _lookup.ContainsKey([before]) && _lookup.ContainsKey([behind]);
-    }
-
-    private void Keep(ReadOnlySpan<char> piece, int position, ReadOnlySpan<EncodedToken> tokens)
-    {
-        (int Id, int Begin, int End)[] kept = new (int Id, int Begin, int End)[tokens.Length];
-        for (int i = 0; i < kept.Length; i++)
-        {
-            kept[i] = (tokens[i].Id, tokens[i].Offset.Start.Value - position, tokens[i].Offset.End.Value - position);
-        }
-
-        if (_kept.TryAdd(piece, kept))
-        {
-            Interlocked.Increment(ref _keptCount);
-        }
     }
 
     private void EncodeAnew(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)

@@ -57,7 +57,7 @@ internal static class ByteLevelBpe
             files.Insert(0, (WordPiece.ConfigurationFile, content));
         }
 
-        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin);
+        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin, PretrainedFiles.Beyond(config, end, pipeline));
     }
 
     /// <summary>What no merge makes is never encoded from text: a special token.</summary>

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.ML.Tokenizers;
@@ -12,17 +11,22 @@ namespace Retro.Tokenizers;
 /// ordinary split is refused.
 /// </summary>
 /// <remarks>
-/// .NET's expressions see UTF-16 units. A text with characters beyond U+FFFF is matched through a copy in which each stands as one character of the same
-/// category that the expression does not name.
+/// .NET's expressions see UTF-16 units. A text with characters beyond U+FFFF is matched through a copy in which one unit stands for each
+/// (<see cref="StandIns"/>).
 /// </remarks>
 internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
 {
     private const string Single = @"\\[pP]\{(?:L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfon]?)\}|\\[sSdrnt]|\\[!-/:-@\[-^`{-~]";
-    private const string Item = Single + @"|[^\\\[\]\uD800-\uDFFF]";
+    private const string Item = Single + @"|[^\\\[\]\uD800-\uDFFF]|[\uD800-\uDBFF][\uDC00-\uDFFF]";
 
-    // English contractions in any case. Folding makes an s of the long s too.
-    private static readonly Dictionary<string, string> s_contractions = new(StringComparer.Ordinal)
+    // Before as many numbers as make groups of three.
+    private const string Grouped = @"(?=(?:\p{N}{3})*(?:\P{N}|$))";
+
+    // English contractions in any case: folding makes an s of the long s too. An end is that of a line.
+    private static readonly Dictionary<string, string> s_spelled = new(StringComparer.Ordinal)
     {
+        ["$"] = @"(?=\n|\z)",
+        [Grouped] = @"(?=(?:\p{N}{3})*(?:\P{N}|\z))",
         ["(?i:'s|'t|'re|'ve|'m|'ll|'d)"] = "(?:'[sStTmMdD\u017F]|'[rR][eE]|'[vV][eE]|'[lL][lL])",
         ["(?i:[sdmt]|ll|ve|re)"] = "(?:[sStTmMdD\u017F]|[lL][lL]|[vV][eE]|[rR][eE])",
         ["(?:[sdmt]|ll|ve|re)"] = "(?:[sdmt]|ll|ve|re)",
@@ -35,10 +39,10 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
     private readonly SplitBehavior _behavior;
     private readonly bool _inverted;
 
-    // By category; null where the expression is matched with the text as it is.
-    private readonly char[]? _standIns;
+    // Null where the expression is matched with the text as it is.
+    private readonly StandIns? _standIns;
 
-    private ExpressionPreTokenizer(string expression, SplitBehavior behavior, bool inverted, char[]? standIns)
+    private ExpressionPreTokenizer(string expression, SplitBehavior behavior, bool inverted, StandIns? standIns)
     {
         _expression = new Regex(expression, RegexOptions.CultureInvariant | RegexOptions.Compiled, s_limit);
         (_behavior, _inverted, _standIns) = (behavior, inverted, standIns);
@@ -46,7 +50,8 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
 
     /// <summary>Takes an expression; null where it is of another kind.</summary>
     public static ExpressionPreTokenizer? Create(string expression, SplitBehavior behavior, bool inverted)
-        => Translate(expression) is { } translated && StandIns(expression) is { } standIns ? new(translated, behavior, inverted, standIns) : null;
+        => StandIns.Of(expression) is { } standIns && Translate(expression, standIns) is { } translated
+            ? new(translated, behavior, inverted, standIns) : null;
 
     /// <summary>Takes a text to be found as it is.</summary>
     public static ExpressionPreTokenizer OfText(string text, SplitBehavior behavior, bool inverted)
@@ -56,7 +61,7 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
     public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text)
     {
         List<(int Begin, int End)> matches = [];
-        if (_standIns is null || text.IndexOfAnyInRange('\uD800', '\uDFFF') < 0)
+        if (_standIns?.AreNeeded(text) != true)
         {
             Match(text, matches);
         }
@@ -68,7 +73,7 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
             {
                 int code = CodePoints.At(text, i, out length);
                 places.Add(i);
-                copy.Append(length == 1 ? text[i] : _standIns[(int)CharUnicodeInfo.GetUnicodeCategory(code)]);
+                copy.Append(_standIns.For(code));
             }
 
             places.Add(text.Length);
@@ -114,7 +119,7 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
     }
 
     /// <summary>The expression as .NET writes it; null where it is of a kind that is not known.</summary>
-    private static string? Translate(string expression)
+    private static string? Translate(string expression, StandIns standIns)
     {
         StringBuilder translated = new(expression.Length);
         int at = 0, unbounded = 0;
@@ -128,9 +133,11 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
             }
 
             string atom = match.Groups["atom"].Value, quantifier = match.Groups["quantifier"].Value;
+            // Behind braces a sign more repeats what they do, and is not possessive.
+            quantifier = quantifier.StartsWith("{1,", StringComparison.Ordinal) && quantifier[^1] == '+' ? "+" : quantifier;
             bool isUnbounded = quantifier.AsSpan().IndexOfAny("*+") >= 0 || quantifier.EndsWith(",}", StringComparison.Ordinal);
             unbounded = atom == "|" ? 0 : isUnbounded ? unbounded + 1 : unbounded;
-            bool isAssertion = atom is "|" or "(?!\\S)";
+            bool isAssertion = atom is "|" or "(?!\\S)" or "$" or Grouped;
             bool isPossessive = quantifier.Length == 2 && quantifier[1] == '+';
             if (unbounded > 3 || (isAssertion && quantifier.Length > 0))
             {
@@ -138,7 +145,8 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
             }
 
             // A class within a class adds its characters.
-            atom = match.Groups["nested"].Success ? $"[{Regex.Replace(atom[1..^1], @"(?<!\\)[\[\]]", "")}]" : s_contractions.GetValueOrDefault(atom, atom);
+            atom = match.Groups["nested"].Success ? $"[{Regex.Replace(atom[1..^1], @"(?<!\\)[\[\]]", "")}]" : s_spelled.GetValueOrDefault(atom, atom);
+            atom = match.Groups["class"].Success ? standIns.Rewrite(atom) : atom;
             translated.Append(isPossessive ? $"(?>{atom}{quantifier[0]})" : atom + quantifier);
             at += match.Length;
         }
@@ -147,43 +155,12 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
         return translated.Length > 0 && !Regex.IsMatch("", translated.ToString(), RegexOptions.CultureInvariant) ? translated.ToString() : null;
     }
 
-    /// <summary>For each category a character that the expression does not name; null where it leaves none to one that there is beyond U+FFFF.</summary>
-    private static char[]? StandIns(string expression)
-    {
-        char[] standIns = new char[(int)UnicodeCategory.OtherNotAssigned + 1];
-        for (int code = 0xFFFD; code >= 0x80; code--)
-        {
-            if (!Names(expression, (char)code))
-            {
-                standIns[(int)CharUnicodeInfo.GetUnicodeCategory(code)] = (char)code;
-            }
-        }
-
-        return standIns.Where((standIn, category) => standIn == '\0'
-            && (UnicodeCategory)category is not (UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
-                or UnicodeCategory.Control or UnicodeCategory.Surrogate)).Any() ? null : standIns;
-    }
-
-    /// <summary>Whether an expression may name a character: by itself, or within a range.</summary>
-    private static bool Names(string expression, char character)
-    {
-        for (int i = 0; i < expression.Length; i++)
-        {
-            if (expression[i] == character
-                || (i + 2 < expression.Length && expression[i + 1] == '-' && expression[i] < character && character <= expression[i + 2]))
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
-
     // A category, a class, an escaped sign or a character that means itself; then how often.
     [GeneratedRegex(
-        @"\G(?<atom>\(\?i:'s\|'t\|'re\|'ve\|'m\|'ll\|'d\)|\(\?i:\[sdmt\]\|ll\|ve\|re\)|\(\?:\[sdmt\]\|ll\|ve\|re\)|\(\?!\\S\)|\||" + Single
+        @"\G(?<atom>\(\?i:'s\|'t\|'re\|'ve\|'m\|'ll\|'d\)|\(\?i:\[sdmt\]\|ll\|ve\|re\)|\(\?:\[sdmt\]\|ll\|ve\|re\)|\(\?!\\S\)"
+            + @"|\(\?=\(\?:\\p\{N\}\{3\}\)\*\(\?:\\P\{N\}\|\$\)\)|\$|\||" + Single
             + @"|(?<class>\[\^?(?:" + Item + @"|(?<nested>\[(?!\^)(?:" + Item + @")+\]))+\])|[^\\\[\](){}|?*+^$.\uD800-\uDFFF])"
-            + @"(?<quantifier>[?*+]\+?(?![?+*])|\{[0-9]{1,3}(?:,[0-9]{0,3})?\}(?![?+*])|(?![?*+{]))",
+            + @"(?<quantifier>[?*+]\+?(?![?+*])|\{[0-9]{1,3}(?:,[0-9]{0,3})?\}(?![?+*])|\{1,[0-9]{1,3}\}\+(?![?+*])|(?![?*+{]))",
         RegexOptions.ExplicitCapture | RegexOptions.CultureInvariant)]
     private static partial Regex Atom();
 }

@@ -32,7 +32,7 @@ internal static class PretrainedFiles
             files.Insert(0, (WordPiece.ConfigurationFile, content));
         }
 
-        return new RetroTokenizer(tokenizer, end, files, begin);
+        return new RetroTokenizer(tokenizer, end, files, begin, Beyond(config, end, pipeline));
     }
 
     /// <summary>
@@ -62,6 +62,10 @@ internal static class PretrainedFiles
     /// <summary>The token that ends a document where no configuration names one, -1 where there is none.</summary>
     public static int UsualEnd(TextPipeline pipeline)
         => pipeline.EndId >= 0 ? pipeline.EndId : s_ends.Select(pipeline.IdOf).FirstOrDefault(id => id >= 0, -1);
+
+    /// <summary>What a configuration says of the end of a document that the tokenizer's own file does not.</summary>
+    public static TokenizerConfig Beyond(TokenizerConfig config, int end, TextPipeline pipeline)
+        => end == UsualEnd(pipeline) ? TokenizerConfig.Nothing : TokenizerConfig.Nothing with { EndToken = config.EndToken };
 
     /// <summary>
     /// The ids that end and begin a document. It begins with what the configuration says, else with the one token that the tokenizer's own template puts before

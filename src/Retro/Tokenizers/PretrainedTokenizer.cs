@@ -37,7 +37,8 @@ public sealed class PretrainedTokenizer : Tokenizer
         {
             file = new[] { TokenizerJson.FileName, SentencePiecePipeline.FileName }.Select(name => Path.Combine(path, name)).FirstOrDefault(File.Exists)
                 ?? throw new CorpusException(
-                    $"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained model.");
+                    $"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained "
+                        + $"model.{SentencePiecePipeline.Instead(path)}");
         }
 
         byte[] bytes = TokenizerFiles.Read(file);
@@ -111,18 +112,33 @@ public sealed class PretrainedTokenizer : Tokenizer
     protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
     {
         List<EncodedToken> tokens = _pipeline.Encode(text ?? textSpan.ToString(), recognizeSpecial: true, out string normalized);
-        if (tokens.Count > settings.MaxTokenCount)
+        int kept = WholeFirst(tokens, settings.MaxTokenCount);
+        int consumed = kept == tokens.Count ? normalized.Length : kept == 0 ? 0 : tokens[kept - 1].Offset.End.Value;
+        tokens.RemoveRange(kept, tokens.Count - kept);
+        return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized, CharsConsumed = consumed };
+    }
+
+    /// <inheritdoc/>
+    protected override int GetIndexByTokenCount(
+        string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings, bool fromEnd, out string? normalizedText, out int tokenCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(settings.MaxTokenCount);
+        List<EncodedToken> tokens = _pipeline.Encode(text ?? textSpan.ToString(), recognizeSpecial: true, out string normalized);
+        normalizedText = normalized;
+        if (!fromEnd)
         {
-            tokens.RemoveRange(settings.MaxTokenCount, tokens.Count - settings.MaxTokenCount);
-            return new EncodeResults<EncodedToken>
-            {
-                Tokens = tokens,
-                NormalizedText = normalized,
-                CharsConsumed = tokens.Count == 0 ? 0 : tokens[^1].Offset.End.Value
-            };
+            tokenCount = WholeFirst(tokens, settings.MaxTokenCount);
+            return tokenCount == tokens.Count ? normalized.Length : tokenCount == 0 ? 0 : tokens[tokenCount - 1].Offset.End.Value;
         }
 
-        return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized, CharsConsumed = normalized.Length };
+        int first = Math.Max(0, tokens.Count - settings.MaxTokenCount);
+        while (first < tokens.Count && IsWithinCharacter(tokens[first]))
+        {
+            first++;
+        }
+
+        tokenCount = tokens.Count - first;
+        return first == 0 ? 0 : first == tokens.Count ? normalized.Length : tokens[first].Offset.Start.Value;
     }
 
     /// <summary>How it works inside.</summary>
@@ -130,4 +146,20 @@ public sealed class PretrainedTokenizer : Tokenizer
 
     /// <summary>The ids of a text in which special tokens are plain characters.</summary>
     internal int[] EncodePlain(string text) => _pipeline.EncodeToIds(text, recognizeSpecial: false);
+
+    // How many of the first tokens stand for whole characters: one may have several tokens, and a text that is cut within it cannot be put together again.
+    private int WholeFirst(List<EncodedToken> tokens, int most)
+    {
+        int count = Math.Min(tokens.Count, most);
+        while (count > 0 && count < tokens.Count && IsWithinCharacter(tokens[count]))
+        {
+            count--;
+        }
+
+        return count;
+    }
+
+    // By its bytes, since one token may end a character and hold the next; by its place where an unknown byte of a character has one token more.
+    private bool IsWithinCharacter(EncodedToken token)
+        => token.Offset.Start.Equals(token.Offset.End) || _pipeline.BytesOf(token.Id) is [>= 0x80 and <= 0xBF, ..];
 }

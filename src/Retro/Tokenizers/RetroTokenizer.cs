@@ -16,13 +16,20 @@ public sealed class RetroTokenizer
     private readonly IReadOnlyList<(string Name, byte[] Content)> _files;
     private readonly PretrainedTokenizer _tokenizer;
     private readonly byte[][] _bytes;
+    private string[]? _hashes;
     private GenerationFiles _beside = GenerationFiles.None;
 
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="endOfText">The id that ends a document.</param>
     /// <param name="files">Its files, the one that makes a folder a tokenizer last.</param>
     /// <param name="beginOfText">The id that begins a document.</param>
-    internal RetroTokenizer(PretrainedTokenizer tokenizer, int endOfText, IReadOnlyList<(string Name, byte[] Content)> files, int beginOfText)
+    /// <param name="beyond">What changes ids or the end of a document and is not said by the tokenizer's own file; null: nothing.</param>
+    internal RetroTokenizer(
+        PretrainedTokenizer tokenizer,
+        int endOfText,
+        IReadOnlyList<(string Name, byte[] Content)> files,
+        int beginOfText,
+        TokenizerConfig? beyond = null)
     {
         TextPipeline pipeline = tokenizer.Pipeline;
         _tokenizer = tokenizer;
@@ -31,7 +38,13 @@ public sealed class RetroTokenizer
         BeginOfText = beginOfText;
         _bytes = [.. Enumerable.Range(0, pipeline.VocabularySize).Select(id => id == EndOfText || id == BeginOfText ? [] : pipeline.BytesOf(id))];
         _files = files;
-        Hash = TokenizerFiles.Hash(files, pipeline.MadeSpecial);
+        IEnumerable<(string Name, byte[] Content)> said
+            = beyond is null || beyond == TokenizerConfig.Nothing ? [] : [(WordPiece.ConfigurationFile, beyond.Counted)];
+        Hash = TokenizerFiles.Hash([.. files.Where(IsRead), .. said], pipeline.MadeSpecial);
+
+        // What lies beside the file that ids are read from is kept for those who read it.
+        bool IsRead((string Name, byte[] Content) file)
+            => file.Name != WordPiece.ConfigurationFile && (file.Name != SentencePiecePipeline.FileName || pipeline is SentencePiecePipeline);
     }
 
     /// <summary>The tokenizer itself.</summary>
@@ -41,10 +54,27 @@ public sealed class RetroTokenizer
     public string Kind { get; }
 
     /// <summary>
-    /// SHA-256 in lower-case hexadecimal of what decides the ids in the tokenizer's files: two tokenizers of equal hash give a text equal ids and end it
-    /// equally. Chat templates and the like do not count, nor does a <c>bos_token</c>, by which <see cref="BeginOfText"/> may differ.
+    /// SHA-256 in lower-case hexadecimal of what decides the ids: the tokenizer's own file, and of those beside it what that does not say. Two tokenizers of
+    /// equal hash give a text equal ids and end it equally. Chat templates and the like do not count, nor does a <c>bos_token</c>, by which
+    /// <see cref="BeginOfText"/> may differ.
     /// </summary>
     public string Hash { get; }
+
+    /// <summary>The last of <see cref="Hashes"/>, by which keys know the tokenizer.</summary>
+    internal string FilesHash => Hashes[^1];
+
+    /// <summary>
+    /// The hashes that databases and models may know the tokenizer by: <see cref="Hash"/>, and the one over every file that lies there, read or not, which
+    /// those have that were made by the first versions of this library.
+    /// </summary>
+    public IReadOnlyList<string> Hashes => _hashes ??=
+    [
+        Hash,
+        TokenizerFiles.Hash([.. _files.Select(Counted)], _tokenizer.Pipeline.MadeSpecial),
+    ];
+
+    private static (string Name, byte[] Content) Counted((string Name, byte[] Content) file)
+        => file.Name == WordPiece.ConfigurationFile ? (file.Name, TokenizerConfig.Read(file.Content, file.Name).Counted) : file;
 
     /// <summary>One more than the highest id.</summary>
     public int VocabularySize => _bytes.Length;
@@ -106,7 +136,7 @@ public sealed class RetroTokenizer
         StagedFiles.Finish(folder, CorpusException.Of);
         Func<string, RetroTokenizer> load = LoaderOf(folder) ?? throw new CorpusException(
             $"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder "
-                + "with these, or train one (BpeTrainer).");
+                + $"with these, or train one (BpeTrainer).{SentencePiecePipeline.Instead(folder)}");
         return load(folder);
     }
 

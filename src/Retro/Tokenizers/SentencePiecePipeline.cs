@@ -10,6 +10,9 @@ internal sealed class SentencePiecePipeline : TextPipeline
 {
     public const string FileName = "tokenizer.model";
 
+    // The classes of transformers that read such files change what they say: XLM-RoBERTa's shifts ids, ALBERT's lower-cases texts before.
+    private static readonly string[] s_otherNames = ["spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model", "source.spm"];
+
     private readonly SentencePieceModel _model;
     private readonly SentencePieceNormalization _normalization;
     private readonly PieceCutter _cutter;
@@ -75,6 +78,12 @@ internal sealed class SentencePiecePipeline : TextPipeline
             { Kind: PieceKind.Byte } piece => [ByteOf(piece.Text)],
             Piece piece => Encoding.UTF8.GetBytes(piece.Text.Replace(SentencePieceModel.Space, ' ')),
         };
+
+    /// <summary>What to say of a folder without a tokenizer that is read, where a model of this kind lies in it under another name; else empty.</summary>
+    public static string Instead(string folder)
+        => s_otherNames.FirstOrDefault(name => File.Exists(Path.Combine(folder, name))) is not { } name ? ""
+            : $" Its {name} is not read by itself: models with such a file shift its ids or change texts before, and it does not say how. Take the "
+                + $"tokenizer.json of the same model, or name the file {name} where ids and texts are to be those of the file alone.";
 
     // What is in no piece is given as bytes, or else as unknown.
     public override bool Gives(int id) => _model.Pieces[id].Kind is PieceKind kind

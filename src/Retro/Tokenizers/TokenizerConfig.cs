@@ -43,6 +43,9 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     /// <summary>Its bytes; null where there is none.</summary>
     public byte[]? Content { get; private init; }
 
+    /// <summary>What says nothing.</summary>
+    public static TokenizerConfig Nothing { get; } = new(null, null, null, null, null);
+
     /// <summary>What of it is part of a tokenizer's hash.</summary>
     public byte[] Counted => JsonSerializer.SerializeToUtf8Bytes(new { LowerCase, StripAccents, SeparateIdeographs, EndToken, AddsBegin });
 
@@ -112,7 +115,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     {
         if (content is null)
         {
-            return new TokenizerConfig(null, null, null, null, null) { Path = path };
+            return Nothing with { Path = path };
         }
 
         try

@@ -57,17 +57,16 @@ internal static class TokenizerFiles
         }
     }
 
-    /// <summary>SHA-256 over the names, lengths and contents of the files, in hexadecimal; of a configuration only what changes ids.</summary>
-    /// <param name="files">The files.</param>
+    /// <summary>SHA-256 over names, lengths and contents, in hexadecimal.</summary>
+    /// <param name="files">What is read of the files: of a configuration <see cref="TokenizerConfig.Counted"/>.</param>
     /// <param name="madeSpecial">Tokens that a text would give by these files, and does not by others.</param>
     public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files, IReadOnlyList<string> madeSpecial)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach ((string name, byte[] content) in files.OrderBy(file => file.Name, StringComparer.Ordinal))
         {
-            byte[] counted = name == WordPiece.ConfigurationFile ? TokenizerConfig.Read(content, name).Counted : content;
-            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\n{counted.LongLength}\n"));
-            hash.AppendData(counted);
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\n{content.LongLength}\n"));
+            hash.AppendData(content);
         }
 
         foreach (string token in madeSpecial)

@@ -21,6 +21,7 @@ internal sealed class UnigramModel : IPieceModel
     private readonly bool _byteFallback;
     private readonly string? _spaceMark;
     private readonly double _unknownScore;
+    private readonly KeptPieces _kept;
 
     /// <param name="pieces">Pieces and the logarithms of their probabilities, by id.</param>
     /// <param name="unknown">The id for what is in no piece; null where there is none.</param>
@@ -32,6 +33,7 @@ internal sealed class UnigramModel : IPieceModel
         IReadOnlyList<(string Text, double Score)> pieces, int? unknown, bool byteFallback, string? spaceMark, IReadOnlySet<string> special)
     {
         (_pieces, _unknown, _byteFallback, _spaceMark) = (pieces, unknown ?? -1, byteFallback, spaceMark);
+        _kept = new KeptPieces(id => _pieces[id].Text, EncodeAnew);
         if (pieces.Count == 0 || (unknown is { } id && (uint)id >= (uint)pieces.Count))
         {
             throw new FormatException(
@@ -63,7 +65,9 @@ internal sealed class UnigramModel : IPieceModel
 
     public string Kind => "SentencePiece";
 
-    public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
+    public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens) => _kept.Encode(piece, position, tokens);
+
+    private void EncodeAnew(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
     {
         double[] best = new double[piece.Length + 1];
         int[] from = new int[piece.Length + 1];

@@ -55,7 +55,8 @@ internal static class WordPiece
         }
 
         config.RequireAdded(VocabularyFile);
-        BertNormalizer normalizer = new(cleanText: true, config.SeparateIdeographs ?? true, config.StripAccents ?? lowerCase, lowerCase);
+        bool ideographs = config.SeparateIdeographs ?? true, accents = config.StripAccents ?? lowerCase;
+        BertNormalizer normalizer = new(cleanText: true, ideographs, accents, lowerCase);
         AddedToken[] special = [.. s_special.Union(config.Special).Union(config.EndBeside(folder) is { } named ? [named] : []).Where(vocabulary.ContainsKey)
             .Select(token =>
                 new AddedToken(vocabulary[token], token, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
@@ -81,7 +82,13 @@ internal static class WordPiece
             files.Insert(0, (ConfigurationFile, content));
         }
 
-        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin);
+        TokenizerConfig beyond = PretrainedFiles.Beyond(config, end, pipeline) with
+        {
+            LowerCase = lowerCase ? null : false,
+            StripAccents = accents == lowerCase ? null : accents,
+            SeparateIdeographs = ideographs ? null : false,
+        };
+        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin, beyond);
     }
 
     private static string[] ReadPieces(byte[] content, string path)

@@ -231,6 +231,24 @@ public class SafetensorsTests
     }
 
     [Fact]
+    public void More_of_a_tensor_than_a_span_holds_is_refused_by_name()
+    {
+        using TemporaryFolder folder = new();
+        const long Length = (1L << 31) + 8;
+        byte[] header = System.Text.Encoding.UTF8.GetBytes($"{{\"x\":{{\"dtype\":\"U8\",\"shape\":[{Length}],\"data_offsets\":[0,{Length}]}}}}");
+        string path = folder["sparse.safetensors"];
+        using (FileStream stream = File.Create(path))
+        {
+            stream.Write([.. BitConverter.GetBytes((long)header.Length), .. header]);
+            stream.SetLength(stream.Position + Length);
+        }
+
+        using Safetensors file = Safetensors.Open(path);
+        Assert.Contains($"\"x\" of {path}", Assert.Throws<CheckpointException>(() => file.Bytes("x").Length).Message, StringComparison.Ordinal);
+        Assert.Equal(8, file.Bytes("x", Length - 8).Length);
+    }
+
+    [Fact]
     public void A_missing_file_is_named()
     {
         Assert.Contains("/no/such/file", Assert.Throws<CheckpointException>(() => Safetensors.Open("/no/such/file")).Message, StringComparison.Ordinal);

@@ -103,6 +103,22 @@ public class LayerTests
         Assert.Equal(plain[3] / 8, RotaryTable.Frequencies(16, 500_000, new() { Kind = RotaryScalingKind.Linear, Factor = 8 })[3], 15);
     }
 
+    /// <summary>Numbers of the equations of arXiv 2309.00071, computed in Python.</summary>
+    [Fact]
+    public void Yarn_scaling_keeps_high_frequencies_divides_low_ones_and_blends_between()
+    {
+        RotaryScaling scaling = new() { Kind = RotaryScalingKind.Yarn, Factor = 4, HighFrequencyFactor = 32, OriginalLength = 2048 };
+        double[] whole = [1, 0.31622776601683794, 0.1, 0.02569350598886808, 0.00625, 0.001383496476323666, 0.00025, 7.905694150420948e-05];
+        double[] parts = [1, 0.31622776601683794, 0.1, 0.023870192321736323, 0.005056971521129435, 0.000811290381701431, 0.00025, 7.905694150420948e-05];
+        Assert.Equal(whole, RotaryTable.Frequencies(16, 10_000, scaling), (a, b) => Math.Abs(a - b) <= 1e-15);
+        Assert.Equal(parts, RotaryTable.Frequencies(16, 10_000, scaling with { WholePairs = false }), (a, b) => Math.Abs(a - b) <= 1e-15);
+        double[] qwen = RotaryTable.Frequencies(128, 1e6, scaling with { OriginalLength = 32768 });
+        Assert.Equal(
+            [1, 0.01333521432163324, 0.001064360981247002, 4.445698525097307e-05, 3.102344401879299e-07],
+            [qwen[0], qwen[20], qwen[30], qwen[40], qwen[63]],
+            (a, b) => Math.Abs(a - b) <= 1e-15);
+    }
+
     [Fact]
     public void Partial_rotation_leaves_the_other_features_as_they_are()
     {

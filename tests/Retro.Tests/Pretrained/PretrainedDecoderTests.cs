@@ -146,7 +146,9 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "model_type", "\"bloom\"", "\"llama\" (LlamaForCausalLM)")]
     [InlineData("mistral-sliding-window", "architectures", "[\"MistralForSequenceClassification\"]", "MistralForCausalLM")]
     [InlineData("mistral-sliding-window", "hidden_act", "\"gelu\"", "hidden_act")]
-    [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"yarn\", \"factor\": 2.0}", "rope_type")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"longrope\", \"factor\": 2.0}", "rope_type")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"yarn\"}", "factor")]
+    [InlineData("llama-rope-linear", "activation", "\"gelu\"", "activation")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"linear\"}", "factor")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0}", "original_max_position_embeddings")]
     [InlineData("mistral-sliding-window", "rope_parameters", "{\"rope_type\": \"default\", \"rope_theta\": 5000.0}", "rotary base")]
@@ -174,14 +176,13 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "sliding_window", "-4", "SlidingWindow")]
     [InlineData("mistral-sliding-window", "partial_rotary_factor", "0.5", "partial_rotary_factor")]
     [InlineData("mistral-sliding-window", "rope_interleaved", "true", "rope_interleaved")]
-    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"dynamic\", \"factor\": 2.0}", "\"dynamic\"")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"dynamic\"}", "\"dynamic\"")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 0}", "Factor is 0")]
     [InlineData("mistral-sliding-window", "rope_parameters", "{\"rope_type\": \"default\", \"mscale\": 2.0}", "rope_parameters.mscale")]
     [InlineData("mistral-sliding-window", "layer_types", "[\"full_attention\", \"sliding_attention\"]", "layer_types")]
     [InlineData("gpt2-no-prefix", "n_positions", "63", "\"wpe.weight\" is [64, 32], the configuration says [63, 32]")]
     [InlineData("gpt-neox-buffers", "rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2.0}", "\"longrope\"")]
     [InlineData("gpt-neox-buffers", "hidden_act", "\"relu\"", "hidden_act")]
-    [InlineData("gpt2-no-prefix", "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx")]
     [InlineData("gpt2-no-prefix", "activation_function", "\"relu\"", "activation_function")]
     [InlineData("gpt2-no-prefix", "tie_word_embeddings", "false", "lm_head.weight")]
     [InlineData("gpt2-no-prefix", "n_head", "3", "n_head")]
@@ -266,12 +267,125 @@ public sealed class PretrainedDecoderTests
         config["max_sequence_length"] = 16384;
         config["unsloth_version"] = "2025.3.1";
         config["unsloth_fixed"] = true;
+        (config["attn_implementation"], config["use_flash_attn"], config["max_new_tokens"], config["activation"]) = ("sdpa", true, 512, "swiglu");
         config["custom_pipelines"] = new JsonObject { ["text-generation"] = new JsonObject { ["impl"] = "pipeline.Own" } };
         File.WriteAllText(path, config.ToJsonString());
         using PretrainedDecoder noted = PretrainedDecoder.Load(folder.Path);
         using PretrainedDecoder plain = PretrainedDecoder.Load(Folder("llama-rope-linear"));
         Assert.Equal(plain.Model.Config, noted.Model.Config);
         Assert.Equal(plain.Origin.ContextLength, noted.Origin.ContextLength);
+    }
+
+    /// <summary>YaRN: the paper's temperature counts for queries and keys alike, as if both projections were larger.</summary>
+    [Fact]
+    public void A_factor_of_attention_is_one_of_queries_and_keys()
+    {
+        using TemporaryFolder warm = Copy("llama-rope-linear"), plain = Copy("llama-rope-linear");
+        const string Scaling = "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 32";
+        foreach ((TemporaryFolder folder, string more) in ((TemporaryFolder, string)[])[(warm, ""), (plain, ", \"attention_factor\": 1.0")])
+        {
+            string json = File.ReadAllText(folder["config.json"]);
+            int at = json.IndexOf("\"rope_scaling\"", StringComparison.Ordinal), end = json.IndexOf('}', at);
+            File.WriteAllText(folder["config.json"], $"{json[..at]}{Scaling}{more}{json[end..]}");
+        }
+
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(warm.Path, ScalarType.Float64), other = PretrainedDecoder.Load(plain.Path, ScalarType.Float64);
+        RotaryScaling yarn = new() { Kind = RotaryScalingKind.Yarn, Factor = 4, HighFrequencyFactor = 32, OriginalLength = 32 };
+        Assert.Equal(yarn, other.Model.Config.RotaryScaling);
+        Assert.Equal(1.138629436111989, decoder.Model.Config.RotaryScaling!.AttentionFactor, 12);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        Tensor tokens = arange(5, 45, ScalarType.Int64).unsqueeze(0), expected = decoder.Model.call(tokens, null, null);
+        Assert.False(expected.allclose(other.Model.call(tokens, null, null), 1e-4));
+        foreach (string name in (string[])["decoder.1.attn.q", "decoder.1.attn.k", "decoder.2.attn.q", "decoder.2.attn.k"])
+        {
+            other.Model.get_parameter($"{name}.weight")!.mul_(1.138629436111989);
+        }
+
+        Assert.True(expected.allclose(other.Model.call(tokens, null, null), 1e-9, 1e-9));
+    }
+
+    /// <summary>"dynamic" changes frequencies with the length of a text beyond the one that the model was trained for, and not up to there.</summary>
+    [Fact]
+    public void Dynamic_scaling_is_none_up_to_the_length_it_begins_at()
+    {
+        using TemporaryFolder folder = Copy("mistral-sliding-window");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!;
+        config["rope_scaling"] = new JsonObject { ["rope_type"] = "dynamic", ["factor"] = 2.0 };
+        config["max_position_embeddings"] = 30;
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        Assert.Equal(Logits(Folder("mistral-sliding-window")), Logits(folder.Path));
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path);
+        using DisposeScope scope = NewDisposeScope();
+        Assert.Contains(
+            "longer than the 30", Assert.Throws<ArgumentException>(() => decoder.Model.call(zeros([1, 31], ScalarType.Int64), null, null)).Message,
+            StringComparison.Ordinal);
+    }
+
+    /// <summary>Each layer's logits of attention are divided by its number, from 1: as are its queries.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.Float64)]
+    public void A_gpt2_that_divides_by_the_layer_is_read_and_written_back(ScalarType dtype)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using TemporaryFolder folder = Copy("gpt2-no-prefix"), target = new();
+        JsonNode config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!;
+        config["scale_attn_by_inverse_layer_idx"] = true;
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path, dtype), plain = PretrainedDecoder.Load(Folder("gpt2-no-prefix"), dtype);
+        for (int layer = 2; layer <= plain.Model.Config.Layers; layer++)
+        {
+            plain.Model.get_parameter($"decoder.{layer}.attn.q.weight")!.div_(layer);
+            plain.Model.get_parameter($"decoder.{layer}.attn.q.bias")!.div_(layer);
+        }
+
+        Tensor tokens = arange(5, 35, ScalarType.Int64).unsqueeze(0);
+        Assert.True(decoder.Model.call(tokens, null, null).allclose(plain.Model.call(tokens, null, null), 1e-6, 1e-6));
+        decoder.Origin.Write(decoder.Model, target.Path);
+        using (Safetensors before = Safetensors.Open(folder["model.safetensors"]), after = Safetensors.Open(target["model.safetensors"]))
+        {
+            Assert.All(before.Entries, entry => Assert.True(before.Bytes(entry.Name).SequenceEqual(after.Bytes(entry.Name)), $"{entry.Name} changed."));
+        }
+
+        using Retrofit retrofit = Retrofit.From(decoder);
+        retrofit.Save(target["additions"]);
+        using Safetensors saved = Safetensors.Open(Path.Combine(target["additions"], Retrofit.FileName));
+        Assert.Equal(retrofit.Added.Count, saved.Entries.Count);
+    }
+
+    /// <summary>In float32 x / 7 · 7 is not always x.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float32, ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16, ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float16, ScalarType.Float32)]
+    [InlineData(ScalarType.Float32, ScalarType.Float64)]
+    public void A_division_is_undone_to_the_bit(ScalarType stored, ScalarType computed)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(5);
+        Tensor values = randn([60, 50], ScalarType.Float64).to_type(stored).t();
+        DividedTensor divided = new(7);
+        Tensor quotients = divided.Divide(values).to_type(computed);
+        Assert.True(quotients.allclose(values.to_type(computed) / 7, 1e-2));
+        Assert.True(divided.Multiply(quotients).to_type(stored).Equals(values));
+        Assert.Equal(stored != computed, (quotients.to_type(ScalarType.Float64) * 7).to_type(stored).Equals(values));
+
+        // What was trained meanwhile is written as it is now.
+        Assert.True(divided.Multiply(quotients + 1).to_type(ScalarType.Float32).allclose(values.to_type(ScalarType.Float32) + 7, 2e-2, 2e-2));
+    }
+
+    /// <summary>Each layer of a GPT-2 or a GPT-NeoX may be stored with its mask, and all have the same.</summary>
+    [Theory]
+    [InlineData("gpt2-no-prefix")]
+    [InlineData("gpt-neox-buffers")]
+    public void Equal_buffers_are_kept_once(string name)
+    {
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
+        IEnumerable<byte[]> kept = decoder.Origin.Buffers.Values.Select(buffer => buffer.Values);
+        Assert.True(decoder.Origin.Buffers.Count >= 2);
+        Assert.Equal(kept.Select(Convert.ToHexString).Distinct().Count(), kept.Distinct().Count());
     }
 
     /// <summary>Later versions of transformers write into any file what a model of the family has anyway.</summary>

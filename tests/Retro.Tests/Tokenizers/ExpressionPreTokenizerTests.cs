@@ -9,6 +9,9 @@ public class ExpressionPreTokenizerTests
     private const string Tekken = @"[^\r\n\p{L}\p{N}]?" + Upper + "*" + Lower + @"+|[^\r\n\p{L}\p{N}]?" + Upper + "+" + Lower
         + @"*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+    private const string NewerTiktoken =
+        @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
+
     [Theory]
     [InlineData(Tekken, "HELLOWorld helloWorld 12  x", "HELLOWorld| hello|World| |1|2| | x")]
     [InlineData(Tekken, "𐐀𐐨𐐨𐐀 𝟘𝟙 😀//\n", "𐐀𐐨𐐨|𐐀| |𝟘|𝟙| 😀//\n")]
@@ -19,6 +22,17 @@ public class ExpressionPreTokenizerTests
     [InlineData(@" ?[^(\s|[.,!?…。，、।۔،])]+", "ab cd, (e|f)", "ab| cd|, (|e|||f|)")]
     [InlineData(@"'(?i:[sdmt]|ll|ve|re)", "it'S we'Ll 'ſ", "it|'S| we|'Ll| |'ſ")]
     [InlineData(@"a++a|b", "aab", "aa|b")]
+    [InlineData(@"\p{N}{1,3}+", "a12345678b", "a|12345678|b")]
+    [InlineData(@"\s+$", "a  \nb", "a|  |\nb")]
+    [InlineData(@"\s+$", "a\n b \n", "a\n b| \n")]
+    [InlineData(@"\s++$", "a  \nb", "a  \nb")]
+    [InlineData(@"\s++$", "a \n\n", "a| \n\n")]
+    [InlineData(@"\p{N}{1,3}(?=(?:\p{N}{3})*(?:\P{N}|$))", "a12345678b 1234\n5", "a|12|345|678|b |1|234|\n|5")]
+    [InlineData(NewerTiktoken, "It's 12345 ok!!\n\n  x  y  ", "It|'s| |12345| ok|!!\n\n| | x| | y|  ")]
+    [InlineData(NewerTiktoken, "a \n\n b  c\n ", "a| \n\n| b| | c|\n ")]
+    [InlineData("[a-cμ𐐀-𐑏]+", "abμ𐐀𐑏𐑐z", "abμ𐐀𐑏|𐑐z")]
+    [InlineData("[A-Zǅǈǋǲᾈ-ᾏᾘ-ᾟᾨ-ᾯᾼῌῼ𐐀-𐐧]+", "AǅZ𐐀𐐨", "AǅZ𐐀|𐐨")]
+    [InlineData("[^a𐐨]+", "𐐀𐐨𐐩a𐐨𐐨", "𐐀|𐐨|𐐩|a𐐨𐐨")]
     public void Text_is_split_where_the_expression_matches(string expression, string text, string expected)
         => Assert.Equal(expected, string.Join('|', Pieces(ExpressionPreTokenizer.Create(expression, SplitBehavior.Isolated, inverted: false)!, text)));
 
@@ -47,7 +61,11 @@ public class ExpressionPreTokenizerTests
     [InlineData("a{,3}")]
     [InlineData("a{2}+")]
     [InlineData("[\u0080-\uFFFF]+")]
-    [InlineData("[😀]")]
+    [InlineData("😀")]
+    [InlineData("[a-😀]")]
+    [InlineData("[😀-z]")]
+    [InlineData("a{2,3}+")]
+    [InlineData("$+")]
     [InlineData("")]
     public void Other_expressions_are_not_taken(string expression)
         => Assert.Null(ExpressionPreTokenizer.Create(expression, SplitBehavior.Isolated, inverted: false));

@@ -368,6 +368,66 @@ public class PretrainedTokenizerTests
         Assert.Equal(((PretrainedTokenizer)tokenizer.Tokenizer).Decode([.. ids, 11]), tokenizer.Decode([.. ids, 11]));
     }
 
+    public static TheoryData<string> Folders =>
+        [.. new[] { "pretrained", "sentencepiece" }.SelectMany(kind => Directory.EnumerateDirectories(Path.Combine(Fixtures.Own, kind)))
+            .Where(RetroTokenizer.IsIn).Select(folder => Path.GetRelativePath(Fixtures.Own, folder))];
+
+    /// <summary>As Microsoft's CodeGenTokenizer has it for GPT-2's files.</summary>
+    [Fact]
+    public void A_text_is_not_cut_within_a_character()
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Fixtures.Pretrained("gpt2-no-prefix"));
+        const string Text = "a\U0001F600b";
+        int whole = tokenizer.CountTokens(Text);
+        Assert.Equal(6, whole);
+        for (int most = 1; most <= whole; most++)
+        {
+            int first = most < 5 ? 1 : most, last = most < 5 ? 1 : most;
+            Assert.Equal(first, tokenizer.EncodeToIds(Text, most, out _, out int consumed).Count);
+            Assert.Equal(most < 5 ? 1 : most == 5 ? 3 : 4, consumed);
+            Assert.Equal((consumed, first), (tokenizer.GetIndexByTokenCount(Text, most, out _, out int count), count));
+            Assert.Equal((most < 5 ? 3 : most == 5 ? 1 : 0, last), (tokenizer.GetIndexByTokenCountFromEnd(Text, most, out _, out count), count));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Folders))]
+    public void A_text_that_is_cut_by_tokens_is_whole_again_when_it_is_put_together(string folder)
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Path.Combine(Fixtures.Own, folder));
+        bool isPlain = RetroTokenizer.Load(Path.Combine(Fixtures.Own, folder)).Kind == "byte-level BPE"; // whose tokens are the same wherever a text begins
+        foreach (string text in (string[])[
+            "a\U0001F600b", "a \U0001F600", "x\u65E5\u672C\u8A9E e\u0301\U0001F469\u200D\U0001F469 \u2615!", "The river, 12345 times."
+        ])
+        {
+            IReadOnlyList<int> all = tokenizer.EncodeToIds(text);
+            tokenizer.EncodeToTokens(text, out string? normalized);
+            for (int most = 1; most <= all.Count + 1; most++)
+            {
+                IReadOnlyList<int> first = tokenizer.EncodeToIds(text, most, out string? same, out int consumed);
+                Assert.True(first.Count <= most && same == normalized);
+                Assert.Equal(all.Take(first.Count), first);
+                Assert.Equal((consumed, first.Count), (tokenizer.GetIndexByTokenCount(text, most, out _, out int count), count));
+                int from = tokenizer.GetIndexByTokenCountFromEnd(text, most, out _, out int last);
+                Assert.True(last <= most);
+                if (isPlain && normalized is not null)
+                {
+                    // What is left on either side is the text's own tokens, and none is lost.
+                    Assert.True(tokenizer.CountTokens(normalized[..consumed]) <= most);
+                    Assert.Equal(last, tokenizer.CountTokens(normalized[from..]));
+                    Assert.Equal(all, [.. first, .. tokenizer.EncodeToIds(normalized[consumed..])]);
+                }
+                else
+                {
+                    // The parts make the text that the whole makes: none ends within a character.
+                    int broken = tokenizer.Decode(first).Count('\uFFFD') + tokenizer.Decode(all.Skip(first.Count)).Count('\uFFFD');
+                    Assert.Equal(tokenizer.Decode(all).Count('\uFFFD'), broken);
+                    Assert.DoesNotContain('\uFFFD', tokenizer.Decode(all.Skip(all.Count - last)));
+                }
+            }
+        }
+    }
+
     [Fact]
     public void Tokens_point_at_the_normalized_text()
     {

@@ -1,4 +1,7 @@
 using System.Text.Json;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Modeling;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Tokenizers;
@@ -85,8 +88,7 @@ public class TokenizerConfigTests
         folder.File("added_tokens.json", "{\"[PAD]\": 921}");
         Assert.Contains("[PAD]", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
         folder.File(name, content);
-        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
-        Assert.Equal(name == "special_tokens_map.json", hash == tokenizer.Hash);
+        Assert.Equal(hash, RetroTokenizer.Load(folder.Path).Hash);
     }
 
     [Theory]
@@ -227,6 +229,84 @@ public class TokenizerConfigTests
         folder.File("tokenizer_config.json", "{\"tokenizer_class\": \"GPT2Tokenizer\", \"eos_token\": \"<|endoftext|>\", \"bos_token\": \"<|endoftext|>\"}");
         Assert.Equal(bare, RetroTokenizer.Load(folder.Path).Hash);
     }
+
+    [Theory]
+    [InlineData("spiece.model")]
+    [InlineData("sentencepiece.bpe.model")]
+    public void A_file_whose_ids_a_model_s_class_changes_is_named_and_read_by_its_name_alone(string name)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(name, File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("bpe-byte-fallback"), "tokenizer.model")));
+        foreach (Action load in (Action[])[() => RetroTokenizer.Load(folder.Path), () => PretrainedTokenizer.Load(folder.Path)])
+        {
+            Assert.Contains($"Its {name} is not read", Assert.Throws<CorpusException>(load).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(RetroTokenizer.Load(Fixtures.SentencePiece("bpe-byte-fallback")).Encode("a text"), RetroTokenizer.Load(file).Encode("a text"));
+    }
+
+    /// <summary>Which files lie there is one thing, what of them changes an id or the end of a document another.</summary>
+    [Fact]
+    public void Files_that_change_no_id_are_no_part_of_a_tokenizer_s_identity()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", File.ReadAllBytes(Path.Combine(Fixtures.Pretrained("llama-rope-linear"), "tokenizer.json")));
+        RetroTokenizer bare = RetroTokenizer.Load(folder.Path);
+        Assert.All(bare.Hashes, name => Assert.Equal(bare.Hash, name)); // as it was before
+        folder.File("tokenizer.model", File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("bpe-byte-fallback"), "tokenizer.model")));
+        Assert.Equal(bare.Hash, RetroTokenizer.Load(folder.Path).Hash);
+        foreach (string said in (string[])[
+            "\"chat_template\": \"x\", \"model_max_length\": 77", "\"eos_token\": \"</s>\", \"bos_token\": \"<s>\", \"add_bos_token\": true"
+        ])
+        {
+            folder.File("tokenizer_config.json", $"{{{said}}}");
+            RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+            Assert.Equal((bare.Hash, bare.EndOfText), (tokenizer.Hash, tokenizer.EndOfText));
+            Assert.NotEqual(tokenizer.Hash, tokenizer.FilesHash);
+        }
+
+        folder.File("tokenizer_config.json", "{\"eos_token\": \"<s>\"}");
+        Assert.NotEqual(bare.Hash, RetroTokenizer.Load(folder.Path).Hash);
+    }
+
+    /// <summary>Databases and models of before name their tokenizer by the hash over all its files, those without effect among them.</summary>
+    [Fact]
+    public void What_was_made_under_the_hash_of_before_is_of_the_same_tokenizer()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", File.ReadAllBytes(Path.Combine(Fixtures.Pretrained("llama-rope-linear"), "tokenizer.json")));
+        folder.File("tokenizer_config.json", "{\"eos_token\": \"</s>\", \"bos_token\": \"<s>\"}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+
+        // As the library wrote it: SHA-256 over names, lengths and contents, of the configuration five of its values.
+        const string Counted =
+            "{\"LowerCase\":null,\"StripAccents\":null,\"SeparateIdeographs\":null,\"EndToken\":\"\\u003C/s\\u003E\",\"AddsBegin\":null}";
+        string earlier = OverAll(
+            ("tokenizer.json", File.ReadAllBytes(folder["tokenizer.json"])), ("tokenizer_config.json", System.Text.Encoding.UTF8.GetBytes(Counted)));
+        Assert.Equal(earlier, tokenizer.FilesHash);
+        TokenizerFacts now = TokenizerFacts.Of(tokenizer), before = now with { Hash = tokenizer.FilesHash, EarlierHash = null };
+        Document[] documents = [new("a", "A", "one text", "a.txt"), new("b", "B", "another text", "b.txt")];
+        using (ChunkDatabase built = ChunkDatabaseBuilder.Build(folder["before"], documents[..1], before, new() { ChunkLength = 4 }))
+        {
+            Assert.Equal(tokenizer.FilesHash, built.Manifest.TokenizerHash);
+            built.RequireTokenizer(tokenizer);
+        }
+
+        ChunkDatabaseUpdate.Apply(folder["before"], documents[1..], [], now);
+        using ChunkDatabase old = ChunkDatabase.Open(folder["before"]);
+        using ChunkDatabase anew = ChunkDatabaseBuilder.Build(folder["now"], documents, now, new() { ChunkLength = 4 });
+        Assert.Equal(2, old.Documents.Count);
+        using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, Retrieval = null }) { TokenizerHash = earlier };
+        Assert.Throws<RetroException>(() => model.RequireTokenizer(tokenizer.Hash));
+        model.RequireTokenizer(tokenizer.Hashes);
+        model.RequireTokenizer(old.Manifest.TokenizerHash);
+        model.RequireTokenizer(anew.Manifest.TokenizerHash);
+        Assert.Throws<RetroException>(() => model.RequireTokenizer("another"));
+    }
+
+    private static string OverAll(params (string Name, byte[] Content)[] files)
+        => Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(
+            [.. files.SelectMany(file => (byte[])[.. System.Text.Encoding.UTF8.GetBytes($"{file.Name}\n{file.Content.Length}\n"), .. file.Content])]));
 
     [Theory]
     [InlineData("tokenizer.json", "true", "says \"add_prefix_space\" true, tokenizer.json of a space before a text false")]

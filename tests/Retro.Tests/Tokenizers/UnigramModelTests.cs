@@ -26,5 +26,12 @@ public class UnigramModelTests
             Assert.Equal(borders, tokens.Select(token => token.Offset.Start.Value).Append(tokens[^1].Offset.End.Value));
             Assert.Equal(borders[1..], tokens.Select(token => token.Offset.End.Value));
         }
+
+        // A piece that came before, at another place.
+        List<Microsoft.ML.Tokenizers.EncodedToken> again = [];
+        model.Encode("a\u2615\u2615a", 7, again);
+        Assert.Equal(
+            tokens.Select(token => (token.Id, token.Value, token.Offset.Start.Value + 7, token.Offset.End.Value + 7)),
+            again.Select(token => (token.Id, token.Value, token.Offset.Start.Value, token.Offset.End.Value)));
     }
 }
