@@ -150,6 +150,8 @@ public class ReadmeTests
         using DenseNeighborSource dense = OwnEmbedder(database, tokenizer, new HashingEmbedder());
         Assert.NotEmpty(dense.Search("the river", tokenizer));
         Assert.Contains(Snippet("own embedder"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Equal(257, OwnTokenizer(tokenizer.Tokenizer).VocabularySize);
+        Assert.Contains(Snippet("own tokenizer"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("loop kept"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("processor"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -192,6 +194,14 @@ public class ReadmeTests
         DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, myEmbedder, batchSize: 32)); // makes every chunk's key, once
         // </own embedder>
         return dense;
+    }
+
+    private static RetroTokenizer OwnTokenizer(Microsoft.ML.Tokenizers.Tokenizer myTokenizer)
+    {
+        // <own tokenizer>
+        RetroTokenizer own = RetroTokenizer.From(myTokenizer, identity: "bytes, as of 2026-11", vocabularySize: 257, endOfText: 256, bytes: id => [(byte)id]);
+        // </own tokenizer>
+        return own;
     }
 
     private static INeighborSource Own(ChunkDatabase database, RetroTokenizer tokenizer, Func<string, IEnumerable<string>> mySearch)

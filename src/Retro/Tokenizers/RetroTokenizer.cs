@@ -48,9 +48,9 @@ public sealed class RetroTokenizer
     }
 
     /// <summary>The tokenizer itself.</summary>
-    public Tokenizer Tokenizer => _tokenizer;
+    public Tokenizer Tokenizer => _tokenizer.Pipeline is OwnPipeline own ? own.Tokenizer : _tokenizer;
 
-    /// <summary>"byte-level BPE", "WordPiece" or "SentencePiece".</summary>
+    /// <summary>"byte-level BPE", "WordPiece" or "SentencePiece"; "own" of one that <see cref="From"/> took.</summary>
     public string Kind { get; }
 
     /// <summary>
@@ -104,7 +104,8 @@ public sealed class RetroTokenizer
     /// it is its folder's tokenizer, with the configuration beside it; under another it stands by itself.</param>
     /// <param name="progress">Stage "load tokenizer"; null: no reporting.</param>
     /// <param name="cancellationToken">Stops before the files are read and after.</param>
-    /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
+    /// <exception cref="CorpusException">The folder holds no tokenizer, or that of somebody's own (see <see cref="From"/>), which is named; or its files
+    /// contradict each other.</exception>
     public static RetroTokenizer Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -122,6 +123,44 @@ public sealed class RetroTokenizer
         return tokenizer;
     }
 
+    /// <summary>
+    /// Takes a tokenizer of the caller's own, such as one of tiktoken's, or one that cuts a text into characters. It has no files: <see cref="Save"/>, and what
+    /// saves a tokenizer with itself, writes a note of its identity, by which who loads the folder is told what to make again.
+    /// </summary>
+    /// <remarks>Where a text spells out what would end or begin one, such as "&lt;|endoftext|&gt;", it is encoded in two parts, so that no document can end
+    /// another. What the tokenizer's other special tokens are is not known here: a chat template's are plain characters.</remarks>
+    /// <param name="tokenizer">The tokenizer; it is called by several threads at once, and stays the caller's.</param>
+    /// <param name="identity">Names all that decides its ids, such as its vocabulary's name and version: <see cref="Hash"/> is made of it, and databases and
+    /// models that were made with one of another identity are refused.</param>
+    /// <param name="vocabularySize">One more than its highest id.</param>
+    /// <param name="endOfText">The id that ends every document, which no text has.</param>
+    /// <param name="beginOfText">The id that begins every document, which no text has; null: <paramref name="endOfText"/>.</param>
+    /// <param name="bytes">The bytes that an id adds to a text, empty for one that adds none: those of a text's ids, one behind the other, are the text. Null:
+    /// those of the text that the tokenizer says of the id by itself, which is enough where every token is of whole characters. Of a
+    /// <see cref="TiktokenTokenizer"/> they stand in its vocabulary's file, in base 64 before each id.</param>
+    /// <returns>The tokenizer, with what the other rooms need to know of it.</returns>
+    /// <exception cref="ArgumentException">What ids add to a text has to be given: a token is no whole character, or the texts of tokens do not make up the
+    /// text that they were made of. Or the identity is empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The vocabulary has no id, or an id lies outside of it.</exception>
+    public static RetroTokenizer From(
+        Tokenizer tokenizer, string identity, int vocabularySize, int endOfText, int? beginOfText = null, Func<int, byte[]>? bytes = null)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        ArgumentException.ThrowIfNullOrEmpty(identity);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabularySize);
+        int begin = beginOfText ?? endOfText;
+        foreach ((int id, string name) in new[] { (endOfText, nameof(endOfText)), (begin, nameof(beginOfText)) })
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(id, name);
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, vocabularySize, name);
+        }
+
+        int[] borders = [endOfText, begin];
+        OwnPipeline pipeline = new(tokenizer, vocabularySize, borders, bytes ?? OwnPipeline.BytesBy(tokenizer, vocabularySize, borders));
+        byte[] note = OwnPipeline.Note(identity, vocabularySize, endOfText);
+        return new(new PretrainedTokenizer(pipeline), endOfText, [(OwnPipeline.NoteFile, note)], begin);
+    }
+
     /// <summary>Whether a folder holds a tokenizer that <see cref="Load"/> takes.</summary>
     /// <param name="folder">The folder.</param>
     public static bool IsIn(string folder) => LoaderOf(folder) is not null;
@@ -136,7 +175,7 @@ public sealed class RetroTokenizer
         StagedFiles.Finish(folder, CorpusException.Of);
         Func<string, RetroTokenizer> load = LoaderOf(folder) ?? throw new CorpusException(
             $"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder "
-                + $"with these, or train one (BpeTrainer).{SentencePiecePipeline.Instead(folder)}");
+                + $"with these, or train one (BpeTrainer).{SentencePiecePipeline.Instead(folder)}{OwnPipeline.NotedIn(folder)}");
         return load(folder);
     }
 

@@ -22,7 +22,7 @@ internal static class TokenizerFiles
     private static readonly string[] s_beside =
     [
         SentencePiecePipeline.FileName, WordPiece.ConfigurationFile, TokenizerConfig.AddedTokensFile, GenerationFiles.TemplateFile,
-        GenerationFiles.SpecialTokensFile, GenerationFiles.ConfigurationFile,
+        GenerationFiles.SpecialTokensFile, GenerationFiles.ConfigurationFile, OwnPipeline.NoteFile,
     ];
 
     /// <summary>Every file that may belong to a folder's tokenizer.</summary>
