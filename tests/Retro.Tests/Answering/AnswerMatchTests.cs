@@ -16,6 +16,11 @@ public sealed class AnswerMatchTests
     [InlineData("The, a. an!", "")]
     [InlineData("The A½, a², a_, aⅫ", "a½ a² aⅻ")]
     [InlineData("a\u0301 b", "\u0301 b")]
+    [InlineData("ΟΔΟΣ", "οδος")]
+    [InlineData("the𝐚 𝐚an a😀", "the𝐚 𝐚an 😀")]
+    [InlineData("ΣΑΣ, ΟΔΟΣ ΣΑΣ.", "σας οδος σας")]
+    [InlineData("\u0130zmir", "i\u0307zmir")]
+    [InlineData("a\u001Cred\u001Froof\u001D", "red roof")]
     public void An_answer_is_normalized_as_the_script_does(string answer, string expected) => Assert.Equal(expected, AnswerMatch.Normalize(answer));
 
     [Theory]
@@ -25,6 +30,7 @@ public sealed class AnswerMatchTests
     [InlineData("blue", "red roof", 0, 0)]
     [InlineData("", "red", 0, 0)]
     [InlineData("the", "a", 1, 1)]
+    [InlineData("ΟΔΟΣ", "οδος", 1, 1)]
     public void Exact_match_and_f1_count_words(string answer, string right, double exact, double f1)
     {
         Assert.Equal(exact, AnswerMatch.Exact(answer, [right]));
