@@ -9,6 +9,7 @@ using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tests.Readers;
+using Retro.Vectors;
 using TorchSharp;
 using static Retro.Tests.Retrievers.RetrieverWorld;
 using static TorchSharp.torch;
@@ -45,6 +46,47 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         TestContext.Current.SendDiagnosticMessage($"Recall of the next chunk's tokens on held-out text: frozen {frozen:F3}, learned {after:F3}.");
         Assert.True(after > frozen + 0.1, $"recall {frozen} before, {after} after");
         Assert.Equal(before, _world.Embedder.Identity);
+    }
+
+    /// <summary>Near ones far from the origin, too, whose distance is the small difference of large numbers; and where each row has its own, with the same
+    /// gradients.</summary>
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2)]
+    [InlineData(VectorMetric.InnerProduct)]
+    public void Scores_are_those_of_the_definition_whichever_are_wanted(VectorMetric metric)
+    {
+        const int rows = 4, each = 3, dimensions = 24;
+        using DisposeScope scope = NewDisposeScope();
+        using Generator generator = new(1);
+        Tensor near = randn([rows * each, dimensions], ScalarType.Float64, generator: generator).mul(0.01).add(1);
+        Tensor vectors = near.to_type(ScalarType.Float32).detach().requires_grad_(), own = arange(rows * each).view(rows, each).flip(1);
+        Tensor queries = randn([rows, dimensions], ScalarType.Float64, generator: generator).mul(0.01).add(1).to_type(ScalarType.Float32).detach()
+            .requires_grad_();
+        double[,] q = Doubles(queries, rows), v = Doubles(vectors, rows * each);
+        Tensor all = RetrieverDocuments.Scores(metric, queries, vectors), some = RetrieverDocuments.Scores(metric, queries, vectors, own);
+        for (int row = 0; row < rows; row++)
+        {
+            for (int i = 0; i < rows * each; i++)
+            {
+                double[] parts = [.. Enumerable.Range(0, dimensions).Select(d => metric == VectorMetric.SquaredL2
+                    ? -0.5 * Math.Pow(q[row, d] - v[i, d], 2) : q[row, d] * v[i, d])];
+                Assert.Equal(1, all[row, i].item<float>() / parts.Sum(), 1e-5);
+            }
+        }
+
+        Assert.True(allclose(all.gather(1, own), some, 1e-5, 1e-9));
+        Tensor weights = randn([rows, each], generator: generator);
+        Tensor[] gathered = Gradients(all.gather(1, own)), direct = Gradients(some);
+        Assert.All(gathered.Zip(direct), pair => Assert.True(allclose(pair.First, pair.Second, 1e-4, 1e-7)));
+
+        Tensor[] Gradients(Tensor scores) => [.. autograd.grad([(scores * weights).sum()], [queries, vectors])];
+
+        static double[,] Doubles(Tensor values, int count)
+        {
+            double[,] numbers = new double[count, dimensions];
+            Buffer.BlockCopy(values.detach().to_type(ScalarType.Float64).data<double>().ToArray(), 0, numbers, 0, numbers.Length * sizeof(double));
+            return numbers;
+        }
     }
 
     [Theory]
