@@ -472,6 +472,13 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.Contains(
             "reader's weights", Assert.Throws<CheckpointException>(() => other.Load(_world["saved"])).Message, StringComparison.Ordinal);
 
+        // One that was saved before a reader's identity named the configuration, too.
+        Change(
+            Path.Combine(_world["saved"], RetrieverTrainer.StateFile),
+            state => state["Settings"]!["reader's weights and settings"] = InContext(model).IdentityOf(version: 1));
+        again.Load(_world["saved"]);
+        Assert.Throws<CheckpointException>(() => other.Load(_world["saved"]));
+
         // What was trained besides the model counts, too.
         using DecoupledReader own = Fresh(3), alike = Fresh(3), fittedOtherwise = Fresh(4);
         using RetrieverTrainer first = With(own), second = With(alike), third = With(fittedOtherwise);
@@ -507,7 +514,9 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
 
         DecoupledReader Fresh(long seed) => DecoupledReader.Fresh(model, new() { Neighbors = 4, Seed = seed }, _world.Source.Database.ChunkLength);
 
-        RetrieverTrainer Of(RetroModel read) => With(new InContextReader(read, Tokenizer, new() { Neighbors = 4 }));
+        IReader InContext(RetroModel read) => new InContextReader(read, Tokenizer, new() { Neighbors = 4 });
+
+        RetrieverTrainer Of(RetroModel read) => With(InContext(read));
 
         RetrieverTrainer With(IReader reader) => new(
             _world.Embedder, Tokenizer, _world.Source, reader, RetrieverObjective.Emdr2, Options, _world.Examples);
