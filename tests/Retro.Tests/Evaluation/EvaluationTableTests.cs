@@ -242,6 +242,15 @@ public sealed class EvaluationTableTests : IDisposable
             Assert.Throws<ArgumentException>(
                 () => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table));
             Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult>(), table, 9));
+
+            // What a reader takes for impossible costs more than any number.
+            float[] bits = [.. off.TokenBits!];
+            int first = Enumerable.Range(0, bits.Length).First(i => bits[i] > 0);
+            bits[first] = float.PositiveInfinity;
+            TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["off"] = off with { TokenBits = bits } }, table);
+            JsonElement[] written = [.. File.ReadLines(path).Select(line => JsonDocument.Parse(line).RootElement.GetProperty("bits").GetProperty("off"))];
+            Assert.Equal(on.Tokens, written.Length);
+            Assert.Single(written, one => one.ValueKind == JsonValueKind.Null);
         }
     }
 
