@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
@@ -30,7 +31,7 @@ public sealed class RetrievalQualityTests : IDisposable
     [InlineData("", "a1", 4, 0, 0, 0)]
     public void The_measures_of_a_ranking_are_their_definitions(string ranking, string judged, int cutoff, double recall, double reciprocal, double ndcg)
     {
-        Dictionary<string, int> grades = judged.Split(' ').ToDictionary(one => one[..1], one => int.Parse(one[1..]));
+        Dictionary<string, int> grades = judged.Split(' ').ToDictionary(one => one[..1], one => int.Parse(one[1..], CultureInfo.InvariantCulture));
         QueryQuality found = QueryQuality.Of("q", ranking.Split(' '), grades, cutoff);
         Assert.Equal(recall, found.Recall, 1e-12);
         Assert.Equal(reciprocal, found.ReciprocalRank, 1e-12);
