@@ -15,7 +15,7 @@ internal static unsafe partial class Mpi
     private const string File = "libmpi.so.40";
 
     private const string Advice = "Install OpenMPI 4 or 5 (on Debian and Ubuntu: apt-get install openmpi-bin, or eng/setup.sh --distributed in a checkout of "
-        + "Retro) and start the program by mpirun -n PROCESSES dotnet PROGRAM.dll.";
+        + "Retro) and start the program by mpirun --bind-to none -n PROCESSES dotnet PROGRAM.dll.";
 
     /// <summary>In the place of what is sent: what is received into is sent.</summary>
     public static void* InPlace => (void*)1;

@@ -22,6 +22,9 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     /// <summary>Bytes of a call: as many as stay in a processor's cache while they are summed; MPI itself counts in 32 bits.</summary>
     private const int MostBytes = 4 << 20;
 
+    /// <summary>Room for a list of processors.</summary>
+    private const int ListBytes = 1024;
+
     // How long the others are waited for awake, and then asleep: a sixteenth of what was waited already, which that can add to the wait, and no longer than
     // makes looking cost nothing.
     private static readonly TimeSpan s_awake = TimeSpan.FromMilliseconds(0.5), s_longestSleep = TimeSpan.FromMilliseconds(50);
@@ -41,9 +44,10 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         Mpi.Require(Mpi.Rank(Mpi.World, out int rank), "MPI_Comm_rank");
         Mpi.Require(Mpi.Size(Mpi.World, out int size), "MPI_Comm_size");
         (Rank, Size) = (rank, size);
-        (LocalRank, int here) = OfThisMachine(rank);
-        IsRemote = here != size;
+        (LocalRank, string[] here) = OfThisMachine(rank);
+        IsRemote = here.Length != size;
         Place = $"rank {rank} of {size} on {Environment.MachineName}";
+        TakeThreads(here);
         AppDomain.CurrentDomain.UnhandledException += EndOthers;
     }
 
@@ -62,7 +66,11 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     /// <summary>Whether there are processes on several machines.</summary>
     public bool IsRemote { get; }
 
-    /// <summary>Joins the processes that mpirun has started. A process joins once.</summary>
+    /// <summary>
+    /// Joins the processes that mpirun has started. A process joins once. Torch then computes on its share of the cores that it may use, unless
+    /// OMP_NUM_THREADS or MKL_NUM_THREADS is set; a program that wants another number sets it afterwards. That a launcher keeps the processes from half of the
+    /// cores or more is written to the standard error stream.
+    /// </summary>
     /// <returns>The exchange; disposing it leaves them, once all do.</returns>
     /// <exception cref="ExchangeException">OpenMPI is missing or cannot be used, or this process has joined before; the message says what to do.</exception>
     public static MpiExchange Start()
@@ -211,13 +219,36 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     }
 
     // Asked of MPI, since each launcher says it in variables of its own, and some in none.
-    private static (int Rank, int Size) OfThisMachine(int rank)
+    private static (int Rank, string[] Processors) OfThisMachine(int rank)
     {
         Mpi.Require(Mpi.Split(Mpi.World, Mpi.TypeShared, rank, Mpi.NoInfo, out nint machine), "MPI_Comm_split_type");
         Mpi.Require(Mpi.Rank(machine, out int local), "MPI_Comm_rank");
         Mpi.Require(Mpi.Size(machine, out int here), "MPI_Comm_size");
+        byte[] own = new byte[ListBytes], all = new byte[here * ListBytes];
+        Encoding.ASCII.GetBytes(Processors.Own.Length > ListBytes ? "" : Processors.Own, own);
+        fixed (byte* sent = own, received = all)
+        {
+            Mpi.Require(Mpi.Allgather(sent, ListBytes, Mpi.Byte, received, ListBytes, Mpi.Byte, machine), "MPI_Allgather");
+        }
+
         Mpi.Require(Mpi.Free(ref machine), "MPI_Comm_free");
-        return (local, here);
+        return (local, [.. all.Chunk(ListBytes).Select(list => Encoding.ASCII.GetString(list).TrimEnd('\0'))]);
+    }
+
+    /// <summary>Under mpirun, MKL gives torch a single thread, and OpenMPI binds each of one or two processes to a core.</summary>
+    private void TakeThreads(string[] here)
+    {
+        if (new[] { "OMP_NUM_THREADS", "MKL_NUM_THREADS" }.All(name => string.IsNullOrEmpty(Environment.GetEnvironmentVariable(name))))
+        {
+            set_num_threads(Processors.Threads(Processors.Own, here, Environment.ProcessorCount, Processors.CoreOf));
+        }
+
+        if (LocalRank == 0 && Processors.LeavesHalf(here, Processors.OfMachine, Processors.CoreOf))
+        {
+            Console.Error.WriteLine(
+                $"Retro: {Place}: the processes of this machine may use {Processors.Cores(string.Join(',', here), Processors.CoreOf)} of its "
+                    + $"{Processors.Cores(Processors.OfMachine, Processors.CoreOf)} cores; where mpirun has bound them, start it with --bind-to none.");
+        }
     }
 
     /// <summary>Waits until all processes have come to exchange something; whoever calls it holds the calls.</summary>

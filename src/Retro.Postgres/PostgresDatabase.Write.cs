@@ -65,6 +65,7 @@ public sealed partial class PostgresDatabase
         ArgumentNullException.ThrowIfNull(add);
         ArgumentNullException.ThrowIfNull(remove);
         string[] gone = [.. remove.Distinct(StringComparer.Ordinal)];
+        Array.ForEach(gone, id => ArgumentNullException.ThrowIfNull(id, nameof(remove)));
 
         // Chunks are what the library's own builder makes them.
         string folder = Directory.CreateTempSubdirectory("retro-postgres-").FullName;

@@ -179,6 +179,43 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
         Assert.All(Enumerable.Range(0, processes), rank => Said(processes, rank, "placed", $"{rank} of its machine, several machines: False"));
     }
 
+    /// <summary>Of the cores that processes may use each has a share, however a launcher has bound them, and two threads of a core are one.</summary>
+    [Theory]
+    [InlineData("0-15", "0-15", "0-15", 16, 4)]
+    [InlineData("0-15", "", "0-15", 16, 4)]
+    [InlineData("", "0-15", "", 16, 8)]
+    [InlineData("0-7", "0-7", "8-15", 16, 4)]
+    [InlineData("0-3,8,10", "0-3,8,10", "4-7", 16, 4)]
+    [InlineData("0,1", "0,1", "2,3", 16, 1)]
+    [InlineData("0-15", "0-15", "0-15", 3, 1)]
+    [InlineData("5", "5", "5", 16, 1)]
+    public void Each_process_has_its_share_of_the_cores_that_it_may_use(string own, string first, string second, int most, int expected)
+        => Assert.Equal(expected, Processors.Threads(own, [first, second], most, processor => $"{processor / 2}"));
+
+    [Theory]
+    [InlineData("0", "1", "0-3", true)]
+    [InlineData("0", "1", "0-2", false)]
+    [InlineData("0-15", "0-15", "0-15", false)]
+    [InlineData("0", "", "0-15", false)]
+    public void That_half_of_the_cores_or_more_are_left_is_told(string first, string second, string machine, bool told)
+        => Assert.Equal(told, Processors.LeavesHalf([first, second], machine, processor => $"{processor}"));
+
+    /// <summary>Under mpirun, MKL gives torch one thread whatever there is, and OpenMPI binds a process to one core.</summary>
+    [Theory]
+    [InlineData("none")]
+    [InlineData("core")]
+    public void Torch_has_the_threads_that_its_process_has_cores(string bind)
+    {
+        Together.Require();
+        int cores = Processors.Cores(Processors.OfMachine, Processors.CoreOf), own = Processors.Cores(Processors.Own, Processors.CoreOf);
+        Assert.SkipUnless(cores > 1 && own == cores && Environment.ProcessorCount >= cores, "Torch has one thread anyway, or the tests are bound.");
+        using TemporaryFolder folder = new();
+        ChildProcess.Outcome outcome = Together.RunBound(bind, folder.Path, "threads");
+        Assert.True(outcome.ExitCode == 0, outcome.Output + outcome.Errors);
+        Assert.Equal(bind == "none" ? $"{cores}" : "1", File.ReadAllText(folder["threads-0.txt"]).Trim());
+        Assert.Equal(bind == "core", outcome.Errors.Contains($"may use 1 of its {cores} cores", StringComparison.Ordinal));
+    }
+
     /// <summary>
     /// A process that waits takes no core from the one that it waits for, which measures or writes: it sleeps, a second with pauses of 50 ms at most. What
     /// keeps its core gives it away by itself hardly ever.

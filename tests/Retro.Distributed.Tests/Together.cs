@@ -29,7 +29,22 @@ internal static class Together
     public static ChildProcess.Outcome RunWith(NcclStub nccl, int processes, string folder, params string[] scenarios)
         => Run(processes, folder, yields: true, scenarios, nccl);
 
-    private static ChildProcess.Outcome Run(int processes, string folder, bool yields, string[] scenarios, NcclStub? nccl = null, bool unlike = false)
+    /// <summary>One process that mpirun started, whose threads no variable says.</summary>
+    /// <param name="bind">What mpirun binds it to.</param>
+    /// <param name="folder">Where it writes to.</param>
+    /// <param name="scenarios">What it does.</param>
+    public static ChildProcess.Outcome RunBound(string bind, string folder, params string[] scenarios)
+        => Run(1, folder, yields: true, scenarios, bind: bind, threads: null);
+
+    private static ChildProcess.Outcome Run(
+        int processes,
+        string folder,
+        bool yields,
+        string[] scenarios,
+        NcclStub? nccl = null,
+        bool unlike = false,
+        string bind = "none",
+        string? threads = "1")
     {
         Directory.CreateDirectory(folder);
         string[] program = ["dotnet", s_worker, folder, .. scenarios];
@@ -37,14 +52,20 @@ internal static class Together
         {
             Require();
             // More processes than cores, as root in a container, on this machine alone: its own address and shared memory.
-            program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "btl", "self,vader", "--mca", "pml", "ob1",
+            program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", bind, "--mca", "btl", "self,vader", "--mca", "pml", "ob1",
                 "--mca", "mpi_yield_when_idle", yields ? "1" : "0", .. unlike
                 ? (string[])["-n", "1", .. program, ":", "-n", "1", "-x", "ATEN_CPU_CAPABILITY=default", .. program]
                 : ["-n", processes.ToString(CultureInfo.InvariantCulture), .. program]];
         }
 
         ProcessStartInfo start = new(program[0], program[1..]) { WorkingDirectory = folder };
-        start.Environment["OMP_NUM_THREADS"] = "1";
+        start.Environment.Remove("OMP_NUM_THREADS");
+        start.Environment.Remove("MKL_NUM_THREADS");
+        if (threads is not null)
+        {
+            start.Environment.Add("OMP_NUM_THREADS", threads);
+        }
+
         nccl?.AddTo(start.Environment);
         return ChildProcess.Run(start);
     }

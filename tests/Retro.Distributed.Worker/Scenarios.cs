@@ -162,6 +162,9 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
             case "placed":
                 File.WriteAllText(Path.Combine(folder, $"placed-{Rank}.txt"), $"{mpi!.LocalRank} of its machine, several machines: {mpi.IsRemote}");
                 break;
+            case "threads":
+                File.WriteAllText(Path.Combine(folder, $"threads-{Rank}.txt"), $"{get_num_threads()}");
+                break;
             case "twice":
                 Twice();
                 break;

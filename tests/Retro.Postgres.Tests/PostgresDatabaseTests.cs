@@ -191,6 +191,7 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
             Assert.Equal(copy.Manifest.TokensHash, again.Manifest.TokensHash);
         }
 
+        Assert.Throws<ArgumentNullException>(() => database.Update([], [null!]));
         database.Update([], [documents[0].Id]);
         Assert.Contains("copy", Assert.Throws<DatabaseException>(() => database.Download(_folder["copy"])).Message, StringComparison.Ordinal);
         Assert.Contains("49", Assert.Throws<PostgresDatabaseException>(() => database.Dense(copy)).Message, StringComparison.Ordinal);

@@ -99,6 +99,10 @@ public class ReadmeTests
             await Reading(decoder, tokenizer, database, heldOut, source);
             Assert.True(File.Exists("run/states.bin"));
             Retrieving(decoder, tokenizer, texts[1..], database, source);
+            File.WriteAllText("queries.jsonl", """{"_id": "1", "text": "the river"}""");
+            Directory.CreateDirectory("qrels");
+            File.WriteAllText("qrels/test.tsv", $"query-id\tcorpus-id\tscore\n1\t{texts[1].Id}\t1\n");
+            Judging(tokenizer, source);
         }
         finally
         {
@@ -107,6 +111,8 @@ public class ReadmeTests
         }
 
         Assert.Matches(@"\| closed book \|(.*\n)+\| copying \| bm25, k = 16 \|", printed.ToString());
+        Assert.Matches(@"bm25: recall@10 \d\.\d\d, MRR@10 \d\.\d\d, nDCG@10 \d\.\d\d, success@10 \d\.\d\d", printed.ToString());
+        Assert.Contains(Snippet("judging"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("reading"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("copying"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("retrieving"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -185,6 +191,15 @@ public class ReadmeTests
         // <search>
         foreach (RetrievedNeighbor found in source.Search("the river", tokenizer, 3)) Console.WriteLine($"{found.Title}: {found.Text}");
         // </search>
+    }
+
+    private static void Judging(RetroTokenizer tokenizer, INeighborSource source)
+    {
+        // <judging>
+        Corpus asked = Corpus.Open("queries.jsonl", new() { Fields = new() { Id = "_id" } });
+        IReadOnlyList<JudgedQuery> queries = JudgedQuery.Read(asked.Documents(), "qrels/test.tsv");
+        Console.WriteLine(RetrievalQuality.Measure(source, tokenizer, queries)); // bm25: recall@10 0.41 [0.35, 0.48], MRR@10 ..., nDCG@10 ..., success@10 ...
+        // </judging>
     }
 
     private static DenseNeighborSource OwnEmbedder(

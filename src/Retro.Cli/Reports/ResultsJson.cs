@@ -27,7 +27,7 @@ internal static class ResultsJson
                 ["k"] = row.Entry.Results[0].Neighbors,
                 ["steps"] = row.Entry.Steps,
                 ["minutes"] = row.Entry.Time?.TotalMinutes,
-                ["bitsPerByte"] = row.Entry.Value,
+                ["bitsPerByte"] = Number(row.Entry.Value),
                 ["against"] = new JsonArray([.. table.Against.Zip(row.Differences)
                     .Where(pair => pair.Second is not null)
                     .Select(pair => Difference(pair.First, pair.Second!))]),
@@ -80,17 +80,20 @@ internal static class ResultsJson
             },
         };
 
-        static JsonNode? Number(MeanInterval mean) => double.IsNaN(mean.Value) ? null : mean.Value;
+        static JsonNode? Number(MeanInterval mean) => ResultsJson.Number(mean.Value);
 
         static JsonObject? Interval(MeanInterval mean)
-            => double.IsNaN(mean.Value) ? null
+            => !double.IsFinite(mean.Value) ? null
                 : mean.HasInterval ? new() { ["value"] = mean.Value, ["low"] = mean.Low, ["high"] = mean.High }
                 : new() { ["value"] = mean.Value };
     }
 
+    /// <summary>JSON has no number for what is not finite.</summary>
+    private static JsonNode? Number(double value) => double.IsFinite(value) ? value : null;
+
     private static JsonObject Difference(string to, PairedDifference difference)
     {
-        JsonObject json = new() { ["to"] = to, ["relative"] = difference.Value };
+        JsonObject json = new() { ["to"] = to, ["relative"] = Number(difference.Value) };
         if (difference.HasInterval)
         {
             json["low"] = difference.Low;

@@ -91,7 +91,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
             {questions.Count:#,0} questions about {documents:#,0} documents that nothing was trained on; their passages stand, among all others, in
             the database that is searched. The first three columns are with what {data.Keyword.Name} finds, among which the answer is for
             {Found} of the questions; the next three with the one passage that holds it. Exact match and F1 as SQuAD has them; - where a reader
-            cannot write. The bits are the answer's without its end, which only what was trained to answer expects there. In brackets the 95 % interval of a bootstrap over documents;
+            cannot write. The bits are the answer's without its end, which only what was trained to answer expects there. In brackets the 95 % interval of a bootstrap over documents, or of a share where that is wider;
             against {First} it is that of the differences question by question, which tells two readers apart more often than their own two intervals do.
 
             """));

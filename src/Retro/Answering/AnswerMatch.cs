@@ -1,4 +1,7 @@
+using System.Globalization;
+using System.Text;
 using System.Text.RegularExpressions;
+using Retro.Embedders;
 
 namespace Retro.Answering;
 
@@ -14,8 +17,9 @@ public static partial class AnswerMatch
     public static string Normalize(string answer)
     {
         ArgumentNullException.ThrowIfNull(answer);
-        string plain = string.Concat(answer.ToLowerInvariant().Where(one => !(char.IsAscii(one) && (char.IsPunctuation(one) || char.IsSymbol(one)))));
-        return string.Join(' ', Article().Replace(plain, " ").Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        string plain = string.Concat(LowerCasing.Of(answer).Where(one => !(char.IsAscii(one) && (char.IsPunctuation(one) || char.IsSymbol(one)))));
+        string words = Article().Replace(plain, found => IsWithinWord(plain, found) ? found.Value : " ");
+        return string.Join(' ', Space().Split(words).Where(word => word.Length > 0));
     }
 
     /// <summary>Whether an answer is one of the right ones.</summary>
@@ -55,9 +59,24 @@ public static partial class AnswerMatch
         return common == 0 ? 0 : 2.0 * common / (given.Length + right.Length);
     }
 
+    /// <summary>Whether a letter or a number stands beside what was found that takes two units, of which expressions see each by itself.</summary>
+    private static bool IsWithinWord(string text, Match found)
+    {
+        Rune.DecodeLastFromUtf16(text.AsSpan(0, found.Index), out Rune before, out _);
+        Rune.DecodeFromUtf16(text.AsSpan(found.Index + found.Length), out Rune after, out _);
+        return IsOfWord(before) || IsOfWord(after);
+
+        static bool IsOfWord(Rune rune) => Rune.GetUnicodeCategory(rune)
+            is <= UnicodeCategory.OtherLetter or (>= UnicodeCategory.DecimalDigitNumber and <= UnicodeCategory.OtherNumber);
+    }
+
     private static string[] Words(string answer) => Normalize(answer).Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
     // Python's \b, to which all numbers are of a word, and accents that stand by themselves are not.
     [GeneratedRegex(@"(?<![\p{L}\p{N}_])(a|an|the)(?![\p{L}\p{N}_])", RegexOptions.CultureInvariant)]
     private static partial Regex Article();
+
+    // Python's white space, of which .NET has all but the four separators.
+    [GeneratedRegex(@"[\s\x1C-\x1F]+", RegexOptions.CultureInvariant)]
+    private static partial Regex Space();
 }

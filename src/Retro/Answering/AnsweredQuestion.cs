@@ -4,7 +4,7 @@ namespace Retro.Answering;
 /// <param name="Question">The question.</param>
 /// <param name="Answer">What it wrote; null where it cannot write.</param>
 /// <param name="Bits">Bits of the usual right answer, without its end, which only what was trained to answer expects there.</param>
-/// <param name="WasFound">Whether what it read of a passage holds a right answer.</param>
+/// <param name="WasFound">Whether what it read of a passage holds a right answer, as <see cref="QuestionPassages.Holds(long, Question)"/> counts it.</param>
 public sealed record AnsweredQuestion(Question Question, string? Answer, double Bits, bool WasFound)
 {
     /// <summary>1 where the answer is a right one, else 0, see <see cref="AnswerMatch.Exact"/>; null where there is none.</summary>

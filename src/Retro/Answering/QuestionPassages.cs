@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tokenizers;
@@ -11,6 +10,7 @@ namespace Retro.Answering;
 /// </summary>
 public sealed class QuestionPassages
 {
+    /// <summary>Passages that are looked at for each distractor at most, be they drawn or found.</summary>
     private const int Draws = 64;
 
     private readonly RetroTokenizer _tokenizer;
@@ -107,16 +107,32 @@ public sealed class QuestionPassages
         return FoundWithScores(question.Prompt, count, null, null, default);
     }
 
-    private IReadOnlyList<(long Chunk, float Score)> FoundWithScores(
-        string prompt, int count, IReadOnlyList<string>? labels, IReadOnlyList<int>? excludedDocuments, CancellationToken cancellationToken)
+    /// <param name="prompt">What is read of the question.</param>
+    /// <param name="count">How many passages at most.</param>
+    /// <param name="labels">The labels that whoever asks may see; null: all passages come.</param>
+    /// <param name="excludedDocuments">Numbers of passages that must not come; null: none.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <param name="admits">Which passages count, by their first chunks; null: all.</param>
+    /// <param name="most">Chunks that are asked for at most, for that many passages; null: all there are.</param>
+    private (long Chunk, float Score)[] FoundWithScores(
+        string prompt,
+        int count,
+        IReadOnlyList<string>? labels,
+        IReadOnlyList<int>? excludedDocuments,
+        CancellationToken cancellationToken,
+        Func<long, bool>? admits = null,
+        int? most = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         INeighborSource source = Source
             ?? throw new InvalidOperationException($"No source was given to find passages with; create the {nameof(QuestionPassages)} with one.");
-
-        // A passage can have several chunks.
-        IReadOnlyList<RetrievedNeighbor> found = source.Search(prompt, _tokenizer, 2 * count, labels, excludedDocuments, cancellationToken);
-        return [.. found.Select(one => (one.Chunk - one.ChunkInDocument, one.Score)).DistinctBy(one => one.Item1).Take(count)];
+        NeighborQuery query = NeighborQuery.Of(prompt, Database, _tokenizer) with { ExcludedDocuments = excludedDocuments ?? [], Labels = labels };
+        Func<int, bool>? admitted = admits is null ? null : document => admits(Database.Documents[document].FirstChunk);
+        return
+        [
+            .. RankedDocuments.Of(source, [query], count, admitted, most, cancellationToken)[0]
+                .Select(one => (Database.Documents[one.Document].FirstChunk, one.Score)),
+        ];
     }
 
     /// <summary>Passages that do not hold the answer of a question.</summary>
@@ -136,7 +152,9 @@ public sealed class QuestionPassages
         SeededRandom random = new(seed, Purpose.Distractors, place);
         bool[] hard = [.. Enumerable.Range(0, Source is null ? 0 : count).Select(_ => random.NextDouble() < hardShare)];
         int most = hard.Count(one => one);
-        Queue<long> found = new(most == 0 ? [] : Found(question, (2 * most) + 4).Where(chunk => !Holds(chunk, question)).Take(most));
+        Queue<long> found = new(most == 0 ? [] : FoundWithScores(
+            question.Prompt, most, null, null, default, chunk => !Holds(chunk, question), (int)Math.Min((long)Draws * most, int.MaxValue))
+            .Select(one => one.Chunk));
         HashSet<long> chosen = [.. found];
         Queue<long> drawn = [];
         for (int draw = 0; draw < Draws * count && chosen.Count < count; draw++)
@@ -153,19 +171,23 @@ public sealed class QuestionPassages
         return [.. chosen.Select((_, i) => (i < hard.Length && hard[i] && found.Count > 0) || drawn.Count == 0 ? found.Dequeue() : drawn.Dequeue())];
     }
 
-    /// <summary>Whether a passage holds one of a question's answers, or is the one that the question was made of.</summary>
+    /// <summary>
+    /// Whether a passage holds one of a question's answers, or is the one that the question was made of. An answer is held where its words stand one behind the
+    /// other, as DPR counts it (Karpukhin and others, arXiv 2004.04906, has_answer): words are runs of letters, digits and marks, whatever their case and their
+    /// normal form, and every other sign is one by itself, as is every character of a script that puts no spaces between words.
+    /// </summary>
     /// <param name="chunk">A chunk of the passage.</param>
     /// <param name="question">The question.</param>
     public bool Holds(long chunk, Question question)
     {
         ArgumentNullException.ThrowIfNull(question);
         int document = Database.DocumentOf(chunk);
-        return Database.Documents[document].Id == question.PassageId || HoldsAnswer(_words[document] ??= Words(Text(document)), question);
+        return Database.Documents[document].Id == question.PassageId || HoldsAnswer(_words[document] ??= TextWords.Of(Text(document)), question);
     }
 
     /// <summary>Whether what a reader gets of a passage holds one of a question's answers: a passage can be longer.</summary>
     internal bool Holds(long[] tokens, Question question)
-        => HoldsAnswer(Words(_tokenizer.Decode(Array.ConvertAll(tokens, token => (int)token))), question);
+        => HoldsAnswer(TextWords.Of(_tokenizer.Decode(Array.ConvertAll(tokens, token => (int)token))), question);
 
     /// <summary>The tokens of a passage as a reader gets them.</summary>
     internal long[] Tokens(long chunk, int retrievedLength)
@@ -178,30 +200,26 @@ public sealed class QuestionPassages
 
     /// <summary>
     /// The tokens of the passage with the answer, another one in its place: where it is a line, or a line but for its label, else where it stands behind the
-    /// title, word for word. Null where there is no such place or more than one, of which none is known to be the answer's.
+    /// title (<see cref="TextWords.Places"/>). Null where there is no such place or more than one, of which none is known to be the answer's.
     /// </summary>
     internal long[]? Changed(long oracle, Question question, string answer, int retrievedLength)
     {
         int document = Database.DocumentOf(oracle);
-        string text = Text(document), title = $"{Database.Documents[document].Title.Trim()}\n", right = question.Answers[0], escaped = Regex.Escape(right);
-        int[] places = [.. Regex.Matches(text, $"(?<=^({Regex.Escape(question.Kind)}: )?){escaped}$", RegexOptions.Multiline).Select(match => match.Index)];
-        if (places.Length == 0)
-        {
-            int behind = text.StartsWith(title, StringComparison.Ordinal) ? title.Length : 0;
-            places = [.. Regex.Matches(text, $@"(?<![\p{{L}}\p{{N}}]){escaped}(?![\p{{L}}\p{{N}}])").Select(match => match.Index).Where(at => at >= behind)];
-        }
-
-        return places is not [int at] ? null :
+        string text = Text(document), title = $"{Database.Documents[document].Title.Trim()}\n", label = $"{question.Kind}: ";
+        int behind = text.StartsWith(title, StringComparison.Ordinal) ? title.Length : 0;
+        (int Start, int End)[] all = [.. TextWords.Places(text, question.Answers[0])], places = [.. all.Where(IsLine)];
+        return (places.Length > 0 ? places : [.. all.Where(place => place.Start >= behind)]) is not [(int start, int end)] ? null :
         [
-            .. new[] { _tokenizer.BeginOfText }.Concat(_tokenizer.Encode(text[..at] + answer + text[(at + right.Length)..])).Append(_tokenizer.EndOfText)
+            .. new[] { _tokenizer.BeginOfText }.Concat(_tokenizer.Encode(text[..start] + answer + text[end..])).Append(_tokenizer.EndOfText)
                 .Take(retrievedLength).Select(token => (long)token),
         ];
+
+        bool IsLine((int Start, int End) place)
+            => text[(text.LastIndexOf('\n', place.Start) + 1)..place.Start] is var before && (before.Length == 0 || before == label)
+                && (place.End == text.Length || text[place.End] == '\n');
     }
 
-    private static string Words(string text) => $" {AnswerMatch.Normalize(text)} ";
-
-    private static bool HoldsAnswer(string words, Question question)
-        => question.Answers.Any(answer => words.Contains(Words(answer), StringComparison.Ordinal));
+    private static bool HoldsAnswer(string words, Question question) => question.Answers.Any(answer => TextWords.Hold(words, answer));
 
     private string Text(int document) => _tokenizer.Decode(Database.TokensOf(Database.Documents[document]));
 }

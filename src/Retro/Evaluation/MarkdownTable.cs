@@ -1,9 +1,10 @@
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Retro.Evaluation;
 
 /// <summary>Tables in Markdown, as <see cref="EvaluationTable"/> and <see cref="LeakageTable"/> write theirs.</summary>
-public static class MarkdownTable
+public static partial class MarkdownTable
 {
     /// <summary>Writes a table, every row a line; what a cell holds is text, whatever characters it has.</summary>
     /// <param name="header">The columns.</param>
@@ -24,5 +25,10 @@ public static class MarkdownTable
     }
 
     private static string Line(IEnumerable<string> cells)
-        => $"| {string.Join(" | ", cells.Select(cell => cell.Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ")))} |";
+        => $"| {string.Join(" | ", cells.Select(cell => Sign().Replace(cell.ReplaceLineEndings(" "), @"\$0")))} |";
+
+    // What CommonMark (https://spec.commonmark.org/0.31.2) and tables take for more than text, where it stands so that it can be: what ends a cell or escapes,
+    // begins code, emphasis, strikethrough, HTML, an address, a reference or its target, and entities. An interval's bracket and a name's underscore can not.
+    [GeneratedRegex(@"[\\|`]|\*(?=\S)|(?<![\p{L}\p{N}])_(?=\S)|~(?=.*~)|<(?=[A-Za-z/!?])|\[(?![0-9+-])|(?<=\])\(|&(?=#?[A-Za-z0-9]+;)")]
+    private static partial Regex Sign();
 }

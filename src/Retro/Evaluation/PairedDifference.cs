@@ -9,7 +9,7 @@ namespace Retro.Evaluation;
 /// differences scatter is added to it with Student's t of n - 1 degrees, both reaches as sides of a right angle (Zou and Donner, "Construction of confidence
 /// limits about effect measures", 2008): two seeds tell little of others, and their interval is wide.
 /// </summary>
-/// <param name="Value">The difference as a share: -0.05 is 5 % fewer bits.</param>
+/// <param name="Value">The difference as a share: -0.05 is 5 % fewer bits; infinite or not a number where bits are infinite.</param>
 /// <param name="Low">The interval's lower end; not a number where there is no interval.</param>
 /// <param name="High">The interval's upper end; not a number where there is no interval.</param>
 /// <param name="Documents">Documents with text.</param>
@@ -54,8 +54,8 @@ public sealed record PairedDifference(double Value, double Low, double High, int
         int seeds = measured.Count;
         (double Ours, double Theirs)[] means =
             [.. documents.Select(document => (measured.Average(sums => sums.Bits[document]), baseline.Average(sums => sums.Bits[document])))];
-        double theirs = means.Sum(mean => mean.Theirs), ratio = means.Sum(mean => mean.Ours) / theirs, value = ratio - 1;
-        if (documents.Length < LeastDocuments)
+        double theirs = means.Sum(mean => mean.Theirs), ratio = double.IsFinite(theirs) ? means.Sum(mean => mean.Ours) / theirs : double.NaN, value = ratio - 1;
+        if (documents.Length < LeastDocuments || !double.IsFinite(value))
         {
             return new PairedDifference(value, double.NaN, double.NaN, documents.Length, seeds);
         }
@@ -76,11 +76,13 @@ public sealed record PairedDifference(double Value, double Low, double High, int
 
     /// <summary>
     /// Such as "-4.7 % [-5.3, -4.0]", with as many digits as show that 0 is not in it; "none (-0.2 % [-0.9, +0.5])" where the interval holds 0;
-    /// "-4.7 % (no interval: 9 documents)" where there are too few for one, or "(no interval: the same share in every document)", and "none (the same bits)".
+    /// "-4.7 % (no interval: 9 documents)" where there are too few for one, or "(no interval: the same share in every document)", and "none (the same bits)";
+    /// "not finite" where a reader takes a token for impossible.
     /// </summary>
     public override string ToString()
         => HasInterval ? (IsNone ? $"none ({Interval()})" : Interval())
             : IsNone ? "none (the same bits)"
+            : !double.IsFinite(Value) ? "not finite"
             : Documents >= LeastDocuments ? $"{Percent(Value, 1)} % (no interval: the same share in every document)"
             : $"{Percent(Value, 1)} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})";
 

@@ -16,7 +16,7 @@ public static class TokenRecords
     /// <remarks>
     /// A line is <c>{"document":"id","place":65,"token":17,"hit":3,"bits":{"closed book":4.1,"RETRO":0.7}}</c>: the token's place in its document, its id, and
     /// the length of the longest run of tokens, it being the last, that stands in the neighbors of the chunk before it (at most 12; 0: the token is in none of
-    /// them; null: nothing could be retrieved), and its bits by reader.
+    /// them; null: nothing could be retrieved), and its bits by reader (null: not finite).
     /// </remarks>
     /// <param name="path">The file.</param>
     /// <param name="heldOut">The held-out documents.</param>
@@ -121,7 +121,15 @@ public static class TokenRecords
             json.WriteStartObject("bits");
             foreach ((string name, BitsPerByteResult result) in results)
             {
-                json.WriteNumber(name, result.TokenBits![(int)(chunk * heldOut.ChunkLength) + within]);
+                float bits = result.TokenBits![(int)(chunk * heldOut.ChunkLength) + within];
+                if (float.IsFinite(bits))
+                {
+                    json.WriteNumber(name, bits);
+                }
+                else
+                {
+                    json.WriteNull(name);
+                }
             }
 
             json.WriteEndObject();

@@ -122,9 +122,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     RetroModel? IReader.Model => _model;
 
     /// <inheritdoc/>
-    string IReader.Identity => IdentityHash.Of(
+    string IReader.IdentityOf(int version) => IdentityHash.Of(
         IdentityHash.KeyEnd,
-        WeightsHash.Rounded(_model, Trained),
+        WeightsHash.Rounded(_model, version, Trained),
         Neighbors,
         Options.Stride,
         Options.QueryLength,

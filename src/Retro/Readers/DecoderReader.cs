@@ -37,7 +37,7 @@ public sealed class DecoderReader : IReader
     RetroModel? IReader.Model => _model;
 
     /// <inheritdoc/>
-    string IReader.Identity => WeightsHash.Rounded(_model);
+    string IReader.IdentityOf(int version) => WeightsHash.Rounded(_model, version);
 
     /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0);

@@ -71,8 +71,8 @@ public sealed partial class DecoupledReader : IReader, IDisposable
     RetroModel? IReader.Model => _model;
 
     /// <inheritdoc/>
-    string IReader.Identity => IdentityHash.Of(
-        IdentityHash.KeyEnd, WeightsHash.Rounded(_model, _weights.ByName.Select(pair => (pair.Key, pair.Value))), Neighbors, _retrievedLength);
+    string IReader.IdentityOf(int version) => IdentityHash.Of(
+        IdentityHash.KeyEnd, WeightsHash.Rounded(_model, version, _weights.ByName.Select(pair => (pair.Key, pair.Value))), Neighbors, _retrievedLength);
 
     /// <inheritdoc/>
     public long RowBytes(int length)

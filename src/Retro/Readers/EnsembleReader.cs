@@ -45,7 +45,7 @@ public sealed partial class EnsembleReader : PromptReader
 
     private protected override bool WeighsByScores => double.IsFinite(Temperature);
 
-    private protected override string Identity => IdentityHash.Of(IdentityHash.KeyEnd, base.Identity, Temperature);
+    private protected override string IdentityOf(int version) => IdentityHash.Of(IdentityHash.KeyEnd, base.IdentityOf(version), Temperature);
 
     internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
         => [.. Weighed(retrieved, row, chunk).Select(one => (Prompt.Prefix([retrieved.Passage(row, chunk, one.Neighbor)]), one.LogWeight))];

@@ -39,7 +39,10 @@ public interface IReader
     /// Names what the log-likelihoods depend on besides the batch, weights as far as bfloat16 tells them apart, whatever type a model is loaded in; null, the
     /// default: it is not known.
     /// </summary>
-    internal string? Identity => null;
+    internal string? Identity => IdentityOf(WeightsHash.CurrentVersion);
+
+    /// <summary>The identity as a version of this library named it; version 1, which files still hold, left something out.</summary>
+    internal string? IdentityOf(int version) => null;
 
     /// <summary>The model that it goes on token by token with; null, the default: it reads whole texts alone.</summary>
     internal RetroModel? Model => null;

@@ -178,8 +178,12 @@ public sealed class NearestNeighborReader : IReader
     RetroModel? IReader.Model => _model;
 
     /// <inheritdoc/>
-    string IReader.Identity => IdentityHash.Of(
-        IdentityHash.KeyEnd, WeightsHash.Rounded(_model), _store.Database.Manifest.TokensHash, Share, Temperature, States);
+    string IReader.IdentityOf(int version) => IdentityHash.Of(
+        IdentityHash.KeyEnd,
+        [
+            WeightsHash.Rounded(_model, version), _store.Database.Manifest.TokensHash, Share, Temperature, States,
+            .. version == 1 ? Array.Empty<object>() : _store.Settings,
+        ]);
 
     /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0) + (length * ((States * 20L) + (_store.Width * 16L)));

@@ -71,9 +71,12 @@ public sealed class PointerReader : IReader
     public Device Device => _reader.Device;
 
     /// <inheritdoc/>
-    string IReader.Identity => IdentityHash.Of(
-        IdentityHash.KeyEnd,
-        [_reader.Identity, _rule.Neighbors, _rule.ChunkLength, _rule.RetrievedLength, .. _rule.Precisions.Cast<object>()]);
+    string? IReader.IdentityOf(int version)
+    {
+        string? below = _reader.IdentityOf(version);
+        return below is null && version > 1 ? null : IdentityHash.Of(
+            IdentityHash.KeyEnd, [below, _rule.Neighbors, _rule.ChunkLength, _rule.RetrievedLength, .. _rule.Precisions.Cast<object>()]);
+    }
 
     /// <inheritdoc/>
     public long RowBytes(int length) => _reader.RowBytes(length);

@@ -35,8 +35,9 @@ public abstract class PromptReader : IReader
     /// <summary>The decoder.</summary>
     internal RetroModel Model { get; }
 
-    /// <inheritdoc cref="IReader.Identity"/>
-    private protected virtual string Identity => IdentityHash.Of(IdentityHash.KeyEnd, WeightsHash.Rounded(Model), Options);
+    /// <inheritdoc cref="IReader.IdentityOf"/>
+    private protected virtual string IdentityOf(int version)
+        => IdentityHash.Of(IdentityHash.KeyEnd, [WeightsHash.Rounded(Model, version), Options, .. version == 1 ? Array.Empty<object>() : [CrossAttended]]);
 
     /// <summary>How prompts are put together.</summary>
     internal PassagePrompt Prompt { get; }
@@ -57,7 +58,7 @@ public abstract class PromptReader : IReader
     bool IReader.WeighsByScores => WeighsByScores;
 
     /// <inheritdoc/>
-    string IReader.Identity => Identity;
+    string IReader.IdentityOf(int version) => IdentityOf(version);
 
     /// <inheritdoc/>
     public long RowBytes(int length) => PromptReading.RowBytes(this, length);

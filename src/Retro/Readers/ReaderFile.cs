@@ -31,7 +31,7 @@ internal sealed class ReaderFile : IDisposable
     {
         Dictionary<string, string> metadata = settings.ToDictionary(pair => pair.Key, pair => pair.Value.ToString(CultureInfo.InvariantCulture));
         metadata.Add(KeyOf(kind), Format);
-        metadata.Add(ModelKey, WeightsHash.Rounded(model));
+        metadata.Add(ModelKey, WeightsHash.Rounded(model, WeightsHash.CurrentVersion));
         Safetensors.Write(path, weights.Select(pair => KeyValuePair.Create<string, Tensor>(pair.Name, pair.Parameter)), metadata);
     }
 
@@ -64,11 +64,13 @@ internal sealed class ReaderFile : IDisposable
     /// <exception cref="CheckpointException">The model is another one.</exception>
     public void RequireModel(RetroModel model)
     {
-        if (WeightsHash.Rounded(model) is var here && here != Told(ModelKey))
+        // A file that an earlier version of this library wrote holds an earlier hash.
+        string here = WeightsHash.Rounded(model, WeightsHash.CurrentVersion);
+        if (here != Told(ModelKey) && WeightsHash.Rounded(model, version: 1) != Told(ModelKey))
         {
             throw new CheckpointException(
-                $"{Tensors.FilePath} was trained for a model whose weights have the hash {Told(ModelKey) ?? "none"}, and this one's have {here}; load it with "
-                    + "the model it was trained for.");
+                $"{Tensors.FilePath} was trained for a model whose configuration and weights have the hash {Told(ModelKey) ?? "none"}, and this one's have "
+                    + $"{here}; load it with the model it was trained for.");
         }
     }
 

@@ -49,7 +49,7 @@ public sealed class RetroReader : IReader
     int? IReader.PassageChunkLength => ChunkLength;
 
     /// <inheritdoc/>
-    string IReader.Identity => IdentityHash.Of(IdentityHash.KeyEnd, WeightsHash.Rounded(_model), Neighbors);
+    string IReader.IdentityOf(int version) => IdentityHash.Of(IdentityHash.KeyEnd, WeightsHash.Rounded(_model, version), Neighbors);
 
     /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, Neighbors);

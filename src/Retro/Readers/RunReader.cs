@@ -121,8 +121,13 @@ public sealed class RunReader : IReader
     }
 
     /// <inheritdoc/>
-    string IReader.Identity => IdentityHash.Of(
-        IdentityHash.KeyEnd, [_reader.Identity, _index.Database.Manifest.TokensHash, .. Precisions.Cast<object>()]);
+    string? IReader.IdentityOf(int version)
+    {
+        string? below = _reader.IdentityOf(version);
+        return below is null && version > 1
+            ? null
+            : IdentityHash.Of(IdentityHash.KeyEnd, [below, _index.Database.Manifest.TokensHash, .. Precisions.Cast<object>()]);
+    }
 
     /// <inheritdoc/>
     public long RowBytes(int length) => _reader.RowBytes(length);

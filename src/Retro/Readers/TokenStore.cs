@@ -27,8 +27,11 @@ public sealed unsafe class TokenStore : IDisposable
     private readonly VectorIndex _index;
     private readonly long[] _starts;
 
-    private TokenStore(ChunkDatabase database, TokenStoreLayout layout, MappedFile memory, VectorIndex index, long[] starts)
-        => (Database, _layout, _memory, _index, _starts) = (database, layout, memory, index, starts);
+    private TokenStore(ChunkDatabase database, TokenStoreLayout layout, MappedFile memory, (VectorIndex Index, string Factory) index, long[] starts)
+    {
+        (Database, _layout, _memory, _index, _starts) = (database, layout, memory, index.Index, starts);
+        Settings = [layout.Float16, layout.WindowLength, index.Factory, index.Index.Parameters];
+    }
 
     /// <summary>The database.</summary>
     public ChunkDatabase Database { get; }
@@ -41,6 +44,9 @@ public sealed unsafe class TokenStore : IDisposable
 
     /// <summary>Bytes of the keys; an index of them takes about as much, or what its factory text says.</summary>
     internal long ByteLength => _layout.Length;
+
+    /// <summary>What the keys are and how they are found, by which what is found differs.</summary>
+    internal IReadOnlyList<object> Settings { get; }
 
     /// <summary>The identity of the model.</summary>
     internal string ModelHash => _layout.ModelHash;

@@ -20,7 +20,7 @@ internal static class TokenStoreIndex
     /// <param name="cancellationToken">Stops between two blocks.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
     /// <exception cref="FaissException">The factory text is not known, or FAISS is missing.</exception>
-    public static VectorIndex Open(
+    public static (VectorIndex Index, string Factory) Open(
         string? path,
         TokenStoreLayout layout,
         MappedFile memory,
@@ -44,7 +44,7 @@ internal static class TokenStoreIndex
                 VectorIndex made = VectorIndex.Open(file, parameters: parameters, trusted: !bySize); // who names a kind may name any
                 if (made.Count == layout.Rows && made.Dimensions == layout.Width)
                 {
-                    return made;
+                    return (made, factory);
                 }
 
                 made.Dispose();
@@ -92,7 +92,7 @@ internal static class TokenStoreIndex
                 index.Save(file);
             }
 
-            return index;
+            return (index, factory);
         }
         catch
         {

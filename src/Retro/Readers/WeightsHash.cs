@@ -8,22 +8,34 @@ namespace Retro.Readers;
 /// <summary>What tells one model from another.</summary>
 internal static class WeightsHash
 {
+    /// <summary>Version 1 of <see cref="Rounded"/> left the configuration out: models of equal weights that compute otherwise had one hash.</summary>
+    public const int CurrentVersion = 2;
+
     /// <summary>Of configuration, type, weights and what custom branches keep beside them: whether a model computes the same, to the bit.</summary>
     public static string Exact(RetroModel model, CancellationToken cancellationToken = default)
-    {
-        // The names of the weights tell it, too, and what was made of a model before there was the setting is of that model still.
-        RetroConfig config = model.Config;
-        string said = InvariantText.Of(config).Replace($"{nameof(config.QueryKeyNorm)} = {config.QueryKeyNorm}, ", "", StringComparison.Ordinal);
-        return Of(model, $"{said} {model.Dtype}", null, cancellationToken);
-    }
+        => Of(model, $"{Said(model.Config)} {model.Dtype}", null, cancellationToken);
 
     /// <summary>
-    /// Of weights and what is kept beside them, as far as bfloat16 tells them apart: whether a model is the same, in whatever type it is loaded to compute in.
+    /// Of configuration, weights and what is kept beside them, as far as bfloat16 tells them apart: whether a model is the same, in whatever type it is loaded
+    /// to compute in.
     /// </summary>
     /// <param name="model">The model.</param>
+    /// <param name="version">The version of the hash.</param>
     /// <param name="besides">What was trained besides it.</param>
-    public static string Rounded(RetroModel model, IEnumerable<(string Name, Parameter Weights)>? besides = null)
-        => Of(model, "", Round, default, besides);
+    public static string Rounded(RetroModel model, int version, IEnumerable<(string Name, Parameter Weights)>? besides = null)
+        => Of(model, version == 1 ? "" : Said(WithoutTraining(model.Config)), Round, default, besides);
+
+    // The names of the weights tell it, too, and what was made of a model before there was the setting is of that model still.
+    private static string Said(RetroConfig config)
+        => InvariantText.Of(config).Replace($"{nameof(config.QueryKeyNorm)} = {config.QueryKeyNorm}, ", "", StringComparison.Ordinal);
+
+    /// <summary>The configuration but for what training alone goes by.</summary>
+    private static RetroConfig WithoutTraining(RetroConfig config) => config with
+    {
+        Dropout = 0,
+        InitialOutputScale = 1,
+        Retrieval = config.Retrieval is { } retrieval ? retrieval with { Encoder = retrieval.Encoder with { Dropout = 0 } } : null,
+    };
 
     private static Tensor Round(Tensor weights)
         => weights.is_floating_point() ? weights.to(ScalarType.Float32).to(ScalarType.BFloat16) : weights;

@@ -117,12 +117,9 @@ public sealed class FeedbackLog : IDisposable
         try
         {
             using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            (long length, bool open) = WholeEntries(file);
-            byte[] bytes = new byte[length];
+            long length = WholeEntries(file).Length;
             file.Seek(0, SeekOrigin.Begin);
-            file.ReadExactly(bytes);
-            string[] lines = Encoding.UTF8.GetString(bytes).TrimStart('\uFEFF').Split('\n'); // editors write the mark
-            return [.. (open ? lines : lines[..^1]).Select((line, number) => Entry(path, number + 1, line))];
+            return [.. Lines(path, file, length).Select((line, number) => Entry(path, number + 1, line))];
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -138,29 +135,31 @@ public sealed class FeedbackLog : IDisposable
     {
         ArgumentNullException.ThrowIfNull(entries);
         ArgumentNullException.ThrowIfNull(database);
+        OrderedDictionary<(string Prompt, FeedbackPassage Passage), bool> judged = [];
+        foreach (FeedbackEntry entry in entries)
+        {
+            foreach (FeedbackPassage passage in entry.Passages)
+            {
+                judged[(entry.Prompt, passage)] = entry.Accepted;
+            }
+        }
+
         // Databases that were opened as one may have an id twice; the content tells which document it was. Kept are those that the log names.
-        FeedbackEntry[] log = [.. entries];
-        HashSet<(string, string)> named = [.. log.SelectMany(entry => entry.Passages).Select(passage => (passage.DocumentId, passage.ContentHash))];
+        HashSet<(string, string)> named = [.. judged.Keys.Select(key => (key.Passage.DocumentId, key.Passage.ContentHash))];
         Dictionary<(string, string), DocumentEntry> documents = [];
         foreach (DocumentEntry document in database.Documents.Where(document => named.Contains((document.Id, document.ContentHash))))
         {
             documents.TryAdd((document.Id, document.ContentHash), document);
         }
 
-        OrderedDictionary<(string Prompt, long Chunk), bool> judged = [];
-        foreach (FeedbackEntry entry in log)
-        {
-            foreach (FeedbackPassage passage in entry.Passages)
-            {
-                if (documents.GetValueOrDefault((passage.DocumentId, passage.ContentHash)) is { } document
-                    && passage.ChunkInDocument >= 0 && passage.ChunkInDocument < document.ChunkCount)
-                {
-                    judged[(entry.Prompt, document.FirstChunk + passage.ChunkInDocument)] = entry.Accepted;
-                }
-            }
-        }
-
-        return [.. judged.Select(pair => new FeedbackPair(pair.Key.Prompt, pair.Key.Chunk, pair.Value))];
+        return
+        [
+            .. from pair in judged
+               let passage = pair.Key.Passage
+               let document = documents.GetValueOrDefault((passage.DocumentId, passage.ContentHash))
+               where document is not null && passage.ChunkInDocument >= 0 && passage.ChunkInDocument < document.ChunkCount
+               select new FeedbackPair(pair.Key.Prompt, document.FirstChunk + passage.ChunkInDocument, pair.Value),
+        ];
     }
 
     /// <inheritdoc/>
@@ -168,6 +167,30 @@ public sealed class FeedbackLog : IDisposable
     {
         _file.Dispose();
         _writing.Dispose();
+    }
+
+    /// <summary>The lines of a file's first bytes, one by one; the last one need not end.</summary>
+    private static IEnumerable<string> Lines(string path, FileStream file, long length)
+    {
+        byte[] bytes = new byte[LongestLine + 4]; // and a mark and a return, which editors write
+        int begin = 0, end = 0;
+        for (long number = 1; length > 0 || begin < end; number++)
+        {
+            int line;
+            while ((line = bytes.AsSpan(begin..end).IndexOf((byte)'\n')) < 0 && length > 0)
+            {
+                bytes.AsSpan(begin..end).CopyTo(bytes);
+                (begin, end) = (0, end - begin);
+                int some = end < bytes.Length ? file.Read(bytes, end, (int)Math.Min(bytes.Length - end, length))
+                    : throw new RetroException(
+                        $"Line {number} of the feedback log {path} is longer than the {LongestLine} bytes of an entry; take it out, or go back to a copy.");
+                (end, length) = some > 0 ? (end + some, length - some) : throw new EndOfStreamException("it became shorter meanwhile");
+            }
+
+            int last = line < 0 ? end : begin + line;
+            yield return Encoding.UTF8.GetString(bytes.AsSpan(begin..last)).TrimStart('\uFEFF');
+            begin = Math.Min(last + 1, end);
+        }
     }
 
     private static FeedbackEntry Entry(string path, int number, string line)

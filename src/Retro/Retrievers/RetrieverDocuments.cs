@@ -108,19 +108,49 @@ internal sealed class RetrieverDocuments : IDisposable
     public Tensor NullVector(Device device)
         => Tower is null ? tensor(_nullKey, [1, _nullKey.Length], device: device) : Tower.Vectors([Tower.Read("")]);
 
-    /// <summary>How well vectors fit chunks' vectors, in the measure that is searched by: their inner product, or minus half the squared distance.</summary>
+    /// <summary>How well vectors fit chunks' vectors, in the measure that is searched by.</summary>
+    /// <inheritdoc cref="Scores(VectorMetric, Tensor, Tensor)"/>
+    public Tensor Scores(Tensor queries, Tensor vectors) => Scores(_first.Metric, queries, vectors);
+
+    /// <summary>How well vectors fit some chunks' vectors, each row those of its own alone, in the measure that is searched by.</summary>
+    /// <inheritdoc cref="Scores(VectorMetric, Tensor, Tensor, Tensor)"/>
+    public Tensor Scores(Tensor queries, Tensor vectors, Tensor own) => Scores(_first.Metric, queries, vectors, own);
+
+    /// <summary>How well vectors fit others: their inner product, or minus half the squared distance.</summary>
+    /// <param name="metric">Which of the two.</param>
     /// <param name="queries">[B, D].</param>
     /// <param name="vectors">[n, D].</param>
     /// <returns>[B, n].</returns>
-    public Tensor Scores(Tensor queries, Tensor vectors)
+    internal static Tensor Scores(VectorMetric metric, Tensor queries, Tensor vectors)
     {
         using DisposeScope scope = NewDisposeScope();
-        if (_first.Metric == VectorMetric.InnerProduct)
+        if (metric == VectorMetric.InnerProduct)
         {
             return queries.matmul(vectors.transpose(0, 1)).MoveToOuterDisposeScope();
         }
 
-        Tensor apart = queries.unsqueeze(1) - vectors.unsqueeze(0); // [B, n, D]
+        // Of a product and both lengths, which takes no [B, n, D]: in double, since what is near is the small difference of large numbers.
+        Tensor asked = queries.to_type(ScalarType.Float64), found = vectors.to_type(ScalarType.Float64);
+        Tensor apart = (asked * asked).sum(1, keepdim: true) + (found * found).sum(1) - asked.matmul(found.transpose(0, 1)).Times(2); // [B, n]
+        return apart.Times(-0.5).to_type(queries.dtype).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>How well vectors fit some of others: their inner product, or minus half the squared distance.</summary>
+    /// <param name="metric">Which of the two.</param>
+    /// <param name="queries">[B, D].</param>
+    /// <param name="vectors">[n, D].</param>
+    /// <param name="own">Rows of the vectors that belong to each query, int64 [B, K].</param>
+    /// <returns>[B, K].</returns>
+    internal static Tensor Scores(VectorMetric metric, Tensor queries, Tensor vectors, Tensor own)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor some = vectors.index_select(0, own.reshape(-1)).view(own.shape[0], own.shape[1], -1); // [B, K, D]
+        if (metric == VectorMetric.InnerProduct)
+        {
+            return some.matmul(queries.unsqueeze(2)).squeeze(2).MoveToOuterDisposeScope();
+        }
+
+        Tensor apart = queries.unsqueeze(1) - some; // [B, K, D]
         return (apart * apart).sum(2).Times(-0.5).MoveToOuterDisposeScope();
     }
 

@@ -14,6 +14,7 @@ public sealed partial class RetrieverTrainer
     public const string StateFile = "retriever.safetensors";
 
     private const string MetadataKey = "retriever";
+    private const string ReaderKey = "reader's weights and settings";
     private const string OptimizerPrefix = "optimizer/";
     private const string IndexPrefix = "index/";
 
@@ -64,7 +65,14 @@ public sealed partial class RetrieverTrainer
 
         using Safetensors file = Safetensors.Open(path);
         RetrieverState state = RetrieverState.Parse(file.Metadata?.GetValueOrDefault(MetadataKey), path);
-        state.RequireSettings(Settings(), path);
+        Dictionary<string, string> now = Settings();
+        if (state.Settings.GetValueOrDefault(ReaderKey) is { } reader && reader != now.GetValueOrDefault(ReaderKey)
+            && reader == _reading.Reader.IdentityOf(version: 1))
+        {
+            now[ReaderKey] = reader; // an earlier version of this library saved it
+        }
+
+        state.RequireSettings(now, path);
         RequireChains(state.Chains, path);
         using DisposeScope scope = NewDisposeScope();
         (string Name, Parameter Parameter)[] trained = [.. Trained().Select(one => (one.Name, one.Parameter))];
@@ -148,7 +156,7 @@ public sealed partial class RetrieverTrainer
         };
         if ((_readerIdentity ??= _reading.Reader.Identity) is { } identity)
         {
-            settings["reader's weights and settings"] = identity;
+            settings[ReaderKey] = identity;
         }
 
         return settings;

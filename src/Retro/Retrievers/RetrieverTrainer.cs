@@ -281,20 +281,20 @@ public sealed partial class RetrieverTrainer : IDisposable
         Tensor own = tensor([.. passages.SelectMany(row => row.Select(chunk => places.GetValueOrDefault(chunk)))], [rows.Length, most], device: device);
         (Tensor documents, double staleness) = _documents.Vectors(all, device); // [N, D]
         queries = queries.index_select(0, kept);
-        Tensor scores = Score(queries, documents); // [B, N]
+        Tensor? everyone = Options.InBatchNegatives ? Score(queries, documents) : null; // [B, N]
         (Tensor Each, Tensor? Null, Tensor? Without, Tensor Targets) read = Read(examples, passages, device, cancellationToken);
         RetrieverExamples drawn = new(examples, passages, _chains, Options.Seed, StepsDone);
-        RetrieverBatch batch = new(drawn, scores.gather(1, own), present, read.Each, read.Targets)
+        RetrieverBatch batch = new(drawn, everyone?.gather(1, own) ?? Score(queries, documents, own), present, read.Each, read.Targets)
         {
-            PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents).gather(1, own),
+            PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents, own),
             NullLikelihoods = read.Null,
             NullScores = hasNull ? Score(queries, _documents.NullVector(device)).squeeze(1) : null,
             WithoutLikelihoods = read.Without,
         };
 
         // Where nothing was found, no passage is a negative.
-        Tensor? apart = Options.InBatchNegatives && rows.Any(row => found[row].Length > 0)
-            ? RetrieverObjectives.OwnAmongAll(batch.Scores, scores, Barred(), batch.Present, batch.NullScores)
+        Tensor? apart = everyone is not null && rows.Any(row => found[row].Length > 0)
+            ? RetrieverObjectives.OwnAmongAll(batch.Scores, everyone, Barred(), batch.Present, batch.NullScores)
             : null;
         return (batch, staleness, apart);
 
@@ -339,6 +339,8 @@ public sealed partial class RetrieverTrainer : IDisposable
     }
 
     private Tensor Score(Tensor queries, Tensor documents) => _documents.Scores(queries, documents).Over(Options.Temperature);
+
+    private Tensor Score(Tensor queries, Tensor documents, Tensor own) => _documents.Scores(queries, documents, own).Over(Options.Temperature);
 
     /// <summary>The reader's log-likelihoods with each passage, with none, and with all but one.</summary>
     private (Tensor Each, Tensor? Null, Tensor? Without, Tensor Targets) Read(

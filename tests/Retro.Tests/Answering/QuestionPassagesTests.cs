@@ -29,6 +29,9 @@ public sealed class QuestionPassagesTests : IDisposable
     [InlineData("Iron", "Color: red\nColor: red", "Color", "red", "blue", null)]
     [InlineData("Iron", "A useful thing.", "section", "use", "cost", null)]
     [InlineData("Use", "A useful thing.", "definition", "Us", "it", null)]
+    [InlineData("Japan", "日本の首都は東京です。", "首都", "東京", "京都", "Japan\n日本の首都は京都です。")]
+    [InlineData("Iron", "Color: Gray\nIt is GRAY.", "Kind", "gray", "red", null)]
+    [InlineData("Café", "cafe\u0301s and a café", "definition", "Cafe\u0301", "bar", "bar\ncafe\u0301s and a café")]
     public void A_wrong_answer_stands_where_the_right_one_stood(string title, string text, string kind, string right, string wrong, string? expected)
     {
         using ChunkDatabase database = Build(new Document("d#0", title, $"{title}\n{text}", ""));
@@ -37,6 +40,78 @@ public sealed class QuestionPassagesTests : IDisposable
         long[]? changed = passages.Changed(passages.Oracle(question), question, wrong, 2 * M);
         Assert.Equal(expected, changed is null ? null : s_tokenizer.Decode([.. changed[1..^1].Select(token => (int)token)]));
         Assert.True(changed is null || (changed[0] == s_tokenizer.BeginOfText && changed[^1] == s_tokenizer.EndOfText));
+    }
+
+    /// <summary>Worked by hand after DPR's SimpleTokenizer and has_answer; of scripts without spaces, by characters.</summary>
+    [Theory]
+    [InlineData("Paris's mayor", "Paris", true)]
+    [InlineData("Paris's mayor", "Pariss", false)]
+    [InlineData("The London-based team", "London", true)]
+    [InlineData("in 2019/2020, I think", "2020", true)]
+    [InlineData("the Rome–Milan line", "Milan", true)]
+    [InlineData("the Rome–Milan line", "Rome–Milan", true)]
+    [InlineData("the Rome–Milan line", "Rome-Milan", false)]
+    [InlineData("3.14 km", "3.14", true)]
+    [InlineData("314 km", "3.14", false)]
+    [InlineData("a useful thing", "use", false)]
+    [InlineData("It costs\n$ 5 or so", "$5", true)]
+    [InlineData("THE OFFICES OF ΟΔΟΣ", "οδος", true)]
+    [InlineData("cafe\u0301 noir", "Café", true)]
+    [InlineData("cafe\u0301 noir", "cafe", false)]
+    [InlineData("a trans\u00ADparent wall", "transparent", true)]
+    [InlineData("日本の首都は東京です。", "東京", true)]
+    [InlineData("日本の首都は東京です。", "京東", false)]
+    [InlineData("2020年に東京で", "2020年", true)]
+    [InlineData("12020年に東京で", "2020年", false)]
+    [InlineData("がっこう", "か", false)]
+    [InlineData("ฉันอยู่กรุงเทพมหานคร", "กรุงเทพ", true)]
+    [InlineData("ดีมาก", "ด", false)]
+    [InlineData("서울은 크다", "서울", false)]
+    [InlineData("𝐚𝐛 𝐜", "𝐚", false)]
+    [InlineData("no words", "\u00A0", false)]
+    [InlineData("", "\u00A0", false)]
+    public void An_answer_is_held_where_its_words_stand(string text, string answer, bool held)
+    {
+        Assert.Equal(held, TextWords.Hold(TextWords.Of(text), answer));
+        Assert.Equal(held, TextWords.Places(text, answer).Any());
+    }
+
+    [Fact]
+    public void What_holds_an_answer_in_another_form_or_script_is_no_distractor_of_it()
+    {
+        using ChunkDatabase database = Build(
+            new("d#0", "", "日本の首都は東京です。", ""), new("d#1", "", "多くの人が東京を訪れます。", ""), new("d#2", "", "Paris's mayor.", ""));
+        QuestionPassages passages = new(database, s_tokenizer);
+        Question tokyo = new("q", "首都:", ["東京"], "首都", "d", "d#0"), paris = new("q", "Capital:", ["Paris"], "Capital", "d", "d#3");
+        Assert.True(passages.Holds(1, tokyo) && passages.Holds(passages.Tokens(1, 2 * M), tokyo) && !passages.Holds(2, tokyo));
+        Assert.True(passages.Holds(2, paris) && !passages.Holds(0, paris));
+        Assert.DoesNotContain(1, passages.Distractors(tokyo, 2));
+        Assert.DoesNotContain(2, passages.Distractors(paris, 3));
+    }
+
+    /// <summary>However many chunks a passage has, and however many of those that are found hold the answer.</summary>
+    [Fact]
+    public void As_many_passages_are_found_as_there_are_and_as_are_asked_for()
+    {
+        string Long(int i) => string.Concat(Enumerable.Range(0, 40).Select(j => $"The bell {(char)('a' + ((i + j) % 26))} is gray. "));
+        using ChunkDatabase database = Build([.. Enumerable.Range(0, 12).Select(i => new Document($"d#{i}", "", Long(i) + (i < 8 ? "Iron." : ""), ""))]);
+        using KeywordNeighborSource words = KeywordNeighborSource.Build(database);
+        QuestionPassages passages = new(database, s_tokenizer, words);
+        Assert.True(database.ChunksOf(0).Count > 4);
+        foreach (int count in new[] { 1, 2, 4, 8, 12 })
+        {
+            Assert.Equal(count, passages.Found("The bell is gray", count).Distinct().Count());
+        }
+
+        // One more has a token of them.
+        Assert.Equal(13, passages.Found("The bell is gray", 100).Count);
+        Assert.Equal(12, passages.Found("The bell is gray", 100, null, [5]).Count);
+
+        // Of the passages that are found, four do not hold the answer: all of these are hard ones.
+        Question iron = new("q", "The bell is gray", ["iron"], "k", "d", "d#0");
+        long[] without = [.. passages.Found(iron, 12).Where(chunk => !passages.Holds(chunk, iron))];
+        Assert.Equal(4, without.Length);
+        Assert.Equal(without, passages.Distractors(iron, 4, hardShare: 1));
     }
 
     [Fact]
@@ -82,10 +157,10 @@ public sealed class QuestionPassagesTests : IDisposable
         Assert.DoesNotContain(0, passages.Found(Prompt, 1, null, [0]));
     }
 
-    private ChunkDatabase Build(Document passage)
+    private ChunkDatabase Build(params Document[] passages)
     {
         string other = Guid.NewGuid().ToString("N");
         return ChunkDatabaseBuilder.Build(
-            _folder[other], [passage, new(other, "", string.Concat(Enumerable.Repeat("Some text. ", M)), "")], s_tokenizer, new() { ChunkLength = M });
+            _folder[other], [.. passages, new(other, "", string.Concat(Enumerable.Repeat("Some text. ", M)), "")], s_tokenizer, new() { ChunkLength = M });
     }
 }

@@ -1,4 +1,8 @@
+using System.Net;
 using System.Text.Json;
+using System.Text.RegularExpressions;
+using Markdig;
+using Markdig.Extensions.EmphasisExtras;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Readers;
@@ -72,6 +76,33 @@ public sealed class EvaluationTableTests : IDisposable
         Assert.StartsWith("| a \\| b # c | bm25, k = 2 |", lines[2], StringComparison.Ordinal);
         Assert.Contains("| against a \\| b # c |", lines[0], StringComparison.Ordinal);
         Assert.Equal("| x | y |\n|---|---|\n| 1 | 2 |\n", MarkdownTable.Of(["x", "y"], [["1", "2"]]).ReplaceLineEndings("\n"));
+    }
+
+    /// <summary>Whatever stands in a cell, a reader of Markdown shows it as it is; names and numbers of reports stand as they are in the file, too.</summary>
+    [Theory]
+    [InlineData("a|b", "")]
+    [InlineData("a\\|b", "")]
+    [InlineData("a\\", "")]
+    [InlineData("C:\\*new*\\_x_", "")]
+    [InlineData("x*y*z and **a** * b", "")]
+    [InlineData("_x_ and __init__.py (_y_)", "")]
+    [InlineData("<b>k</b>, <http://a.b>, <!-- c -->", "")]
+    [InlineData("`a|b`", "")]
+    [InlineData("~~old~~", "")]
+    [InlineData("[a](http://b) ![1](c) [1](d)", "")]
+    [InlineData("&lt; &#38; R&D; R&D", "")]
+    [InlineData("EMDR²'s, k = 2 * 3", "EMDR²'s, k = 2 * 3")]
+    [InlineData("0.41 [0.35, 0.48] <0.5> snake_case_name ~5 %", "0.41 [0.35, 0.48] <0.5> snake_case_name ~5 %")]
+    [InlineData("-4.7 % [-5.3, +4.0] & none (+0.1 %)", "-4.7 % [-5.3, +4.0] & none (+0.1 %)")]
+    public void Any_text_is_shown_by_a_reader_of_markdown(string cell, string written)
+    {
+        string table = MarkdownTable.Of([cell, "second"], [[cell, cell]]);
+        MarkdownPipeline pipeline = new MarkdownPipelineBuilder().UsePipeTables().UseEmphasisExtras(EmphasisExtraOptions.Strikethrough).Build();
+        string html = Markdown.ToHtml(table, pipeline);
+        string[] shown = [.. Regex.Matches(html, "<t[hd]>(.*?)</t[hd]>").Select(match => match.Groups[1].Value)];
+        Assert.Equal(string.Join('\n', cell, "second", cell, cell), WebUtility.HtmlDecode(string.Join('\n', shown)));
+        Assert.All(shown, one => Assert.DoesNotContain('<', one));
+        Assert.True(written.Length == 0 || table.Contains($"| {written} |", StringComparison.Ordinal), table);
     }
 
     [Fact]
@@ -211,6 +242,15 @@ public sealed class EvaluationTableTests : IDisposable
             Assert.Throws<ArgumentException>(
                 () => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table));
             Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult>(), table, 9));
+
+            // What a reader takes for impossible costs more than any number.
+            float[] bits = [.. off.TokenBits!];
+            int first = Enumerable.Range(0, bits.Length).First(i => bits[i] > 0);
+            bits[first] = float.PositiveInfinity;
+            TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["off"] = off with { TokenBits = bits } }, table);
+            JsonElement[] written = [.. File.ReadLines(path).Select(line => JsonDocument.Parse(line).RootElement.GetProperty("bits").GetProperty("off"))];
+            Assert.Equal(on.Tokens, written.Length);
+            Assert.Single(written, one => one.ValueKind == JsonValueKind.Null);
         }
     }
 

@@ -136,6 +136,17 @@ public sealed class PairedDifferenceTests
     }
 
     [Fact]
+    public void Infinite_bits_have_no_difference_and_no_interval()
+    {
+        DocumentSums baseline = Sums(1, 3, 0), endless = baseline with { Bits = [double.PositiveInfinity, .. baseline.Bits.Skip(1)] };
+        PairedDifference[] differences =
+            [PairedDifference.Of([endless], [baseline]), PairedDifference.Of([baseline], [endless]), PairedDifference.Of([endless], [endless])];
+        Assert.All(differences, one => Assert.Equal(("not finite", false, false), ($"{one}", one.HasInterval, one.IsNone)));
+        MeanInterval mean = MeanInterval.Of(endless.Bits.Select((bits, i) => ($"{i}", bits)));
+        Assert.Equal(("not finite", false), ($"{mean}", mean.HasInterval));
+    }
+
+    [Fact]
     public void Other_documents_or_another_number_of_seeds_cannot_be_compared()
     {
         DocumentSums baseline = Sums(1, 3, 0);

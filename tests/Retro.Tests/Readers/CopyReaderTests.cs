@@ -239,7 +239,7 @@ public sealed class CopyReaderTests : IDisposable
 
         using RetroModel trained = new(s_config);
         Assert.Contains(
-            "was trained for a model whose weights have the hash",
+            "was trained for a model whose configuration and weights have the hash",
             Assert.Throws<CheckpointException>(() => CopyReader.Load(path, trained)).Message,
             StringComparison.Ordinal);
         string old = Path.Combine(_folder.Path, "old.safetensors");

@@ -160,7 +160,7 @@ public sealed class DecoupledReaderTests : IDisposable
         // A decoder of the same shape is another one, and a file that does not say which it was trained for is of none.
         using RetroModel stranger = new(model.Config, ScalarType.Float64);
         Assert.Contains(
-            "was trained for a model whose weights have the hash",
+            "was trained for a model whose configuration and weights have the hash",
             Assert.Throws<CheckpointException>(() => DecoupledReader.Load(path, stranger)).Message,
             StringComparison.Ordinal);
         string old = Path.Combine(_folder.Path, "old.safetensors");

@@ -109,6 +109,34 @@ public sealed class FeedbackTests : IDisposable
         Assert.Throws<RetroException>(() => FeedbackLog.Open(Path.Combine(_world["nowhere"], "log")));
     }
 
+    /// <summary>Whatever pieces of the file its lines lie in, the longest that may be among them.</summary>
+    [Fact]
+    public void A_long_log_is_read_line_by_line_and_a_file_beyond_arrays_is_told()
+    {
+        string path = _world["feedback.jsonl"];
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("?", _world.Passages, [0, 1], accepted: true);
+        }
+
+        string line = File.ReadAllText(path);
+        int room = (1 << 20) - line.Length;
+        string[] prompts = [.. new[] { 7, 500_000, room, 3, 400_000, 800_000, 1, room, 9 }.Select((length, i) => $"{i}" + new string('x', length))];
+        File.WriteAllText(path, string.Concat(prompts.Select(prompt => line.Replace("\"?\"", $"\"{prompt}\"", StringComparison.Ordinal))).TrimEnd());
+        Assert.Equal(prompts, FeedbackLog.Read(path).Select(entry => entry.Prompt));
+        Assert.Equal(
+            prompts.SelectMany(prompt => new[] { prompt, prompt }),
+            FeedbackLog.Replay(FeedbackLog.Read(path), _world.Passages).Select(one => one.Prompt));
+        using (FileStream zeros = File.Create(path))
+        {
+            zeros.SetLength(2_300_000_000);
+            zeros.Seek(-1, SeekOrigin.End);
+            zeros.WriteByte((byte)'\n');
+        }
+
+        Assert.Contains("Line 1 of the feedback log", Assert.Throws<RetroException>(() => FeedbackLog.Read(path)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_log_on_a_full_disk_stays_whole_and_goes_on_with_more_space()
     {

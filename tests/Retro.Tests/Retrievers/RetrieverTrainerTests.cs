@@ -9,6 +9,7 @@ using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tests.Readers;
+using Retro.Vectors;
 using TorchSharp;
 using static Retro.Tests.Retrievers.RetrieverWorld;
 using static TorchSharp.torch;
@@ -45,6 +46,47 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         TestContext.Current.SendDiagnosticMessage($"Recall of the next chunk's tokens on held-out text: frozen {frozen:F3}, learned {after:F3}.");
         Assert.True(after > frozen + 0.1, $"recall {frozen} before, {after} after");
         Assert.Equal(before, _world.Embedder.Identity);
+    }
+
+    /// <summary>Near ones far from the origin, too, whose distance is the small difference of large numbers; and where each row has its own, with the same
+    /// gradients.</summary>
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2)]
+    [InlineData(VectorMetric.InnerProduct)]
+    public void Scores_are_those_of_the_definition_whichever_are_wanted(VectorMetric metric)
+    {
+        const int rows = 4, each = 3, dimensions = 24;
+        using DisposeScope scope = NewDisposeScope();
+        using Generator generator = new(1);
+        Tensor near = randn([rows * each, dimensions], ScalarType.Float64, generator: generator).mul(0.01).add(1);
+        Tensor vectors = near.to_type(ScalarType.Float32).detach().requires_grad_(), own = arange(rows * each).view(rows, each).flip(1);
+        Tensor queries = randn([rows, dimensions], ScalarType.Float64, generator: generator).mul(0.01).add(1).to_type(ScalarType.Float32).detach()
+            .requires_grad_();
+        double[,] q = Doubles(queries, rows), v = Doubles(vectors, rows * each);
+        Tensor all = RetrieverDocuments.Scores(metric, queries, vectors), some = RetrieverDocuments.Scores(metric, queries, vectors, own);
+        for (int row = 0; row < rows; row++)
+        {
+            for (int i = 0; i < rows * each; i++)
+            {
+                double[] parts = [.. Enumerable.Range(0, dimensions).Select(d => metric == VectorMetric.SquaredL2
+                    ? -0.5 * Math.Pow(q[row, d] - v[i, d], 2) : q[row, d] * v[i, d])];
+                Assert.Equal(1, all[row, i].item<float>() / parts.Sum(), 1e-5);
+            }
+        }
+
+        Assert.True(allclose(all.gather(1, own), some, 1e-5, 1e-9));
+        Tensor weights = randn([rows, each], generator: generator);
+        Tensor[] gathered = Gradients(all.gather(1, own)), direct = Gradients(some);
+        Assert.All(gathered.Zip(direct), pair => Assert.True(allclose(pair.First, pair.Second, 1e-4, 1e-7)));
+
+        Tensor[] Gradients(Tensor scores) => [.. autograd.grad([(scores * weights).sum()], [queries, vectors])];
+
+        static double[,] Doubles(Tensor values, int count)
+        {
+            double[,] numbers = new double[count, dimensions];
+            Buffer.BlockCopy(values.detach().to_type(ScalarType.Float64).data<double>().ToArray(), 0, numbers, 0, numbers.Length * sizeof(double));
+            return numbers;
+        }
     }
 
     [Theory]
@@ -430,6 +472,13 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.Contains(
             "reader's weights", Assert.Throws<CheckpointException>(() => other.Load(_world["saved"])).Message, StringComparison.Ordinal);
 
+        // One that was saved before a reader's identity named the configuration, too.
+        Change(
+            Path.Combine(_world["saved"], RetrieverTrainer.StateFile),
+            state => state["Settings"]!["reader's weights and settings"] = InContext(model).IdentityOf(version: 1));
+        again.Load(_world["saved"]);
+        Assert.Throws<CheckpointException>(() => other.Load(_world["saved"]));
+
         // What was trained besides the model counts, too.
         using DecoupledReader own = Fresh(3), alike = Fresh(3), fittedOtherwise = Fresh(4);
         using RetrieverTrainer first = With(own), second = With(alike), third = With(fittedOtherwise);
@@ -465,7 +514,9 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
 
         DecoupledReader Fresh(long seed) => DecoupledReader.Fresh(model, new() { Neighbors = 4, Seed = seed }, _world.Source.Database.ChunkLength);
 
-        RetrieverTrainer Of(RetroModel read) => With(new InContextReader(read, Tokenizer, new() { Neighbors = 4 }));
+        IReader InContext(RetroModel read) => new InContextReader(read, Tokenizer, new() { Neighbors = 4 });
+
+        RetrieverTrainer Of(RetroModel read) => With(InContext(read));
 
         RetrieverTrainer With(IReader reader) => new(
             _world.Embedder, Tokenizer, _world.Source, reader, RetrieverObjective.Emdr2, Options, _world.Examples);
