@@ -131,7 +131,7 @@ internal sealed class RetrieverDocuments : IDisposable
 
         // Of a product and both lengths, which takes no [B, n, D]: in double, since what is near is the small difference of large numbers.
         Tensor asked = queries.to_type(ScalarType.Float64), found = vectors.to_type(ScalarType.Float64);
-        Tensor apart = (asked * asked).sum(1, keepdim: true) + (found * found).sum(1) - asked.matmul(found.transpose(0, 1)).Times(2); // [B, n]
+        Tensor apart = (asked * asked).sum(1, keepdim: true).Plus((found * found).sum(1)) - asked.matmul(found.transpose(0, 1)).Times(2); // [B, n]
         return apart.Times(-0.5).to_type(queries.dtype).MoveToOuterDisposeScope();
     }
 
