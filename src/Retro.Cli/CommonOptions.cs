@@ -97,8 +97,8 @@ internal static class CommonOptions
     /// <summary>The embedder.</summary>
     public static PathOption Embedder() => new("--embedder", "FOLDER")
     {
-        Description = "Makes the keys of dense, hybrid and rerank: the folder of a model of BERT's kind, or of sentence-transformers. Default: the one beside the "
-            + "database (embed-train).",
+        Description = "Makes the keys of dense, hybrid and rerank: the folder of a model of BERT's kind, or of sentence-transformers. Default: the one beside "
+            + "the database (embed-train).",
     };
 
     /// <summary>The model.</summary>

@@ -16,8 +16,8 @@ internal sealed class QuickstartCommand : Verb
 
     private readonly PathOption _embedder = new("--embedder", "FOLDER")
     {
-        Description = "The folder of a model of BERT's kind, or of sentence-transformers, that makes the chunks' keys. Default: a small embedder, trained on the "
-            + "corpus.",
+        Description = "The folder of a model of BERT's kind, or of sentence-transformers, that makes the chunks' keys. Default: a small embedder, trained on "
+            + "the corpus.",
     };
 
     private readonly Option<string?> _dtype = CommonOptions.TrainedDtype();

@@ -57,8 +57,8 @@ internal sealed class DecodingPass : IDisposable
     public Tensor WrittenPlaces(Device device) => _written ??= Index(Places, device);
 
     /// <summary>
-    /// The keys or values that a step's queries see, each row's from the first one on. Behind those of a row that sees fewer than others stand some that it does
-    /// not see.
+    /// The keys or values that a step's queries see, each row's from the first one on. Behind those of a row that sees fewer than others stand some that it
+    /// does not see.
     /// </summary>
     /// <param name="states">Of all places, [G, P, S].</param>
     /// <returns>[G, B, L, S]; a view where the rows lie as far from one another.</returns>

@@ -36,7 +36,7 @@ public abstract class PretrainedOrigin
     public string Family { get; }
 
     /// <summary>
-    /// SHA-256 in lower-case hexadecimal over names of <see cref="RetroConfig.Parameters"/>, stored types, shapes and values of the parameters: the same
+    /// SHA-256 in lower-case hexadecimal over the names that Retro has for parameters, their stored types, shapes and values: the same
     /// weights in other shards, under other names, or with other buffers beside them, have the same.
     /// </summary>
     public string Hash { get; }

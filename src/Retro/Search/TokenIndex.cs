@@ -61,7 +61,7 @@ public sealed class TokenIndex
         }
 
         int[] order = new int[size];
-        Sort(text, order, database.Manifest.VocabularySize, progress is null ? null : done => progress.Report(new StageProgress(Stage, done, size)), cancellationToken);
+        Sort(text, order, database.Manifest.VocabularySize, done => progress?.Report(new StageProgress(Stage, done, size)), cancellationToken);
         return new TokenIndex(database, text, order, starts);
     }
 
@@ -161,7 +161,7 @@ public sealed class TokenIndex
     }
 
     /// <summary>Sorts places by the <see cref="LongestRun"/> tokens from there, equal ones by their position.</summary>
-    private static void Sort(int[] text, int[] order, int vocabulary, Action<long>? progress, CancellationToken cancellationToken)
+    private static void Sort(int[] text, int[] order, int vocabulary, Action<long> progress, CancellationToken cancellationToken)
     {
         // By the first token, counted, and in each token's places by as many of the next as a number of 64 bits holds, the equal ones by those that follow.
         int[] ends = new int[vocabulary + 1];
@@ -195,7 +195,7 @@ public sealed class TokenIndex
             lock (telling)
             {
                 done += places.Length;
-                progress?.Invoke(done);
+                progress(done);
             }
         }, cancellationToken: cancellationToken);
 
