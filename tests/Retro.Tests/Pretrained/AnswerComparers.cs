@@ -21,7 +21,7 @@ internal static class AnswerComparers
     /// <summary>The comparer of an answer file; null where none is known.</summary>
     public static Func<string, string>? Of(string folder, string answers) => answers switch
     {
-        "expected.safetensors" => Holds(folder, "logits") ? CompareDecoder : CompareEncoder,
+        "expected.safetensors" => IsDecoder(folder) ? CompareDecoder : CompareEncoder,
         "expected-embeddings.safetensors" => CompareEmbeddings,
         "expected-tokens.json" => TokenizerParity.Compare,
         _ => null,
@@ -30,10 +30,17 @@ internal static class AnswerComparers
     /// <summary>Files that explain answers and are none.</summary>
     public static bool IsNoAnswer(string name) => name is "expected.json" or "expected-texts.json";
 
-    private static bool Holds(string folder, string name)
+    /// <summary>Whether a folder's answers are a decoder's.</summary>
+    public static bool IsDecoder(string folder)
     {
-        using Safetensors file = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
-        return file.Contains(name);
+        string path = Path.Combine(folder, "expected.safetensors");
+        if (!File.Exists(path))
+        {
+            return false;
+        }
+
+        using Safetensors file = Safetensors.Open(path);
+        return file.Contains("logits");
     }
 
     private static string CompareDecoder(string folder)

@@ -28,9 +28,7 @@ public sealed class PretrainedDecoderTests
     public static IEnumerable<TheoryDataRow<string>> DecoderFolders()
         => new[] { Path.Combine(Fixtures.Own, "pretrained"), Path.Combine(Fixtures.Shared, "pretrained") }.Where(Directory.Exists)
             .SelectMany(Directory.EnumerateDirectories)
-            .Where(folder =>
-                !Path.GetFileName(folder).StartsWith("bert", StringComparison.Ordinal)
-                    && !Path.GetFileName(folder).StartsWith("all-", StringComparison.Ordinal))
+            .Where(AnswerComparers.IsDecoder)
             .Select(folder =>
                 new TheoryDataRow<string>(folder).WithTestDisplayName(
                     $"WrittenBack({Path.GetFileName(folder)}, in {Path.GetFileName(Path.GetDirectoryName(folder))})"));
