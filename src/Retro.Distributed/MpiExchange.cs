@@ -240,7 +240,15 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     {
         if (new[] { "OMP_NUM_THREADS", "MKL_NUM_THREADS" }.All(name => string.IsNullOrEmpty(Environment.GetEnvironmentVariable(name))))
         {
-            set_num_threads(Processors.Threads(Processors.Own, here, Environment.ProcessorCount, Processors.CoreOf));
+            try
+            {
+                TorchLibrary.Require();
+                set_num_threads(Processors.Threads(Processors.Own, here, Environment.ProcessorCount, Processors.CoreOf));
+            }
+            catch (TorchLibraryException)
+            {
+                // Whoever wants to compute is told; processes can meet without.
+            }
         }
 
         if (LocalRank == 0 && Processors.LeavesHalf(here, Processors.OfMachine, Processors.CoreOf))
