@@ -80,13 +80,12 @@ public sealed partial class TextEncoder
                 return visible;
             }
 
+            // A line of the square is a window of the rows of all distances, one further back for each token that looks.
+            long[] all = [.. Enumerable.Range(1 - (int)length, (2 * (int)length) - 1).Select(distance => (long)DistanceRow(distance))];
             long[] rows = new long[length * length];
             for (int from = 0; from < length; from++)
             {
-                for (int to = 0; to < length; to++)
-                {
-                    rows[(from * length) + to] = DistanceRow(to - from);
-                }
+                all.AsSpan((int)length - 1 - from, (int)length).CopyTo(rows.AsSpan(from * (int)length));
             }
 
             Tensor distances = torch.tensor(rows, [length, length], ScalarType.Int64, _distances.weight!.device); // [T, T]
