@@ -1,3 +1,5 @@
+using MathNet.Numerics.Distributions;
+
 namespace Retro.Evaluation;
 
 /// <summary>
@@ -45,74 +47,7 @@ internal static class ShareInterval
     internal static (double Low, double High) Bounds(double share, double values)
     {
         double some = share * values, others = values - some;
-        return (some <= 0 ? 0 : Quantile(some, others + 1, Tail), others <= 0 ? 1 : Quantile(some + 1, others, 1 - Tail));
-    }
-
-    private static double Quantile(double a, double b, double share)
-    {
-        double low = 0, high = 1;
-        for (int i = 0; i < 60; i++)
-        {
-            double middle = (low + high) / 2;
-            (low, high) = Beta(middle, a, b) < share ? (middle, high) : (low, middle);
-        }
-
-        return (low + high) / 2;
-    }
-
-    /// <summary>
-    /// The regularized incomplete beta function, by its continued fraction (NIST Digital Library of Mathematical Functions, 8.17.22, https://dlmf.nist.gov)
-    /// where that is quick and else from the other side, evaluated after Lentz (1976).
-    /// </summary>
-    private static double Beta(double x, double a, double b)
-    {
-        if (x <= 0 || x >= 1)
-        {
-            return x <= 0 ? 0 : 1;
-        }
-
-        if (x > (a + 1) / (a + b + 2))
-        {
-            return 1 - Beta(1 - x, b, a);
-        }
-
-        const double tiny = 1e-300;
-        double c = 1, d = 1 / Math.Max(1 - ((a + b) * x / (a + 1)), tiny), fraction = d;
-        for (int m = 1; m < 100_000; m++)
-        {
-            double factor = Step(m * (b - m) * x / ((a + (2 * m) - 1) * (a + (2 * m))));
-            factor *= Step(-(a + m) * (a + b + m) * x / ((a + (2 * m)) * (a + (2 * m) + 1)));
-            fraction *= factor;
-            if (Math.Abs(factor - 1) < 1e-15)
-            {
-                break;
-            }
-        }
-
-        return Math.Exp(LogGamma(a + b) - LogGamma(a) - LogGamma(b) + (a * Math.Log(x)) + (b * Math.Log(1 - x))) * fraction / a;
-
-        double Step(double term)
-        {
-            d = 1 + (term * d);
-            d = 1 / (Math.Abs(d) < tiny ? tiny : d);
-            c = 1 + (term / c);
-            c = Math.Abs(c) < tiny ? tiny : c;
-            return c * d;
-        }
-    }
-
-    /// <summary>By Stirling's series (NIST Digital Library of Mathematical Functions, 5.11.1), where it is good to the last digits.</summary>
-    private static double LogGamma(double x)
-    {
-        double below = 0;
-        for (; x < 15; x++)
-        {
-            below += Math.Log(x);
-        }
-
-        double inverse = 1 / (x * x);
-        double series = (1.0 / 12) - (inverse * ((1.0 / 360) - (inverse * ((1.0 / 1260) - (inverse * ((1.0 / 1680) - (inverse / 1188)))))));
-        return ((x - 0.5) * Math.Log(x)) - x + (0.5 * Math.Log(2 * Math.PI)) + (series / x) - below;
+        return (some <= 0 ? 0 : Beta.InvCDF(some, others + 1, Tail), others <= 0 ? 1 : Beta.InvCDF(some + 1, others, 1 - Tail));
     }
 
     /// <summary>What is counted of the values, from 0 to 1 each.</summary>
