@@ -44,7 +44,7 @@ public sealed partial class UpdateExperimentTests : IDisposable
         string[] command =
         [
             Fixtures.Cli, "experiment", "update", "--corpus", _folder["corpus"], "--out", _folder["out"], "--subject", "river", "--steps", "4",
-            "--dtype", "bfloat16", "--skip-broken", "--quiet",
+            "--dtype", "float64", "--skip-broken", "--quiet",
         ];
         (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 0, output);
@@ -53,8 +53,8 @@ public sealed partial class UpdateExperimentTests : IDisposable
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
         Assert.Contains("45 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
         Assert.Contains("2 more nearly repeat one that is measured, and are left out.", report, StringComparison.Ordinal);
-        Assert.Contains("all models in bfloat16.", report, StringComparison.Ordinal);
-        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(_folder.Path, "out", "corpus", "models", "retro")));
+        Assert.Contains("all models in float64.", report, StringComparison.Ordinal);
+        Assert.Equal(ScalarType.Float64, Checkpoint.StoredType(Path.Combine(_folder.Path, "out", "corpus", "models", "retro")));
         Assert.Contains("what it was before, to the bit", report, StringComparison.Ordinal);
         Dictionary<string, double> bits = Row().Matches(report).ToDictionary(
             row => row.Groups[1].Value, row => double.Parse(row.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture));
