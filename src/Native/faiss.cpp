@@ -23,6 +23,19 @@ int faiss_SearchParametersIVF_new_with(FaissSearchParameters** p_sp, FaissIDSele
 void faiss_SearchParameters_free(FaissSearchParameters* sp);
 int faiss_Index_search_with_params(
     const FaissIndex* index, idx_t n, const float* x, idx_t k, const FaissSearchParameters* params, float* distances, idx_t* labels);
+
+// No name of upstream's, whose faiss_IndexIVF_search_preassigned takes no parameters: searches the inverted lists that are given, [n, nprobe] with the
+// distances of their centroids.
+int faiss_IndexIVF_search_preassigned_with_params(
+    const FaissIndexIVF* index,
+    idx_t n,
+    const float* x,
+    idx_t k,
+    const idx_t* assign,
+    const float* centroid_dis,
+    const FaissSearchParameters* params,
+    float* distances,
+    idx_t* labels);
 }
 #pragma GCC visibility pop
 
@@ -30,6 +43,7 @@ int faiss_Index_search_with_params(
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFastScan.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/impl/FaissAssert.h>
 #include <faiss/impl/FaissException.h>
@@ -139,6 +153,7 @@ void faiss_IndexFlat_xb(FaissIndexFlat* index, float** p_xb, size_t* p_size) {
 
 FaissIndexIVF* faiss_IndexIVF_cast(FaissIndex* index) { return reinterpret_cast<FaissIndexIVF*>(index_as<faiss::IndexIVF>(index)); }
 size_t faiss_IndexIVF_nlist(const FaissIndexIVF* index) { return reinterpret_cast<const faiss::IndexIVF*>(index)->nlist; }
+FaissIndex* faiss_IndexIVF_quantizer(const FaissIndexIVF* index) { return handle_of(reinterpret_cast<const faiss::IndexIVF*>(index)->quantizer); }
 size_t faiss_IndexIVF_nprobe(const FaissIndexIVF* index) { return reinterpret_cast<const faiss::IndexIVF*>(index)->nprobe; }
 void faiss_IndexIVF_set_nprobe(FaissIndexIVF* index, size_t value) { reinterpret_cast<faiss::IndexIVF*>(index)->nprobe = value; }
 
@@ -185,6 +200,25 @@ int faiss_SearchParametersIVF_new_with(FaissSearchParameters** p_sp, FaissIDSele
         params->nprobe = nprobe;
         params->max_codes = max_codes;
         *p_sp = reinterpret_cast<FaissSearchParameters*>(static_cast<faiss::SearchParameters*>(params));
+    });
+}
+
+int faiss_IndexIVF_search_preassigned_with_params(
+    const FaissIndexIVF* index,
+    idx_t n,
+    const float* x,
+    idx_t k,
+    const idx_t* assign,
+    const float* centroid_dis,
+    const FaissSearchParameters* params,
+    float* distances,
+    idx_t* labels) {
+    return guarded([&] {
+        auto* lists = reinterpret_cast<const faiss::IndexIVF*>(index);
+        FAISS_THROW_IF_NOT_MSG(!dynamic_cast<const faiss::IndexIVFFastScan*>(lists), "an index that scans fast looks for its lists itself");
+        auto* of_lists = dynamic_cast<const faiss::SearchParametersIVF*>(reinterpret_cast<const faiss::SearchParameters*>(params));
+        FAISS_THROW_IF_NOT_MSG(of_lists, "parameters of inverted lists are needed");
+        lists->search_preassigned(n, x, k, assign, centroid_dis, distances, labels, false, of_lists);
     });
 }
 

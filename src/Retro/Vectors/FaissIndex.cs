@@ -18,9 +18,12 @@ internal sealed partial class FaissIndex : VectorIndex
     /// </summary>
     public const int EachByItself = 16;
 
+    /// <summary>Queries that are compared with the centroids together: each time those come from memory, they are used for so many.</summary>
+    private const int Group = 64;
+
     private readonly FaissIndexHandle _handle;
 
-    private readonly Lazy<bool> _searchesAmong;
+    private readonly Lazy<bool> _searchesAmong, _takesLists;
 
     // The number of probed lists belongs to the native index: where FAISS does not take it with the search, searches take turns.
     private readonly Lock _gate = new();
@@ -32,7 +35,7 @@ internal sealed partial class FaissIndex : VectorIndex
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
     {
         _handle = handle;
-        _searchesAmong = new(TrySearchAmong);
+        (_searchesAmong, _takesLists) = (new(TrySearchAmong), new(TryTakeLists));
     }
 
     public override VectorEngine Engine => VectorEngine.Faiss;
@@ -232,69 +235,75 @@ internal sealed partial class FaissIndex : VectorIndex
     /// <returns>Whether it was done: not with another kind of index.</returns>
     private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among)
     {
-        FaissIndexHandle index = Handle();
+        using FaissIndexHandle.Held held = Handle().Hold();
+        return TryFindByProducts(held.Index, n, queries, count, ids, distances, among, Threads);
+    }
+
+    private unsafe bool TryFindByProducts(
+        nint index, long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among, int threads)
+    {
         nint exact = FaissNative.AsExact(index);
-        if (exact == 0 || !Enum.IsDefined(Metric))
+        VectorMetric metric = (VectorMetric)FaissNative.Metric(index);
+        if (exact == 0 || !Enum.IsDefined(metric))
         {
             return false;
         }
 
-        bool held = false;
-        try
+        FaissNative.ExactVectors(exact, out float* vectors, out nuint numbers);
+        fixed (float* x = queries)
+        fixed (long* found = ids)
+        fixed (float* values = distances)
         {
-            index.DangerousAddRef(ref held);
-            FaissNative.ExactVectors(exact, out float* vectors, out _);
-            fixed (float* x = queries)
-            fixed (long* found = ids)
-            fixed (float* values = distances)
-            {
-                new ExactSearch(vectors, Count, Dimensions, Metric, Threads, among).Find(x, (int)n, count, found, values);
-            }
+            new ExactSearch(vectors, (long)numbers / Dimensions, Dimensions, metric, threads, among).Find(x, (int)n, count, found, values);
+        }
 
-            return true;
-        }
-        finally
-        {
-            if (held)
-            {
-                index.DangerousRelease();
-            }
-        }
+        return true;
     }
 
     /// <summary>
-    /// Looks into inverted lists for groups of queries, each on a thread of its own: so few at once FAISS would leave the other threads idle.
+    /// Looks into inverted lists for groups of queries, each on a thread of its own: so few at once FAISS would leave the other threads idle. Which lists, this
+    /// library's own search says where it can: FAISS would compare queries that are not to depend on each other with the centroids one by one.
     /// </summary>
     private unsafe void FindInLists(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
     {
-        if (n <= EachByItself)
-        {
-            FindByParameters(n, queries, count, ids, distances, lists, among, Threads);
-            return;
-        }
-
-        int size = (int)Math.Min((n + Threads - 1) / Threads, EachByItself), dimensions = Dimensions;
+        bool alone = n <= EachByItself;
+        int size = alone ? (int)n : (int)Math.Min((n + Threads - 1) / Threads, _takesLists.Value ? Group : EachByItself), dimensions = Dimensions;
+        int threads = alone ? Threads : 1, probed = (int)Math.Min(lists, ListCount);
         fixed (float* x = queries)
         fixed (long* labels = ids)
         fixed (float* found = distances)
         {
             (nint asked, nint numbers, nint values) = ((nint)x, (nint)labels, (nint)found);
-            ParallelLoop.For((int)((n + size - 1) / size), Group, Threads);
-            void Group(int group)
+            ParallelLoop.For((int)((n + size - 1) / size), FindGroup, Threads);
+            void FindGroup(int group)
             {
                 long first = (long)group * size;
                 int some = (int)Math.Min(size, n - first);
+                ReadOnlySpan<float> vectors = new((float*)asked + (first * dimensions), some * dimensions);
+                (long[] nearest, float[] near) = _takesLists.Value ? Nearest(some, vectors, probed, threads) : ([], []);
                 FindByParameters(
                     some,
-                    new((float*)asked + (first * dimensions), some * dimensions),
+                    vectors,
                     count,
                     new((long*)numbers + (first * count), some * count),
                     new((float*)values + (first * count), some * count),
-                    lists,
+                    probed,
                     among,
-                    threads: 1);
+                    threads,
+                    nearest,
+                    near);
             }
         }
+    }
+
+    /// <summary>The lists whose centroids are nearest, <c>[n, lists]</c>, and how near they are.</summary>
+    private (long[] Lists, float[] Distances) Nearest(int n, ReadOnlySpan<float> queries, int lists, int threads)
+    {
+        (long[] nearest, float[] distances) = (new long[n * lists], new float[n * lists]);
+        using FaissIndexHandle.Held held = Handle().Hold();
+        TryFindByProducts(
+            FaissNative.Quantizer(FaissNative.AsInvertedLists(held.Index)), n, queries, lists, nearest, distances, null, threads);
+        return (nearest, distances);
     }
 
     /// <summary>
@@ -302,14 +311,25 @@ internal sealed partial class FaissIndex : VectorIndex
     /// of their vectors, and which ids count. FAISS passes over those whose bits are not set while it compares.
     /// </summary>
     private unsafe void FindByParameters(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among, int threads)
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long lists,
+        ChunkSet? among,
+        int threads,
+        ReadOnlySpan<long> given = default,
+        ReadOnlySpan<float> centroidDistances = default)
     {
-        FaissIndexHandle index = Handle();
+        using FaissIndexHandle.Held held = Handle().Hold();
         nint selector = 0, parameters = 0;
         fixed (float* x = queries)
         fixed (long* labels = ids)
         fixed (float* found = distances)
         fixed (byte* bits = among is null ? [] : among.Bytes)
+        fixed (long* nearest = given)
+        fixed (float* near = centroidDistances)
         {
             using FaissNative.ThreadCount own = new(threads);
             try
@@ -325,7 +345,12 @@ internal sealed partial class FaissIndex : VectorIndex
                         ? FaissNative.SearchParametersNewForLists(out parameters, selector, (nuint)lists, (nuint)_mostCodes)
                         : FaissNative.SearchParametersNew(out parameters, selector),
                     action);
-                FaissNative.Check(FaissNative.SearchWith(index, n, x, count, parameters, found, labels), action);
+                FaissNative.Check(
+                    given.IsEmpty
+                        ? FaissNative.SearchWith(_handle, n, x, count, parameters, found, labels)
+                        : FaissNative.SearchGivenLists(
+                            FaissNative.AsInvertedLists(held.Index), n, x, count, nearest, near, parameters, found, labels),
+                    action);
             }
             finally
             {
@@ -371,6 +396,29 @@ internal sealed partial class FaissIndex : VectorIndex
         }
     }
 
+    /// <summary>Whether it takes the lists that are to be looked into: not where vectors are transformed first, and centroids in no exact index.</summary>
+    private bool TryTakeLists()
+    {
+        using FaissIndexHandle.Held held = Handle().Hold();
+        nint lists = FaissNative.SearchesGivenLists ? FaissNative.AsInvertedLists(held.Index) : 0;
+        float[] query = new float[Dimensions], distances = new float[1];
+        long[] nearest = new long[1];
+        try
+        {
+            if (lists == 0 || !TryFindByProducts(FaissNative.Quantizer(lists), 1, query, 1, nearest, distances, null, 1))
+            {
+                return false;
+            }
+
+            FindByParameters(1, query, 1, new long[1], new float[1], 1, null, 1, nearest, distances);
+            return true;
+        }
+        catch (FaissException)
+        {
+            return false; // as those that scan fast
+        }
+    }
+
     private long Probed()
     {
         long count = 0;
@@ -389,39 +437,27 @@ internal sealed partial class FaissIndex : VectorIndex
     /// <summary>Calls back with the inverted-list index inside of id maps and transforms, and says whether there is one.</summary>
     private bool WithLists(Action<nint> use)
     {
-        bool held = false;
-        FaissIndexHandle index = Handle();
-        try
+        using FaissIndexHandle.Held held = Handle().Hold();
+        nint inner = held.Index;
+        while (true)
         {
-            index.DangerousAddRef(ref held);
-            nint inner = index.DangerousGetHandle();
-            while (true)
+            if (FaissNative.AsInvertedLists(inner) is var lists and not 0)
             {
-                if (FaissNative.AsInvertedLists(inner) is var lists and not 0)
-                {
-                    use(lists);
-                    return true;
-                }
-
-                if (FaissNative.AsPreTransform(inner) is var transform and not 0)
-                {
-                    inner = FaissNative.PreTransformed(transform);
-                }
-                else if (FaissNative.AsIdMap(inner) is var map and not 0)
-                {
-                    inner = FaissNative.IdMapped(map);
-                }
-                else
-                {
-                    return false;
-                }
+                use(lists);
+                return true;
             }
-        }
-        finally
-        {
-            if (held)
+
+            if (FaissNative.AsPreTransform(inner) is var transform and not 0)
             {
-                index.DangerousRelease();
+                inner = FaissNative.PreTransformed(transform);
+            }
+            else if (FaissNative.AsIdMap(inner) is var map and not 0)
+            {
+                inner = FaissNative.IdMapped(map);
+            }
+            else
+            {
+                return false;
             }
         }
     }

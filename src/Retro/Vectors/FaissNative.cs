@@ -34,6 +34,8 @@ internal static unsafe partial class FaissNative
         SearchesAmong = Array.TrueForAll(
             ["faiss_Index_search_with_params", "faiss_IDSelectorBitmap_new", "faiss_SearchParameters_new", "faiss_SearchParametersIVF_new_with"],
             name => NativeLibrary.TryGetExport(library, name, out _));
+        SearchesGivenLists = Array.TrueForAll(
+            ["faiss_IndexIVF_quantizer", "faiss_IndexIVF_search_preassigned_with_params"], name => NativeLibrary.TryGetExport(library, name, out _));
         IsLoaded = true;
     }
 
@@ -42,6 +44,9 @@ internal static unsafe partial class FaissNative
 
     /// <summary>Whether it can search among some ids alone, as the C API can since FAISS 1.7.4, and our own library.</summary>
     public static bool SearchesAmong { get; }
+
+    /// <summary>Whether it can search inverted lists that are given, as our own library can and the C API cannot.</summary>
+    public static bool SearchesGivenLists { get; }
 
     /// <summary>Whether libfaiss_c was found.</summary>
     public static bool IsLoaded { get; }
@@ -112,6 +117,9 @@ internal static unsafe partial class FaissNative
     [LibraryImport(Library, EntryPoint = "faiss_Index_metric_type")]
     public static partial int Metric(FaissIndexHandle index);
 
+    [LibraryImport(Library, EntryPoint = "faiss_Index_metric_type")]
+    public static partial int Metric(nint index);
+
     [LibraryImport(Library, EntryPoint = "faiss_Index_train")]
     public static partial int Train(FaissIndexHandle index, long n, float* x);
 
@@ -123,6 +131,10 @@ internal static unsafe partial class FaissNative
 
     [LibraryImport(Library, EntryPoint = "faiss_Index_search_with_params")]
     public static partial int SearchWith(FaissIndexHandle index, long n, float* x, long k, nint parameters, float* distances, long* labels);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_search_preassigned_with_params")]
+    public static partial int SearchGivenLists(
+        nint lists, long n, float* x, long k, long* given, float* centroidDistances, nint parameters, float* distances, long* labels);
 
     [LibraryImport(Library, EntryPoint = "faiss_IDSelectorBitmap_new")]
     public static partial int BitmapNew(out nint selector, nuint bytes, byte* bitmap);
@@ -158,13 +170,16 @@ internal static unsafe partial class FaissNative
     public static partial int SetParameters(nint space, FaissIndexHandle index, string text);
 
     [LibraryImport(Library, EntryPoint = "faiss_IndexFlat_cast")]
-    public static partial nint AsExact(FaissIndexHandle index);
+    public static partial nint AsExact(nint index);
 
     [LibraryImport(Library, EntryPoint = "faiss_IndexFlat_xb")]
     public static partial void ExactVectors(nint exact, out float* vectors, out nuint numbers);
 
     [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_cast")]
     public static partial nint AsInvertedLists(nint index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_quantizer")]
+    public static partial nint Quantizer(nint lists);
 
     [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_nlist")]
     public static partial nuint ListCount(nint lists);

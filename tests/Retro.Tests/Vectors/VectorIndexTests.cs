@@ -147,6 +147,40 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Equal(alone.SelectMany(one => one.Distances), distances);
     }
 
+    /// <summary>What this library's own search says of the centroids, and FAISS's own where that has no say, as it is for some kinds of index.</summary>
+    [Theory]
+    [InlineData("IVF32,Flat", VectorMetric.SquaredL2)]
+    [InlineData("IVF32,Flat", VectorMetric.InnerProduct)]
+    [InlineData("IVF32,SQ8", VectorMetric.InnerProduct)]
+    [InlineData("IVF32,PQ4x4np", VectorMetric.SquaredL2)]
+    [InlineData("IVF32,PQ4x4fs", VectorMetric.SquaredL2)]
+    [InlineData("IVF32_HNSW4,Flat", VectorMetric.SquaredL2)]
+    [InlineData("OPQ4,IVF32,PQ4x4np", VectorMetric.SquaredL2)]
+    public unsafe void The_lists_that_are_looked_into_are_those_that_FAISS_would_look_into(string factory, VectorMetric metric)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        using TemporaryFolder folder = new();
+        float[] vectors = TestVectors.Random(2000, 16, seed: 32), queries = TestVectors.Random(10, 16, seed: 33);
+        using VectorIndex index = VectorIndex.Create(16, factory, metric, parameters: "nprobe=3");
+        index.Train(vectors);
+        index.Add(vectors);
+        index.Save(folder["index"]);
+        (long[] ids, float[] distances) = Search(index, queries, 5);
+
+        FaissNative.Check(FaissNative.Read(folder["index"], 0, out FaissIndexHandle own), "read");
+        long[] expected = new long[ids.Length];
+        float[] expectedDistances = new float[ids.Length];
+        using (own)
+        fixed (float* x = queries, found = expectedDistances)
+        fixed (long* labels = expected)
+        {
+            FaissNative.Check(FaissNative.Search(own, 10, x, 5, found, labels), "search");
+        }
+
+        Assert.Equal(expected, ids);
+        Assert.Equal(expectedDistances, distances, (a, b) => Math.Abs(a - b) < 1e-5);
+    }
+
     [Fact]
     public void Fewer_vectors_than_asked_for_leave_minus_one_and_no_score()
     {
