@@ -7,6 +7,7 @@ namespace Retro.Vectors;
 internal sealed unsafe partial class ExactSearch
 {
     /// <summary>Products of four queries with the vectors of a block, three at a time: twelve sums, and what they are made of, fill the registers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Products(float* queries, float* some, int length, float* products)
     {
         int width = Vector<float>.Count, whole = dimensions / width * width;
@@ -58,6 +59,7 @@ internal sealed unsafe partial class ExactSearch
     }
 
     /// <summary>Products of one query with the vectors of a block, four at a time.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void ProductsOfOne(float* query, float* some, int length, float* products)
     {
         int width = Vector<float>.Count, whole = dimensions / width * width;
@@ -85,6 +87,7 @@ internal sealed unsafe partial class ExactSearch
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private float Product(float* a, float* b)
     {
         int width = Vector<float>.Count, whole = dimensions / width * width;
@@ -110,6 +113,7 @@ internal sealed unsafe partial class ExactSearch
         return sum;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private float SquaredDistance(float* a, float* b)
     {
         int width = Vector<float>.Count, d = 0;

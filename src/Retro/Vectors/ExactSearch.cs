@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace Retro.Vectors;
 
@@ -211,6 +212,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         public float[] Products { get; } = new float[QueryTile * block];
 
         /// <summary>Offers the vectors of a block: their products, less half their squared lengths.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Offer(int query, long first, long[]? numbers, ReadOnlySpan<float> products)
         {
             Ranking best = new(Ids.AsSpan(query * Room, Room), Scores.AsSpan(query * Room, Room), Counts[query]);
