@@ -271,7 +271,7 @@ internal sealed unsafe class KeyFile : IDisposable
             using KeysOfSameTexts? same = whole is null ? null : KeysOfSameTexts.Open(whole.Segments.Where(other => other != database), database, layout);
             MakeRows make = KeysOf(database, keyer, layout, same, cancellationToken);
             using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);
-            sha256 = layout.File.Write(path, NoteOf(layout), Stage, MakeMissing, progress, cancellationToken);
+            sha256 = layout.File.Write(path, NoteOf(layout), Stage, MakeMissing, progress, cancellationToken, PieceOf(keyer));
 
             void MakeMissing(long first, Span<byte> rows)
             {
@@ -312,7 +312,8 @@ internal sealed unsafe class KeyFile : IDisposable
             share,
             "make keys",
             DetailsOf(layout),
-            own => ShareFiles.Make(own, layout.File, share, Stage, KeysOf(database, keyer, layout, null, cancellationToken), progress, cancellationToken));
+            own => ShareFiles.Make(
+                own, layout.File, share, Stage, KeysOf(database, keyer, layout, null, cancellationToken), progress, cancellationToken, PieceOf(keyer)));
     }
 
     /// <summary>
@@ -425,6 +426,9 @@ internal sealed unsafe class KeyFile : IDisposable
     private static Dictionary<string, string> DetailsOf(KeyFileLayout layout) => new()
     {
         [KeyerDetail] = layout.KeyerIdentity,
+    /// <summary>Keys that are made, and kept, at once.</summary>
+    private static int PieceOf(IChunkKeyer keyer) => Math.Clamp(keyer.BatchSize, 1, BlockChunks);
+
         [DimensionsDetail] = layout.Dimensions.ToString(CultureInfo.InvariantCulture),
     };
 
@@ -438,7 +442,7 @@ internal sealed unsafe class KeyFile : IDisposable
             chunks[i] = database.OwnTokens(first + i).ToArray();
         }
 
-        // Opened for each block, so that nothing holds the file when the new one takes its name.
+        // Opened each time, so that nothing holds the file when the new one takes its name.
         using KeyFile? there = TryOpen(database.PathOf(StageNames.Keys), layout);
         KnownKeys.Complete(
             keyer,
