@@ -315,6 +315,29 @@ public class DenseNeighborSourceTests
             StringComparison.Ordinal);
     }
 
+    /// <summary>Of lists that were trained on one key alone, the one that a query is nearest to need not be the one that the keys were put into.</summary>
+    [Theory]
+    [InlineData("IVF4,Flat")]
+    [InlineData("IVF8,Flat")]
+    [InlineData("IVF8,SQ8")]
+    public void A_key_that_all_chunks_have_is_found_however_few_lists_are_looked_into(string factory)
+    {
+        float[] one = TestVectors.Random(1, SearchDatabase.Dimensions, seed: 5);
+        using SearchDatabase data = new(Enumerable.Range(0, 100).Select(i => TestDatabases.Document($"d{i}", $"text{i:000}")), chunkLength: 16);
+        TestKeyer keyer = new(
+            (chunks, keys, _) =>
+            {
+                for (int i = 0; i < chunks.Count; i++)
+                {
+                    one.CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
+                }
+            },
+            SearchDatabase.Dimensions,
+            "one");
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, keyer, new() { Factory = factory, Parameters = "nprobe=1" });
+        Assert.DoesNotContain(-1, source.Ask([new(data.Chunks[3], [3])], 4).Chunks);
+    }
+
     /// <summary>
     /// Of keys that are copies of one another but for the last bits, FAISS tells in one order when 20 or more are asked at once, by a product of matrices, and
     /// in another when few are.
