@@ -18,12 +18,7 @@ internal sealed class CorpusReading
         HelpName = "LINE",
     };
 
-    private readonly Option<string[]> _fields = new("--fields")
-    {
-        Description = "What text, id, title or labels are called in JSON lines, CSV and Parquet, such as \"text=body\"; may be given several times. Default: "
-            + "as they are here.",
-        HelpName = "FIELD=NAME",
-    };
+    private readonly Option<string[]> _fields = FieldNames("as they are here");
 
     private readonly Option<bool> _idsByFile = new("--ids-by-file")
     {
@@ -44,8 +39,6 @@ internal sealed class CorpusReading
     public CorpusReading()
     {
         Require(_encoding, value => new() { Encoding = value }, "the name of an encoding, such as windows-1252");
-        _fields.Validators.Add(result => Array.ForEach([.. result.Tokens.Where(token => With(new(), token.Value) is null)], token => result.AddError(
-            $"{_fields.Name} takes text, id, title or labels with the name of a member or column behind it, such as \"text=body\", not '{token.Value}'.")));
         Require(_separator, value => new() { Separator = value }, "one line that is not of white space alone, or \"\"");
     }
 
@@ -58,11 +51,33 @@ internal sealed class CorpusReading
     /// <summary>The name of the option that cuts text files.</summary>
     public string Separator => _separator.Name;
 
+    /// <summary>What the fields of documents are called in rows and lines.</summary>
+    /// <param name="unsaid">Without the option, as the help says it.</param>
+    public static Option<string[]> FieldNames(string unsaid)
+    {
+        Option<string[]> fields = new("--fields")
+        {
+            Description = "What text, id, title or labels are called in JSON lines, CSV and Parquet, such as \"text=body\"; may be given several times. "
+                + $"Default: {unsaid}.",
+            HelpName = "FIELD=NAME",
+        };
+        fields.Validators.Add(result => Array.ForEach([.. result.Tokens.Where(token => With(new(), token.Value) is null)], token => result.AddError(
+            $"{fields.Name} takes text, id, title or labels with the name of a member or column behind it, such as \"text=body\", not '{token.Value}'.")));
+        return fields;
+    }
+
+    /// <summary>What was said with <see cref="FieldNames"/>.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="fields">The option.</param>
+    /// <param name="unsaid">What they are called where nothing is said.</param>
+    public static DocumentFields Named(ParseResult parsed, Option<string[]> fields, DocumentFields unsaid)
+        => (parsed.GetValue(fields) ?? []).Aggregate(unsaid, (named, one) => With(named, one)!);
+
     /// <summary>What was said.</summary>
     public CorpusOptions Of(ParseResult parsed) => new()
     {
         Encoding = parsed.GetValue(_encoding), Separator = parsed.GetValue(_separator), IdsByFile = parsed.GetValue(_idsByFile),
-        Fields = (parsed.GetValue(_fields) ?? []).Aggregate(new DocumentFields(), (fields, one) => With(fields, one)!),
+        Fields = Named(parsed, _fields, new()),
         SkipBroken = parsed.GetValue(_skipBroken), Include = Said(parsed, _include), Exclude = Said(parsed, _exclude),
     };
 

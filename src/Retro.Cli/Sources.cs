@@ -73,8 +73,13 @@ internal sealed class Sources : IDisposable
     public RetroTokenizer Tokenizer { get; }
 
     /// <summary>What nearly repeats a held-out document, as the database was built.</summary>
-    public HeldOutOptions Alike => CommonOptions.Alike(double.TryParse(
-        Workspace.Section("build")?["held-out-similarity"]?.ToString(), CultureInfo.InvariantCulture, out double share) ? share : null);
+    public HeldOutOptions Alike => CommonOptions.Alike(Kept("build", "held-out-similarity"));
+
+    /// <summary>Share of the nearest that a vector index has to find; null: as it was last said to `retro neighbors`, or the default.</summary>
+    public double? Recall { get; init; }
+
+    /// <summary>Gigabytes that a vector index should not take more than; null: as it was last said to `retro neighbors`, or the default.</summary>
+    public double? IndexGigabytes { get; init; }
 
     /// <summary>The held-out documents beside the database.</summary>
     /// <returns>The database, which is the caller's; null: there are none.</returns>
@@ -252,7 +257,24 @@ internal sealed class Sources : IDisposable
 
     private KeywordNeighborOptions Words => new() { Threads = _threads };
 
-    private DenseNeighborOptions Keys => new() { Threads = _threads };
+    /// <summary>How the keys are indexed and searched.</summary>
+    public DenseNeighborOptions Keys
+    {
+        get
+        {
+            DenseNeighborOptions byDefault = new() { Threads = _threads };
+            double? gigabytes = IndexGigabytes ?? Kept("neighbors", "index-memory");
+            return byDefault with
+            {
+                Recall = Recall ?? Kept("neighbors", "recall") ?? byDefault.Recall,
+                IndexMemory = gigabytes is null ? byDefault.IndexMemory : (long)(gigabytes * 1e9),
+            };
+        }
+    }
+
+    /// <summary>A number that was typed for a verb of this folder; null: none was.</summary>
+    private double? Kept(string verb, string option)
+        => double.TryParse(Workspace.Section(verb)?[option]?.ToString(), CultureInfo.InvariantCulture, out double number) ? number : null;
 
     private DenseNeighborSource Dense(bool mends)
     {

@@ -151,6 +151,7 @@ internal static partial class Tool
             new TrainCommand(),
             new FitCommand(),
             new EvalCommand(),
+            new SearchEvalCommand(),
             new GenerateCommand(),
             new AskCommand(),
             new ServeCommand(),

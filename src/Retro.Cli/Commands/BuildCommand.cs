@@ -239,9 +239,10 @@ internal sealed class BuildCommand : Verb
             named?.Save(workspace.Tokenizer);
         }
 
+        using EarlierKeys? earlier = options.StartOver && HasDatabase(workspace) ? EarlierKeys.Open(workspace.Database, tokenizer, options) : null;
         DatabasePlan plan = Stages.Run(
             "plan the database",
-            progress => DatabasePlan.For(known, tokenizer, null, parsed.GetValue(_chunk), progress, cancellationToken));
+            progress => DatabasePlan.For(known, tokenizer, null, parsed.GetValue(_chunk), earlier, progress, cancellationToken));
         if (parsed.GetValue(_plan))
         {
             Screen.Text($"{plan}\n");
@@ -265,6 +266,7 @@ internal sealed class BuildCommand : Verb
             {
                 ["documents"] = plan.Documents, ["bytes"] = plan.TextBytes, ["tokens"] = plan.Tokens, ["chunks"] = plan.Chunks,
                 ["diskBytes"] = plan.DiskBytes, ["memoryBytes"] = plan.MemoryBytes, ["minutes"] = plan.Time.TotalMinutes,
+                ["keysReused"] = plan.KeysReused, ["keysToMake"] = plan.KeysReused is { } kept ? Math.Max(0, plan.Chunks - kept) : null,
             });
             return Task.CompletedTask;
         }
@@ -272,6 +274,7 @@ internal sealed class BuildCommand : Verb
         using ChunkDatabase database = Stages.Run(
             "cut chunks", progress => ChunkDatabaseBuilder.Build(workspace.Database, known, tokenizer, options, progress, cancellationToken));
         DatabaseCleaning.Save(database, cleaning);
+        long? reused = earlier is null ? null : Stages.Run("take over keys", progress => earlier.GiveTo(database, progress, cancellationToken));
         if (keepsOld)
         {
             tokenizer.Save(workspace.Tokenizer);
@@ -295,6 +298,11 @@ internal sealed class BuildCommand : Verb
         Screen.Line($"{corpus.Path}: {corpus.Kind}");
         Screen.Line($"{workspace.Database}: {Amount.Of(manifest.DocumentCount, "document")}, {Amount.OfBytes(manifest.ByteCount)} of text,");
         Screen.Line($"  {Amount.Of(manifest.ChunkCount, "chunk")} of {manifest.ChunkLength} tokens; {tokenizer.Kind} of {tokenizer.VocabularySize:#,0} tokens");
+        if (reused is not null)
+        {
+            Screen.Line($"  {Amount.Of(reused.Value, "key")} of the database before taken over, {database.ChunkCount - reused.Value:#,0} to be made");
+        }
+
         if (TextLoss.Of(heldOut ?? database, tokenizer, MostLookedAt, cancellationToken).Note is { Length: > 0 } lost)
         {
             Screen.Note($"  {lost}");
@@ -325,6 +333,7 @@ internal sealed class BuildCommand : Verb
             ["chunks"] = database.ChunkCount,
             ["bytes"] = database.Manifest.ByteCount,
             ["vocabulary"] = tokenizer.VocabularySize,
+            ["keysReused"] = reused,
             ["heldOutDocuments"] = heldOut?.Documents.Count ?? 0,
             ["nearlyRepeated"] = split?.Removed.Count ?? 0,
             ["unreadable"] = corpus.Skipped,

@@ -21,6 +21,20 @@ internal sealed class NeighborsCommand : Verb
         1,
         1024);
 
+    private readonly Option<double?> _recall = CommonOptions.NumberOrNone(
+        "--recall",
+        "Share of the nearest keys that the vector index of more than 100,000 chunks has to find, measured on some of them: the more, the longer a search "
+            + "takes. Verbs that make the index themselves keep to it. Default: 0.95.",
+        0.01,
+        1);
+
+    private readonly Option<double?> _indexMemory = CommonOptions.NumberOrNone(
+        "--index-memory",
+        "Gigabytes that this index should not take more than: where whole keys do not fit, they are kept by codes, and what these find is compared anew by the "
+            + "stored keys. Default: 4.3.",
+        0.001,
+        1e6);
+
     private readonly Option<bool> _prepare = new("--prepare")
     {
         Description = "Make what the source needs alone (keys, indexes) and stop; with --share, the keys and words of that share.",
@@ -42,13 +56,14 @@ internal sealed class NeighborsCommand : Verb
                 + "themselves.",
             "retro neighbors --database work",
             "retro neighbors --database work --source dense --embedder all-MiniLM-L6-v2 --k 16",
+            "retro neighbors --database work --source dense --recall 0.99",
             "retro neighbors --database work --share 3/8")
-        => AddOptions(_database, _tokenizer, _embedder, _source, _k, _prepare, _share, _seed, _threads, _device);
+        => AddOptions(_database, _tokenizer, _embedder, _source, _k, _recall, _indexMemory, _prepare, _share, _seed, _threads, _device);
 
     protected override PathOption Home => _database;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
-        => Sources.NeedsKeys(said(_source)) ? [] : Because(Sources.NoKeys, _embedder);
+        => Sources.NeedsKeys(said(_source)) ? [] : Because(Sources.NoKeys, _embedder, _recall, _indexMemory);
 
     public override string HowToGoOn(ParseResult parsed) => "What was found stays; the same command goes on.";
 
@@ -57,7 +72,11 @@ internal sealed class NeighborsCommand : Verb
         TorchSharp.torch.Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
         int k = parsed.GetValue(_k);
         using Sources sources = new(
-            parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), device, cancellationToken);
+            parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), device, cancellationToken)
+        {
+            Recall = parsed.GetValue(_recall),
+            IndexGigabytes = parsed.GetValue(_indexMemory),
+        };
         string name = parsed.GetValue(_source)!;
         if (parsed.GetValue(_share) is { } share)
         {

@@ -118,8 +118,6 @@ internal sealed class UpdateCommand : Verb
                                 : $"{_clean.Name} has no such steps; add by the library."));
                 }
 
-                DatabaseCleaning.Load(sources.Database, cleaning);
-
                 // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
                 using ChunkDatabase? heldOut = sources.HeldOut();
                 heldGone = [.. remove.Where(id => sources.Database.FindDocument(id) is null && heldOut?.FindDocument(id) is not null)];
@@ -146,11 +144,9 @@ internal sealed class UpdateCommand : Verb
                 {
                     (ChunkDatabase changed, counts) = Stages.Run(
                         "add and remove documents",
-                        progress => ChunkDatabaseUpdate.Apply(folder, documents, remove.Union(gone), sources.Tokenizer, progress, cancellationToken));
-                    using (changed)
-                    {
-                        DatabaseCleaning.Save(changed, cleaning);
-                    }
+                        progress => ChunkDatabaseUpdate.Apply(
+                            folder, documents, remove.Union(gone), sources.Tokenizer, cleaning, progress, cancellationToken));
+                    changed.Dispose();
                 }
                 catch (CorpusException) when (!anyText && cleaning.Report is { } report && (leftOut.Count > 0 || report.Steps.Any(step => step.Removed > 0)))
                 {
@@ -160,7 +156,8 @@ internal sealed class UpdateCommand : Verb
                 if (heldGone.Length > 0 && !allHeldGone)
                 {
                     Stages.Run("remove held-out documents", progress
-                        => ChunkDatabaseUpdate.Apply(heldOut!.Folder, [], heldGone, sources.Tokenizer, progress, cancellationToken).Database).Dispose();
+                        => ChunkDatabaseUpdate.Apply(
+                            heldOut!.Folder, [], heldGone, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken).Database).Dispose();
                 }
 
                 withdrawn = sources.Database.Documents.Count(document => empty.Contains(document.Id));

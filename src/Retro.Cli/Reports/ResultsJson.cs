@@ -48,6 +48,24 @@ internal static class ResultsJson
         return json;
     }
 
+    /// <summary>What a source found for judged queries.</summary>
+    public static JsonObject Of(RetrievalQuality found) => new()
+    {
+        ["source"] = found.Source,
+        ["k"] = found.Cutoff,
+        ["queries"] = found.Queries.Count,
+        ["leftOut"] = found.LeftOut,
+        ["missing"] = found.Missing,
+        ["recall"] = Interval(found.Recall),
+        ["reciprocalRank"] = Interval(found.ReciprocalRank),
+        ["ndcg"] = Interval(found.Ndcg),
+        ["success"] = Interval(found.Success),
+        ["byQuery"] = new JsonArray([.. found.Queries.Select(query => new JsonObject
+        {
+            ["id"] = query.Id, ["recall"] = query.Recall, ["reciprocalRank"] = query.ReciprocalRank, ["ndcg"] = query.Ndcg,
+        })]),
+    };
+
     /// <summary>What was answered, reader by reader.</summary>
     /// <param name="tables">The answers.</param>
     public static JsonArray Of(AnswerTables tables)
@@ -81,12 +99,12 @@ internal static class ResultsJson
         };
 
         static JsonNode? Number(MeanInterval mean) => ResultsJson.Number(mean.Value);
-
-        static JsonObject? Interval(MeanInterval mean)
-            => !double.IsFinite(mean.Value) ? null
-                : mean.HasInterval ? new() { ["value"] = mean.Value, ["low"] = mean.Low, ["high"] = mean.High }
-                : new() { ["value"] = mean.Value };
     }
+
+    private static JsonObject? Interval(MeanInterval mean)
+        => !double.IsFinite(mean.Value) ? null
+            : mean.HasInterval ? new() { ["value"] = mean.Value, ["low"] = mean.Low, ["high"] = mean.High }
+            : new() { ["value"] = mean.Value };
 
     /// <summary>JSON has no number for what is not finite.</summary>
     private static JsonNode? Number(double value) => double.IsFinite(value) ? value : null;

@@ -52,9 +52,13 @@ public sealed class QuestionSampler : ITrainingData
         Array.ForEach(Options.Neighbors > 0 ? _questions : [], question => passages.Oracle(question));
         string asked = IdentityHash.Of(IdentityHash.SourceEnd, [.. _questions.SelectMany(one => new[] { one.Id, one.Prompt, one.Answers[0] })]);
         TokenizerHash = passages.Database.Manifest.TokenizerHash;
+
+        // By which rule a passage holds an answer and is no distractor: another one draws others.
+        string rule = Options.Neighbors > 0 ? "distractors without the answer's words, " : "";
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"questions {asked}, passages {passages.Database.Manifest.TokensHash}, source {passages.Source?.Identity ?? "none"}, {InvariantText.Of(Options)}");
+            $"questions {asked}, passages {passages.Database.Manifest.TokensHash}, source {passages.Source?.Identity ?? "none"}, {rule}")
+            + InvariantText.Of(Options);
     }
 
     /// <summary>The settings.</summary>

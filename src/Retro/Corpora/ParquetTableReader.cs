@@ -72,6 +72,25 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
         string Decoded(byte[] value, string column) => TextDecoding.Decode(value, $"{where}, column \"{column}\",", Options.Encoding);
     }
 
+    /// <summary>Reads by the native library, without which no file of this kind can be read, broken or not.</summary>
+    /// <exception cref="RetroException">It cannot be loaded.</exception>
+    internal static T Loaded<T>(string file, Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception exception) when ((exception is TypeInitializationException { InnerException: { } inner } ? inner : exception)
+            is DllNotFoundException or BadImageFormatException or EntryPointNotFoundException)
+        {
+            throw new RetroException(
+                $"{file} cannot be read here: the native library of Parquet (ParquetSharpNative) cannot be loaded, as there is none for this system, such as "
+                    + "Linux with musl (Alpine), or none beside the program. Convert the file into JSON lines or CSV on another system, build the database "
+                    + $"there, or leave the file out ({nameof(CorpusOptions)}.{nameof(CorpusOptions.Exclude)}). {exception.Message}",
+                exception);
+        }
+    }
+
     /// <summary>Rows that a file has in one group: of each column, the values of each row; null is a column that it has not, or a value.</summary>
     private sealed record Group(byte[]?[][] Texts, byte[]?[][]? Ids, byte[]?[][]? Titles, byte[]?[][]? Labels, bool AreLists);
 
@@ -99,7 +118,7 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
 
             try
             {
-                using ReaderProperties properties = ReaderProperties.GetDefaultReaderProperties();
+                using ReaderProperties properties = Undamaged(ReaderProperties.GetDefaultReaderProperties);
                 properties.EnablePageChecksumVerification();
                 _reader = Undamaged(() => new ParquetFileReader(Unpacked(file, _stream), properties, leaveOpen: true));
                 SchemaDescriptor schema = Undamaged(() => _reader.FileMetaData.Schema);
@@ -177,9 +196,9 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
         {
             try
             {
-                return read();
+                return Loaded(_file, read);
             }
-            catch (Exception exception) when (exception is not (CorpusException or OutOfMemoryException or DllNotFoundException))
+            catch (Exception exception) when (exception is not (RetroException or OutOfMemoryException))
             {
                 // The library's message stands behind a name of C++.
                 string said = exception.Message.Split("(message: '", 2)[^1].TrimEnd('\'', ')', '\n', '.');

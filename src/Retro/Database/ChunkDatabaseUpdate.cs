@@ -22,6 +22,10 @@ public static class ChunkDatabaseUpdate
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
     /// <param name="tokenizer">The tokenizer that the database was made with.</param>
+    /// <param name="cleaning">
+    /// The cleaning that <paramref name="add"/> goes through while it is enumerated, if any: it takes out of them the lines that are known to have gone from
+    /// what is there (<see cref="DatabaseCleaning"/>), and those that it takes out besides are known with the change.
+    /// </param>
     /// <param name="progress">Receives the number of documents compared and encoded.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The changed database, and what came of the documents.</returns>
@@ -35,11 +39,12 @@ public static class ChunkDatabaseUpdate
         IEnumerable<Document> add,
         IEnumerable<string> remove,
         RetroTokenizer tokenizer,
+        CorpusCleaning? cleaning = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), progress, cancellationToken);
+        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), cleaning, progress, cancellationToken);
     }
 
     internal static DatabaseChange Apply(
@@ -47,8 +52,36 @@ public static class ChunkDatabaseUpdate
         IEnumerable<Document> add,
         IEnumerable<string> remove,
         TokenizerFacts tokenizer,
+        CorpusCleaning? cleaning = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
+    {
+        DatabaseChange change = Applied(folder, add, remove, tokenizer, cleaning, progress, cancellationToken);
+        if (cleaning is not null)
+        {
+            // Those of a new segment are there already; where nothing came of what was added, the lines that it lost are all that does.
+            try
+            {
+                DatabaseCleaning.Save(change.Database, cleaning);
+            }
+            catch
+            {
+                change.Database.Dispose();
+                throw;
+            }
+        }
+
+        return change;
+    }
+
+    private static DatabaseChange Applied(
+        string folder,
+        IEnumerable<Document> add,
+        IEnumerable<string> remove,
+        TokenizerFacts tokenizer,
+        CorpusCleaning? cleaning,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(add);
@@ -62,6 +95,10 @@ public static class ChunkDatabaseUpdate
         {
             tokenizer = tokenizer.KnownAs(manifest.TokenizerHash);
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
+            if (cleaning is not null)
+            {
+                DatabaseCleaning.Load(database, cleaning);
+            }
 
             // Of what the change names hashes are kept, and nothing of what else there is.
             Dictionary<UInt128, AddedDocument> named = [];
@@ -204,6 +241,11 @@ public static class ChunkDatabaseUpdate
                 using ChunkDatabase? made = ChunkDatabaseBuilder.BuildSegment(path, documents, tokenizer, options, progress, cancellationToken);
                 if (made is not null)
                 {
+                    if (cleaning is not null)
+                    {
+                        DatabaseCleaning.Keep(database, cleaning, made);
+                    }
+
                     AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
                     AtomicFile.FlushFolder(root);
                     segments.Add(new(number, made.Manifest.TokensHash));

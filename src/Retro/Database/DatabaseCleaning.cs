@@ -15,26 +15,30 @@ public static class DatabaseCleaning
 
     private static ReadOnlySpan<byte> Magic => "RETROLIN"u8;
 
-    /// <summary>Keeps the lines that a cleaning took out with the database that it was done for, once that is built, or changed.</summary>
+    /// <summary>
+    /// Keeps the lines that a cleaning took out with the database that it was done for, once that is built; a change keeps its own
+    /// (<see cref="ChunkDatabaseUpdate"/>).
+    /// </summary>
     /// <param name="database">The database.</param>
-    /// <param name="cleaning">The cleaning; before a change, <see cref="Load"/> has given it those that were known.</param>
+    /// <param name="cleaning">The cleaning.</param>
     /// <exception cref="DatabaseException">The file cannot be written, or what is there is damaged; or several databases are opened as one.</exception>
     public static void Save(ChunkDatabase database, CorpusCleaning cleaning)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(cleaning);
         database.RequireFolder("keep lines");
-        Write(database, [.. cleaning.LineSteps.SelectMany(step => step.Gone)]);
+        Write(database, Gone(cleaning), database.Segments[^1]);
     }
+
+    /// <summary>Keeps those that are new to a database with a segment that is to become its last: with the change that adds it they are known.</summary>
+    internal static void Keep(ChunkDatabase database, CorpusCleaning cleaning, ChunkDatabase segment) => Write(database, Gone(cleaning), segment);
 
     /// <summary>Makes a cleaning take out of documents that are to be added to a database the lines that are kept with it.</summary>
     /// <param name="database">The database.</param>
     /// <param name="cleaning">The cleaning.</param>
     /// <exception cref="DatabaseException">The lines are damaged.</exception>
-    public static void Load(ChunkDatabase database, CorpusCleaning cleaning)
+    internal static void Load(ChunkDatabase database, CorpusCleaning cleaning)
     {
-        ArgumentNullException.ThrowIfNull(database);
-        ArgumentNullException.ThrowIfNull(cleaning);
         HashSet<UInt128> lines = Read(database);
         foreach (RepeatedLineStep step in cleaning.LineSteps)
         {
@@ -43,17 +47,18 @@ public static class DatabaseCleaning
     }
 
     /// <summary>Takes over the lines of a database that has the same documents.</summary>
-    internal static void Copy(ChunkDatabase from, ChunkDatabase to) => Write(to, Read(from));
+    internal static void Copy(ChunkDatabase from, ChunkDatabase to) => Write(to, Read(from), to.Segments[^1]);
+
+    private static HashSet<UInt128> Gone(CorpusCleaning cleaning) => [.. cleaning.LineSteps.SelectMany(step => step.Gone)];
 
     // The lines of a change lie in its segment, which has those of before, too: the files of another one stay as they are.
-    private static void Write(ChunkDatabase database, HashSet<UInt128> lines)
+    private static void Write(ChunkDatabase database, HashSet<UInt128> lines, ChunkDatabase segment)
     {
         if (lines.IsSubsetOf(Read(database)))
         {
             return;
         }
 
-        ChunkDatabase segment = database.Segments[^1];
         using WriterLock writing = segment.Write("keep lines");
         AtomicFile.Write(
             segment.PathOf(StageNames.Lines),

@@ -15,6 +15,9 @@ internal static class StageNames
     /// <summary>The lines that the cleaning took out, see <see cref="DatabaseCleaning"/>.</summary>
     public const string Lines = "lines.bin";
 
+    /// <summary>The order of the places of all tokens, see <see cref="Search.TokenIndex"/>.</summary>
+    public const string Runs = "runs.bin";
+
     private const string TablePrefix = "neighbors-", TableEnding = ".bin";
     private const int TableDigits = 12;
 
@@ -29,5 +32,5 @@ internal static class StageNames
             && name[..^TableEnding.Length].Split('-')[^1] is { Length: TableDigits } digits && digits.All(char.IsAsciiHexDigitLower);
 
     /// <summary>Whether a name is that of a stage's file in which something of the chunks stands.</summary>
-    public static bool IsOne(string name) => name is Keys or Keywords or Index or AllIndex or Unkeyed or AllUnkeyed or Lines || IsTable(name);
+    public static bool IsOne(string name) => name is Keys or Keywords or Index or AllIndex or Unkeyed or AllUnkeyed or Lines or Runs || IsTable(name);
 }

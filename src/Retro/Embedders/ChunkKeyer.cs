@@ -18,7 +18,6 @@ public sealed class ChunkKeyer : IChunkKeyer
 
     private readonly RetroTokenizer _tokenizer;
     private readonly IEmbeddingGenerator<string, Embedding<float>> _embedder;
-    private readonly int _batchSize;
 
     // Retro's own embedders compute without a task, where nothing is wrapped around them.
     private readonly ITextEmbedder? _direct;
@@ -46,11 +45,11 @@ public sealed class ChunkKeyer : IChunkKeyer
         _direct = embedder as ITextEmbedder;
         if ((_direct ?? embedder.GetService(typeof(ITextEmbedder)) as ITextEmbedder) is { } own)
         {
-            (Dimensions, identity, _batchSize) = (own.Dimensions, own.Identity, Block);
+            (Dimensions, identity, BatchSize) = (own.Dimensions, own.Identity, Block);
         }
         else
         {
-            _batchSize = batchSize;
+            BatchSize = batchSize;
             EmbeddingGeneratorMetadata? metadata = embedder.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
             if (string.IsNullOrEmpty(metadata?.DefaultModelId))
             {
@@ -78,6 +77,9 @@ public sealed class ChunkKeyer : IChunkKeyer
 
     /// <summary>Names the function: tokenizer, embedder, and the way from tokens to key. SHA-256 in lower-case hex.</summary>
     public string Identity { get; }
+
+    /// <summary>Texts that the embedder gets at once, at most, and so chunks whose keys a build makes, and keeps, at once.</summary>
+    public int BatchSize { get; }
 
     /// <summary>Makes the keys of chunks.</summary>
     /// <param name="chunks">The token ids of each chunk; padding with special tokens does not count.</param>
@@ -157,7 +159,7 @@ public sealed class ChunkKeyer : IChunkKeyer
         else
         {
             int place = 0;
-            foreach (Embedding<float> embedding in texts.Chunk(_batchSize).SelectMany(batch => Generate(batch, cancellationToken)))
+            foreach (Embedding<float> embedding in texts.Chunk(BatchSize).SelectMany(batch => Generate(batch, cancellationToken)))
             {
                 if (embedding.Vector.Length != Dimensions)
                 {

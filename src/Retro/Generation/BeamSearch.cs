@@ -18,7 +18,8 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
     /// <param name="prompts">The prompts, as tokens.</param>
     /// <param name="cancellationToken">Ends it between two tokens.</param>
     /// <returns>The pieces of each prompt's text.</returns>
-    /// <exception cref="RetroException">The logits are not numbers, or what is banned leaves nothing.</exception>
+    /// <exception cref="RetroException">The logits are not numbers.</exception>
+    /// <exception cref="RetroOptionsException">What is banned leaves nothing.</exception>
     public IReadOnlyList<GeneratedPiece>[] Run(int[][] prompts, CancellationToken cancellationToken)
     {
         if (prompts.Length == 0)
@@ -147,7 +148,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
 
             if (likeliest.Length == 0 && _best is null)
             {
-                throw new RetroException("No token may follow: what is banned leaves none. Ban less, or let the text end.");
+                throw TokenSampler.NoneMayFollow();
             }
 
             // A log-probability only falls, and no text gets longer than the longest.

@@ -98,6 +98,7 @@ internal sealed class GenerationSequence
         Found = null;
         if (_end is null)
         {
+            RequireNumbers(); // so that a token that may not come is the options' doing
             ReadOnlySpan<float> said = Logits;
             _changed = _changed.Length == said.Length ? _changed : new float[said.Length];
             Span<float> logits = _changed;
@@ -208,7 +209,6 @@ internal sealed class GenerationSequence
             return;
         }
 
-        RequireNumbers();
         processor(CollectionsMarshal.AsSpan(_tokens), logits);
         float most = TensorPrimitives.Max(logits); // the first that is no number, or the highest
         if (!float.IsFinite(most))

@@ -163,7 +163,8 @@ public sealed partial class RetroGenerator
     /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the reader reads.</exception>
     /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach; a reader that writes passages in front of the text takes any,
     /// since it reads windows of it.</exception>
-    /// <exception cref="RetroException">The model's logits are not numbers.</exception>
+    /// <exception cref="RetroException">The model's logits are not numbers; a <see cref="RetroOptionsException"/> where what is banned leaves no token that may
+    /// follow.</exception>
     /// <exception cref="OperationCanceledException">The work was canceled.</exception>
     public IAsyncEnumerable<GeneratedPiece> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {

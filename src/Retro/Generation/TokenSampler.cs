@@ -105,7 +105,8 @@ internal sealed class TokenSampler
     /// <param name="logits">One number per token of the vocabulary, minus infinity for those that must not come, and then for what is refused.</param>
     /// <param name="refused">Whether a token must not come; asked of those that are drawn, until one may. Null: any may.</param>
     /// <returns>The token's id.</returns>
-    /// <exception cref="RetroException">A logit is not a number, or no token may come.</exception>
+    /// <exception cref="RetroException">A logit is not a number.</exception>
+    /// <exception cref="RetroOptionsException">No token may come.</exception>
     public int Next(Span<float> logits, Func<int, bool>? refused = null)
     {
         int next = Draw(logits);
@@ -151,8 +152,12 @@ internal sealed class TokenSampler
         return float.IsNaN(logits[best]) || float.IsPositiveInfinity(logits[best])
             ? throw new RetroException($"The model's logit of token {best} is {logits[best]}; its weights are damaged, or training diverged.")
             : !float.IsNegativeInfinity(logits[best]) ? best
-            : throw new RetroException("No token may follow: the model's weights are damaged, or what is banned leaves none; ban less, or let the text end.");
+            : throw NoneMayFollow();
     }
+
+    /// <summary>A fault of whoever asked, and of no model: what may come is ruled out by what is asked for.</summary>
+    public static RetroOptionsException NoneMayFollow() => new(
+        nameof(GenerationOptions), ["No token may follow: what is banned leaves none of those that are allowed. Ban less, allow more, or let the text end."]);
 
     /// <summary>The so many tokens with the highest logits, of equal ones those with the lowest ids, by id; those that must not come are left out.</summary>
     private static int[] Highest(ReadOnlySpan<float> logits, int count)

@@ -46,6 +46,11 @@ public sealed record DatabasePlan
     /// <summary>Why it is that index; null where there is none.</summary>
     public string? Why { get; init; }
 
+    /// <summary>
+    /// How many chunks have keys already, those of texts that the database which is replaced has (<see cref="EarlierKeys"/>); null where it was not asked.
+    /// </summary>
+    public long? KeysReused { get; init; }
+
     /// <summary>About how long encoding the text takes on this machine's processors, and embedding the chunks where there are keys.</summary>
     public required TimeSpan Time { get; init; }
 
@@ -54,6 +59,7 @@ public sealed record DatabasePlan
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="keyer">Makes the keys of dense neighbors; null: there are none.</param>
     /// <param name="chunkLength">Tokens of a chunk.</param>
+    /// <param name="earlier">The keys of the database that is to be replaced; null: there are none.</param>
     /// <param name="progress">Told of the documents read.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="CorpusException">There is no text.</exception>
@@ -62,13 +68,14 @@ public sealed record DatabasePlan
         RetroTokenizer tokenizer,
         IChunkKeyer? keyer = null,
         int chunkLength = 64,
+        EarlierKeys? earlier = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(documents);
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkLength);
-        long count = 0, bytes = 0, longest = 0, names = 0, sampledBytes = 0, sampledTokens = 0, due = 0;
+        long count = 0, bytes = 0, longest = 0, names = 0, sampledBytes = 0, sampledTokens = 0, due = 0, reused = 0;
         Stopwatch encoding = new();
         List<ReadOnlyMemory<int>> chunks = [];
         foreach (Document document in documents)
@@ -78,6 +85,7 @@ public sealed record DatabasePlan
             count++;
             bytes += size;
             longest = Math.Max(longest, size);
+            reused += earlier?.ChunksOf(document.Text) ?? 0;
             names += Encoding.UTF8.GetByteCount(document.Id) + Encoding.UTF8.GetByteCount(document.Title) + Encoding.UTF8.GetByteCount(document.Location)
                 + document.Labels.Sum(label => 4 + Encoding.UTF8.GetByteCount(label));
 
@@ -123,6 +131,7 @@ public sealed record DatabasePlan
             Chunks = total,
             DiskBytes = disk,
             MemoryBytes = Math.Max(memory, longest * EncodingBytesOfByte),
+            KeysReused = earlier is null ? null : reused,
             Time = TimeSpan.FromSeconds(seconds),
         };
         if (keyer is null)
@@ -142,7 +151,7 @@ public sealed record DatabasePlan
                 : "above 100,000 chunks as many of the lists are looked into as finding 95 % takes" + (index.IsCoded ? "; codes, so that it fits 4 GiB" : ""),
             DiskBytes = disk + keys + indexed,
             MemoryBytes = Math.Max(plan.MemoryBytes, indexed),
-            Time = plan.Time + (embedding.Elapsed / chunks.Count * total),
+            Time = plan.Time + (embedding.Elapsed / chunks.Count * Math.Max(0, total - (plan.KeysReused ?? 0))),
         };
     }
 
@@ -197,8 +206,10 @@ public sealed record DatabasePlan
     public override string ToString()
     {
         string index = Index is null ? "" : $"\nvector index {Index}: {Why}";
+        string keys = KeysReused is not { } reused ? ""
+            : $"\n{Amount.Of(reused, "key")} of the database that is there to be taken over, about {Math.Max(0, Chunks - reused):#,0} to be made";
         return $"{Amount.Of(Documents, "document")}, {Amount.OfBytes(TextBytes)} of text; "
-            + $"about {Amount.Of(Tokens, "token")}, {Amount.Of(Chunks, "chunk")}{index}\n"
+            + $"about {Amount.Of(Tokens, "token")}, {Amount.Of(Chunks, "chunk")}{index}{keys}\n"
             + $"about {Amount.OfBytes(DiskBytes)} on the disk, {Amount.OfBytes(MemoryBytes)} of memory, {Amount.OfTime(Time)}";
     }
 

@@ -88,7 +88,7 @@ public sealed class HybridNeighborSource : INeighborSource
         for (int s = 0; s < _sources.Length; s++)
         {
             found[s] = new long[queries.Count * deep];
-            _sources[s].FindInto(queries, deep, found[s], ignored, cancellationToken);
+            _sources[s].AskInto(queries, deep, found[s], ignored, cancellationToken);
         }
 
         Dictionary<long, double> sums = [];

@@ -107,6 +107,12 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="database">The database.</param>
     public static string? KeyerOf(ChunkDatabase database) => database.Refresh().Find(StageNames.Keys)?.Details.GetValueOrDefault(KeyerDetail);
 
+    /// <summary>How many chunks of a database have keys.</summary>
+    /// <param name="database">The database.</param>
+    public static long CountOf(ChunkDatabase database)
+        => database.Refresh().Find(StageNames.Keys) is not { } entry ? 0
+            : database.ChunkCount - (long.TryParse(entry.Details.GetValueOrDefault(MissingDetail), CultureInfo.InvariantCulture, out long missing) ? missing : 0);
+
     /// <summary>Whether all chunks of a database have keys.</summary>
     /// <param name="database">The database.</param>
     public static bool IsComplete(ChunkDatabase database)
@@ -271,7 +277,7 @@ internal sealed unsafe class KeyFile : IDisposable
             using KeysOfSameTexts? same = whole is null ? null : KeysOfSameTexts.Open(whole.Segments.Where(other => other != database), database, layout);
             MakeRows make = KeysOf(database, keyer, layout, same, cancellationToken);
             using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);
-            sha256 = layout.File.Write(path, NoteOf(layout), Stage, MakeMissing, progress, cancellationToken);
+            sha256 = layout.File.Write(path, NoteOf(layout), Stage, MakeMissing, progress, cancellationToken, PieceOf(keyer));
 
             void MakeMissing(long first, Span<byte> rows)
             {
@@ -312,7 +318,8 @@ internal sealed unsafe class KeyFile : IDisposable
             share,
             "make keys",
             DetailsOf(layout),
-            own => ShareFiles.Make(own, layout.File, share, Stage, KeysOf(database, keyer, layout, null, cancellationToken), progress, cancellationToken));
+            own => ShareFiles.Make(
+                own, layout.File, share, Stage, KeysOf(database, keyer, layout, null, cancellationToken), progress, cancellationToken, PieceOf(keyer)));
     }
 
     /// <summary>
@@ -326,16 +333,34 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
     public static void Copy(ChunkDatabase from, ChunkDatabase to, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        ChunkDatabase? first = from.Segments.Where(segment => KeyerOf(segment) is not null).GroupBy(KeyerOf)
-            .MaxBy(segments => segments.Sum(segment => segment.ChunkCount))?.First();
-        if (first?.Manifest.Find(StageNames.Keys) is not { } entry || LayoutOf(to, entry) is not { } layout)
+        if (EntryOf(from) is not { } entry || LayoutOf(to, entry) is not { } layout)
         {
             return;
         }
 
+        using KeysOfSameTexts same = KeysOfSameTexts.Open(from.Segments, to, layout);
+        TakeOver(to, same, layout, progress, cancellationToken);
+    }
+
+    /// <summary>What the manifest of a segment says of its keys, those of the function that most keys of a database were made with; null: there are
+    /// none.</summary>
+    public static DatabaseFile? EntryOf(ChunkDatabase database)
+        => database.Segments.Where(segment => KeyerOf(segment) is not null).GroupBy(KeyerOf)
+            .MaxBy(segments => segments.Sum(segment => segment.ChunkCount))?.First().Manifest.Find(StageNames.Keys);
+
+    /// <summary>Writes the keys of a database as far as they are those of texts that others have.</summary>
+    /// <param name="to">The database.</param>
+    /// <param name="same">The keys of those others.</param>
+    /// <param name="layout">The layout of its keys.</param>
+    /// <param name="progress">Receives the number of chunks done, and in a message how many have no key.</param>
+    /// <param name="cancellationToken">Stops between blocks.</param>
+    /// <returns>How many there are.</returns>
+    /// <exception cref="DatabaseException">The file cannot be written.</exception>
+    public static long TakeOver(
+        ChunkDatabase to, KeysOfSameTexts same, KeyFileLayout layout, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
         string path = to.PathOf(StageNames.Keys), note = NoteOf(layout, "some keys");
         using WriterLock writing = to.Write(CopyStage);
-        using KeysOfSameTexts same = KeysOfSameTexts.Open(from.Segments, to, layout);
         ResumableFile.Discard(path, note);
         long missing = 0;
         string sha256 = layout.File.Write(path, note, CopyStage, Take, progress, cancellationToken);
@@ -348,7 +373,7 @@ internal sealed unsafe class KeyFile : IDisposable
         if (missing == layout.Rows)
         {
             File.Delete(path);
-            return;
+            return 0;
         }
 
         Dictionary<string, string> details = DetailsOf(layout);
@@ -358,6 +383,7 @@ internal sealed unsafe class KeyFile : IDisposable
         }
 
         to.Enter(writing, StageNames.Keys, details, sha256);
+        return layout.Rows - missing;
 
         void Take(long first, Span<byte> rows)
         {
@@ -400,6 +426,9 @@ internal sealed unsafe class KeyFile : IDisposable
         }
     }
 
+    /// <summary>Keys that are made, and kept, at once.</summary>
+    private static int PieceOf(IChunkKeyer keyer) => Math.Clamp(keyer.BatchSize, 1, BlockChunks);
+
     private static string NoteOf(KeyFileLayout layout, string what = "keys 2")
         => NeighborQueries.Identity(what, layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks);
 
@@ -414,7 +443,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <summary>
     /// The layout of a database's keys by what a manifest says of them, its own or that of one that they are taken from; null: it does not say.
     /// </summary>
-    private static KeyFileLayout? LayoutOf(ChunkDatabase database, DatabaseFile entry)
+    public static KeyFileLayout? LayoutOf(ChunkDatabase database, DatabaseFile entry)
         => entry.Details.TryGetValue(KeyerDetail, out string? identity)
             && entry.Details.TryGetValue(DimensionsDetail, out string? text)
             && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int dimensions)
@@ -438,7 +467,7 @@ internal sealed unsafe class KeyFile : IDisposable
             chunks[i] = database.OwnTokens(first + i).ToArray();
         }
 
-        // Opened for each block, so that nothing holds the file when the new one takes its name.
+        // Opened each time, so that nothing holds the file when the new one takes its name.
         using KeyFile? there = TryOpen(database.PathOf(StageNames.Keys), layout);
         KnownKeys.Complete(
             keyer,

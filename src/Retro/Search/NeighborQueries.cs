@@ -39,52 +39,29 @@ internal static class NeighborQueries
             return chunks;
         });
         RetroTelemetry.Found(source.Name, queries.Count, count, chunks, scores);
-        if (source.Database is not { } database)
-        {
-            return chunks.AsSpan().IndexOfAnyExcept(-1) is var at and >= 0
-                ? throw new DatabaseException(
-                    $"The source {source.Name} finds chunks (the first is {chunks[at]}) and names no database that they are in: give its "
-                        + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}.")
-                : (chunks, scores);
-        }
-
-        ExcludedChunks[] excluded = Excluded(database, queries);
-        for (int q = 0; q < queries.Count; q++)
-        {
-            ChunkSet? visible = Visible(database, queries[q]);
-            ReadOnlySpan<long> row = chunks.AsSpan(q * count, count);
-            for (int i = 0; i < count; i++)
-            {
-                long chunk = row[i];
-                if (chunk < -1 || chunk >= database.ChunkCount)
-                {
-                    throw new DatabaseException(
-                        $"The source {source.Name} finds chunk {chunk}, and its database in {database.Folder} has the chunks 0 to "
-                            + $"{database.ChunkCount - 1}: fix the source.");
-                }
-
-                if (chunk >= 0 && !excluded[q].Admits(chunk, visible))
-                {
-                    throw new DatabaseException(
-                        $"The source {source.Name} finds chunk {chunk}, of the document {database.Documents[database.DocumentOf(chunk)].Id}, which the query "
-                            + $"excludes or its labels do not show: fix the source ({nameof(NeighborQuery)}.{nameof(NeighborQuery.Admits)} tells what may "
-                            + "come).");
-                }
-
-                if (chunk >= 0 && (float.IsNaN(scores[(q * count) + i]) || row[..i].Contains(chunk)))
-                {
-                    throw new DatabaseException(
-                        $"The source {source.Name} finds chunk {chunk} {(row[..i].Contains(chunk) ? "twice for one query" : "and gives it no score but NaN")}: "
-                            + "fix the source.");
-                }
-            }
-        }
-
+        Require(source, queries, count, chunks, scores);
         return (chunks, scores);
     }
 
+    /// <summary>
+    /// Asks a source for another that is made of it, and refuses what <see cref="Ask"/> does: a chunk that came twice would count twice, and a fault would be
+    /// told of the one that was asked first.
+    /// </summary>
+    /// <exception cref="DatabaseException">It finds what it must not.</exception>
+    public static void AskInto(
+        this INeighborSource source,
+        IReadOnlyList<NeighborQuery> queries,
+        int count,
+        Span<long> chunks,
+        Span<float> scores,
+        CancellationToken cancellationToken)
+    {
+        source.FindInto(queries, count, chunks, scores, cancellationToken);
+        Require(source, queries, count, chunks, scores);
+    }
+
     /// <summary>Asks a source; a place that it leaves as it came, as one of the caller's own may, holds nothing, and not chunk 0.</summary>
-    public static void FindInto(
+    private static void FindInto(
         this INeighborSource source,
         IReadOnlyList<NeighborQuery> queries,
         int count,
@@ -154,5 +131,63 @@ internal static class NeighborQueries
         }
 
         return new(ranges);
+    }
+
+    /// <exception cref="DatabaseException">It finds what is not in its database, or what a query does not admit; or twice, or without a score.</exception>
+    private static void Require(
+        INeighborSource source, IReadOnlyList<NeighborQuery> queries, int count, ReadOnlySpan<long> chunks, ReadOnlySpan<float> scores)
+    {
+        if (source.Database is not { } database)
+        {
+            if (chunks.IndexOfAnyExcept(-1) is var at and >= 0)
+            {
+                throw new DatabaseException(
+                    $"The source {source.Name} finds chunks (the first is {chunks[at]}) and names no database that they are in: give its "
+                        + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}.");
+            }
+
+            return;
+        }
+
+        ExcludedChunks[] excluded = Excluded(database, queries);
+        long[] sorted = new long[count];
+        for (int q = 0; q < queries.Count; q++)
+        {
+            ChunkSet? visible = Visible(database, queries[q]);
+            ReadOnlySpan<long> row = chunks.Slice(q * count, count);
+            for (int i = 0; i < count; i++)
+            {
+                long chunk = row[i];
+                if (chunk < -1 || chunk >= database.ChunkCount)
+                {
+                    throw new DatabaseException(
+                        $"The source {source.Name} finds chunk {chunk}, and its database in {database.Folder} has the chunks 0 to "
+                            + $"{database.ChunkCount - 1}: fix the source.");
+                }
+
+                if (chunk >= 0 && !excluded[q].Admits(chunk, visible))
+                {
+                    throw new DatabaseException(
+                        $"The source {source.Name} finds chunk {chunk}, of the document {database.Documents[database.DocumentOf(chunk)].Id}, which the query "
+                            + $"excludes or its labels do not show: fix the source ({nameof(NeighborQuery)}.{nameof(NeighborQuery.Admits)} tells what may "
+                            + "come).");
+                }
+
+                if (chunk >= 0 && float.IsNaN(scores[(q * count) + i]))
+                {
+                    throw new DatabaseException($"The source {source.Name} finds chunk {chunk} and gives it no score but NaN: fix the source.");
+                }
+            }
+
+            row.CopyTo(sorted);
+            Array.Sort(sorted);
+            for (int i = 1; i < count; i++)
+            {
+                if (sorted[i] >= 0 && sorted[i] == sorted[i - 1])
+                {
+                    throw new DatabaseException($"The source {source.Name} finds chunk {sorted[i]} twice for one query: fix the source.");
+                }
+            }
+        }
     }
 }

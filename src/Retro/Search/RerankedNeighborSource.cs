@@ -53,7 +53,7 @@ public sealed class RerankedNeighborSource : INeighborSource
         NeighborQueries.Check(queries, count, chunks, scores);
         int depth = Math.Max(count, _options.Depth);
         long[] found = new long[queries.Count * depth];
-        _candidates.FindInto(queries, depth, found, new float[found.Length], cancellationToken);
+        _candidates.AskInto(queries, depth, found, new float[found.Length], cancellationToken);
         chunks.Fill(-1);
         scores.Fill(float.NaN);
         for (int q = 0; q < queries.Count; q++)

@@ -5,7 +5,8 @@ namespace Retro.Search;
 
 /// <summary>
 /// A file of equal rows that is written block by block beside its name and can be taken up again after a kill. A note beside it says what it is made of; with
-/// another note everything starts over. Every block is on the disk before the next one begins, except possibly the last, which is therefore made again.
+/// another note everything starts over. Every block, or piece of one, is on the disk before the next one begins, except possibly the last, which is therefore
+/// made again.
 /// </summary>
 internal sealed class ResumableFile : IDisposable
 {
@@ -35,8 +36,10 @@ internal sealed class ResumableFile : IDisposable
     /// <param name="rowBytes">Bytes of a row.</param>
     /// <param name="blockRows">Rows of a block.</param>
     /// <param name="rows">How many rows there will be; <see cref="Complete"/> may have written more bytes behind them.</param>
+    /// <param name="pieceRows">Rows that are added at once, of each block from its first on; null: whole blocks.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
-    public static ResumableFile Open(string path, string note, ReadOnlySpan<byte> header, long rowBytes, long blockRows, long rows)
+    public static ResumableFile Open(
+        string path, string note, ReadOnlySpan<byte> header, long rowBytes, long blockRows, long rows, long? pieceRows = null)
     {
         ResumableFile? file = null;
         byte[] start = header.ToArray();
@@ -56,10 +59,10 @@ internal sealed class ResumableFile : IDisposable
             FileStream stream = new(path + ShareName.PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
             try
             {
-                long blocks = Math.Clamp((stream.Length - start.Length) / (rowBytes * blockRows) - 1, 0, rows / blockRows);
-                file = new(path, stream, blocks * blockRows, start.Length, checked((int)(rowBytes * blockRows)));
+                long written = Math.Clamp(Whole(Whole((stream.Length - start.Length) / rowBytes) - 1), 0, Whole(rows));
+                file = new(path, stream, written, start.Length, checked((int)(rowBytes * blockRows)));
                 stream.Write(start);
-                stream.SetLength(start.Length + blocks * blockRows * rowBytes);
+                stream.SetLength(start.Length + written * rowBytes);
                 stream.Position = stream.Length;
             }
             catch
@@ -69,6 +72,9 @@ internal sealed class ResumableFile : IDisposable
             }
         });
         return file!;
+
+        // The rows, of so many, of whole blocks and of whole pieces behind them.
+        long Whole(long some) => some / blockRows * blockRows + some % blockRows / (pieceRows ?? blockRows) * (pieceRows ?? blockRows);
     }
 
     /// <summary>Removes what was begun of a file with a note.</summary>
@@ -81,18 +87,19 @@ internal sealed class ResumableFile : IDisposable
         }
     }
 
-    /// <summary>Gives the blocks that an earlier run has written, one after another.</summary>
+    /// <summary>Gives the blocks that an earlier run has written, one after another, and what it has written of the next.</summary>
     public void ReadBlocks(Action<ReadOnlySpan<byte>> read) => AtomicFile.Guard(_path, DatabaseException.Of, () =>
     {
         byte[] block = new byte[_blockBytes];
         for (_stream.Position = _headerBytes; _stream.Position < _stream.Length;)
         {
-            _stream.ReadExactly(block);
-            read(block);
+            Span<byte> next = block.AsSpan(0, (int)Math.Min(block.Length, _stream.Length - _stream.Position));
+            _stream.ReadExactly(next);
+            read(next);
         }
     });
 
-    /// <summary>Adds a block and brings it to the disk.</summary>
+    /// <summary>Adds a block, or a piece of one, and brings it to the disk.</summary>
     public void Append(ReadOnlySpan<byte> block, long rows)
     {
         try

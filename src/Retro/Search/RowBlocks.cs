@@ -66,28 +66,37 @@ internal sealed class RowBlocks(byte[] header, long rows, long rowBytes, int blo
     /// <param name="path">The file.</param>
     /// <param name="note">Names everything that its content depends on.</param>
     /// <param name="stage">What the rows are made for, in reports.</param>
-    /// <param name="make">Makes the rows of a block.</param>
+    /// <param name="make">Makes the rows of a block, or of a piece of one.</param>
     /// <param name="progress">Receives the number of rows done.</param>
-    /// <param name="cancellationToken">Stops between blocks.</param>
+    /// <param name="cancellationToken">Stops between blocks, or pieces.</param>
+    /// <param name="pieceRows">Rows of a block that are made at once, and kept whatever becomes of the next; null: all of them.</param>
     /// <returns>SHA-256 of the whole file.</returns>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
     public string Write(
-        string path, string note, string stage, MakeRows make, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        string path,
+        string note,
+        string stage,
+        MakeRows make,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken,
+        int? pieceRows = null)
     {
-        using IncrementalHash whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        int most = pieceRows ?? blockRows;
+        long done = 0;
+        using IncrementalHash whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256), block = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using MemoryStream checksums = new();
         whole.AppendData(header);
-        using ResumableFile file = ResumableFile.Open(path, note, header, rowBytes, blockRows, rows);
+        using ResumableFile file = ResumableFile.Open(path, note, header, rowBytes, blockRows, rows, most);
         file.ReadBlocks(Add);
-        for (long first = file.Rows; first < rows; first += blockRows)
+        while (done < rows)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new(stage, first, rows));
-            int count = (int)Math.Min(blockRows, rows - first);
-            byte[] block = new byte[checked((int)(count * rowBytes))];
-            make(first, block);
-            file.Append(block, count);
-            Add(block);
+            progress?.Report(new(stage, done, rows));
+            int count = (int)Math.Min(Math.Min(most, blockRows - done % blockRows), rows - done);
+            byte[] piece = new byte[checked((int)(count * rowBytes))];
+            make(done, piece);
+            file.Append(piece, count);
+            Add(piece);
         }
 
         checksums.Write(SHA256.HashData([.. header, .. checksums.ToArray()]));
@@ -97,10 +106,15 @@ internal sealed class RowBlocks(byte[] header, long rows, long rowBytes, int blo
         progress?.Report(new(stage, rows, rows));
         return Convert.ToHexStringLower(whole.GetHashAndReset());
 
-        void Add(ReadOnlySpan<byte> block)
+        void Add(ReadOnlySpan<byte> piece)
         {
-            checksums.Write(SHA256.HashData(block));
-            whole.AppendData(block);
+            whole.AppendData(piece);
+            block.AppendData(piece);
+            done += piece.Length / rowBytes;
+            if (done % blockRows == 0 || done == rows)
+            {
+                checksums.Write(block.GetHashAndReset());
+            }
         }
     }
 

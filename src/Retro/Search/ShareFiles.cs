@@ -22,6 +22,7 @@ internal sealed class ShareFiles : IDisposable
     private readonly string _stage;
     private readonly IProgress<StageProgress>? _progress;
     private readonly List<(MappedFile File, RowBlocks Part, long FirstBlock)> _shares = [];
+    private (MappedFile? File, long Block) _held; // the last that had its checksum: pieces of a block are asked for one after the other
 
     private ShareFiles(RowBlocks whole, string stage, IProgress<StageProgress>? progress) => (_whole, _stage, _progress) = (whole, stage, progress);
 
@@ -32,9 +33,10 @@ internal sealed class ShareFiles : IDisposable
     /// <param name="whole">What the whole file consists of.</param>
     /// <param name="share">The share.</param>
     /// <param name="stage">What the rows are made for, in reports.</param>
-    /// <param name="make">Makes the rows of a block of the whole file.</param>
+    /// <param name="make">Makes the rows of a block of the whole file, or of a piece of one.</param>
     /// <param name="progress">Receives the number of rows of the share done.</param>
-    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <param name="cancellationToken">Stops between blocks, or pieces; the next run goes on there.</param>
+    /// <param name="pieceRows">Rows of a block that are made at once; null: all of them.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
     public static void Make(
         string own,
@@ -43,7 +45,8 @@ internal sealed class ShareFiles : IDisposable
         string stage,
         MakeRows make,
         IProgress<StageProgress>? progress,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        int? pieceRows = null)
     {
         (long first, long end) = share.Of(whole.Count);
         if (first == end)
@@ -54,7 +57,7 @@ internal sealed class ShareFiles : IDisposable
         RowBlocks part = PartOf(whole, share);
         if (!IsWhole(own, part))
         {
-            part.Write(own, NoteOf(part), stage, (row, rows) => make(first * whole.BlockRows + row, rows), progress, cancellationToken);
+            part.Write(own, NoteOf(part), stage, (row, rows) => make(first * whole.BlockRows + row, rows), progress, cancellationToken, pieceRows);
         }
     }
 
@@ -84,8 +87,8 @@ internal sealed class ShareFiles : IDisposable
         return files;
     }
 
-    /// <summary>Takes a block's rows from a share that holds them whole.</summary>
-    /// <param name="first">The number of the first row, which a block begins with.</param>
+    /// <summary>Takes rows of one block from a share that holds the block whole.</summary>
+    /// <param name="first">The number of the first row.</param>
     /// <param name="rows">The rows to fill.</param>
     /// <returns>Whether there is such a share.</returns>
     public bool TryRead(long first, Span<byte> rows)
@@ -99,13 +102,17 @@ internal sealed class ShareFiles : IDisposable
                 continue;
             }
 
-            if (part.HoldsBlock(file, own))
+            if (_held == (file, own) || part.HoldsBlock(file, own))
             {
-                part.Block(file, own).CopyTo(rows);
+                _held = (file, own);
+                part.Block(file, own).Slice(checked((int)(first % _whole.BlockRows * _whole.RowBytes)), rows.Length).CopyTo(rows);
                 return true;
             }
 
-            Tell($"The share {file.Path} is damaged: the rows from {first} on do not have their checksum, and are made again.");
+            if (first % _whole.BlockRows == 0)
+            {
+                Tell($"The share {file.Path} is damaged: the rows from {first} on do not have their checksum, and are made again.");
+            }
         }
 
         return false;

@@ -1,13 +1,17 @@
 using System.Buffers;
+using System.Globalization;
 using System.Numerics;
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using Retro.Database;
 
 namespace Retro.Search;
 
 /// <summary>
 /// Where runs of tokens stand in a database: its places, sorted by the <see cref="LongestRun"/> tokens that begin there (a suffix array, cut off at that
-/// length). Eight bytes a token of memory, and up to twice as much while they are sorted, on all processors: seconds for tens of millions of tokens. A run is
-/// found in some dozen comparisons. Safe for concurrent use.
+/// length). Eight bytes a token of memory, and up to twice as much while they are sorted, on all processors: seconds for tens of millions of tokens. The order
+/// is kept in the database's folder (<c>runs.bin</c>: "RETRORUN" and an int32 place for each token, little-endian), so that it is sorted once. A run is found in
+/// some dozen comparisons. Safe for concurrent use.
 /// </summary>
 /// <remarks>Infini-gram (arXiv 2401.17377) answers for trillions of tokens in this way.</remarks>
 public sealed class TokenIndex
@@ -18,6 +22,11 @@ public sealed class TokenIndex
     // What stands between documents; no token of a text equals it.
     private const int Between = -1;
 
+    private const string Stage = "sort runs of tokens";
+
+    // How places are sorted.
+    private static readonly Dictionary<string, string> s_details = new() { ["sortedBy"] = LongestRun.ToString(CultureInfo.InvariantCulture) };
+
     private readonly int[] _text;
     private readonly int[] _order;
     private readonly int[] _starts;
@@ -27,16 +36,20 @@ public sealed class TokenIndex
     /// <summary>The database.</summary>
     public ChunkDatabase Database { get; }
 
-    /// <summary>Sorts the places of a database.</summary>
+    private static ReadOnlySpan<byte> Magic => "RETRORUN"u8;
+
+    /// <summary>
+    /// Sorts the places of a database, or reads their order where it was kept, which its checksum says. Where it cannot be kept, as several databases are opened
+    /// as one, others change the folder, or it may not be written, nothing is lacking but that.
+    /// </summary>
     /// <param name="database">The database; it stays the caller's.</param>
-    /// <param name="progress">Told of the places sorted.</param>
+    /// <param name="progress">Told of the places sorted, and in a message why their order is not kept.</param>
     /// <param name="cancellationToken">Stops between two tokens' places.</param>
     /// <returns>The index.</returns>
     /// <exception cref="DatabaseException">The database holds more than 2^31 tokens.</exception>
     public static TokenIndex Build(ChunkDatabase database, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
-        const string Stage = "sort runs of tokens";
         long size = database.Documents.Sum(document => document.TokenCount + 1L);
         if (size > Array.MaxLength)
         {
@@ -61,7 +74,12 @@ public sealed class TokenIndex
         }
 
         int[] order = new int[size];
-        Sort(text, order, database.Manifest.VocabularySize, done => progress?.Report(new StageProgress(Stage, done, size)), cancellationToken);
+        if (!TryRead(database, order, progress, cancellationToken))
+        {
+            Sort(text, order, database.Manifest.VocabularySize, done => progress?.Report(new StageProgress(Stage, done, size)), cancellationToken);
+            Keep(database, order, progress, cancellationToken);
+        }
+
         return new TokenIndex(database, text, order, starts);
     }
 
@@ -124,6 +142,65 @@ public sealed class TokenIndex
         int document = DocumentOf(position);
         (long first, long count) = Database.ChunksOf(document);
         return first + Math.Min((position - _starts[document]) / Database.ChunkLength, count - 1);
+    }
+
+    /// <summary>Reads the order that was kept of a database's tokens.</summary>
+    /// <returns>Whether it is there and whole.</returns>
+    private static bool TryRead(ChunkDatabase database, int[] order, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            string path = database.PathOf(StageNames.Runs);
+            if (!database.HasFolder || !StageFile.IsMade(database, StageNames.Runs, s_details)
+                || FileHash.Sha256(path, progress, cancellationToken) != database.Manifest.Find(StageNames.Runs)!.Sha256)
+            {
+                return false;
+            }
+
+            using MappedFile file = MappedFile.Open(path);
+            if (file.Length != Magic.Length + ((long)order.Length * sizeof(int)) || !file.Values<byte>(0, Magic.Length).SequenceEqual(Magic))
+            {
+                return false;
+            }
+
+            file.Values<int>(Magic.Length, order.Length).CopyTo(order);
+            return TensorPrimitives.Min<int>(order) >= 0 && TensorPrimitives.Max<int>(order) < order.Length;
+        }
+        catch (DatabaseException)
+        {
+            return false; // it is sorted anew
+        }
+    }
+
+    /// <summary>Keeps the order with the database, where that can be done: it is a saving alone.</summary>
+    private static void Keep(ChunkDatabase database, int[] order, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        if (!database.HasFolder)
+        {
+            return;
+        }
+
+        try
+        {
+            using WriterLock writing = database.Write("keep the order of runs");
+            database.Forget(writing, StageNames.Runs);
+            AtomicFile.Write(
+                database.PathOf(StageNames.Runs),
+                stream =>
+                {
+                    stream.Write(Magic);
+                    for (int first = 0; first < order.Length; first += 1 << 20)
+                    {
+                        stream.Write(MemoryMarshal.AsBytes(order.AsSpan(first, Math.Min(1 << 20, order.Length - first))));
+                    }
+                },
+                DatabaseException.Of);
+            database.Enter(writing, StageNames.Runs, s_details, progress, cancellationToken);
+        }
+        catch (DatabaseException fault)
+        {
+            progress?.Report(new(Stage, order.Length, order.Length, $"The order is not kept, and is sorted again the next time. {fault.Message}"));
+        }
     }
 
     /// <summary>The first place whose tokens come after a run, or are not before it.</summary>

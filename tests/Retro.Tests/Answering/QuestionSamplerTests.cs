@@ -168,6 +168,10 @@ public sealed class QuestionSamplerTests : IDisposable
         Assert.Equal(options.BatchSize, new StoredTraining(1, default, default, one.Identity).BatchSize);
         Assert.NotEqual(one.Identity, other.Identity);
         Assert.NotEqual(one.Identity, new QuestionSampler([.. _towns.Set.Questions.Skip(1)], _towns.Passages, options).Identity);
+
+        // The rule of which passages distract has changed once: a training that was begun by the former one does not go on by it.
+        Assert.Contains("distractors without the answer's words", one.Identity, StringComparison.Ordinal);
+        Assert.DoesNotContain("distractors without", Sampler(options with { Neighbors = 0 }).Identity, StringComparison.Ordinal);
     }
 
     [Fact]

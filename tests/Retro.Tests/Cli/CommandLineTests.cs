@@ -326,6 +326,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("--embedder does nothing here: the source needs no keys;", "train --database w --out o --embedder e")]
     [InlineData("--embedder does nothing here: the source needs no keys;", "fit --base b --database w --out o --source random --embedder e")]
     [InlineData("--embedder does nothing here: the source needs no keys;", "neighbors --database w --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "search-eval --database w --queries q --judgments j --embedder e")]
+    [InlineData("--recall does nothing here: the source needs no keys;", "neighbors --database w --recall 0.9")]
     [InlineData("--embedder does nothing here: the source needs no keys;", "inspect --database w --text t --beside random --embedder e")]
     [InlineData("--embedder does nothing here: the source needs no keys;", "verify w --recompute 0.1 --embedder e")]
     [InlineData("--embedder does nothing here: the source needs no keys;", "ask --model m --source bm25 --embedder e what")]

@@ -23,6 +23,29 @@ public sealed class SourcesTests : IDisposable
         Assert.Equal([false, false, true, true], new[] { "none", "empty", "bert", "sentences" }.Select(name => Sources.IsEmbedder(_folder[name])));
     }
 
+    /// <summary>By the verb that makes it as by those that would make it themselves, so that none makes it anew.</summary>
+    [Fact]
+    public void A_vector_index_is_made_as_it_was_last_said()
+    {
+        (Workspace workspace, _) = Made();
+        DenseNeighborOptions byDefault = new() { Threads = 1 };
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+        {
+            Assert.Equal(byDefault, sources.Keys);
+        }
+
+        workspace.Write("neighbors", new() { ["recall"] = "0.9", ["index-memory"] = "2.5" });
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+        {
+            Assert.Equal(byDefault with { Recall = 0.9, IndexMemory = 2_500_000_000 }, sources.Keys);
+        }
+
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default) { Recall = 0.99, IndexGigabytes = 1 })
+        {
+            Assert.Equal(byDefault with { Recall = 0.99, IndexMemory = 1_000_000_000 }, sources.Keys);
+        }
+    }
+
     /// <summary>What is ready is what is there: keys that another embedder has made are neither used nor made anew.</summary>
     [Fact]
     public void Nothing_is_made_of_what_only_has_to_be_ready()

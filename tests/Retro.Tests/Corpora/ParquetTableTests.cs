@@ -30,6 +30,20 @@ public sealed class ParquetTableTests : IDisposable
         Assert.All(others, document => Assert.Empty(document.Labels));
     }
 
+    [Fact]
+    public void Where_its_native_library_is_not_there_that_is_said_and_what_to_do()
+    {
+        const string Missing = "Unable to load shared library 'ParquetSharpNative'";
+        foreach (Exception fault in new Exception[] { new DllNotFoundException(Missing), new TypeInitializationException("T", new BadImageFormatException()) })
+        {
+            string said = Assert.Throws<RetroException>(() => ParquetTableReader.Loaded<int>("rows.parquet", () => throw fault)).Message;
+            Assert.StartsWith("rows.parquet cannot be read here: the native library of Parquet", said, StringComparison.Ordinal);
+            Assert.Contains("Convert the file into JSON lines or CSV", said, StringComparison.Ordinal);
+        }
+
+        Assert.Throws<InvalidDataException>(() => ParquetTableReader.Loaded<int>("rows.parquet", () => throw new InvalidDataException()));
+    }
+
     [Theory]
     [InlineData("DeltaByteArray")]
     [InlineData("DeltaLengthByteArray")]

@@ -88,7 +88,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         });
         Assert.ThrowsAny<OperationCanceledException>(() => how == "compact"
             ? DatabaseCompaction.Compact(folder, progress, stop.Token)
-            : ChunkDatabaseUpdate.Apply(folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, progress, stop.Token).Database);
+            : ChunkDatabaseUpdate.Apply(folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, null, progress, stop.Token).Database);
         Assert.True(isWritten);
         Assert.Equal(before, TestDatabases.Contents(folder));
     }
@@ -652,7 +652,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
             using ChunkDatabase now = ChunkDatabase.Open(where);
             string[] remove = [.. now.Documents.Select(document => document.Id).Where(id => id == there[0].Id)];
-            return ChunkDatabaseUpdate.Apply(where, [added], remove, TestDatabases.Bytes, progress).Database;
+            return ChunkDatabaseUpdate.Apply(where, [added], remove, TestDatabases.Bytes, progress: progress).Database;
         }
     }
 

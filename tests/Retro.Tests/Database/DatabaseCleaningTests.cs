@@ -50,13 +50,8 @@ public sealed class DatabaseCleaningTests : IDisposable
         string Added(params Document[] documents)
         {
             CorpusCleaning anew = Cleaning();
-            using (ChunkDatabase there = ChunkDatabase.Open(folder))
-            {
-                DatabaseCleaning.Load(there, anew);
-            }
-
-            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, anew.Clean(documents, keepRemoved: true), [], TestDatabases.Bytes).Database;
-            DatabaseCleaning.Save(changed, anew);
+            using ChunkDatabase changed =
+                ChunkDatabaseUpdate.Apply(folder, anew.Clean(documents, keepRemoved: true), [], TestDatabases.Bytes, anew).Database;
             DocumentEntry last = changed.Documents.Single(entry => entry.Id == documents[^1].Id);
             return System.Text.Encoding.UTF8.GetString([.. changed.TextOf(last).Select(id => (byte)id)]);
         }

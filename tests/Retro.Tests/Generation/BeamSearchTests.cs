@@ -180,7 +180,7 @@ public sealed class BeamSearchTests : WritingTests
         Assert.DoesNotContain(word, Text(stopped), StringComparison.Ordinal);
         Assert.Equal(GenerationEnd.MaximumNewTokens, (await Collect(_generator.GenerateAsync("", options with { MaximumNewTokens = 0 }))).Single().End);
         Assert.Empty(await Collect(_generator.GenerateAsync(Array.Empty<string>(), options)));
-        RetroException fault = await Assert.ThrowsAsync<RetroException>(() => Collect(_generator.GenerateAsync(
+        RetroOptionsException fault = await Assert.ThrowsAsync<RetroOptionsException>(() => Collect(_generator.GenerateAsync(
             "", options with { BannedTokens = [.. Enumerable.Range(0, s_tokenizer.VocabularySize)] })));
         Assert.Contains("what is banned leaves none", fault.Message, StringComparison.Ordinal);
     }

@@ -265,7 +265,7 @@ public sealed class GenerationChoicesTests : WritingTests
         GenerationOptions endsAtOnce = new() { MaximumNewTokens = 9, BannedTokens = others };
         Assert.Equal(9, (await Collect(_generator, "", endsAtOnce with { MinimumNewTokens = 9 })).Count(piece => piece.Token == letter));
 
-        RetroException fault = await Assert.ThrowsAsync<RetroException>(() => Collect(_generator, "", new() { BannedTokens = all }));
+        RetroOptionsException fault = await Assert.ThrowsAsync<RetroOptionsException>(() => Collect(_generator, "", new() { BannedTokens = all }));
         Assert.Contains("what is banned leaves none", fault.Message, StringComparison.Ordinal);
         Assert.Contains(
             "BannedTokens holds 100000",

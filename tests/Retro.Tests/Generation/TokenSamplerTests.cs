@@ -217,7 +217,7 @@ public class TokenSamplerTests
 
     [Fact]
     public void A_model_that_rules_out_everything_is_refused()
-        => Assert.Throws<RetroException>(() => TokenSampler.Candidates([float.NegativeInfinity, float.NegativeInfinity], 1, 0, 1));
+        => Assert.Throws<RetroOptionsException>(() => TokenSampler.Candidates([float.NegativeInfinity, float.NegativeInfinity], 1, 0, 1));
 
     private static double[] Softmax(double[] logits)
     {

@@ -238,6 +238,59 @@ public class DenseNeighborSourceTests
         }
     }
 
+    /// <summary>But for what the last call made, which a kill could have left half on the disk; in the middle of a block, and of a share's.</summary>
+    [Theory]
+    [InlineData(10, false)]
+    [InlineData(24, false)]
+    [InlineData(24, true)]
+    public void What_a_service_had_embedded_before_it_failed_is_not_embedded_again(int calls, bool share)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(500, seed: 61), chunkLength: 4);
+        Assert.True(data.Chunks.Count > 2500);
+        DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
+        byte[] whole = File.ReadAllBytes(data[StageNames.Keys]);
+        File.Delete(data[StageNames.Keys]);
+        List<int> made = [];
+        bool fails = true;
+        TestKeyer keyer = new(
+            (chunks, keys, cancellationToken) =>
+            {
+                if (fails && made.Count == calls)
+                {
+                    throw new RetroException("The service is gone.");
+                }
+
+                made.Add(chunks.Count);
+                data.Keys(chunks, keys, cancellationToken);
+            },
+            SearchDatabase.Dimensions,
+            SearchDatabase.KeyIdentity,
+            batchSize: 100);
+
+        Assert.Throws<RetroException>(Make);
+        Assert.Equal(calls, made.Count);
+        int last = made[^1];
+        fails = false;
+        Make();
+        Assert.Equal(data.Chunks.Count + last, made.Sum());
+        Assert.Equal(100, made.Max());
+        DenseNeighborSource.Build(data.Database, keyer).Dispose();
+        Assert.Equal(data.Chunks.Count + last, made.Sum());
+        Assert.Equal(whole, File.ReadAllBytes(data[StageNames.Keys]));
+
+        void Make()
+        {
+            if (share)
+            {
+                DenseNeighborSource.BuildShare(data.Database, keyer, new(1, 1));
+            }
+            else
+            {
+                DenseNeighborSource.Build(data.Database, keyer).Dispose();
+            }
+        }
+    }
+
     /// <summary>Keys of a chunk's words, where it has any.</summary>
     private static TestKeyer WordsOf(int dimensions)
     {
@@ -260,6 +313,29 @@ public class DenseNeighborSourceTests
             "No chunk has a key",
             Assert.Throws<DatabaseException>(() => DenseNeighborSource.Build(data.Database, keyer, new() { Factory = "IVF2,Flat" })).Message,
             StringComparison.Ordinal);
+    }
+
+    /// <summary>Of lists that were trained on one key alone, the one that a query is nearest to need not be the one that the keys were put into.</summary>
+    [Theory]
+    [InlineData("IVF4,Flat")]
+    [InlineData("IVF8,Flat")]
+    [InlineData("IVF8,SQ8")]
+    public void A_key_that_all_chunks_have_is_found_however_few_lists_are_looked_into(string factory)
+    {
+        float[] one = TestVectors.Random(1, SearchDatabase.Dimensions, seed: 5);
+        using SearchDatabase data = new(Enumerable.Range(0, 100).Select(i => TestDatabases.Document($"d{i}", $"text{i:000}")), chunkLength: 16);
+        TestKeyer keyer = new(
+            (chunks, keys, _) =>
+            {
+                for (int i = 0; i < chunks.Count; i++)
+                {
+                    one.CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
+                }
+            },
+            SearchDatabase.Dimensions,
+            "one");
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, keyer, new() { Factory = factory, Parameters = "nprobe=1" });
+        Assert.DoesNotContain(-1, source.Ask([new(data.Chunks[3], [3])], 4).Chunks);
     }
 
     /// <summary>

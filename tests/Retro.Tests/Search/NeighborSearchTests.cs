@@ -123,6 +123,10 @@ public sealed class NeighborSearchTests : IDisposable
             foreach (Action ask in new Action[]
             {
                 () => source.Search("bridge", s_tokenizer, 3), () => NeighborTable.Build(_database, source, 3, excludeOwnDocument: false).Dispose(),
+
+                // Within another, too, where a chunk that comes twice would weigh twice.
+                () => new HybridNeighborSource(new HybridNeighborOptions { Depth = 3 }, _source, source).Search("bridge", s_tokenizer, 3),
+                () => new RerankedNeighborSource(source, _source, new() { Depth = 3 }).Search("bridge", s_tokenizer, 2),
             })
             {
                 string message = Assert.Throws<DatabaseException>(ask).Message;

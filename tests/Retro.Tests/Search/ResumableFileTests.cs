@@ -6,8 +6,11 @@ public class ResumableFileTests
 {
     private const int Header = 5, Row = 4, BlockRows = 3;
 
-    [Fact]
-    public void Taken_up_after_a_kill_at_any_byte_it_ends_the_same()
+    [Theory]
+    [InlineData(null, BlockRows)]
+    [InlineData(1, 1)]
+    [InlineData(2, 1)] // of which a block has one, and a shorter one
+    public void Taken_up_after_a_kill_at_any_byte_it_ends_the_same(int? pieceRows, int lastRows)
     {
         using TemporaryFolder folder = new();
         byte[] expected = Write(folder["whole"], "note");
@@ -17,13 +20,13 @@ public class ResumableFileTests
             string path = folder[$"cut{length}"];
             File.WriteAllText(path + ".part.txt", "note");
             byte[] part = expected[..length];
-            for (int i = Math.Max(0, length - Row * BlockRows); i < length; i++)
+            for (int i = Math.Max(0, length - Row * lastRows); i < length; i++)
             {
                 part[i] = 0xee;
             }
 
             File.WriteAllBytes(path + ".part", part);
-            Assert.Equal(expected, Write(path, "note"));
+            Assert.Equal(expected, Write(path, "note", pieceRows));
             Assert.Equal([path], Directory.GetFiles(folder.Path, $"cut{length}*"));
         }
     }
@@ -112,13 +115,13 @@ public class ResumableFileTests
     }
 
     /// <summary>Ten rows in blocks of three, the last one short, and a header.</summary>
-    private static byte[] Write(string path, string note)
+    private static byte[] Write(string path, string note, int? pieceRows = null)
     {
-        using (ResumableFile file = ResumableFile.Open(path, note, new byte[Header], Row, BlockRows, 10))
+        using (ResumableFile file = ResumableFile.Open(path, note, new byte[Header], Row, BlockRows, 10, pieceRows))
         {
-            for (long first = file.Rows; first < 10; first += BlockRows)
+            for (long first = file.Rows; first < 10; first = file.Rows)
             {
-                int rows = (int)Math.Min(BlockRows, 10 - first);
+                int rows = (int)Math.Min(Math.Min(pieceRows ?? BlockRows, BlockRows - (first % BlockRows)), 10 - first);
                 file.Append(Enumerable.Range(0, rows * Row).Select(i => (byte)(first * Row + i)).ToArray(), rows);
             }
 

@@ -72,6 +72,67 @@ public sealed class TokenIndexTests : IDisposable
     }
 
     [Fact]
+    public void The_order_is_kept_with_the_database_until_that_changes()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(9, seed: 3), 8);
+        int[] sorted = Places(database);
+        string path = Path.Combine(database.Folder, StageNames.Runs);
+
+        // What is read is what was kept, and sorted is nothing.
+        int[] other = [sorted[1], sorted[0], .. sorted[2..]];
+        Write(other);
+        Assert.Equal(other, Places(database));
+        using (ChunkDatabase again = ChunkDatabase.Open(database.Folder))
+        {
+            Assert.Equal(other, Places(again));
+        }
+
+        // What is damaged, or tells of places that there are not, is sorted anew.
+        File.WriteAllBytes(path, [.. File.ReadAllBytes(path).Reverse()]);
+        Assert.Equal(sorted, Places(database));
+        Write([sorted.Length, .. sorted[1..]]);
+        Assert.Equal(sorted, Places(database));
+        Write([-1, .. sorted[1..]]);
+        Assert.Equal(sorted, Places(database));
+
+        // Of another database the order is another.
+        Write(other);
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(database.Folder, [new("x", "", "abc", "")], [], TestDatabases.Bytes).Database)
+        {
+            int[] more = Places(changed);
+            Assert.Equal(sorted.Length + 6, more.Length);
+            Assert.Equal(Enumerable.Range(0, more.Length), more.Order());
+            Assert.Equal(more, Places(changed));
+            ChunkDatabase.Open(database.Folder, verify: true).Dispose();
+        }
+
+        // Who may not write it has it all the same.
+        using ChunkDatabase held = _databases.Build(TestDatabases.Documents(9, seed: 3), 8, "held");
+        List<string> told = [];
+        using (WriterLock.Take(held.Folder, "do something else"))
+        {
+            Assert.Equal(sorted, Enumerable.Range(0, sorted.Length).Select(TokenIndex.Build(
+                held, new SynchronousProgress<StageProgress>(done => told.Add(done.Message ?? ""))).Place));
+        }
+
+        Assert.Contains("is to do something else", Assert.Single(told, message => message.Length > 0), StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(held.Folder, StageNames.Runs)));
+
+        int[] Places(ChunkDatabase of)
+        {
+            TokenIndex index = TokenIndex.Build(of);
+            return [.. Enumerable.Range(0, of.Documents.Sum(document => document.TokenCount + 1)).Select(index.Place)];
+        }
+
+        void Write(int[] order)
+        {
+            IReadOnlyDictionary<string, string> details = database.Manifest.Find(StageNames.Runs)!.Details;
+            File.WriteAllBytes(path, [.. "RETRORUN"u8, .. order.SelectMany(BitConverter.GetBytes)]);
+            database.Register(StageNames.Runs, details);
+        }
+    }
+
+    [Fact]
     public void Building_can_be_stopped()
     {
         using ChunkDatabase database = _databases.Build(TestDatabases.Documents(5, seed: 1), 8);

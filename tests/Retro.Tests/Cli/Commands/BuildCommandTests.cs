@@ -54,6 +54,30 @@ public sealed class BuildCommandTests : IDisposable
         Assert.Contains("2 documents (2 before)", _retro.Done("update", "--database", "work", "--add", "parts"), StringComparison.Ordinal);
     }
 
+    /// <summary>Of the texts that stay, where the tokenizer does.</summary>
+    [Fact]
+    public void Who_starts_over_keeps_keys_and_is_told_how_many()
+    {
+        _retro.Build();
+        _retro.Done("embed-train", "--database", "work", "--out", "work", "--steps", "2");
+        _retro.Done("neighbors", "--database", "work", "--source", "dense", "--prepare");
+        _retro.WriteFile("docs/bell.md", "The bell rings over the harbor, and nobody hears it.");
+        string[] again = ["build", "--out", "work", "--tokenizer", "work/tokenizer", "--start-over", "--json", "built.json"];
+        string planned = _retro.Done([.. again, "--plan"]);
+        long reused = (long)_retro.Json("built.json")["keysReused"]!;
+        Assert.InRange(reused, 1, long.MaxValue);
+        Assert.Contains($"{reused:#,0} keys of the database that is there to be taken over, about", planned, StringComparison.Ordinal);
+        Assert.Contains($"{reused:#,0} keys of the database before taken over, ", _retro.Done(again), StringComparison.Ordinal);
+        Assert.Equal(reused, (long)_retro.Json("built.json")["keysReused"]!);
+        using (ChunkDatabase built = _retro.Database())
+        {
+            Assert.Equal($"{built.ChunkCount - reused}", built.Manifest.Find(StageNames.Keys)!.Details.GetValueOrDefault("missing", "0"));
+        }
+
+        _retro.Done("neighbors", "--database", "work", "--source", "dense", "--prepare");
+        _retro.Done("verify", "work", "--recompute", "1", "--source", "dense");
+    }
+
     /// <summary>Of forms that are filled in, each is nearly a copy of any other.</summary>
     [Fact]
     public void A_corpus_of_forms_is_told_of_with_the_options_that_let_it_in()

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Generation;
 using Retro.Tests.Embedders;
@@ -91,6 +92,11 @@ public sealed class WriterTests
         Assert.Equal(
             (System.Net.HttpStatusCode.BadRequest, "None of allowed_token_ids may come: they stand for no text, or are banned."),
             (none.StatusCode, (string?)(await Json(none))["error"]!["message"]));
+        using HttpResponseMessage both = await served.Http.PostAsync(
+            "/v1/completions", Body($$"""{"model":"tiny","prompt":"a","allowed_token_ids":[{{b}},{{c}}],"bad_words":["B","C"]}"""), Cancel);
+        JsonNode refused = (await Json(both))["error"]!;
+        Assert.Equal((System.Net.HttpStatusCode.BadRequest, "invalid_value"), (both.StatusCode, (string?)refused["code"]));
+        Assert.Contains("what is banned leaves none of those that are allowed", (string?)refused["message"], StringComparison.Ordinal);
 
         int Id(string letter) => served.Generator.Tokenizer.Encode(letter).Single();
     }
