@@ -72,5 +72,5 @@ internal sealed class ModelWork(RetroConfig config)
     private static double Projections(double width, double heads, double size, double keyHeads) => 4 * width * size * (heads + keyHeads);
 
     private static double FeedForward(double width, double inner, ActivationKind activation)
-        => (activation is ActivationKind.SwiGlu or ActivationKind.GeGlu ? 6 : 4) * width * inner;
+        => (activation is ActivationKind.SwiGlu or ActivationKind.GeGlu or ActivationKind.GeGluTanh ? 6 : 4) * width * inner;
 }

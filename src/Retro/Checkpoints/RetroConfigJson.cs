@@ -29,7 +29,12 @@ internal static class RetroConfigJson
         UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
         RespectNullableAnnotations = true,
         WriteIndented = true,
-        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false), new LayerListConverter() },
+        Converters =
+        {
+            new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false),
+            new ListConverter<LayerList, int>(layers => LayerList.Create(layers)),
+            new ListConverter<FactorList, double>(factors => FactorList.Create(factors)),
+        },
         TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LeaveOutComputed } },
     };
 
@@ -118,12 +123,13 @@ internal static class RetroConfigJson
         }
     }
 
-    private sealed class LayerListConverter : JsonConverter<LayerList>
+    private sealed class ListConverter<TList, T>(Func<T[], TList> create) : JsonConverter<TList>
+        where TList : IEnumerable<T>
     {
-        public override LayerList Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
-            => JsonSerializer.Deserialize<int[]>(ref reader, options) ?? throw new JsonException("A list of layers is null; write [] for none.");
+        public override TList Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+            => create(JsonSerializer.Deserialize<T[]>(ref reader, options) ?? throw new JsonException("A list is null; write [] for none."));
 
-        public override void Write(Utf8JsonWriter writer, LayerList value, JsonSerializerOptions options)
+        public override void Write(Utf8JsonWriter writer, TList value, JsonSerializerOptions options)
             => JsonSerializer.Serialize(writer, value.ToArray(), options);
     }
 }

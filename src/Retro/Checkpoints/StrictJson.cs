@@ -136,8 +136,14 @@ internal sealed class StrictJson : IDisposable
     /// <summary>A number; null where the key is missing or null.</summary>
     public double? Number(string key)
         => Value(key) is not { } value ? null
-            : value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number) ? number
+            : IsNumber(value) ? value.GetDouble()
             : throw Wrong(key, "a number", value);
+
+    /// <summary>Numbers; null where the key is missing or null.</summary>
+    public double[]? Numbers(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(IsNumber) ? [.. value.EnumerateArray().Select(item => item.GetDouble())]
+            : throw Wrong(key, "a list of numbers", value);
 
     /// <summary>A truth value; null where the key is missing or null.</summary>
     public bool? Boolean(string key)
@@ -222,6 +228,9 @@ internal sealed class StrictJson : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _document?.Dispose();
+
+    private static bool IsNumber(JsonElement value)
+        => value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number);
 
     private JsonElement? Value(string key)
     {

@@ -35,7 +35,8 @@ public sealed partial class TextEmbedder
         TorchLibrary.Require();
         TextEncoderFolder read = TextEncoderFolder.Read(folder);
         RetroTokenizer tokenizer = RetroTokenizer.Load(read.WeightFolder, progress, cancellationToken);
-        TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder, progress, cancellationToken);
+        TextEncoderFolder.RequireCutEnds(read.WeightFolder);
+        TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder, read.DenseFolder, progress, cancellationToken);
         try
         {
             if (device is not null)
@@ -57,8 +58,8 @@ public sealed partial class TextEmbedder
     }
 
     /// <summary>
-    /// Saves the embedder as a sentence-transformers folder: config.json, model.safetensors, modules.json, 1_Pooling/config.json, sentence_bert_config.json,
-    /// config_sentence_transformers.json where there are prompts, and the tokenizer's files.
+    /// Saves the embedder as a sentence-transformers folder: config.json, model.safetensors, modules.json, 1_Pooling/config.json, 2_Dense where the encoder has
+    /// one, sentence_bert_config.json, config_sentence_transformers.json where there are prompts, and the tokenizer's files.
     /// </summary>
     /// <remarks>
     /// Other programs open it where the tokenizer is a BERT's <c>vocab.txt</c> or a <c>tokenizer.json</c>. One that <see cref="BpeTrainer"/> trained they do
@@ -77,12 +78,17 @@ public sealed partial class TextEmbedder
             folder, "an embedder that Retro saved", path => WeightFolder.ConfigText(path, TextEncoderFolder.IdentityKey) is not null);
         TextEncoderConfig config = Encoder.Config;
         TextEncoderFamily family = TextEncoderFamily.Of(config);
-        KeyValuePair<string, Tensor>[] weights =
-            [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(family.Stored(pair.name), pair.parameter))];
-        StageCounter counter = Safetensors.Saving(weights.Length, progress, cancellationToken);
+        const string DensePrefix = $"{TextEncoder.DenseName}.";
+        ILookup<bool, (string Name, Tensor Weight)> parts = Encoder.named_parameters()
+            .Select(pair => (pair.name, (Tensor)pair.parameter))
+            .ToLookup(pair => pair.name.StartsWith(DensePrefix, StringComparison.Ordinal));
+        KeyValuePair<string, Tensor>[] weights = [.. parts[false].Select(pair => KeyValuePair.Create(family.Stored(pair.Name), pair.Weight))];
+        KeyValuePair<string, Tensor>[] dense =
+            [.. parts[true].Select(pair => KeyValuePair.Create(TextEncoderWeights.DensePrefix + pair.Name[DensePrefix.Length..], pair.Weight))];
+        StageCounter counter = Safetensors.Saving(weights.Length + dense.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, CheckpointException.Of);
         _tokenizer.Stage(staged, folder);
-        Safetensors.Stage(staged, Path.Combine(folder, WeightFolder.SingleName), weights, new Dictionary<string, string> { ["format"] = "pt" }, counter);
+        Safetensors.Stage(staged, Path.Combine(folder, WeightFolder.SingleName), weights, Metadata(), counter);
         staged.Remove(Path.Combine(folder, TextEncoderFolder.PromptsName)); // an earlier one's, where there are none now
         if (Prompt.Length > 0 || Prompts.Count > 0)
         {
@@ -101,7 +107,19 @@ public sealed partial class TextEmbedder
             pooling_mode_max_tokens = config.Pooling == TextPooling.Max,
             pooling_mode_mean_sqrt_len_tokens = config.Pooling == TextPooling.MeanSquareRoot,
         });
-        string[] modules = ["Transformer", "Pooling", .. config.Normalize ? new[] { "Normalize" } : []];
+        if (config.Dense is { } said)
+        {
+            Safetensors.Stage(staged, Path.Combine(folder, "2_Dense", WeightFolder.SingleName), dense, Metadata(), counter);
+            WriteJson("2_Dense/config.json", new
+            {
+                in_features = config.Width,
+                out_features = said.Width,
+                bias = said.HasBias,
+                activation_function = said.HasTanh ? TextEncoderFolder.Tanh : TextEncoderFolder.NoActivation,
+            });
+        }
+
+        string[] modules = ["Transformer", "Pooling", .. Module("Dense", config.Dense is not null), .. Module("Normalize", config.Normalize)];
         WriteJson(
             "modules.json",
             modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
@@ -139,6 +157,10 @@ public sealed partial class TextEmbedder
         WriteJson("config.json", written);
         staged.Commit();
         counter.End();
+
+        static Dictionary<string, string> Metadata() => new() { ["format"] = "pt" };
+
+        static string[] Module(string kind, bool present) => present ? [kind] : [];
 
         void WriteJson(string name, object value) => staged.WriteText(Path.Combine(folder, name), JsonSerializer.Serialize(value, s_indented));
     }

@@ -87,7 +87,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     public IReadOnlyDictionary<string, string> Prompts { get; private init; } = new Dictionary<string, string>();
 
     /// <inheritdoc/>
-    public int Dimensions => Encoder.Config.Width;
+    public int Dimensions => Encoder.Config.VectorWidth;
 
     /// <summary>
     /// Hash of everything a vector depends on: sizes, weights, tokenizer, frame, prompt, maximum length, pooling and normalization. SHA-256 in lower-case hex.
@@ -158,7 +158,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         using IDisposable guard = no_grad();
         using DisposeScope scope = NewDisposeScope();
         Tensor input = torch.tensor(ids, [batch.Length, tokens[batch[0]].Length], ScalarType.Int64, _device); // [B, T]
-        return Encoder.Pool(Encoder.forward(input)).Floats(); // [B, D]
+        return Encoder.Pool(Encoder.forward(input)).Floats(); // a vector for each text
     }
 
     private string ComputeIdentity()

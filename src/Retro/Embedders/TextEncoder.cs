@@ -21,11 +21,17 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     /// <summary>The numbers that a head adds to attention scores, by distance.</summary>
     internal const int Distances = 32;
 
+    /// <summary>How the names of the weights of <see cref="TextEncoderConfig.Dense"/> begin.</summary>
+    internal const string DenseName = "dense";
+
     [ComponentName(Name = "embeddings")]
     private readonly Embeddings _embeddings;
 
     [ComponentName(Name = "encoder")]
     private readonly LayerStack _encoder;
+
+    [ComponentName(Name = DenseName)]
+    private readonly Linear? _dense;
 
     /// <summary>Creates an encoder with small random weights.</summary>
     /// <param name="config">The sizes.</param>
@@ -51,6 +57,7 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
         Config = config.Validate();
         _embeddings = new Embeddings(config);
         _encoder = new LayerStack(config);
+        _dense = config.Dense is { } dense ? nn.Linear(config.Width, dense.Width, dense.HasBias, device: CPU) : null;
         RegisterComponents();
         if (seed is long number)
         {
@@ -113,7 +120,8 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     /// <summary>Makes one vector of each text's states.</summary>
     /// <param name="states">States, [B, T, D].</param>
     /// <param name="mask">True where a token is real, bool [B, T], at least one in each row; null when all are.</param>
-    /// <returns>The vectors, [B, D], pooled and, where the configuration says so, scaled to length 1.</returns>
+    /// <returns>The vectors, [B, D], or as wide as <see cref="TextEncoderConfig.Dense"/> makes them, pooled and, where the configuration says so, scaled to
+    /// length 1.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public Tensor Pool(Tensor states, Tensor? mask = null)
     {
@@ -138,6 +146,8 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
             TextPooling.MeanSquareRoot => Sum(states, real) / Count(states, real).sqrt(),
             _ => throw new UnreachableException(), // the configuration was validated
         }; // [B, D]
+        pooled = _dense is null ? pooled : _dense.forward(pooled);
+        pooled = Config.Dense is { HasTanh: true } ? pooled.tanh() : pooled;
         return (Config.Normalize ? F.normalize(pooled, p: 2, dim: -1, eps: 1e-12) : pooled.clone()).MoveToOuterDisposeScope();
     }
 

@@ -5,7 +5,7 @@ namespace Retro.Embedders;
 
 /// <summary>The sizes of a <see cref="TextEncoder"/>, and how its states become one vector.</summary>
 /// <param name="VocabularySize">Rows of the token embedding (V).</param>
-/// <param name="Width">Width of the states (D), and of the vectors.</param>
+/// <param name="Width">Width of the states (D), and of the vectors where <see cref="Dense"/> makes no others of them.</param>
 /// <param name="Layers">Number of layers.</param>
 /// <param name="Heads">Attention heads (H); they share the width evenly.</param>
 /// <param name="FeedForwardSize">Inner width of the feed-forward sub-layers.</param>
@@ -42,6 +42,13 @@ public sealed record TextEncoderConfig(
     /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public bool RelativePositions { get; init; }
+
+    /// <summary>What becomes of a pooled vector before it is scaled to length 1, as the folder says that the encoder was loaded from; null: nothing.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public TextDense? Dense { get; internal init; }
+
+    /// <summary>Width of the vectors.</summary>
+    internal int VectorWidth => Dense?.Width ?? Width;
 
     /// <summary>Tokens of the longest sequence.</summary>
     internal int LongestSequence => MaximumPositions - FirstPosition;
@@ -86,13 +93,16 @@ public sealed record TextEncoderConfig(
         }
 
         faults.Defined(Pooling);
+        faults.Between(VectorWidth, 1);
         faults.Require(
-            Enum.IsDefined(Activation) && Activation is not (ActivationKind.SwiGlu or ActivationKind.GeGlu), Activation, "a function without a gate");
+            Enum.IsDefined(Activation) && Activation is not (ActivationKind.SwiGlu or ActivationKind.GeGlu or ActivationKind.GeGluTanh),
+            Activation,
+            "a function without a gate");
         faults.Throw();
         return this;
     }
 
-    /// <summary>Name and shape of every weight, without making any.</summary>
+    /// <summary>Name and shape of every weight but those of <see cref="Dense"/>, which lie apart, without making any.</summary>
     internal IEnumerable<(string Name, long[] Shape)> Weights()
     {
         yield return ("embeddings.word_embeddings.weight", [VocabularySize, Width]);

@@ -8,17 +8,29 @@ namespace Retro.Embedders;
 /// <param name="Config">Sizes, pooling and maximum length.</param>
 /// <param name="LowerCase">Whether texts are lower-cased before the tokenizer.</param>
 /// <param name="WeightFolder">Where weights and tokenizer lie.</param>
+/// <param name="DenseFolder">Where the weights of <see cref="TextEncoderConfig.Dense"/> lie; null: there is none.</param>
 /// <param name="Identity">The identity that the folder was saved with; null where Retro did not write it.</param>
 /// <param name="Prompts">What is meant to stand before texts, by the texts' kind.</param>
 /// <param name="Prompt">The one of them for texts that are found and looked up alike; empty: none.</param>
 internal sealed record TextEncoderFolder(
-    TextEncoderConfig Config, bool LowerCase, string WeightFolder, string? Identity, IReadOnlyDictionary<string, string> Prompts, string Prompt)
+    TextEncoderConfig Config,
+    bool LowerCase,
+    string WeightFolder,
+    string? DenseFolder,
+    string? Identity,
+    IReadOnlyDictionary<string, string> Prompts,
+    string Prompt)
 {
+    /// <summary>What "activation_function" of a "Dense" says.</summary>
+    public const string Tanh = "torch.nn.modules.activation.Tanh", NoActivation = "torch.nn.modules.linear.Identity";
+
     /// <summary>The file of the prompts.</summary>
     public const string PromptsName = "config_sentence_transformers.json";
 
     /// <summary>The key of config.json under which Retro keeps an embedder's identity; others ignore it.</summary>
     public const string IdentityKey = "retro_identity";
+
+    private const string TruncationSide = "truncation_side";
 
     // As sentence-transformers looks for the prompt of documents.
     private static readonly string[] s_documentKinds = ["document", "passage", "corpus"];
@@ -54,7 +66,7 @@ internal sealed record TextEncoderFolder(
         using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
         int positions = config.Integer("max_position_embeddings") ?? 512, first = family.FirstPosition(config);
         int length = sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions - first);
-        tokenizer?.Require("truncation_side", "right");
+        tokenizer?.Require(TruncationSide, "right");
         try
         {
             TextEncoderConfig sizes = new TextEncoderConfig(
@@ -74,6 +86,7 @@ internal sealed record TextEncoderFolder(
             {
                 FirstPosition = first,
                 RelativePositions = family.RelativePositions,
+                Dense = modules.Dense is null ? null : ReadDense(modules.Dense, config.Integer(family.Width) ?? 768),
             }.Validate();
             if (family.RelativePositions && config.Integer("relative_attention_num_buckets") is { } distances and not TextEncoder.Distances)
             {
@@ -96,12 +109,20 @@ internal sealed record TextEncoderFolder(
             bool lowerCase = sentence?.Boolean("do_lower_case") ?? false;
             sentence?.Require("transformer_task", "feature-extraction");
             sentence?.RequireAllRead(s_sentenceWithoutEffect);
-            return new TextEncoderFolder(sizes, lowerCase, modules.Transformer, identity, modules.Prompts, modules.Prompt);
+            return new TextEncoderFolder(sizes, lowerCase, modules.Transformer, modules.Dense, identity, modules.Prompts, modules.Prompt);
         }
         catch (RetroOptionsException exception)
         {
             throw new CheckpointException($"The files of {folder} contradict themselves: {string.Join(' ', exception.Faults)}", exception);
         }
+    }
+
+    /// <summary>Refuses a tokenizer.json that cuts long texts at their beginning, where tokenizer_config.json says nothing about it.</summary>
+    public static void RequireCutEnds(string folder)
+    {
+        using StrictJson? config = StrictJson.OpenIfThere(Path.Combine(folder, "tokenizer_config.json"));
+        using StrictJson? tokenizer = config?.Text(TruncationSide) is null ? StrictJson.OpenIfThere(Path.Combine(folder, "tokenizer.json")) : null;
+        tokenizer?.Part("truncation")?.Require("direction", "Right");
     }
 
     private static void CheckArchitecture(StrictJson config)
@@ -114,7 +135,13 @@ internal sealed record TextEncoderFolder(
     }
 
     private sealed record Modules(
-        string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize, IReadOnlyDictionary<string, string> Prompts, string Prompt);
+        string Transformer,
+        TextPooling Pooling,
+        int? Dimensions,
+        string? Dense,
+        bool Normalize,
+        IReadOnlyDictionary<string, string> Prompts,
+        string Prompt);
 
     // A plain BERT folder, without modules.json, is taken as sentence-transformers and RETRO take it: the mean over all tokens.
     private static Modules ReadModules(string folder)
@@ -122,7 +149,7 @@ internal sealed record TextEncoderFolder(
         string path = Path.Combine(folder, "modules.json");
         if (!File.Exists(path))
         {
-            return new Modules(folder, TextPooling.Mean, null, false, new Dictionary<string, string>(), "");
+            return new Modules(folder, TextPooling.Mean, null, null, false, new Dictionary<string, string>(), "");
         }
 
         using StrictJson file = StrictJson.Open(path, JsonValueKind.Array);
@@ -140,15 +167,40 @@ internal sealed record TextEncoderFolder(
         }
 
         string kinds = string.Join(", ", modules.Select(module => module.Kind));
-        if (kinds is not ("Transformer, Pooling" or "Transformer, Pooling, Normalize"))
+        bool dense = modules.Count > 2 && modules[2].Kind == "Dense", normalize = modules.Count > 2 && modules[^1].Kind == "Normalize";
+        if (kinds != $"Transformer, Pooling{(dense ? ", Dense" : "")}{(normalize ? ", Normalize" : "")}")
         {
             throw file.Fault(
-                $"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not");
+                $"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, then Dense or not, then Normalize or not");
         }
 
         (Dictionary<string, string> prompts, string prompt) = ReadPrompts(Path.Combine(folder, PromptsName));
         (TextPooling pooling, int? dimensions) = ReadPooling(Path.Combine(modules[1].Path, "config.json"), prompt);
-        return new Modules(modules[0].Path, pooling, dimensions, modules.Count == 3, prompts, prompt);
+        return new Modules(modules[0].Path, pooling, dimensions, dense ? modules[2].Path : null, normalize, prompts, prompt);
+    }
+
+    private static TextDense ReadDense(string folder, int width)
+    {
+        using StrictJson file = StrictJson.Open(Path.Combine(folder, "config.json"));
+        if (file.Size("in_features") is var taken && taken != width)
+        {
+            throw file.Fault($"\"in_features\" is {taken}, the pooled vectors have {width} dimensions; the files belong to different models");
+        }
+
+        string activation = file.Text("activation_function") ?? Tanh;
+        if (activation is not (Tanh or NoActivation))
+        {
+            throw file.Unsupported("activation_function", $"\"{activation}\"", $"\"{Tanh}\" or \"{NoActivation}\"");
+        }
+
+        foreach (string key in (string[])["module_input_name", "module_output_name"])
+        {
+            file.Require(key, "sentence_embedding");
+        }
+
+        TextDense dense = new(file.Size("out_features"), file.Boolean("bias") ?? true, activation == Tanh);
+        file.RequireAllRead();
+        return dense;
     }
 
     // A query's prompt alone is for short questions; where documents have one too, every text the model knows has one.

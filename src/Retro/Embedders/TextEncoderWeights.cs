@@ -12,6 +12,9 @@ namespace Retro.Embedders;
 /// </remarks>
 internal static class TextEncoderWeights
 {
+    /// <summary>How the names of the weights in the folder of a "Dense" begin.</summary>
+    public const string DensePrefix = "linear.";
+
     private const string Anchor = "embeddings.word_embeddings.weight";
 
     private static readonly string[] s_ignored = ["embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias"];
@@ -24,10 +27,21 @@ internal static class TextEncoderWeights
     /// <summary>Makes an encoder of the weights in a folder. Nothing is allocated before every name, shape and type has been checked.</summary>
     /// <exception cref="CheckpointException">A file or tensor is missing, not known, or of another shape or type than the configuration says.</exception>
     public static TextEncoder Load(
-        TextEncoderConfig config, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        TextEncoderConfig config,
+        string folder,
+        string? denseFolder,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         using WeightFolder weights = WeightFolder.Open(folder);
-        Dictionary<string, string> stored = Match(config, weights);
+        using WeightFolder? dense = denseFolder is null ? null : WeightFolder.Open(denseFolder);
+        Dictionary<string, (WeightFolder Folder, string Name)> stored = Match(config, weights)
+            .ToDictionary(pair => pair.Key, pair => (weights, pair.Value), StringComparer.Ordinal);
+        foreach (string name in dense is null ? [] : MatchDense(config, dense))
+        {
+            stored.Add($"{TextEncoder.DenseName}.{name}", (dense!, DensePrefix + name));
+        }
+
         TextEncoder encoder = new(config, null);
         try
         {
@@ -36,7 +50,8 @@ internal static class TextEncoderWeights
             foreach ((string name, Parameter parameter) in encoder.named_parameters())
             {
                 counter.Next();
-                weights.CopyTo(stored[name], parameter);
+                (WeightFolder place, string storedName) = stored[name];
+                place.CopyTo(storedName, parameter);
             }
 
             counter.End();
@@ -106,6 +121,25 @@ internal static class TextEncoderWeights
             : throw new CheckpointException(
                 $"The weights in {folder} do not fit its config.json: "
                     + $"{string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
+    }
+
+    // The names behind the prefix.
+    private static string[] MatchDense(TextEncoderConfig config, WeightFolder weights)
+    {
+        TextDense dense = config.Dense!;
+        Dictionary<string, long[]> expected = new() { ["weight"] = [dense.Width, config.Width] };
+        if (dense.HasBias)
+        {
+            expected.Add("bias", [dense.Width]);
+        }
+
+        string wanted = string.Join(", ", expected.Select(pair => $"\"{DensePrefix}{pair.Key}\" {Shape(pair.Value)}"));
+        return weights.Names.Count == expected.Count && expected.All(pair => weights.Names.Contains(DensePrefix + pair.Key)
+            && weights.Shape(DensePrefix + pair.Key).AsSpan().SequenceEqual(pair.Value) && s_types.Contains(weights.Dtype(DensePrefix + pair.Key)))
+            ? [.. expected.Keys]
+            : throw new CheckpointException(
+                $"The weights in {weights.Place} are {string.Join(", ", weights.Names.Select(name => $"\"{name}\" {Shape(weights.Shape(name))}"))}; its config.json "
+                    + $"says {wanted}, each of {string.Join(", ", s_types)}.");
     }
 
     private static string Modern(string name)

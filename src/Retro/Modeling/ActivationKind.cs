@@ -20,4 +20,7 @@ public enum ActivationKind
 
     /// <summary>GELU(gate) · up, GELU with the error function (arXiv 2002.05202).</summary>
     GeGlu,
+
+    /// <summary>The same with GELU in its tanh approximation, as Gemma has it.</summary>
+    GeGluTanh,
 }

@@ -15,7 +15,7 @@ namespace Retro.Modeling;
 /// <param name="ShiftedKeys">Whether keys also see the token before.</param>
 /// <param name="OutputScale">Deviation of a fresh output projection, as a share of 1/sqrt(fan-in).</param>
 /// <param name="Rank">Width between the two factors of each projection; null for full matrices.</param>
-/// <param name="NormHeads">Whether every head's queries and keys are normalized.</param>
+/// <param name="OfDecoder">Whether it is the decoder's self-attention, whose norms are where the configuration says.</param>
 internal sealed record AttentionShape(
     int Width,
     int KeyWidth,
@@ -26,10 +26,10 @@ internal sealed record AttentionShape(
     bool ShiftedKeys,
     double OutputScale,
     int? Rank = null,
-    bool NormHeads = false);
+    bool OfDecoder = false);
 
 /// <summary>
-/// What every attention branch is made of: a norm, projections of queries, keys, values and output, and the position term of Transformer-XL.
+/// What every attention branch is made of: norms, projections of queries, keys, values and output, and the position term of Transformer-XL.
 /// The parts are registered in the branch itself, so that names are "attn.q.weight" and the like; rows of q, k, v and r are head-major.
 /// </summary>
 [System.Diagnostics.CodeAnalysis.SuppressMessage("Design", "CA1001", Justification = "The branch, in which the parts are registered, disposes them.")]
@@ -37,7 +37,7 @@ internal sealed class AttentionParts
 {
     private readonly nn.Module _owner;
     private readonly AttentionShape _shape;
-    private readonly Normalization _norm;
+    private readonly Normalization? _norm, _outputNorm;
     private readonly nn.Module<Tensor, Tensor> _q;
     private readonly nn.Module<Tensor, Tensor> _k;
     private readonly nn.Module<Tensor, Tensor>? _shifted;
@@ -52,7 +52,11 @@ internal sealed class AttentionParts
         _owner = owner;
         _shape = shape;
         int inner = shape.Heads * shape.HeadSize, keyInner = shape.KeyHeads * shape.HeadSize;
-        owner.register_module("norm", _norm = new(config.Norm, shape.Width, config.NormEpsilon, dtype, device));
+        if (!shape.OfDecoder || config.NormsBefore)
+        {
+            owner.register_module("norm", _norm = new(config.Norm, shape.Width, config.NormEpsilon, dtype, device));
+        }
+
         owner.register_module("q", _q = Projection.Create(shape.Width, inner, shape.Rank, config.QueryKeyValueBias, dtype, device));
         owner.register_module("k", _k = Projection.Create(shape.KeyWidth, keyInner, shape.Rank, config.QueryKeyValueBias, dtype, device));
         if (shape.ShiftedKeys)
@@ -62,10 +66,16 @@ internal sealed class AttentionParts
 
         owner.register_module("v", _v = Projection.Create(shape.KeyWidth, keyInner, shape.Rank, config.QueryKeyValueBias, dtype, device));
         owner.register_module("o", _o = Projection.Create(inner, shape.Width, shape.Rank, config.AttentionOutputBias, dtype, device, shape.OutputScale));
-        if (shape.NormHeads)
+        if (shape.OfDecoder && config.QueryKeyNorm)
         {
-            owner.register_module("q_norm", _queryNorm = new(NormKind.RmsNorm, shape.HeadSize, config.NormEpsilon, dtype, device));
-            owner.register_module("k_norm", _keyNorm = new(NormKind.RmsNorm, shape.HeadSize, config.NormEpsilon, dtype, device));
+            bool across = config.QueryKeyNormAcrossHeads;
+            owner.register_module("q_norm", _queryNorm = new(NormKind.RmsNorm, across ? inner : shape.HeadSize, config.NormEpsilon, dtype, device));
+            owner.register_module("k_norm", _keyNorm = new(NormKind.RmsNorm, across ? keyInner : shape.HeadSize, config.NormEpsilon, dtype, device));
+        }
+
+        if (shape.OfDecoder && config.NormsAfter)
+        {
+            owner.register_module("output_norm", _outputNorm = new(config.Norm, shape.Width, config.NormEpsilon, dtype, device));
         }
 
         if (shape.IsRelative)
@@ -94,9 +104,11 @@ internal sealed class AttentionParts
     /// <param name="x">[N, 1, D], one query each.</param>
     /// <param name="ofKeys">Whether keys and values are made of them, too.</param>
     public FewRows? Few(Tensor x, bool ofKeys) => x.dim() == 3 && x.size(1) == 1
-        && _queryNorm?.IsPlain(x.dtype, _shape.HeadSize) != false && _keyNorm?.IsPlain(x.dtype, _shape.HeadSize) != false
+        && IsPlain(_queryNorm, x.dtype) && IsPlain(_keyNorm, x.dtype) && IsPlain(_outputNorm, x.dtype)
         ? FewRows.Of(x, _norm, _q, ofKeys ? _k : null, ofKeys ? _v : null, _o)
         : null;
+
+    private static bool IsPlain(Normalization? norm, ScalarType dtype) => norm?.IsPlain(dtype, norm.Width) != false;
 
     /// <summary>Queries [N, H·S] of few rows, normalized.</summary>
     public Memory<float> Queries(Tensor x, FewRows few) => few.Product(few.Normalized(x, _norm), (LinearLayer)_q);
@@ -105,12 +117,8 @@ internal sealed class AttentionParts
     public Memory<float>[] States(Tensor x, FewRows few)
     {
         Memory<float>[] states = few.Products(few.Normalized(x, _norm), ((LinearLayer)_q).Weights, ((LinearLayer)_k).Weights, ((LinearLayer)_v).Weights);
-        if (_queryNorm is not null)
-        {
-            few.Normalize(states[0], _queryNorm);
-            few.Normalize(states[1], _keyNorm!);
-        }
-
+        few.Normalize(states[0], _queryNorm);
+        few.Normalize(states[1], _keyNorm);
         return states;
     }
 
@@ -150,22 +158,27 @@ internal sealed class AttentionParts
     }
 
     /// <summary>[N, H·S] of few rows to [N, 1, D].</summary>
-    public Tensor Output(Memory<float> attended, FewRows few) => few.ToTensor(few.Product(attended, (LinearLayer)_o).Span, few.Count, 1, _shape.Width);
+    public Tensor Output(Memory<float> attended, FewRows few)
+    {
+        Memory<float> output = few.Product(attended, (LinearLayer)_o);
+        few.Normalize(output, _outputNorm);
+        return few.ToTensor(output.Span, few.Count, 1, _shape.Width);
+    }
 
-    /// <summary>Normalizes what asks. [.., D] to [.., D].</summary>
-    public Tensor Norm(Tensor x) => _norm.call(x);
+    /// <summary>Normalizes what asks, where it is. [.., D] to [.., D], in either case a tensor of its own.</summary>
+    public Tensor Norm(Tensor x) => _norm?.call(x) ?? x.alias();
 
     /// <summary>[N, A, D] to queries [N, A, H·S]; from packed tokens [1, V, D], those of all.</summary>
     public Tensor ProjectQueries(Tensor x, PackedTokens? packed = null) => Unpacked(_q.call(x), packed);
 
-    /// <summary>Normalizes the heads of queries [H, N, A, S], where they are.</summary>
-    public Tensor NormQueries(Tensor q) => _queryNorm?.call(q) ?? q;
+    /// <summary>[N, A, H·S] to queries [H, N, A, S], normalized where they are.</summary>
+    public Tensor SplitQueries(Tensor projected) => Split(Normalized(projected, _queryNorm), _shape.Heads);
 
-    /// <summary>Normalizes the heads of keys [G, N, L, S], where they are.</summary>
-    public Tensor NormKeys(Tensor k) => _keyNorm?.call(k) ?? k;
+    /// <summary>[N, L, G·S] to keys [G, N, L, S], normalized where they are.</summary>
+    public Tensor SplitKeys(Tensor projected) => Split(Normalized(projected, _keyNorm), _shape.KeyHeads);
 
-    /// <summary>[N, L, D'] to keys [G, N, L, S]; from packed tokens [1, V, D'], those of all.</summary>
-    public Tensor Keys(Tensor x, PackedTokens? packed = null) => Split(Unpacked(_k.call(x), packed), _shape.KeyHeads);
+    /// <summary>[N, L, D'] to [N, L, G·S], what keys are made of; from packed tokens [1, V, D'], those of all.</summary>
+    public Tensor ProjectKeys(Tensor x, PackedTokens? packed = null) => Unpacked(_k.call(x), packed);
 
     /// <summary>
     /// Keys and values [G, N, K·R, S] of neighbors [N, K, R, D'], of which only the packed ones are read where there are any. With shifted keys each token sees
@@ -249,7 +262,15 @@ internal sealed class AttentionParts
         => TokenAttention.Attend(OfContent(q), k, v, null, positions, pass);
 
     /// <summary>[N, A, H·S] to [N, A, D], or to packed tokens [1, V, D].</summary>
-    public Tensor Output(Tensor x, PackedTokens? packed = null) => _o.call(packed is null ? x : packed.Pack(x));
+    public Tensor Output(Tensor x, PackedTokens? packed = null)
+    {
+        Tensor output = _o.call(packed is null ? x : packed.Pack(x));
+        return _outputNorm?.call(output) ?? output;
+    }
+
+    // Heads one by one, or all of a token at once, as long as the norm is.
+    private static Tensor Normalized(Tensor projected, Normalization? norm)
+        => norm is null ? projected : norm.call(projected.reshape(projected.shape[0], projected.shape[1], -1, norm.Width)).view(projected.shape);
 
     private static Tensor Unpacked(Tensor x, PackedTokens? packed) => packed is null ? x : packed.Unpack(x);
 

@@ -130,25 +130,29 @@ public sealed class AttentionPlan
     /// <param name="tokens">T.</param>
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
-    public static AttentionPlan Causal(RetroConfig config, long tokens, ScalarType dtype, Device device) => CausalPass(config, tokens, null, dtype, device);
-
-    /// <summary>The same; with a pass, for prompts whose keys and values go to a cache.</summary>
-    internal static AttentionPlan CausalPass(RetroConfig config, long tokens, DecodingPass? pass, ScalarType dtype, Device device)
+    /// <param name="layer">The layer that it is for, from 1. Layers differ where <see cref="RetroConfig.WindowLayers"/> or
+    /// <see cref="RetroConfig.UnrotatedLayers"/> say so; else one plan is for all.</param>
+    public static AttentionPlan Causal(RetroConfig config, long tokens, ScalarType dtype, Device device, int layer = 1)
     {
         ArgumentNullException.ThrowIfNull(config);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(layer, config.Layers);
+        return CausalPass(config, config.KindOf(layer), tokens, null, dtype, device);
+    }
+
+    /// <summary>The same for layers of a kind; with a pass, for prompts whose keys and values go to a cache.</summary>
+    internal static AttentionPlan CausalPass(
+        RetroConfig config, SelfAttentionKind kind, long tokens, DecodingPass? pass, ScalarType dtype, Device device)
+    {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
-        RotaryTable? rotation = null;
-        if (config.Positions == PositionKind.Rotary)
-        {
-            using Tensor positions = KeptScalars.Range(tokens, ScalarType.Float64, device);
-            rotation = DecoderRotation(config, positions, dtype);
-        }
+        using Tensor? positions = kind.Frequencies is null ? null : KeptScalars.Range(tokens, ScalarType.Float64, device);
+        RotaryTable? rotation = positions is null ? null : DecoderRotation(config, kind, positions, dtype);
 
         // What lies after the query is skipped where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
         bool flag = config.Positions != PositionKind.TransformerXl;
-        int? window = flag && config.SlidingWindow < tokens ? config.SlidingWindow : null;
-        Tensor MaskOfAll() => CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device);
+        int? window = flag && kind.Window < tokens ? kind.Window : null;
+        Tensor MaskOfAll() => CausalMask(tokens, kind.Window ?? tokens, config.Heads / groups, dtype, device);
         return new()
         {
             Kind = PlanKind.Causal,
@@ -167,10 +171,11 @@ public sealed class AttentionPlan
 
     /// <summary>Plans decoder self-attention of one new token per row, whose keys are the row's earlier tokens and itself.</summary>
     /// <param name="config">The model's configuration.</param>
+    /// <param name="kind">Of the layers.</param>
     /// <param name="pass">Positions of the new tokens, on the device of the states, and how many keys there are with them.</param>
     /// <param name="tables">Positions that earlier steps have looked up.</param>
     /// <param name="dtype">Type of the states.</param>
-    internal static AttentionPlan CausalStep(RetroConfig config, DecodingPass pass, DecodingTables tables, ScalarType dtype)
+    internal static AttentionPlan CausalStep(RetroConfig config, SelfAttentionKind kind, DecodingPass pass, DecodingTables tables, ScalarType dtype)
     {
         Tensor positions = pass.Positions!;
         using DisposeScope scope = NewDisposeScope();
@@ -185,10 +190,10 @@ public sealed class AttentionPlan
             rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(KeptScalars.Zero).MoveToOuterDisposeScope() : null;
         }
 
-        if (config.Positions == PositionKind.Rotary)
+        if (kind.Frequencies is not null)
         {
-            rotation = pass.Equal ? tables.Causal(pass.Lengths[0] - 1, dtype, positions.device)
-                : DecoderRotation(config, positions.unsqueeze(-1), dtype);
+            rotation = pass.Equal ? tables.Causal(pass.Lengths[0] - 1, kind, dtype, positions.device)
+                : DecoderRotation(config, kind, positions.unsqueeze(-1), dtype);
             rotation.MoveToOuterDisposeScope();
         }
 
@@ -533,13 +538,12 @@ public sealed class AttentionPlan
         return ones.Times(Masked);
     }
 
-    /// <summary>The rotation of decoder self-attention at some positions, as float64 or int64.</summary>
-    internal static RotaryTable DecoderRotation(RetroConfig config, Tensor positions, ScalarType dtype)
-        => RotaryTable.Create(
-            positions,
-            RotaryTable.Frequencies(config.RotarySize, config.RotaryBase, config.RotaryScaling),
-            dtype,
-            config.RotaryScaling?.AttentionFactor ?? 1);
+    /// <summary>The rotation of decoder self-attention of a kind that rotates, at some positions, as float64 or int64.</summary>
+    internal static RotaryTable DecoderRotation(RetroConfig config, SelfAttentionKind kind, Tensor positions, ScalarType dtype)
+    {
+        (double rotaryBase, RotaryScaling? scaling) = kind.Frequencies!.Value;
+        return RotaryTable.Create(positions, RotaryTable.Frequencies(config.RotarySize, rotaryBase, scaling), dtype, scaling?.AttentionFactor ?? 1);
+    }
 
     private static RotaryTable RetrievalRotation(RetroConfig config, Tensor positions, int headSize, ScalarType dtype)
         => RotaryTable.Create(positions, RotaryTable.Frequencies(headSize, config.RotaryBase), dtype);

@@ -2,7 +2,7 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// Where the keys and values of a batch's rows lie in a cache: those of a row side by side, each row's behind those of the one before, with room for more. A
-/// row takes what it has use for, whatever the others do: of a sliding window, what the next token sees.
+/// row takes what it has use for, whatever the others do: of a sliding window that all layers have, what the next token sees.
 /// </summary>
 internal sealed class CacheLayout
 {
@@ -23,7 +23,7 @@ internal sealed class CacheLayout
         _begins = new long[read.Count];
         for (int row = 0; row < read.Count; row++)
         {
-            long most = Math.Min((config.MaximumLength ?? long.MaxValue) - _first[row], 2L * config.SlidingWindow ?? long.MaxValue);
+            long most = Math.Min((config.MaximumLength ?? long.MaxValue) - _first[row], 2L * config.WidestWindow ?? long.MaxValue);
             _rooms[row] = Math.Min(_kept[row] + more[row], most);
             _begins[row] = Places;
             Places += _rooms[row];
@@ -40,7 +40,7 @@ internal sealed class CacheLayout
     public long LongestRoom => _rooms.Max();
 
     /// <summary>How many of a row's tokens, up to the last one, the next one sees.</summary>
-    public static long Kept(RetroConfig config, long tokens) => Math.Min(tokens, (config.SlidingWindow ?? long.MaxValue) - 1);
+    public static long Kept(RetroConfig config, long tokens) => Math.Min(tokens, (config.WidestWindow ?? long.MaxValue) - 1);
 
     /// <summary>The position of a row's first token that is kept.</summary>
     public long First(int row) => _first[row];

@@ -193,7 +193,7 @@ public sealed class DecodingCache : IDisposable
             layout = new(config, read, [.. kept.Select(tokens => Math.Max(1, layout is null ? _capacity - tokens : sum / Rows))]);
         }
 
-        return new(lengths, positions, config.SlidingWindow, layout);
+        return new(lengths, positions, config.WidestWindow, layout);
     }
 
     /// <summary>Ends a pass.</summary>

@@ -6,6 +6,8 @@ namespace Retro.Modeling;
 /// <summary>What one call of prefill or step does to a cache, and which of its keys the queries of a step see: of each row the last ones.</summary>
 internal sealed class DecodingPass : IDisposable
 {
+    private readonly int? _window;
+    private DecodingPass? _narrow;
     private Tensor? _written;
     private Tensor? _seen;
 
@@ -16,7 +18,7 @@ internal sealed class DecodingPass : IDisposable
     /// <param name="layout">Where keys and values lie after the pass.</param>
     public DecodingPass(IReadOnlyList<long> lengths, Tensor? positions, int? window, CacheLayout layout)
     {
-        (Lengths, Positions, Layout) = (lengths, positions, layout);
+        (Lengths, Positions, Layout, _window) = (lengths, positions, layout, window);
         Equal = lengths.All(length => length == lengths[0]);
         if (positions is not null)
         {
@@ -43,6 +45,10 @@ internal sealed class DecodingPass : IDisposable
 
     /// <summary>The most of <see cref="Counts"/>.</summary>
     public int KeyCount { get; }
+
+    /// <summary>The same for layers that see less; it is disposed of with this one.</summary>
+    /// <param name="window">The one other number of keys that layers see; null: all.</param>
+    public DecodingPass Within(int? window) => window == _window ? this : _narrow ??= new(Lengths, Positions, window, Layout);
 
     /// <summary>Whether the queries of all rows see equally many keys.</summary>
     public bool SeesEquallyMany => Counts.All(count => count == KeyCount);
@@ -85,6 +91,7 @@ internal sealed class DecodingPass : IDisposable
     {
         _written?.Dispose();
         _seen?.Dispose();
+        _narrow?.Dispose();
         _written = _seen = null;
     }
 

@@ -11,24 +11,30 @@ internal sealed class DecodingTables(RetroConfig config) : IDisposable
     // So many at a time that making them costs a step next to nothing, and so few that they need no memory to speak of.
     private const long Block = 64;
 
-    private RotaryTable? _causal;
+    private readonly Dictionary<SelfAttentionKind, RotaryTable> _causal = [];
     private RotaryTable? _cross;
     private long _start;
 
-    public long ByteLength => (_causal?.ByteLength ?? 0) + (_cross?.ByteLength ?? 0);
+    public long ByteLength => _causal.Values.Sum(table => table.ByteLength) + (_cross?.ByteLength ?? 0);
 
-    /// <summary>The rotation of one position, the same for all rows.</summary>
-    public RotaryTable Causal(long position, ScalarType dtype, Device device)
+    /// <summary>The rotation of one position in layers of a kind that rotates, the same for all rows.</summary>
+    public RotaryTable Causal(long position, SelfAttentionKind kind, ScalarType dtype, Device device)
     {
         long start = position / Block * Block;
-        if (_causal is null || _start != start)
+        if (_start != start)
         {
-            using Tensor positions = KeptScalars.Range(start, start + Block, 1, ScalarType.Float64, device);
-            Replace(ref _causal, AttentionPlan.DecoderRotation(config, positions, dtype));
+            Forget();
             _start = start;
         }
 
-        return _causal!.At(position - start);
+        if (!_causal.TryGetValue(kind, out RotaryTable? table))
+        {
+            using Tensor positions = KeptScalars.Range(start, start + Block, 1, ScalarType.Float64, device);
+            _causal[kind] = table = AttentionPlan.DecoderRotation(config, kind, positions, dtype);
+            table.DetachFromDisposeScope();
+        }
+
+        return table.At(position - start);
     }
 
     /// <summary>The rotation of each row's query, [B] of int64, its place in its block.</summary>
@@ -36,23 +42,27 @@ internal sealed class DecodingTables(RetroConfig config) : IDisposable
     {
         if (_cross is null)
         {
-            Replace(ref _cross, AttentionPlan.CrossQueryRotation(config, dtype, places.device));
+            _cross = AttentionPlan.CrossQueryRotation(config, dtype, places.device);
+            _cross.DetachFromDisposeScope();
         }
 
-        return _cross!.At(places);
+        return _cross.At(places);
     }
 
     public void Dispose()
     {
-        _causal?.Dispose();
+        Forget();
         _cross?.Dispose();
-        _causal = _cross = null;
+        _cross = null;
     }
 
-    private static void Replace(ref RotaryTable? place, RotaryTable table)
+    private void Forget()
     {
-        table.DetachFromDisposeScope();
-        place?.Dispose();
-        place = table;
+        foreach (RotaryTable table in _causal.Values)
+        {
+            table.Dispose();
+        }
+
+        _causal.Clear();
     }
 }

@@ -62,7 +62,7 @@ internal sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, Attentio
         Tensor asking = _parts.ProjectQueries(_parts.Norm(x), plan.Packed);
         Tensor q = _parts.Split(asking.view(states.shape[0], -1, asking.shape[^1]), _parts.Heads); // [H, N, K·R, S]
         Tensor asked = _statesNorm is null ? states : _statesNorm.call(states);
-        Tensor k = _parts.Keys(asked), v = _parts.Values(asked);              // [H, N, M, S]
+        Tensor k = _parts.SplitKeys(_parts.ProjectKeys(asked)), v = _parts.Values(asked); // [H, N, M, S]
         if (plan.QueryRotation is not null)
         {
             q = plan.QueryRotation.Rotate(q);

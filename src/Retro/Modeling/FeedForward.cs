@@ -5,10 +5,12 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>The feed-forward branch, norm included and residual excluded: down(activation(up(norm(x)))), or down(activation(gate) · up) where gated.</summary>
+/// <summary>
+/// The feed-forward branch, norms included and residual excluded: down(activation(up(norm(x)))), or down(activation(gate) · up) where gated.
+/// </summary>
 public class FeedForward : nn.Module<Tensor, Tensor>
 {
-    private readonly Normalization _norm;
+    private readonly Normalization? _norm, _outputNorm;
     private readonly LinearLayer? _gate;
     private readonly LinearLayer _up;
     private readonly LinearLayer _down;
@@ -30,7 +32,11 @@ public class FeedForward : nn.Module<Tensor, Tensor>
         (_width, int inner) = encoder && config.RequireRetrieval().Encoder is { } sizes
             ? (sizes.Width, sizes.FeedForwardSize)
             : (config.Width, config.FeedForwardSize);
-        register_module("norm", _norm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
+        if (encoder || config.NormsBefore)
+        {
+            register_module("norm", _norm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
+        }
+
         if (config.IsGated)
         {
             register_module("gate", _gate = new LinearLayer(_width, inner, config.FeedForwardBias, dtype, device));
@@ -38,6 +44,10 @@ public class FeedForward : nn.Module<Tensor, Tensor>
 
         register_module("up", _up = new LinearLayer(_width, inner, config.FeedForwardBias, dtype, device));
         register_module("down", _down = new LinearLayer(inner, _width, config.FeedForwardBias, dtype, device, config.InitialOutputScale));
+        if (!encoder && config.NormsAfter)
+        {
+            register_module("output_norm", _outputNorm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
+        }
     }
 
     /// <summary>Computes the branch.</summary>
@@ -47,20 +57,21 @@ public class FeedForward : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor x)
     {
         Guard.Width(x, _width);
-        using FewRows? few = FewRows.Of(x, _norm, _gate, _up, _down);
+        using FewRows? few = _outputNorm?.IsPlain(x.dtype, _width) == false ? null : FewRows.Of(x, _norm, _gate, _up, _down);
         if (few is not null)
         {
             return OfFewRows(x, few);
         }
 
         using DisposeScope scope = NewDisposeScope();
-        Tensor normed = _norm.call(x);
+        Tensor normed = Norm(x);
         Tensor inner = Activate(_activation, (_gate ?? _up).call(normed));
-        return _down.call(_gate is null ? inner : inner * _up.call(normed)).MoveToOuterDisposeScope();
+        Tensor output = _down.call(_gate is null ? inner : inner * _up.call(normed));
+        return (_outputNorm?.call(output) ?? output).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Normalizes what the branch reads.</summary>
-    internal Tensor Norm(Tensor x) => _norm.call(x);
+    /// <summary>Normalizes what the branch reads, where it is; in either case a tensor of its own.</summary>
+    internal Tensor Norm(Tensor x) => _norm?.call(x) ?? x.alias();
 
     private Tensor OfFewRows(Tensor x, FewRows few)
     {
@@ -78,13 +89,15 @@ public class FeedForward : nn.Module<Tensor, Tensor>
             TensorPrimitives.Multiply(inner.Span, products[1].Span, inner.Span);
         }
 
-        return few.ToTensor(few.Product(inner, _down).Span, x.shape);
+        Memory<float> output = few.Product(inner, _down);
+        few.Normalize(output, _outputNorm);
+        return few.ToTensor(output.Span, x.shape);
     }
 
     /// <summary>activation(x): of gated kinds, what the gate's branch goes through.</summary>
     internal static Tensor Activate(ActivationKind kind, Tensor x) => kind switch
     {
-        ActivationKind.GeluTanh => nn.functional.gelu(x, GELU.Approximate.tanh, false),
+        ActivationKind.GeluTanh or ActivationKind.GeGluTanh => nn.functional.gelu(x, GELU.Approximate.tanh, false),
         ActivationKind.Relu => nn.functional.relu(x),
         ActivationKind.Silu or ActivationKind.SwiGlu => nn.functional.silu(x),
         _ => nn.functional.gelu(x),

@@ -75,17 +75,22 @@ internal abstract class FewRows : IDisposable
     /// <summary>A tensor of these numbers, stored as the rows are.</summary>
     public abstract Tensor ToTensor(ReadOnlySpan<float> numbers, params ReadOnlySpan<long> shape);
 
-    /// <summary>The rows, normalized.</summary>
-    public Memory<float> Normalized(Tensor x, Normalization norm)
+    /// <summary>The rows, normalized where there is a norm.</summary>
+    public Memory<float> Normalized(Tensor x, Normalization? norm)
     {
         Memory<float> rows = Read(x);
         Normalize(rows, norm);
         return rows;
     }
 
-    /// <summary>Normalizes numbers in their place, in pieces as long as the norm's weight: rows, or the heads of rows.</summary>
-    public void Normalize(Memory<float> numbers, Normalization norm)
+    /// <summary>Normalizes numbers in their place, in pieces as long as the norm's weight: rows, or the heads of rows. Null: not at all.</summary>
+    public void Normalize(Memory<float> numbers, Normalization? norm)
     {
+        if (norm is null)
+        {
+            return;
+        }
+
         ReadOnlySpan<float> weight = Read(norm.Weight).Span, bias = norm.Bias is { } added ? Read(added).Span : [];
         for (int start = 0; start < numbers.Length; start += weight.Length)
         {

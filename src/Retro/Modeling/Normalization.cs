@@ -32,6 +32,9 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
         }
     }
 
+    /// <summary>Size of the last dimension.</summary>
+    internal int Width => _width;
+
     // TorchSharp makes a new tensor at every look at an embedding's weight, but not at a registered parameter.
     internal Parameter Weight => get_parameter("weight")!;
 

@@ -27,7 +27,7 @@ public sealed partial record RetroConfig
                 HeadSize,
                 Positions == PositionKind.TransformerXl,
                 shiftedKeys: false,
-                normHeads: QueryKeyNorm);
+                ofDecoder: true);
             if (Retrieval is { } retrieval && CrossAttends(layer))
             {
                 AddAttention(
@@ -53,7 +53,7 @@ public sealed partial record RetroConfig
                 }
             }
 
-            AddFeedForward(list, $"{prefix}.ffw", Width, FeedForwardSize);
+            AddFeedForward(list, $"{prefix}.ffw", Width, FeedForwardSize, ofDecoder: true);
         }
 
         AddNorm(list, "decoder.norm", Width);
@@ -134,10 +134,14 @@ public sealed partial record RetroConfig
         bool relative,
         bool shiftedKeys,
         int? rank = null,
-        bool normHeads = false)
+        bool ofDecoder = false)
     {
         int inner = heads * headSize, keyValueInner = keyValueHeads * headSize;
-        AddNorm(list, $"{name}.norm", width);
+        if (!ofDecoder || NormsBefore)
+        {
+            AddNorm(list, $"{name}.norm", width);
+        }
+
         AddLinear(list, $"{name}.q", width, inner, QueryKeyValueBias, rank);
         AddLinear(list, $"{name}.k", keyWidth, keyValueInner, QueryKeyValueBias, rank);
         if (shiftedKeys)
@@ -147,10 +151,15 @@ public sealed partial record RetroConfig
 
         AddLinear(list, $"{name}.v", keyWidth, keyValueInner, QueryKeyValueBias, rank);
         AddLinear(list, $"{name}.o", inner, width, AttentionOutputBias, rank);
-        if (normHeads)
+        if (ofDecoder && QueryKeyNorm)
         {
-            list.Add(new($"{name}.q_norm.weight", [headSize], ParameterKind.Norm));
-            list.Add(new($"{name}.k_norm.weight", [headSize], ParameterKind.Norm));
+            list.Add(new($"{name}.q_norm.weight", [QueryKeyNormAcrossHeads ? inner : headSize], ParameterKind.Norm));
+            list.Add(new($"{name}.k_norm.weight", [QueryKeyNormAcrossHeads ? keyValueInner : headSize], ParameterKind.Norm));
+        }
+
+        if (ofDecoder && NormsAfter)
+        {
+            AddNorm(list, $"{name}.output_norm", width);
         }
 
         if (relative)
@@ -164,9 +173,13 @@ public sealed partial record RetroConfig
         }
     }
 
-    private void AddFeedForward(List<ParameterShape> list, string name, int width, int inner)
+    private void AddFeedForward(List<ParameterShape> list, string name, int width, int inner, bool ofDecoder = false)
     {
-        AddNorm(list, $"{name}.norm", width);
+        if (!ofDecoder || NormsBefore)
+        {
+            AddNorm(list, $"{name}.norm", width);
+        }
+
         if (IsGated)
         {
             AddLinear(list, $"{name}.gate", width, inner, FeedForwardBias);
@@ -174,6 +187,10 @@ public sealed partial record RetroConfig
 
         AddLinear(list, $"{name}.up", width, inner, FeedForwardBias);
         AddLinear(list, $"{name}.down", inner, width, FeedForwardBias);
+        if (ofDecoder && NormsAfter)
+        {
+            AddNorm(list, $"{name}.output_norm", width);
+        }
     }
 
     private void AddNorm(List<ParameterShape> list, string name, int width)

@@ -4,7 +4,10 @@ namespace Retro.Modeling;
 
 public sealed partial record RetroConfig
 {
-    private const int LargestSize = 1 << 24, MostLayers = 4096;
+    /// <summary>More layers than any model has.</summary>
+    internal const int MostLayers = 4096;
+
+    private const int LargestSize = 1 << 24;
 
     /// <summary>Checks the configuration.</summary>
     /// <returns>The configuration itself, so that calls chain.</returns>
@@ -26,6 +29,9 @@ public sealed partial record RetroConfig
 
         CheckPositions(faults);
         faults.Defined(Norm);
+        faults.Defined(NormPlacement);
+        faults.Require(
+            QueryKeyNorm || !QueryKeyNormAcrossHeads, QueryKeyNormAcrossHeads, $"false without {nameof(QueryKeyNorm)}, of which it says how it is computed");
         faults.Defined(Activation);
         faults.Positive(NormEpsilon);
         faults.NotNegative(InitialOutputScale);
@@ -60,6 +66,26 @@ public sealed partial record RetroConfig
             Size(faults, window, nameof(SlidingWindow));
         }
 
+        if (WindowLayers is not null)
+        {
+            CheckLayers(faults, WindowLayers, Layers);
+            faults.Require(SlidingWindow is not null, WindowLayers, $"not set without {nameof(SlidingWindow)}");
+        }
+
+        if (WindowRotaryBase is double own)
+        {
+            faults.Positive(own, nameof(WindowRotaryBase));
+            faults.Require(
+                SlidingWindow is not null && Positions == PositionKind.Rotary,
+                WindowRotaryBase,
+                $"not set without {nameof(SlidingWindow)} and rotary positions");
+        }
+
+        faults.Positive(EmbeddingScale);
+        CheckLayers(faults, UnrotatedLayers, Layers);
+        faults.Require(
+            UnrotatedLayers is not { Count: > 0 } || Positions == PositionKind.Rotary, UnrotatedLayers, $"none where {nameof(Positions)} are not rotary");
+
         faults.Positive(RotaryBase);
         bool fraction = RotaryFraction > 0 && RotaryFraction <= 1;
         faults.Require(fraction, RotaryFraction, "more than 0 and at most 1");
@@ -85,6 +111,11 @@ public sealed partial record RetroConfig
                 scaling.HighFrequencyFactor > scaling.LowFrequencyFactor && double.IsFinite(scaling.HighFrequencyFactor),
                 scaling.HighFrequencyFactor,
                 FormattableString.Invariant($"a finite number above {nameof(scaling.LowFrequencyFactor)}, {scaling.LowFrequencyFactor}"));
+            int pairs = scaling.Kind == RotaryScalingKind.LongRope ? (RotarySize + 1) / 2 : 0;
+            of.Require(
+                scaling.PairFactors?.Count == pairs && scaling.PairFactors.All(factor => factor > 0 && double.IsFinite(factor)),
+                scaling.PairFactors,
+                pairs == 0 ? "none, which LongRoPE alone has" : $"{pairs} finite numbers above 0, one for each pair of rotated features");
         }
     }
 

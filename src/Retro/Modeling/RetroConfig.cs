@@ -52,17 +52,43 @@ public sealed partial record RetroConfig
     /// <summary>Change of the rotary frequencies in decoder self-attention. Default none.</summary>
     public RotaryScaling? RotaryScaling { get; init; }
 
+    /// <summary>
+    /// Layers, from 1, whose decoder self-attention does not rotate: it has no positions but what the others leave in the states, as in SmolLM3
+    /// (arXiv 2501.18795). Default none; rotary positions alone have such.
+    /// </summary>
+    public LayerList UnrotatedLayers { get; init; } = LayerList.Empty;
+
     /// <summary>Whether relative attention has the content and position biases u and v of Transformer-XL. Default true.</summary>
     public bool RelativeBiases { get; init; } = true;
 
     /// <summary>Decoder self-attention sees this many tokens, the token itself included; null: all before it. Default null.</summary>
     public int? SlidingWindow { get; init; }
 
+    /// <summary>Layers, from 1, with the <see cref="SlidingWindow"/>; the others see all tokens before. Null: every layer. Default null.</summary>
+    public LayerList? WindowLayers { get; init; }
+
+    /// <summary>
+    /// Base of the rotary frequencies in the layers with the <see cref="SlidingWindow"/>, where <see cref="RotaryScaling"/> does not count then, as in Gemma 3
+    /// (arXiv 2503.19786); null: <see cref="RotaryBase"/>, as in the others. Default null.
+    /// </summary>
+    public double? WindowRotaryBase { get; init; }
+
+    /// <summary>
+    /// What the decoder's embedding is multiplied by before the first layer reads it; the output head and the encoder, where they share it, do not. Default 1;
+    /// Gemma has the root of the width.
+    /// </summary>
+    public double EmbeddingScale { get; init; } = 1;
+
     /// <summary>Whether the output head is the decoder's embedding. Default false.</summary>
     public bool TieEmbeddings { get; init; }
 
     /// <summary>Normalization. Default RMSNorm.</summary>
     public NormKind Norm { get; init; } = NormKind.RmsNorm;
+
+    /// <summary>
+    /// Where the decoder's self-attention and feed-forward branches are normalized. Default before. Encoder and chunked cross-attention always are before.
+    /// </summary>
+    public NormPlacement NormPlacement { get; init; }
 
     /// <summary>What a normalization adds below the root. Default 1e-6.</summary>
     public double NormEpsilon { get; init; } = 1e-6;
@@ -78,6 +104,11 @@ public sealed partial record RetroConfig
     /// Qwen3. Default false. Encoder and chunked cross-attention do not.
     /// </summary>
     public bool QueryKeyNorm { get; init; }
+
+    /// <summary>
+    /// Whether <see cref="QueryKeyNorm"/> is over the features of all heads at once, with a weight for each of them, as in OLMo 2. Default false.
+    /// </summary>
+    public bool QueryKeyNormAcrossHeads { get; init; }
 
     /// <summary>Whether output projections of attention have biases. Default false.</summary>
     public bool AttentionOutputBias { get; init; }
@@ -97,6 +128,20 @@ public sealed partial record RetroConfig
     /// <summary>Fresh output projections of branches are drawn at this share of 1/sqrt(fan-in). Default 0.05.</summary>
     public double InitialOutputScale { get; init; } = 0.05;
 
+    /// <summary>How many tokens the layers see at most that see the most; null: all.</summary>
+    internal int? WidestWindow => WindowLayers is null || WindowLayers.Count == Layers ? SlidingWindow : null;
+
+    /// <summary>The self-attention of a decoder layer, from 1.</summary>
+    internal SelfAttentionKind KindOf(int layer)
+    {
+        int? window = WindowLayers?.Contains(layer) != false ? SlidingWindow : null;
+        return new(
+            window,
+            Positions != PositionKind.Rotary || UnrotatedLayers.Contains(layer) ? null
+                : window is not null && WindowRotaryBase is { } own ? (own, null)
+                : (RotaryBase, RotaryScaling));
+    }
+
     /// <summary>Whether the model retrieves: it has chunked cross-attention and an encoder.</summary>
     public bool HasRetrieval => Retrieval is not null;
 
@@ -115,6 +160,12 @@ public sealed partial record RetroConfig
     /// <summary>Heads of keys and values in decoder self-attention.</summary>
     internal int SelfAttentionKeyValueHeads => KeyValueHeads ?? Heads;
 
+    /// <summary>Whether what decoder branches read is normalized.</summary>
+    internal bool NormsBefore => NormPlacement != NormPlacement.After;
+
+    /// <summary>Whether what decoder branches give is normalized.</summary>
+    internal bool NormsAfter => NormPlacement != NormPlacement.Before;
+
     /// <summary>Features of a decoder head that self-attention rotates.</summary>
     internal int RotarySize => (int)(HeadSize * RotaryFraction);
 
@@ -126,5 +177,5 @@ public sealed partial record RetroConfig
     internal bool ProjectsSharedEmbedding => Retrieval is { Encoder: { ShareEmbedding: true } encoder } && encoder.Width != Width;
 
     /// <summary>Whether the feed-forward branch has a gate matrix.</summary>
-    internal bool IsGated => Activation is ActivationKind.SwiGlu or ActivationKind.GeGlu;
+    internal bool IsGated => Activation is ActivationKind.SwiGlu or ActivationKind.GeGlu or ActivationKind.GeGluTanh;
 }

@@ -113,13 +113,13 @@ public sealed partial class RetroModel
         Tensor positions = tensor((long[])[.. cache.Lengths], device: tokens.device);
         using DecodingPass pass = cache.Begin([.. cache.Lengths.Select(length => length + 1)], positions);
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
-        AttentionPlan plan = AttentionPlan.CausalStep(Config, pass, cache.Tables, x.dtype);
+        AttentionPlan[] plans = ForLayers(kind => AttentionPlan.CausalStep(Config, kind, pass.Within(kind.Window), cache.Tables, x.dtype));
         AttentionPlan? crossPlan = null;
         Tensor? lastTokens = cache.LastTokensWith(tokens);
         for (int i = 0; i < _layers.Length; i++)
         {
             int index = i;
-            x = _layers[i].IsHooked ? _layers[i].Hooked(x, plan, null, crossPlan, input => Layer(index, input)) : Layer(i, x);
+            x = _layers[i].IsHooked ? _layers[i].Hooked(x, plans[i], null, crossPlan, input => Layer(index, input)) : Layer(i, x);
         }
 
         Tensor normed = _norm.call(x).view(cache.Rows, -1);
@@ -131,7 +131,7 @@ public sealed partial class RetroModel
         {
             DecoderLayer layer = _layers[i];
             using DisposeScope layerScope = NewDisposeScope();
-            Tensor h = layer.SelfAttend(x, plan, cache.Self[i]);
+            Tensor h = layer.SelfAttend(x, plans[i], cache.Self[i]);
             if (layer.CrossAttention is not null)
             {
                 if (cache.IsFirstCrossLayer(i))

@@ -15,6 +15,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private readonly EmbeddingTable _embedding;
     private readonly EmbeddingTable? _positions;
     private readonly DecoderLayer[] _layers;
+    private readonly SelfAttentionKind[] _kinds; // those that there are,
+    private readonly int[] _kindOfLayer;         // and which of them each layer is of
     private readonly Normalization _norm;
     private readonly LinearLayer? _head;
     private bool _disposed;
@@ -52,6 +54,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             _layers[i] = new DecoderLayer(config, i + 1, dtype, device, layers);
         }
 
+        SelfAttentionKind[] kinds = [.. Enumerable.Range(1, config.Layers).Select(config.KindOf)];
+        _kinds = [.. kinds.Distinct()];
+        _kindOfLayer = [.. kinds.Select(kind => Array.IndexOf(_kinds, kind))];
         _norm = new(config.Norm, config.Width, config.NormEpsilon, dtype, device);
         register_module("decoder", new Stack("decoder", _layers, _norm));
         if (config.HasRetrieval)
@@ -133,13 +138,13 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     {
         Tensor? encoded = null;
         Tensor x = Embed(rows is null ? tokens : rows.Pack(tokens));
-        AttentionPlan plan = AttentionPlan.CausalPass(Config, x.shape[1], pass, x.dtype, x.device);
+        AttentionPlan[] plans = CausalPlans(x.shape[1], pass);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
         {
             int index = i;
             bool isHooked = _layers[i].IsHooked;
-            Tensor y = isHooked ? _layers[i].Hooked(x, plan, encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
+            Tensor y = isHooked ? _layers[i].Hooked(x, plans[i], encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
             if (!isHooked && (i == 0 || !_layers[i - 1].IsHooked))
             {
                 x.Dispose(); // no later layer reads it; backward has what it needs of it
@@ -154,7 +159,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         {
             DecoderLayer layer = _layers[i];
             using DisposeScope scope = NewDisposeScope();
-            Tensor h = layer.SelfAttend(x, plan, cache?.Self[i]);
+            Tensor h = layer.SelfAttend(x, plans[i], cache?.Self[i]);
             if (cache is not null && cache.IsFirstCrossLayer(i))
             {
                 cache.KeepPrefilledStates(h, pass!.Lengths);
@@ -176,6 +181,17 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             Tensor y = layer.Finish(x, h);
             return (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
         }
+    }
+
+    /// <summary>How tokens attend to each other in each layer, over whole sequences of T tokens; with a pass, into a cache.</summary>
+    internal AttentionPlan[] CausalPlans(long tokens, DecodingPass? pass = null)
+        => ForLayers(kind => AttentionPlan.CausalPass(Config, kind, tokens, pass?.Within(kind.Window), Dtype, Device));
+
+    // Layers of a kind share what is made for it.
+    private AttentionPlan[] ForLayers(Func<SelfAttentionKind, AttentionPlan> make)
+    {
+        AttentionPlan[] made = Array.ConvertAll(_kinds, kind => make(kind));
+        return Array.ConvertAll(_kindOfLayer, kind => made[kind]);
     }
 
     /// <summary>The tables that <see cref="Embed(Tensor)"/> reads.</summary>
@@ -223,6 +239,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private Tensor Embed(Tensor tokens, Tensor? positions)
     {
         Tensor x = _embedding.call(tokens);
+        x = Config.EmbeddingScale == 1 ? x : x.Times(Config.EmbeddingScale);
         x = positions is null ? x : x.Plus(positions);
         return training ? SeededDropout.Of(x, Config.Dropout) : x;
     }

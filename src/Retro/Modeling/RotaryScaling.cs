@@ -14,6 +14,12 @@ public enum RotaryScalingKind
     /// <see cref="RotaryScaling.AttentionFactor"/>.
     /// </summary>
     Yarn,
+
+    /// <summary>
+    /// LongRoPE (arXiv 2402.13753): each pair's frequency divided by a number of its own, <see cref="RotaryScaling.PairFactors"/>, and
+    /// <see cref="RotaryScaling.AttentionFactor"/>. A model has other numbers for long texts: see <see cref="RetroConfig.MaximumLength"/>.
+    /// </summary>
+    LongRope,
 }
 
 /// <summary>A change of the rotary frequencies of decoder self-attention.</summary>
@@ -36,6 +42,9 @@ public sealed record RotaryScaling
 
     /// <summary>YaRN: whether the blend begins and ends at whole pairs of features. Default true.</summary>
     public bool WholePairs { get; init; } = true;
+
+    /// <summary>LongRoPE: what the frequency of each pair of rotated features is divided by; of other kinds none. Default none.</summary>
+    public FactorList PairFactors { get; init; } = FactorList.Empty;
 
     /// <summary>What rotated queries and keys are multiplied by, each of them. Default 1; the paper of YaRN has 0.1 ln <see cref="Factor"/> + 1.</summary>
     public double AttentionFactor { get; init; } = 1;

@@ -62,6 +62,7 @@ public sealed class RotaryTable
             {
                 null => frequency,
                 RotaryScalingKind.Linear => frequency / scaling.Factor,
+                RotaryScalingKind.LongRope => frequency / scaling.PairFactors[i],
                 RotaryScalingKind.Llama3 => Blend(frequency, scaling.Factor, TurnsKept(frequency, scaling)),
                 _ => Blend(frequency, scaling.Factor, 1 - Math.Clamp((i - first) / (last - first), 0, 1)),
             };

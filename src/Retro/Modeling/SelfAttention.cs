@@ -42,7 +42,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
                 config.Positions == PositionKind.TransformerXl,
                 false,
                 config.InitialOutputScale,
-                NormHeads: config.QueryKeyNorm);
+                OfDecoder: true);
         _kind = encoder ? PlanKind.Encoder : PlanKind.Causal;
         _parts = new(this, config, shape, dtype, device);
     }
@@ -89,8 +89,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
 
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = parts.Norm(x);
-        Tensor q = parts.NormQueries(parts.Split(parts.ProjectQueries(normed, plan.Packed), parts.Heads));
-        Tensor k = parts.NormKeys(parts.Keys(normed, plan.Packed)), v = parts.Values(normed, plan.Packed);
+        Tensor q = parts.SplitQueries(parts.ProjectQueries(normed, plan.Packed));
+        Tensor k = parts.SplitKeys(parts.ProjectKeys(normed, plan.Packed)), v = parts.Values(normed, plan.Packed);
         if (plan.QueryRotation is not null)
         {
             q = plan.QueryRotation.Rotate(q);

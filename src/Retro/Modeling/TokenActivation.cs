@@ -27,7 +27,7 @@ internal static class TokenActivation
     // x Φ(x), or with tanh in the place of the error function (arXiv 1606.08415), or max(x, 0), or x / (1 + e^(-x)).
     private static Vector512<float> Of(ActivationKind kind, Vector512<float> x) => kind switch
     {
-        ActivationKind.GeluTanh => OfTanh(x),
+        ActivationKind.GeluTanh or ActivationKind.GeGluTanh => OfTanh(x),
         ActivationKind.Relu => Vector512.Max(x, Vector512<float>.Zero),
         ActivationKind.Silu or ActivationKind.SwiGlu => x / (Vector512<float>.One + Vector512.Exp(-x)),
         _ => OfErf(x),

@@ -10,7 +10,8 @@ internal abstract class DecoderFamily
 {
     /// <summary>Every family there is.</summary>
     public static IReadOnlyList<DecoderFamily> All { get; } = [
-        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Qwen3Family(), new Gpt2Family(), new GptNeoXFamily(), new RetroFamily()
+        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Qwen3Family(), new Olmo2Family(), new Phi3Family(), new SmolLm3Family(),
+        new Gemma3TextFamily(), new Gpt2Family(), new GptNeoXFamily(), new RetroFamily(),
     ];
 
     /// <summary>What <c>model_type</c> says.</summary>

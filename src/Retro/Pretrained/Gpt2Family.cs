@@ -95,11 +95,11 @@ internal sealed class Gpt2Family(bool dividesByLayer = false) : DecoderFamily
     // Queries, keys and values, the first of which may be divided.
     private sealed class Projections(int divisor)
     {
-        private readonly DividedTensor? _queries = divisor == 1 ? null : new(divisor);
+        private readonly ConvertedTensor? _queries = divisor == 1 ? null : ConvertedTensor.Divided(divisor);
 
-        public Tensor[] Read(Tensor[] stored) => _queries is null ? stored : [_queries.Divide(stored[0]), .. stored[1..]];
+        public Tensor[] Read(Tensor[] stored) => _queries is null ? stored : [_queries.Read(stored[0]), .. stored[1..]];
 
         public Tensor[] Written(Tensor[] parts)
-            => _queries is null ? parts : [_queries.Multiply(parts[0]), .. parts[1..].Select(part => part.to_type(ScalarType.Float64))];
+            => _queries is null ? parts : [_queries.Written(parts[0]), .. parts[1..].Select(part => part.to_type(ScalarType.Float64))];
     }
 }

@@ -20,7 +20,7 @@ internal sealed class GptNeoXFamily : DecoderFamily
     public override RetroConfig Configure(StrictJson config)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
-        PretrainedRotary rotary = PretrainedRotary.Read(config, oldBase: "rotary_emb_base", oldFraction: "rotary_pct");
+        PretrainedRotary rotary = PretrainedRotary.Read(config, oldBase: "rotary_emb_base", oldFraction: "rotary_pct", partly: true);
         bool attention = config.Boolean("attention_bias") ?? true;
         return new()
         {

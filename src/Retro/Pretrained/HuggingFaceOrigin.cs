@@ -131,7 +131,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         using StrictJson said = StrictJson.Parse(configPath, kept.Single(file => file.Name == Checkpoint.ConfigName).Content);
         DecoderFamily family = DecoderFamily.Of(said);
         RetroConfig config = family.Configure(said);
-        int? contextLength = family.ContextLength(said);
+        int? contextLength = new[] { family.ContextLength(said), config.MaximumLength }.Min();
         said.Require("is_encoder_decoder", false);
         said.Require("add_cross_attention", false);
         said.RequireAllRead();

@@ -6,9 +6,8 @@ namespace Retro.Pretrained;
 /// <summary>Mistral: Llama's layers without biases, with a sliding window.</summary>
 internal sealed class MistralFamily : LlamaFamily
 {
-    // What transformers takes where the file does not say the key.
     private const int UnsaidWindow = 4096;
-    private const int UnsaidKeyValueHeads = 8;
+    private static readonly Unsaid s_unsaid = new(KeyValueHeads: 8);
 
     public override string ModelType => "mistral";
 
@@ -16,7 +15,7 @@ internal sealed class MistralFamily : LlamaFamily
 
     public override RetroConfig Configure(StrictJson config)
     {
-        RetroConfig common = Common(config, UnsaidKeyValueHeads);
+        RetroConfig common = Common(config, s_unsaid);
         int? window = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow;
         RequireWindow(config, common.Layers, window);
         config.Require("attention_bias", false);

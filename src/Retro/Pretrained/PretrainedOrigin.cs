@@ -32,7 +32,10 @@ public abstract class PretrainedOrigin
     /// <summary>The folder or file.</summary>
     public string Path { get; }
 
-    /// <summary>The architecture: "llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "llama2.c" or, where it was trained here, "retro".</summary>
+    /// <summary>
+    /// The architecture: "llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "gemma3_text", "gpt2", "gpt_neox", "llama2.c" or, where it was
+    /// trained here, "retro".
+    /// </summary>
     public string Family { get; }
 
     /// <summary>

@@ -13,18 +13,33 @@ namespace Retro.Pretrained;
 /// <param name="Longest">The length up to which it is that; null: any.</param>
 internal sealed record PretrainedRotary(double Base, double? Fraction, RotaryScaling? Scaling, int? Longest)
 {
-    private const double DefaultBase = 10_000;
+    /// <summary>The base that most families have.</summary>
+    public const double UsualBase = 10_000;
 
     /// <summary>Reads the settings.</summary>
     /// <param name="config">The file.</param>
+    /// <param name="unsaidBase">The base where the file says none.</param>
     /// <param name="oldBase">What the family called <c>rope_theta</c> before; null for nothing.</param>
-    /// <param name="oldFraction">What the family called <c>partial_rotary_factor</c> before; null where it rotates whole heads.</param>
-    public static PretrainedRotary Read(StrictJson config, string? oldBase = null, string? oldFraction = null)
+    /// <param name="oldFraction">What the family called <c>partial_rotary_factor</c> before; null for nothing.</param>
+    /// <param name="partly">Whether the family rotates a part of a head where that says so.</param>
+    public static PretrainedRotary Read(
+        StrictJson config, double unsaidBase = UsualBase, string? oldBase = null, string? oldFraction = null, bool partly = false)
+        => Read(config, config.Part("rope_parameters"), unsaidBase, oldBase, oldFraction, partly);
+
+    /// <summary>The same where <c>rope_parameters</c> has a part for each kind of layer.</summary>
+    /// <param name="config">The file.</param>
+    /// <param name="parameters">The part, or all of it; null: it says nothing.</param>
+    /// <param name="unsaidBase">The base where the file says none.</param>
+    /// <param name="oldBase">What the family called <c>rope_theta</c> before; null for nothing.</param>
+    /// <param name="oldFraction">What the family called <c>partial_rotary_factor</c> before; null for nothing.</param>
+    /// <param name="partly">Whether the family rotates a part of a head where that says so.</param>
+    public static PretrainedRotary Read(
+        StrictJson config, StrictJson? parameters, double unsaidBase, string? oldBase = null, string? oldFraction = null, bool partly = false)
     {
-        StrictJson? parameters = config.Part("rope_parameters"), scaling = config.Part("rope_scaling");
+        StrictJson? scaling = config.Part("rope_scaling");
         double? rotaryBase = Agree(
             config, "the rotary base", Value(parameters, "rope_theta"), Value(config, "rope_theta"), Value(config, oldBase), Value(scaling, "rope_theta"));
-        double? fraction = oldFraction is null ? null
+        double? fraction = !partly ? null
             : Agree(
                 config,
                 "the share of a head that is rotated",
@@ -32,7 +47,7 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
                 Value(config, "partial_rotary_factor"),
                 Value(config, oldFraction),
                 Value(scaling, "partial_rotary_factor"));
-        foreach (StrictJson? part in oldFraction is null ? (StrictJson?[])[parameters, config, scaling] : [])
+        foreach (StrictJson? part in partly ? [] : (StrictJson?[])[parameters, config, scaling])
         {
             if (Value(part, "partial_rotary_factor") is { Number: not 1 } partial)
             {
@@ -50,7 +65,7 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         parameters?.RequireAllRead();
         scaling?.RequireAllRead();
         (RotaryScaling? made, int? longest) = parameters is null ? old : change;
-        return new(rotaryBase ?? DefaultBase, fraction, made, longest);
+        return new(rotaryBase ?? unsaidBase, fraction, made, longest);
     }
 
     private static (RotaryScaling? Scaling, int? Longest) ReadScaling(StrictJson part, StrictJson config)
@@ -62,7 +77,7 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         }
 
         type ??= old ?? "default";
-        if (type != "yarn" && part.Number("attention_factor") is { } attention and not 1)
+        if (type is not ("yarn" or "longrope") && part.Number("attention_factor") is { } attention and not 1)
         {
             throw part.Unsupported("attention_factor", attention.ToString(CultureInfo.InvariantCulture), "1");
         }
@@ -87,10 +102,11 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
                 OriginalLength = original ?? throw part.Fault("\"original_max_position_embeddings\" is missing, which \"llama3\" needs"),
             }, null),
             "yarn" => (ReadYarn(part, Needed("factor"), original ?? Positions()), null),
+            "longrope" => ReadLongRope(part, config),
 
             // The frequencies change with the length of a text, but not before the one that the model was trained for.
             "dynamic" => (null, Needed("factor") >= 1 ? Positions() : throw part.Fault("\"factor\" has to be at least 1")),
-            _ => throw part.Unsupported("rope_type", $"\"{type}\"", "\"default\", \"linear\", \"llama3\", \"yarn\" or \"dynamic\""),
+            _ => throw part.Unsupported("rope_type", $"\"{type}\"", "\"default\", \"linear\", \"llama3\", \"yarn\", \"longrope\" or \"dynamic\""),
         };
 
         int Positions() => config.Integer("max_position_embeddings") ?? throw config.Fault($"\"max_position_embeddings\" is missing, which \"{type}\" needs");
@@ -116,6 +132,35 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         double? Said(string key) => part.Number(key) is { } number and not 0 ? number : null;
 
         double Temperature(double weight) => factor <= 1 ? 1 : (0.1 * weight * Math.Log(factor)) + 1;
+    }
+
+    // The numbers for long texts take the place of these beyond the original length, even for the tokens before it.
+    private static (RotaryScaling? Scaling, int? Longest) ReadLongRope(StrictJson part, StrictJson config)
+    {
+        const string Original = "original_max_position_embeddings", Positions = "max_position_embeddings";
+        _ = part.Numbers("long_factor");
+        double original = Agree(config, "the original length", Value(part, Original), Value(config, Original))
+            ?? throw part.Fault($"\"{Original}\" is missing, which \"longrope\" needs");
+        double longest = config.Number(Positions) ?? throw config.Fault($"\"{Positions}\" is missing, which \"longrope\" needs");
+        if (original is not (>= 2 and <= int.MaxValue) || !double.IsInteger(original))
+        {
+            throw part.Fault(FormattableString.Invariant($"\"{Original}\" is {original}; it has to be a whole number above 1"));
+        }
+
+        // Versions of transformers differ in which of the two they take.
+        double factor = longest / original;
+        if (part.Number("factor") is { } said && said != factor)
+        {
+            throw part.Unsupported("factor", said.ToString(CultureInfo.InvariantCulture), FormattableString.Invariant($"{factor}, as the lengths say"));
+        }
+
+        return (new()
+        {
+            Kind = RotaryScalingKind.LongRope,
+            OriginalLength = (int)original,
+            PairFactors = [.. part.Numbers("short_factor") ?? throw part.Fault("\"short_factor\" is missing, which \"longrope\" needs")],
+            AttentionFactor = part.Number("attention_factor") ?? (factor <= 1 ? 1 : Math.Sqrt(1 + (Math.Log(factor) / Math.Log(original)))),
+        }, (int)original);
     }
 
     private static (string Key, double Number)? Value(StrictJson? part, string? key)

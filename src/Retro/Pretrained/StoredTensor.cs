@@ -13,6 +13,13 @@ internal sealed record StoredTensor(string Name, long[] Shape, string[] Targets,
     /// <summary>A tensor that is a parameter as it is.</summary>
     public static StoredTensor Same(string name, string target, params long[] shape) => new(name, shape, [target], tensor => [tensor], parts => parts[0]);
 
+    /// <summary>Parameters that are stored one below the other.</summary>
+    public static StoredTensor Stacked(string name, long columns, params (string Target, long Rows)[] parts)
+    {
+        long[] rows = [.. parts.Select(part => part.Rows)];
+        return new(name, [rows.Sum(), columns], [.. parts.Select(part => part.Target)], tensor => tensor.split(rows), tensors => cat(tensors, 0));
+    }
+
     /// <summary>A projection stored as [in, out].</summary>
     public static StoredTensor Transposed(string name, string target, long input, long output)
         => new(name, [input, output], [target], tensor => [tensor.t()], parts => parts[0].t());

@@ -83,10 +83,10 @@ internal sealed class DecoupledWeights : nn.Module
     public (Tensor Keys, Tensor Values) KeysAndValues(int index, Tensor states)
     {
         AttentionParts parts = _attention[index].Parts!;
-        Tensor keys = parts.Keys(states), values = parts.Values(states);
+        Tensor keys = parts.ProjectKeys(states), values = parts.Values(states);
         return Adapted(index, "k", states) is { } ofKeys && Adapted(index, "v", states) is { } ofValues
-            ? (parts.NormKeys(keys.Plus(parts.Split(ofKeys, parts.KeyHeads))), values.Plus(parts.Split(ofValues, parts.KeyHeads)))
-            : (parts.NormKeys(keys), values);
+            ? (parts.SplitKeys(keys.Plus(ofKeys)), values.Plus(parts.Split(ofValues, parts.KeyHeads)))
+            : (parts.SplitKeys(keys), values);
     }
 
     /// <summary>What a layer's attention to passages adds, without positions: it is the same in whatever order they stand.</summary>
@@ -105,7 +105,7 @@ internal sealed class DecoupledWeights : nn.Module
             queries = queries.Plus(added);
         }
 
-        Tensor output = parts.Output(parts.Attend(parts.NormQueries(parts.Split(queries, parts.Heads)), keys, values, plan, null, null));
+        Tensor output = parts.Output(parts.Attend(parts.SplitQueries(queries), keys, values, plan, null, null));
         Tensor down = _byName[$"{index + 1}.down"], up = _byName[$"{index + 1}.up"];
         return output.to_type(down.dtype).matmul(down).matmul(up).Times(Scale).to_type(output.dtype);
     }

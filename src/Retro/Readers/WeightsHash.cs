@@ -11,6 +11,12 @@ internal static class WeightsHash
     /// <summary>Version 1 of <see cref="Rounded"/> left the configuration out: models of equal weights that compute otherwise had one hash.</summary>
     public const int CurrentVersion = 2;
 
+    private static readonly string[] s_unsaid =
+    [
+        "NormPlacement = Before, ", "QueryKeyNormAcrossHeads = False, ", "PairFactors = [], ", "UnrotatedLayers = [], ", "WindowLayers = , ",
+        "WindowRotaryBase = , ", "EmbeddingScale = 1, ",
+    ];
+
     /// <summary>Of configuration, type, weights and what custom branches keep beside them: whether a model computes the same, to the bit.</summary>
     public static string Exact(RetroModel model, CancellationToken cancellationToken = default)
         => Of(model, $"{Said(model.Config)} {model.Dtype}", null, cancellationToken);
@@ -25,9 +31,12 @@ internal static class WeightsHash
     public static string Rounded(RetroModel model, int version, IEnumerable<(string Name, Parameter Weights)>? besides = null)
         => Of(model, version == 1 ? "" : Said(WithoutTraining(model.Config)), Round, default, besides);
 
-    // The names of the weights tell it, too, and what was made of a model before there was the setting is of that model still.
+    // What was made of a model before there was a setting is of that model still: it is left out where it is as it always was, or the weights' names tell it.
     private static string Said(RetroConfig config)
-        => InvariantText.Of(config).Replace($"{nameof(config.QueryKeyNorm)} = {config.QueryKeyNorm}, ", "", StringComparison.Ordinal);
+    {
+        string text = InvariantText.Of(config).Replace($"{nameof(config.QueryKeyNorm)} = {config.QueryKeyNorm}, ", "", StringComparison.Ordinal);
+        return s_unsaid.Aggregate(text, (said, setting) => said.Replace(setting, "", StringComparison.Ordinal));
+    }
 
     /// <summary>The configuration but for what training alone goes by.</summary>
     private static RetroConfig WithoutTraining(RetroConfig config) => config with

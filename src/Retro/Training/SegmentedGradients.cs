@@ -72,7 +72,7 @@ internal sealed class SegmentedGradients(
         using DisposeScope scope = NewDisposeScope();
         Tensor?[] sums = new Tensor?[parameters.Count];
         int[] asked = Gradients.Asked(parameters);
-        AttentionPlan plan = AttentionPlan.CausalPass(model.Config, rows?.Length ?? tokens.shape[1], null, model.Dtype, model.Device);
+        AttentionPlan[] plans = model.CausalPlans(rows?.Length ?? tokens.shape[1]);
         AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(tokens, neighbors);
         int first = neighbors is null ? -1 : FirstCrossAttending(model);
 
@@ -167,12 +167,12 @@ internal sealed class SegmentedGradients(
             Tensor? read = i > first && encoded is not null ? Leaf(encoded, encodingTrained) : null, made = null;
             using DisposeScope inner = NewDisposeScope();
             recompute?.Invoke(i + 1);
-            Tensor y = _layers[i].IsHooked ? _layers[i].Hooked(x, plan, read, crossPlan, Compute) : Compute(x);
+            Tensor y = _layers[i].IsHooked ? _layers[i].Hooked(x, plans[i], read, crossPlan, Compute) : Compute(x);
             return new(y.MoveToOuterDisposeScope(), made?.MoveToOuterDisposeScope(), read is null ? [x] : [x, read]);
 
             Tensor Compute(Tensor input)
             {
-                Tensor h = _layers[i].SelfAttend(input, plan, null);
+                Tensor h = _layers[i].SelfAttend(input, plans[i], null);
                 if (neighbors is not null && _layers[i].CrossAttention is not null)
                 {
                     made = read is null ? model.EncodeNeighbors(h, neighbors, rows) : null;

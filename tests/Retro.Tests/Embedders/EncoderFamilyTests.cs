@@ -107,6 +107,36 @@ public sealed class EncoderFamilyTests : IDisposable
         Assert.NotEqual(own.Tokens("the house"), own.Tokens("the house "));
     }
 
+    /// <summary>Where tokenizer_config.json says nothing of the side, tokenizer.json does.</summary>
+    [Fact]
+    public void A_tokenizer_that_cuts_the_beginning_of_a_text_is_refused()
+    {
+        foreach (string file in new[] { "config.json", "model.safetensors", "tokenizer.json" })
+        {
+            _folder.File(file, File.ReadAllBytes(Path.Combine(Fixtures.Own, "pretrained", "bert", file)));
+        }
+
+        JsonNode tokenizer = JsonNode.Parse(File.ReadAllText(_folder["tokenizer.json"]))!;
+        Truncate("Right");
+        TextEmbedder.Load(_folder.Path).Dispose();
+        Truncate("Left");
+        Assert.Contains(
+            "\"direction\" is \"Left\"; supported is \"Right\"",
+            Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder.Path)).Message,
+            StringComparison.Ordinal);
+        _folder.File("tokenizer_config.json", """{"truncation_side": "right"}""");
+        TextEmbedder.Load(_folder.Path).Dispose();
+
+        void Truncate(string side)
+        {
+            tokenizer["truncation"] = new JsonObject
+            {
+                ["direction"] = side, ["max_length"] = 40, ["strategy"] = "LongestFirst", ["stride"] = 0,
+            };
+            _folder.File("tokenizer.json", tokenizer.ToJsonString());
+        }
+    }
+
     [Theory]
     [InlineData("sentence_bert_config.json", """{"max_seq_length": 40, "mask_prompt": true}""", "\"mask_prompt\" (true), which is not known here")]
     [InlineData("sentence_bert_config.json", """{"max_seq_length": 40, "tokenizer_args": {"truncation_side": "left"}}""", "\"tokenizer_args\"")]

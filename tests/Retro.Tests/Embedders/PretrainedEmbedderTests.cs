@@ -1,7 +1,10 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Retro.Checkpoints;
 using Retro.Embedders;
 using Retro.Tests.Pretrained;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Embedders;
 
@@ -46,6 +49,92 @@ public class PretrainedEmbedderTests
         Assert.Equal(embedder.Identity, loaded.Identity);
         Assert.Equal(Embed(embedder, "Naïve [MASK] Texts"), Embed(loaded, "Naïve [MASK] Texts"));
     }
+
+    /// <summary>As LaBSE has it: tanh(W x + b) of the pooled vector, scaled to length 1.</summary>
+    [Theory]
+    [InlineData(true, true, true)]
+    [InlineData(false, false, true)]
+    [InlineData(true, true, false)]
+    public void A_dense_module_makes_other_vectors_of_the_pooled_ones(bool bias, bool tanh, bool normalize)
+    {
+        using TemporaryFolder target = PretrainedDecoderTests.Copy("bert"), again = new();
+        target.File("1_Pooling/config.json", File.ReadAllBytes(Path.Combine(Fixtures.Own, "pretrained", "bert", "1_Pooling", "config.json")));
+        WriteModules(target, "Transformer", "Pooling");
+        string text = "A river runs through the town.";
+        float[] pooled, weight, added;
+        using (TextEmbedder plain = TextEmbedder.Load(target.Path))
+        {
+            pooled = EncoderFolder.Embed(plain, text);
+        }
+
+        const int Width = 5;
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            manual_seed(3);
+            Tensor matrix = randn(Width, pooled.Length), vector = randn(Width);
+            (weight, added) = (matrix.data<float>().ToArray(), vector.data<float>().ToArray());
+            Directory.CreateDirectory(target["2_Dense"]);
+            Dictionary<string, Tensor> stored = new() { ["linear.weight"] = matrix };
+            if (bias)
+            {
+                stored["linear.bias"] = vector;
+            }
+
+            Safetensors.Write(target["2_Dense/model.safetensors"], stored);
+        }
+
+        target.File("2_Dense/config.json", new JsonObject
+        {
+            ["in_features"] = pooled.Length, ["out_features"] = Width, ["bias"] = bias,
+            ["activation_function"] = tanh ? "torch.nn.modules.activation.Tanh" : "torch.nn.modules.linear.Identity",
+        }.ToJsonString());
+        WriteModules(target, ["Transformer", "Pooling", "Dense", .. normalize ? new[] { "Normalize" } : []]);
+        double[] expected = [.. Enumerable.Range(0, Width).Select(row =>
+        {
+            double sum = (bias ? added[row] : 0) + pooled.Select((value, i) => (double)value * weight[(row * pooled.Length) + i]).Sum();
+            return tanh ? Math.Tanh(sum) : sum;
+        })];
+        double length = normalize ? Math.Sqrt(expected.Sum(value => value * value)) : 1;
+
+        using TextEmbedder embedder = TextEmbedder.Load(target.Path);
+        Assert.Equal((Width, normalize), (embedder.Dimensions, embedder.Encoder.Config.Normalize));
+        float[] came = EncoderFolder.Embed(embedder, text, "another");
+        Assert.Equal(2 * Width, came.Length);
+        Assert.All(expected.Zip(came), pair => Assert.Equal(pair.First / length, pair.Second, 1e-5));
+        embedder.Save(again.Path);
+        using TextEmbedder loaded = TextEmbedder.Load(again.Path);
+        Assert.Equal(embedder.Identity, loaded.Identity);
+        Assert.Equal(came, EncoderFolder.Embed(loaded, text, "another"));
+    }
+
+    [Theory]
+    [InlineData("activation_function", "\"torch.nn.modules.activation.GELU\"", "activation_function")]
+    [InlineData("in_features", "7", "in_features")]
+    [InlineData("out_features", "6", "\"linear.weight\" [6, ")]
+    [InlineData("bias", "true", "linear.bias")]
+    [InlineData("module_input_name", "\"token_embeddings\"", "module_input_name")]
+    [InlineData("use_new_trick", "true", "use_new_trick")]
+    public void What_would_change_a_dense_module_is_refused_by_name(string key, string value, string says)
+    {
+        using TemporaryFolder target = new();
+        using (TextEmbedder embedder = new(
+            new TextEncoder(EmbeddingInputs.Tiny with { Dense = new(5, HasBias: false) }, seed: 2), EmbeddingInputs.Tokenizer))
+        {
+            embedder.Save(target.Path);
+        }
+
+        JsonNode config = JsonNode.Parse(File.ReadAllText(target["2_Dense/config.json"]))!;
+        config[key] = JsonNode.Parse(value);
+        File.WriteAllText(target["2_Dense/config.json"], config.ToJsonString());
+        Assert.Contains(says, Assert.Throws<CheckpointException>(() => TextEmbedder.Load(target.Path)).Message, StringComparison.Ordinal);
+    }
+
+    private static void WriteModules(TemporaryFolder folder, params string[] kinds) => folder.File(
+        "modules.json",
+        new JsonArray([.. kinds.Select((kind, i) => (JsonNode)new JsonObject
+        {
+            ["idx"] = i, ["name"] = $"{i}", ["path"] = i == 0 ? "" : $"{i}_{kind}", ["type"] = $"sentence_transformers.models.{kind}",
+        })]).ToJsonString());
 
     /// <summary>As the multilingual sentence encoders of BERT's architecture have it.</summary>
     [Fact]

@@ -229,7 +229,7 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("modules.json", "[]", "the modules (\"type\") are none")]
     [InlineData("modules.json", "{}", "has to hold a JSON array")]
     [InlineData("modules.json", """[{"type": "sentence_transformers.models.Transformer", "path": "../elsewhere"}]""", "\"path\" is \"../elsewhere\", which leads out of the folder")]
-    [InlineData("modules.json", """[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Dense", "path": "2_Dense"}]""", "the modules (\"type\") are Transformer, Pooling, Dense; supported are")]
+    [InlineData("modules.json", """[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Normalize", "path": "2_Normalize"}, {"type": "a.Dense", "path": "3_Dense"}]""", "the modules (\"type\") are Transformer, Pooling, Normalize, Dense; supported are")]
     [InlineData("1_Pooling/config.json", """{"pooling_mode_lasttoken": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_lasttoken; supported is one of pooling_mode_mean_tokens")]
     [InlineData("1_Pooling/config.json", """{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_mean_tokens and pooling_mode_cls_token")]
     [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query"}""", "\"default_prompt_name\" is \"query\", and \"prompts\" has none of that name")]

@@ -34,6 +34,7 @@ public class LayerTests
     [InlineData(ActivationKind.Silu, -0.18877033)]
     [InlineData(ActivationKind.SwiGlu, -0.18877033)]
     [InlineData(ActivationKind.GeGlu, -0.15426877)]
+    [InlineData(ActivationKind.GeGluTanh, -0.15428599)]
     public void Activations_are_the_named_ones(ActivationKind kind, double atMinusHalf)
     {
         RetroConfig config = new()
@@ -57,7 +58,7 @@ public class LayerTests
         {
             if (!name.StartsWith("norm", StringComparison.Ordinal))
             {
-                parameter.fill_(kind is ActivationKind.SwiGlu or ActivationKind.GeGlu && name == "up.weight" ? -2 : 1);
+                parameter.fill_(config.IsGated && name == "up.weight" ? -2 : 1);
             }
         }
 

@@ -81,6 +81,35 @@ internal static class ModelCase
             Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { Width = 12, ShareEmbedding = true } },
         },
         ["normalized heads"] = s_base with { HeadSize = 6, Heads = 4, KeyValueHeads = 2, QueryKeyNorm = true, RotaryBase = 100 },
+        ["normalized behind, across heads"] = s_base with
+        {
+            Heads = 4, KeyValueHeads = 2, NormPlacement = NormPlacement.After, QueryKeyNorm = true, QueryKeyNormAcrossHeads = true, RotaryBase = 100,
+            Activation = ActivationKind.SwiGlu,
+        },
+        ["gemma"] = s_base with
+        {
+            Heads = 4,
+            KeyValueHeads = 1,
+            NormPlacement = NormPlacement.Both,
+            QueryKeyNorm = true,
+            Activation = ActivationKind.GeGluTanh,
+            TieEmbeddings = true,
+            EmbeddingScale = 3.5,
+            SlidingWindow = 5,
+            WindowLayers = [1, 3],
+            RotaryBase = 1000,
+            WindowRotaryBase = 50,
+            Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { ShareEmbedding = true } },
+        },
+        ["unrotated layers"] = s_base with
+        {
+            HeadSize = 8,
+            RotaryFraction = 0.75,
+            UnrotatedLayers = [2],
+            RotaryScaling = new() { Kind = RotaryScalingKind.LongRope, PairFactors = [1, 1.5, 4], AttentionFactor = 1.2 },
+            SlidingWindow = 6,
+            WindowLayers = [2],
+        },
         ["no positions in retrieval"] = s_base with
         {
             Positions = PositionKind.None,

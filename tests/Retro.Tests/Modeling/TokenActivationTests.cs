@@ -23,7 +23,7 @@ public sealed class TokenActivationTests
             {
                 Tensor exact = kind switch
                 {
-                    ActivationKind.GeluTanh => nn.functional.gelu(wide, GELU.Approximate.tanh, false),
+                    ActivationKind.GeluTanh or ActivationKind.GeGluTanh => nn.functional.gelu(wide, GELU.Approximate.tanh, false),
                     ActivationKind.Relu => nn.functional.relu(wide),
                     ActivationKind.Silu or ActivationKind.SwiGlu => nn.functional.silu(wide),
                     _ => nn.functional.gelu(wide),

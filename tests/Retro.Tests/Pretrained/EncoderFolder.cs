@@ -10,7 +10,7 @@ internal static class EncoderFolder
     public static TextEncoder Load(string folder, ScalarType dtype)
     {
         TextEncoderFolder settings = TextEncoderFolder.Read(folder);
-        TextEncoder encoder = TextEncoderWeights.Load(settings.Config, settings.WeightFolder);
+        TextEncoder encoder = TextEncoderWeights.Load(settings.Config, settings.WeightFolder, settings.DenseFolder);
         encoder.to(dtype);
         encoder.eval();
         return encoder;

@@ -144,7 +144,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "model_type", "\"bloom\"", "\"llama\" (LlamaForCausalLM)")]
     [InlineData("mistral-sliding-window", "architectures", "[\"MistralForSequenceClassification\"]", "MistralForCausalLM")]
     [InlineData("mistral-sliding-window", "hidden_act", "\"gelu\"", "hidden_act")]
-    [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"longrope\", \"factor\": 2.0}", "rope_type")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"longrope\", \"factor\": 2.0}", "original_max_position_embeddings")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"yarn\"}", "factor")]
     [InlineData("llama-rope-linear", "activation", "\"gelu\"", "activation")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"linear\"}", "factor")]
@@ -186,6 +186,32 @@ public sealed class PretrainedDecoderTests
     [InlineData("gpt2-no-prefix", "n_head", "3", "n_head")]
     [InlineData("gpt-neox-buffers", "rotary_pct", "0.25", "share of a head")]
     [InlineData("gpt-neox-buffers", "attention_bias", "false", "query_key_value.bias")]
+    [InlineData("olmo2", "layer_types", "[\"full_attention\", \"sliding_attention\"]", "layer_types")]
+    [InlineData("olmo2", "attention_bias", "true", "q_proj.bias")]
+    [InlineData("olmo2", "clip_qkv", "8.0", "clip_qkv")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"yarn\", \"factor\": 4.0}", "\"longrope\" or \"default\"")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"longrope\", \"short_factor\": [1, 2], \"long_factor\": [1, 2]}", "PairFactors is [1, 2]; expected 3")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"longrope\", \"short_factor\": [1, 2, 0]}", "PairFactors is [1, 2, 0]; expected 3")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"longrope\", \"long_factor\": [1, 2, 3]}", "short_factor")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"longrope\", \"short_factor\": [1, \"2\", 3]}", "a list of numbers")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"longrope\", \"short_factor\": [1, 2, 3], \"factor\": 8}", "\"factor\" is 8; supported is 4")]
+    [InlineData("phi3-longrope", "rope_scaling", "{\"type\": \"longrope\", \"short_factor\": [1, 2, 3], \"short_mscale\": 1.5}", "short_mscale")]
+    [InlineData("phi3-longrope", "original_max_position_embeddings", "null", "original_max_position_embeddings")]
+    [InlineData("phi3-longrope", "full_attn_mod", "2", "full_attn_mod")]
+    [InlineData("phi3-longrope", "lm_head_bias", "true", "lm_head_bias")]
+    [InlineData("smollm3", "no_rope_layers", "[1, 0]", "no_rope_layers")]
+    [InlineData("smollm3", "no_rope_layers", "[1, 0, 2, 0]", "no_rope_layers")]
+    [InlineData("smollm3", "layer_types", "[\"full_attention\", \"full_attention\", \"full_attention\", \"chunked_attention\"]", "chunked_attention")]
+    [InlineData("gemma3-text", "model_type", "\"gemma2\"", "\"gemma3_text\" (Gemma3ForCausalLM)")]
+    [InlineData("gemma3-text", "architectures", "[\"Gemma3ForConditionalGeneration\"]", "Gemma3ForCausalLM")]
+    [InlineData("gemma3-text", "final_logit_softcapping", "30.0", "final_logit_softcapping")]
+    [InlineData("gemma3-text", "attn_logit_softcapping", "50.0", "attn_logit_softcapping")]
+    [InlineData("gemma3-text", "use_bidirectional_attention", "true", "use_bidirectional_attention")]
+    [InlineData("gemma3-text", "query_pre_attn_scalar", "24", "query_pre_attn_scalar")]
+    [InlineData("gemma3-text", "hidden_activation", "\"silu\"", "hidden_activation")]
+    [InlineData("gemma3-text", "rope_parameters", "{\"rope_type\": \"default\", \"rope_theta\": 1000000.0}", "full_attention")]
+    [InlineData("gemma3-text", "sliding_window_pattern", "0", "sliding_window_pattern")]
+    [InlineData("gemma3-text", "num_hidden_layers", "2000000000", "Layers is 2000000000; expected 1 to")]
     public void Configurations_that_would_change_the_result_are_refused_by_name(string name, string key, string value, string says)
     {
         using TemporaryFolder folder = Copy(name);
@@ -210,6 +236,9 @@ public sealed class PretrainedDecoderTests
     [InlineData("llama-rope-linear", "{" + LlamaNumbers + ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}}")]
     [InlineData("mistral-sliding-window", "{" + LlamaNumbers + ", \"sliding_window\": 20}")]
     [InlineData("qwen2-v4", "{" + LlamaNumbers + ", \"sliding_window\": 20, \"use_sliding_window\": true, \"max_window_layers\": 0}")]
+    [InlineData("olmo2", "{" + LlamaNumbers + "}")]
+    [InlineData("smollm3", "{" + LlamaNumbers + ", \"no_rope_layers\": null, \"no_rope_layer_interval\": 2, \"layer_types\": null, \"sliding_window\": 20, \"use_sliding_window\": true}")]
+    [InlineData("gemma3-text", "{" + LlamaNumbers + ", \"query_pre_attn_scalar\": 10, \"sliding_window\": 20, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 77}")]
     public void Every_number_of_a_configuration_is_read(string name, string numbers)
     {
         JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(Folder(name), "config.json")))!.AsObject();
@@ -225,6 +254,9 @@ public sealed class PretrainedDecoderTests
         {
             "gpt2-no-prefix" => sizes with { VocabularySize = 651, Heads = 3, HeadSize = 20, MaximumLength = 80 },
             "gpt-neox-buffers" => sizes with { VocabularySize = 657, Heads = 5, HeadSize = 12, RotaryBase = 5000, RotaryFraction = 0.75 },
+            "olmo2" => llama,
+            "smollm3" => llama with { UnrotatedLayers = [2], SlidingWindow = 20, WindowLayers = [2] },
+            "gemma3-text" => llama with { SlidingWindow = 20, WindowLayers = [1, 3], WindowRotaryBase = 77, EmbeddingScale = 7.75 },
             "llama-rope-linear" => llama with { RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 8 } },
             _ => llama with { SlidingWindow = 20 },
         };
@@ -320,6 +352,79 @@ public sealed class PretrainedDecoderTests
             StringComparison.Ordinal);
     }
 
+    /// <summary>LongRoPE has other numbers beyond the original length, which count for the tokens before it, too.</summary>
+    [Fact]
+    public void Longrope_is_read_up_to_the_original_length()
+    {
+        using TemporaryFolder folder = Copy("phi3-longrope");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path);
+        Assert.Equal(((int?)64, (int?)64), (decoder.Model.Config.MaximumLength, decoder.Origin.ContextLength));
+        Assert.Equal(FactorList.Create([1, 1.1185, 1.75]), decoder.Model.Config.RotaryScaling!.PairFactors);
+        Assert.Equal(Math.Sqrt(4 / 3.0), decoder.Model.Config.RotaryScaling.AttentionFactor, 12); // the length 4-fold, of 4 to the power of 3
+        using DisposeScope scope = NewDisposeScope();
+        Assert.Contains(
+            "longer than the 64", Assert.Throws<ArgumentException>(() => decoder.Model.call(zeros([1, 65], ScalarType.Int64), null, null)).Message,
+            StringComparison.Ordinal);
+
+        // As transformers 5 says it.
+        JsonObject config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!.AsObject(), parameters = config["rope_scaling"]!.DeepClone().AsObject();
+        foreach (string key in (string[])["rope_theta", "partial_rotary_factor", "original_max_position_embeddings"])
+        {
+            parameters[key] = config[key]!.DeepClone();
+            config.Remove(key);
+        }
+
+        (parameters["rope_type"], parameters["factor"], config["rope_parameters"]) = ("longrope", 4.0, parameters);
+        parameters.Remove("type");
+        config.Remove("rope_scaling");
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        using PretrainedDecoder other = PretrainedDecoder.Load(folder.Path);
+        Assert.Equal(decoder.Model.Config, other.Model.Config);
+    }
+
+    /// <summary>transformers 5 says positions and kinds of layers otherwise; the 270M comes so, the 1B as the folder here.</summary>
+    [Fact]
+    public void A_gemma_of_either_version_is_the_same_model()
+    {
+        using TemporaryFolder folder = Copy("gemma3-text");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!.AsObject();
+        config["rope_parameters"] = new JsonObject
+        {
+            ["full_attention"] = new JsonObject { ["rope_type"] = "default", ["rope_theta"] = 1e6 },
+            ["sliding_attention"] = new JsonObject { ["rope_type"] = "default", ["rope_theta"] = 1e4 },
+        };
+        config["layer_types"] = new JsonArray("sliding_attention", "sliding_attention", "full_attention", "sliding_attention");
+        (config["_sliding_window_pattern"], config["use_bidirectional_attention"], config["dtype"]) = (6, false, "bfloat16");
+        foreach (string key in (string[])["rope_theta", "rope_local_base_freq", "rope_scaling", "sliding_window_pattern", "torch_dtype"])
+        {
+            config.Remove(key);
+        }
+
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path), plain = PretrainedDecoder.Load(Folder("gemma3-text"));
+        Assert.Equal(plain.Model.Config, decoder.Model.Config);
+        Assert.Equal(4.90625, plain.Model.Config.EmbeddingScale); // the root of 24 in bfloat16
+        Assert.Equal(LayerList.Create([1, 2, 4]), plain.Model.Config.WindowLayers);
+
+        config["rope_parameters"]!["sliding_attention"]!["rope_type"] = "linear";
+        config["rope_parameters"]!["sliding_attention"]!["factor"] = 2.0;
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        Assert.Contains(
+            "sliding_attention", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Qwen's layers behind the first ones may have a window alone.</summary>
+    [Fact]
+    public void A_window_in_some_layers_is_read()
+    {
+        using TemporaryFolder folder = Copy("qwen2-v4");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!;
+        (config["use_sliding_window"], config["sliding_window"], config["max_window_layers"]) = (true, 7, 1);
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path);
+        Assert.Equal((7, LayerList.Every(2, 1, decoder.Model.Config.Layers)), (decoder.Model.Config.SlidingWindow!.Value, decoder.Model.Config.WindowLayers!));
+    }
+
     /// <summary>Each layer's logits of attention are divided by its number, from 1: as are its queries.</summary>
     [Theory]
     [InlineData(ScalarType.Float32)]
@@ -364,14 +469,14 @@ public sealed class PretrainedDecoderTests
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
         Tensor values = randn([60, 50], ScalarType.Float64).to_type(stored).t();
-        DividedTensor divided = new(7);
-        Tensor quotients = divided.Divide(values).to_type(computed);
+        ConvertedTensor divided = ConvertedTensor.Divided(7);
+        Tensor quotients = divided.Read(values).to_type(computed);
         Assert.True(quotients.allclose(values.to_type(computed) / 7, 1e-2));
-        Assert.True(divided.Multiply(quotients).to_type(stored).Equals(values));
+        Assert.True(divided.Written(quotients).to_type(stored).Equals(values));
         Assert.Equal(stored != computed, (quotients.to_type(ScalarType.Float64) * 7).to_type(stored).Equals(values));
 
         // What was trained meanwhile is written as it is now.
-        Assert.True(divided.Multiply(quotients + 1).to_type(ScalarType.Float32).allclose(values.to_type(ScalarType.Float32) + 7, 2e-2, 2e-2));
+        Assert.True(divided.Written(quotients + 1).to_type(ScalarType.Float32).allclose(values.to_type(ScalarType.Float32) + 7, 2e-2, 2e-2));
     }
 
     /// <summary>Each layer of a GPT-2 or a GPT-NeoX may be stored with its mask, and all have the same.</summary>

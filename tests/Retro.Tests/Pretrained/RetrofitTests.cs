@@ -23,7 +23,8 @@ public sealed class RetrofitTests
         Encoder = new() { Width = 8, Heads = 2, HeadSize = 4, FeedForwardSize = 16, Layers = 1 },
     };
 
-    public static TheoryData<string> Folders => ["gpt2-no-prefix", "gpt-neox-buffers", "mistral-sliding-window"];
+    public static TheoryData<string> Folders =>
+        ["gpt2-no-prefix", "gpt-neox-buffers", "mistral-sliding-window", "olmo2", "phi3-longrope", "smollm3", "gemma3-text"];
 
     [Theory]
     [MemberData(nameof(Folders))]
