@@ -1,4 +1,7 @@
+using System.Globalization;
 using System.Text;
+using CsvHelper;
+using CsvHelper.Configuration;
 
 namespace Retro.Corpora;
 
@@ -6,9 +9,8 @@ namespace Retro.Corpora;
 /// A document per row of a table of text (RFC 4180), whose first row names the columns, parted by commas, semicolons or tabs. The files may be packed.
 /// </summary>
 /// <remarks>
-/// Fields are cut out as bytes and decoded one by one: a row of another encoding is that row's fault alone. What they are cut at are bytes of ASCII, which are
-/// part of no other character in any encoding that <see cref="LineReader"/> leaves as it is. Libraries for tables were tried: one copies the row for each
-/// quotation mark in it that quotes nothing, others take such a one for the beginning of a quotation, or end with the first row that is broken.
+/// Fields are cut out as bytes, each of them a character of Latin 1, and decoded one by one: a row of another encoding is that row's fault alone. What they are
+/// cut at are bytes of ASCII, which are part of no other character in any encoding that <see cref="LineReader"/> leaves as it is.
 /// </remarks>
 internal sealed class CsvReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
 {
@@ -43,8 +45,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     {
         // Labels say who may not see a document: a second column of them must not be passed over.
         string[] repeated = [.. Options.Fields.Names.Distinct().Where(name => head.Names.Count(column => column == name) > 1)];
-        return head.Fault is not null ? throw RowFaults.Row(Where(file, 1), head.Fault)
-            : repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
+        return repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
             : head.Names.Contains(Options.Fields.Text) ? head
             : throw RowFaults.Columns(file, head.Names, Options.Fields);
     }
@@ -69,14 +70,14 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             => Array.IndexOf(head.Names, column) is >= 0 and int i ? Decoded(record, record.Fields[i]!, head.IsUtf8, file) : null;
     }
 
-    private string Decoded(Record record, byte[] field, Lazy<bool> utf8, string file) => Text(new Line(record.Line, field, record.IsDecoded), utf8, file);
+    private string Decoded(Record record, string field, Lazy<bool> utf8, string file)
+        => Text(new Line(record.Line, Encoding.Latin1.GetBytes(field), record.IsDecoded), utf8, file);
 
     /// <summary>The first row of a file.</summary>
     /// <param name="Delimiter">What parts its fields, and those of all rows.</param>
     /// <param name="Names">The columns' names.</param>
     /// <param name="IsUtf8">Whether the file is UTF-8.</param>
-    /// <param name="Fault">What is wrong with it; null: nothing.</param>
-    private sealed record Head(string Delimiter, string[] Names, Lazy<bool> IsUtf8, string? Fault)
+    private sealed record Head(string Delimiter, string[] Names, Lazy<bool> IsUtf8)
     {
         /// <summary>
         /// Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.
@@ -92,33 +93,46 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             Head By(string delimiter)
             {
                 using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
-                Record? first = records.Next();
-                string[] names = first is null ? [] : Array.ConvertAll(first.Fields, field => reader.Decoded(first, field!, utf8, file).Trim());
-                return new(delimiter, names, utf8, first?.Fault);
+                string[] names = records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field!, utf8, file).Trim()) : [];
+                return new(delimiter, names, utf8);
             }
         }
     }
 
     /// <summary>A row of a file.</summary>
     /// <param name="Line">The line that it begins in, from 1.</param>
-    /// <param name="Fields">Its fields; null are those that nobody asked for.</param>
+    /// <param name="Fields">Its fields, a character a byte; null are those that nobody asked for.</param>
     /// <param name="IsDecoded">Whether the bytes are UTF-8 that a decoder has made of the file.</param>
     /// <param name="Fault">What is wrong with it; null: nothing.</param>
-    private sealed record Record(int Line, byte[]?[] Fields, bool IsDecoded, string? Fault);
+    private sealed record Record(int Line, string?[] Fields, bool IsDecoded, string? Fault);
 
     /// <summary>The rows of a file.</summary>
-    private sealed class Records(IEnumerable<Line> lines, string file, string delimiter, int most) : IDisposable
+    private sealed class Records : IDisposable
     {
-        private const byte Quote = (byte)'"', Newline = (byte)'\n', Return = (byte)'\r';
+        private const char Quote = '"';
 
-        private readonly IEnumerator<Line> _lines = lines.GetEnumerator();
-        private readonly byte _delimiter = (byte)delimiter[0];
-        private readonly MemoryStream _field = new();
-        private byte[] _line = []; // with the newline that ends it
-        private int _at;
-        private int _number = 1; // of the line that is read, which a return alone ends, too
-        private bool _areDecoded;
+        private readonly string _file;
+        private readonly int _most;
+        private readonly string _quoted;
+        private readonly Bytes _bytes;
+        private readonly CsvParser _parser;
+        private string? _fault;
         private bool _isOver;
+
+        public Records(IEnumerable<Line> lines, string file, string delimiter, int most)
+        {
+            (_file, _most, _quoted) = (file, most, delimiter + Quote);
+            _bytes = new(lines, file, most);
+            _parser = new(_bytes, new CsvConfiguration(CultureInfo.InvariantCulture)
+            {
+                Delimiter = delimiter,
+                MaxFieldSize = most,
+
+                // A quotation mark within a field that begins with none is a character like others.
+                BadDataFound = bad
+                    => _fault ??= bad.Field.StartsWith(Quote) ? "has a quotation mark in a quoted field that is not doubled, or not closed" : null,
+            });
+        }
 
         /// <summary>The next row; null: there is none.</summary>
         /// <param name="columns">The columns whose fields are taken; null: all.</param>
@@ -130,127 +144,81 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
                 return null;
             }
 
+            _fault = null;
             _isOver = true;
-            while (HasMore() && _line[_at] is Newline or Return)
+            try
             {
-                EndLine();
+                if (!_parser.Read())
+                {
+                    return null;
+                }
+            }
+            catch (MaxFieldSizeException)
+            {
+                throw RowFaults.TooLong(Where(_file, _parser.RawRow), _most);
             }
 
-            if (!HasMore())
+            _isOver = false;
+
+            // The parser copies the row for each field that is asked for and holds a quotation mark, but is not quoted. Of the others, those can be at fault,
+            // and have taken what follows, that begin with one.
+            string row = _parser.RawRecord;
+            bool isQuoted = row.StartsWith(Quote) || row.Contains(_quoted, StringComparison.Ordinal);
+            string?[] fields = new string?[_parser.Count];
+            for (int i = 0; i < fields.Length; i++)
             {
-                return null;
+                fields[i] = columns is null || isQuoted || columns.Contains(i) ? _parser[i] : null;
             }
 
-            int first = _number;
-            string? fault = null;
-            List<byte[]?> fields = [];
-            for (bool another = true; another;)
-            {
-                bool isTaken = columns?.Contains(fields.Count) != false;
-                string? found = ReadField();
-                fault ??= found;
-                fields.Add(isTaken ? _field.ToArray() : null);
-                another = _at < _line.Length && _line[_at] == _delimiter;
-                _at += another ? 1 : 0;
-            }
-
-            if (HasMore())
-            {
-                EndLine();
-                _isOver = false;
-            }
-
-            return new(first, [.. fields], _areDecoded, fault);
+            return new(_parser.RawRow - fields.Sum(field => field.AsSpan().Count('\n')), fields, _bytes.AreDecoded, _fault);
         }
 
         public void Dispose()
         {
-            _lines.Dispose();
-            _field.Dispose();
+            _parser.Dispose();
+            _bytes.Dispose();
         }
+    }
 
-        /// <summary>Reads a field, to what ends it.</summary>
-        /// <returns>What is wrong with it; null: nothing.</returns>
-        private string? ReadField()
+    /// <summary>The bytes of lines, each a character.</summary>
+    private sealed class Bytes(IEnumerable<Line> lines, string file, int most) : TextReader
+    {
+        private readonly IEnumerator<Line> _lines = lines.GetEnumerator();
+        private byte[] _line = [];
+        private int _read;
+
+        /// <summary>Whether they are UTF-8 that a decoder has made of the file.</summary>
+        public bool AreDecoded { get; private set; }
+
+        public override int Read(char[] buffer, int index, int count)
         {
-            _field.SetLength(0);
-            string? fault = null;
-            if (_line[_at] == Quote)
+            while (_read == _line.Length)
             {
-                int opened = _number;
-                bool isClosed = false;
-                _at++;
-                while (!isClosed)
+                if (!_lines.MoveNext())
                 {
-                    if (!HasMore())
-                    {
-                        return $"has a quotation mark in line {opened} that is not closed, so that all that follows would be in its field";
-                    }
-
-                    int length = _line.AsSpan(_at).IndexOf(Quote);
-                    bool isRest = length < 0;
-                    Add(isRest ? _line.Length - _at : length, opened);
-                    if (isRest)
-                    {
-                        _number++;
-                    }
-                    else if (_line[++_at] == Quote)
-                    {
-                        Add(1, opened); // which is doubled
-                    }
-                    else
-                    {
-                        isClosed = true;
-                    }
+                    return 0;
                 }
 
-                fault = _line[_at] == _delimiter || _line[_at] is Newline or Return ? null
-                    : "has a quotation mark in a quoted field that is not doubled, or not closed";
+                Line line = _lines.Current;
+                byte[] bytes = line.Bytes ?? throw RowFaults.TooLong(Where(file, line.Number), most);
+                AreDecoded = line.IsDecoded;
+                _line = [.. bytes, (byte)'\n'];
+                _read = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
             }
 
-            // A quotation mark within a field that begins with none is a character like others.
-            Add(_line.AsSpan(_at).IndexOfAny(_delimiter, Newline, Return), null);
-            return fault;
+            int taken = Encoding.Latin1.GetChars(_line.AsSpan(_read, Math.Min(count, _line.Length - _read)), buffer.AsSpan(index));
+            _read += taken;
+            return taken;
         }
 
-        /// <summary>Adds bytes of the line to the field.</summary>
-        private void Add(int count, int? opened)
+        protected override void Dispose(bool disposing)
         {
-            if (count > most - _field.Length)
+            if (disposing)
             {
-                throw RowFaults.TooLong(opened is null ? Where(file, _number) : $"What a quotation mark in line {opened} of {file} begins", most);
+                _lines.Dispose();
             }
 
-            _field.Write(_line, _at, count);
-            _at += count;
-        }
-
-        /// <summary>Whether there is another byte; the next line is read where this one is.</summary>
-        private bool HasMore()
-        {
-            if (_at < _line.Length)
-            {
-                return true;
-            }
-
-            if (!_lines.MoveNext())
-            {
-                return false;
-            }
-
-            Line line = _lines.Current;
-            byte[] bytes = line.Bytes ?? throw RowFaults.TooLong(Where(file, line.Number), most);
-            _line = [.. bytes, Newline];
-            _at = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
-            _areDecoded = line.IsDecoded;
-            return true;
-        }
-
-        /// <summary>Passes over what ends a line: a newline, a return, or both.</summary>
-        private void EndLine()
-        {
-            _at += _line[_at] == Return && _line[_at + 1] == Newline ? 2 : 1;
-            _number++;
+            base.Dispose(disposing);
         }
     }
 }

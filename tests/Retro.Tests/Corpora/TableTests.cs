@@ -119,31 +119,6 @@ public class TableTests
         Assert.Equal(["one"], Corpus.Open(path, options with { SkipBroken = true }).Documents().Select(document => document.Text));
     }
 
-    [Theory]
-    [InlineData("id,text\n1,one\n2,\"three\nfour\n\n3,five\n", "Line 3", "a quotation mark in line 3 that is not closed")]
-    [InlineData("id,text,note\n1,\"one\ntwo\",\"three\n3,four\n", "Line 2", "a quotation mark in line 3 that is not closed")]
-    [InlineData("text,\"id\none,1\n", "Line 1", "a quotation mark in line 1 that is not closed")] // after which there is no row at all
-    public void A_quotation_mark_that_is_not_closed_is_refused_with_its_line(string text, string row, string said)
-    {
-        using TemporaryFolder folder = new();
-        string path = folder.File("t.csv", text);
-        string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
-        Assert.StartsWith($"{row} of {path} has {said}", message, StringComparison.Ordinal);
-    }
-
-    /// <summary>However many quotation marks it has that quote nothing.</summary>
-    [Fact]
-    public void A_field_takes_memory_by_its_length()
-    {
-        using TemporaryFolder folder = new();
-        string field = string.Concat(Enumerable.Repeat("a 5\" pipe ", 200_000));
-        string path = folder.File("t.csv", $"text,note\n{field},{field}\n");
-        Corpus corpus = Corpus.Open(path);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        Assert.Equal(field.Trim(), Assert.Single(corpus.Documents()).Text);
-        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 100L * field.Length);
-    }
-
     [Fact]
     public void Other_tables_of_a_folder_are_left_out_and_one_that_is_named_is_refused_with_its_columns()
     {
