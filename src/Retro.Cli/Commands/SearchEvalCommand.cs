@@ -21,8 +21,8 @@ internal sealed class SearchEvalCommand : Verb
 
     private readonly PathOption _judgments = new("--judgments", "FILE")
     {
-        Description = "Grades of the database's documents for the queries, such as qrels: of TREC (query, iteration, document, grade) or BEIR (query, document, "
-            + "grade). Documents have the ids that they have in the database.",
+        Description = "Grades of the database's documents for the queries, such as qrels: of TREC (query, iteration, document, grade) or BEIR (query, "
+            + "document, grade). Documents have the ids that they have in the database.",
         Required = true,
     };
 

@@ -111,7 +111,8 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="database">The database.</param>
     public static long CountOf(ChunkDatabase database)
         => database.Refresh().Find(StageNames.Keys) is not { } entry ? 0
-            : database.ChunkCount - (long.TryParse(entry.Details.GetValueOrDefault(MissingDetail), CultureInfo.InvariantCulture, out long missing) ? missing : 0);
+            : database.ChunkCount
+                - (long.TryParse(entry.Details.GetValueOrDefault(MissingDetail), CultureInfo.InvariantCulture, out long missing) ? missing : 0);
 
     /// <summary>Whether all chunks of a database have keys.</summary>
     /// <param name="database">The database.</param>

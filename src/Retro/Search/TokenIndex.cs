@@ -10,8 +10,8 @@ namespace Retro.Search;
 /// <summary>
 /// Where runs of tokens stand in a database: its places, sorted by the <see cref="LongestRun"/> tokens that begin there (a suffix array, cut off at that
 /// length). Eight bytes a token of memory, and up to twice as much while they are sorted, on all processors: seconds for tens of millions of tokens. The order
-/// is kept in the database's folder (<c>runs.bin</c>: "RETRORUN" and an int32 place for each token, little-endian), so that it is sorted once. A run is found in
-/// some dozen comparisons. Safe for concurrent use.
+/// is kept in the database's folder (<c>runs.bin</c>: "RETRORUN" and an int32 place for each token, little-endian), so that it is sorted once. A run is found
+/// in some dozen comparisons. Safe for concurrent use.
 /// </summary>
 /// <remarks>Infini-gram (arXiv 2401.17377) answers for trillions of tokens in this way.</remarks>
 public sealed class TokenIndex
@@ -39,8 +39,8 @@ public sealed class TokenIndex
     private static ReadOnlySpan<byte> Magic => "RETRORUN"u8;
 
     /// <summary>
-    /// Sorts the places of a database, or reads their order where it was kept, which its checksum says. Where it cannot be kept, as several databases are opened
-    /// as one, others change the folder, or it may not be written, nothing is lacking but that.
+    /// Sorts the places of a database, or reads their order where it was kept, which its checksum says. Where it cannot be kept, as several databases are
+    /// opened as one, others change the folder, or it may not be written, nothing is lacking but that.
     /// </summary>
     /// <param name="database">The database; it stays the caller's.</param>
     /// <param name="progress">Told of the places sorted, and in a message why their order is not kept.</param>
