@@ -72,7 +72,7 @@ public sealed class PairedDifferenceTests
     {
         DocumentSums sums = Sums(1, 3, 0);
         DocumentSums[] baseline = [.. new[] { 1.0, 2.0, 3.0 }.Select(share => Times(share, 0))];
-        double scatter = 4.302653 * Math.Sqrt(((0.025 * 0.025) + (0.15 * 0.15) + (0.125 * 0.125)) / 2 / 3);
+        double scatter = 4.302652729749461 * Math.Sqrt(((0.025 * 0.025) + (0.15 * 0.15) + (0.125 * 0.125)) / 2 / 3);
         PairedDifference alike = PairedDifference.Of(Measured(0), baseline);
         Assert.Equal(-0.05, alike.Value, 1e-12);
         Assert.Equal(-0.05 - scatter, alike.Low, 1e-12);
