@@ -34,14 +34,18 @@ while [ $# -gt 0 ]; do
   shift
 done
 # Most tests leave a processor idle, so the whole runs in three lanes side by side, of about the same length: the tool's tests, most of which start processes of
-# their own; what packs, builds, runs samples, experiments or several processes; and all others. In a lane one test project comes after the other (-m:1).
+# their own; what packs, builds, runs samples, experiments or several processes, and the tool's answers; and all others. In a lane one test project comes after
+# the other (-m:1).
 name=FullyQualifiedName
-wholes=(Retro.Tests.Cli.Experiments. Retro.Tests.Build. Retro.Tests.Samples. Retro.Tests.ReadmeTests. Retro.Postgres. Retro.Distributed.)
+wholes=(
+  Retro.Tests.Cli.Experiments. Retro.Tests.Cli.AnsweringTests. Retro.Tests.Build. Retro.Tests.Samples. Retro.Tests.ReadmeTests. Retro.Postgres.
+  Retro.Distributed.
+)
 case $filter in
   '')
     lanes=(
       "Category!=Long&$name!~Retro.Tests.Cli.$(printf "&$name!~%s" "${wholes[@]}")"
-      "Category!=Long&$name~Retro.Tests.Cli.&$name!~Retro.Tests.Cli.Experiments."
+      "Category!=Long&$name~Retro.Tests.Cli.$(printf "&$name!~%s" "${wholes[@]}")"
       "Category!=Long&($(printf "|$name~%s" "${wholes[@]}" | cut -c2-))"
     ) ;;
   *Category*) lanes=("$filter") ;;
