@@ -45,7 +45,8 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     {
         // Labels say who may not see a document: a second column of them must not be passed over.
         string[] repeated = [.. Options.Fields.Names.Distinct().Where(name => head.Names.Count(column => column == name) > 1)];
-        return repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
+        return head.Fault is not null ? throw RowFaults.Row(Where(file, 1), head.Fault)
+            : repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
             : head.Names.Contains(Options.Fields.Text) ? head
             : throw RowFaults.Columns(file, head.Names, Options.Fields);
     }
@@ -77,7 +78,8 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     /// <param name="Delimiter">What parts its fields, and those of all rows.</param>
     /// <param name="Names">The columns' names.</param>
     /// <param name="IsUtf8">Whether the file is UTF-8.</param>
-    private sealed record Head(string Delimiter, string[] Names, Lazy<bool> IsUtf8)
+    /// <param name="Fault">What is wrong with it, such as a quotation mark that is not closed, which takes all rows into the name; null: nothing.</param>
+    private sealed record Head(string Delimiter, string[] Names, Lazy<bool> IsUtf8, string? Fault)
     {
         /// <summary>
         /// Reads it. What parts its fields is that which makes the column of texts one of them; a comma, or a tab by the ending, where none does.
@@ -93,8 +95,9 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
             Head By(string delimiter)
             {
                 using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
-                string[] names = records.Next() is { } first ? Array.ConvertAll(first.Fields, field => reader.Decoded(first, field!, utf8, file).Trim()) : [];
-                return new(delimiter, names, utf8);
+                Record? first = records.Next();
+                string[] names = first is null ? [] : Array.ConvertAll(first.Fields, field => reader.Decoded(first, field!, utf8, file).Trim());
+                return new(delimiter, names, utf8, first?.Fault);
             }
         }
     }

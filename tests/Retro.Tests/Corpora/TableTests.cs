@@ -120,6 +120,15 @@ public class TableTests
     }
 
     [Fact]
+    public void A_first_row_whose_quotation_mark_is_not_closed_is_no_table_without_rows()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("t.csv", "text,\"id\none,1\ntwo,2\n");
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
+        Assert.StartsWith($"Line 1 of {path} has a quotation mark in a quoted field that is not doubled, or not closed", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Other_tables_of_a_folder_are_left_out_and_one_that_is_named_is_refused_with_its_columns()
     {
         using TemporaryFolder folder = new();
