@@ -41,6 +41,8 @@ public sealed partial class RetroModel
     /// </exception>
     public Tensor Prefill(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
     {
+        CheckCache(cache);
+        using Use use = Hold();
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
         return Head(PrefillStates(cache, tokens, lengths, neighbors, valid)).MoveToOuterDisposeScope();
@@ -57,6 +59,7 @@ public sealed partial class RetroModel
         DecoderTap? tap = null)
     {
         CheckCache(cache);
+        using Use use = Hold();
         CheckTokens(tokens);
         long batch = tokens.shape[0], width = tokens.shape[1], chunk = Config.Retrieval?.ChunkLength ?? 1;
         if (batch != cache.Rows)
@@ -143,6 +146,7 @@ public sealed partial class RetroModel
     internal DecodingCache? Beginning(DecodingCache cache, int row, Tensor tokens, Tensor? neighbors, Tensor? valid, int capacity)
     {
         CheckCache(cache);
+        using Use use = Hold();
         long length = tokens.shape[1], chunk = Config.Retrieval?.ChunkLength ?? 1, start = Math.Max(0, ((length / chunk) - 1) * chunk);
         if (Array.Exists(_layers, layer => layer.IsHooked) || cache.Beginning(row, length, Config.HasRetrieval ? start : length, capacity) is not { } beginning)
         {
@@ -206,6 +210,8 @@ public sealed partial class RetroModel
     /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
     public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
+        CheckCache(cache);
+        using Use use = Hold();
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
         return Head(StepStates(cache, tokens, neighbors, valid)).MoveToOuterDisposeScope();
@@ -216,6 +222,7 @@ public sealed partial class RetroModel
     internal Tensor StepStates(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null, DecoderTap? tap = null)
     {
         CheckCache(cache);
+        using Use use = Hold();
         CheckStep(cache, tokens, neighbors, valid);
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();

@@ -17,6 +17,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private readonly DecoderLayer[] _layers;
     private readonly Normalization _norm;
     private readonly LinearLayer? _head;
+    private readonly Lock _lock = new();
+    private int _users;
     private bool _disposed;
 
     /// <summary>
@@ -114,6 +116,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     public override Tensor forward(Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         Check(tokens, neighbors, valid);
+        using Use use = Hold();
         using DisposeScope scope = NewDisposeScope();
         (Tensor states, _) = Decode(tokens, PassNeighbors.Of(neighbors, valid));
         return Logits(states).MoveToOuterDisposeScope();
@@ -131,6 +134,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         DecoderTap? tap = null,
         PackedRows? rows = null)
     {
+        using Use use = Hold();
         Tensor? encoded = null;
         Tensor x = pass is null ? Embed(rows is null ? tokens : rows.Pack(tokens)) : Embed(tokens, PromptPositions(pass, tokens.shape[1]));
         AttentionPlan plan = AttentionPlan.CausalPass(Config, x.shape[1], pass, x.dtype, x.device);
@@ -231,6 +235,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>The last layer's states, normed.</summary>
     internal Tensor Normed(Tensor states)
     {
+        using Use use = Hold();
         return _norm.call(states);
     }
 
@@ -247,6 +252,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>Logits [.., V] of normed states [.., D].</summary>
     internal Tensor Head(Tensor normed)
     {
+        using Use use = Hold();
         return _head is null ? LinearLayer.Product(normed, _embedding.weight!) : _head.call(normed);
     }
 
@@ -268,11 +274,55 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         }
     }
 
+    /// <summary>
+    /// Computes with the weights: where another thread disposes of the model meanwhile, they are freed when nobody does any more, and what began before may
+    /// end.
+    /// </summary>
+    /// <returns>To be disposed of when it is done.</returns>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    internal Use Hold()
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed && _users == 0, this);
+            _users++;
+        }
+
+        return new(this);
+    }
+
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        _disposed = true;
+        lock (_lock)
+        {
+            _disposed = true;
+            if (_users > 0)
+            {
+                return;
+            }
+        }
+
         base.Dispose(disposing);
+    }
+
+    private void Release()
+    {
+        lock (_lock)
+        {
+            if (--_users > 0 || !_disposed)
+            {
+                return;
+            }
+        }
+
+        base.Dispose(true);
+    }
+
+    /// <summary>Somebody computes; see <see cref="Hold"/>.</summary>
+    internal readonly struct Use(RetroModel model) : IDisposable
+    {
+        public void Dispose() => model.Release();
     }
 
     // Numbered layers and the norm after them, so that names are "decoder.1.attn..." and "decoder.norm.weight".
