@@ -221,7 +221,8 @@ internal sealed class ReadingOptions
         /// <param name="running">
         /// Texts of one call that are computed at once, and with those of others as one batch, where the model can; null: each call computes by itself.
         /// </param>
-        public RetroGenerator Generator(bool bestInPrompt = false, int? running = null)
+        /// <param name="prefixes">Remembers texts that have ended, where the model alone writes; null: nothing does.</param>
+        public RetroGenerator Generator(bool bestInPrompt = false, int? running = null, PrefixCache? prefixes = null)
         {
             IReader? reader = bestInPrompt ? InContext() : Source?.Database is null ? null : Copying;
             return reader is not null
@@ -230,6 +231,7 @@ internal sealed class ReadingOptions
                 {
                     BatchesCalls = running is not null,
                     TextsAtOnce = running,
+                    Prefixes = prefixes,
                 };
         }
 

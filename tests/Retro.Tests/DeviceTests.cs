@@ -122,6 +122,11 @@ public sealed class DeviceTests : IDisposable
         int chunks = start / config.Retrieval.ChunkLength;
         Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
         Assert.InRange(ModelCase.Distance(whole.select(1, start - 1), logits), 0, 1e-10);
+        using DecodingCache pieces = model.NewCache(1, capacity: 2);
+        model.Prefill(pieces, tokens.narrow(1, 0, start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
+        int left = (length / config.Retrieval.ChunkLength) - chunks;
+        logits = model.Prefill(pieces, tokens.narrow(1, start, length - start), null, neighbors.narrow(1, chunks, left), valid.narrow(1, chunks, left));
+        Assert.InRange(ModelCase.Distance(whole.select(1, length - 1), logits), 0, 1e-10);
         for (int t = start; t < length; t++)
         {
             int chunk = ((t + 1) / config.Retrieval.ChunkLength) - 1;

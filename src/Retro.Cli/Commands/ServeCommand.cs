@@ -54,6 +54,14 @@ internal sealed class ServeCommand : Verb
     private readonly Option<int> _mostPrompt = CommonOptions.Whole(
         "--most-prompt", "Tokens that a prompt may have, passages included; those that there is no room for are left out, the last first.", 4096, 1, 1 << 20);
 
+    private readonly Option<int> _prefixes = CommonOptions.Whole(
+        "--prefix-cache",
+        "Megabytes of memory for what the model has read of texts that have ended: one that begins alike, as the next turn of a conversation does, goes on "
+            + "from there. 0: each is read whole.",
+        512,
+        0,
+        1 << 20);
+
     private readonly Option<int> _mostKilobytes = CommonOptions.Whole("--most-kilobytes", "Kilobytes that a request may have.", 1024, 1, 1 << 20);
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
         "--in-prompt", "Passages found with the question that stand before it in the prompt, at most.", 1, 0, 16);
@@ -72,7 +80,8 @@ internal sealed class ServeCommand : Verb
             "Seed of every random choice, that of texts among them whose request names none. Where it is not said, each of these has its own.";
         AddOptions(
         [
-            .. _reading.Options, _address, _port, _key, _keys, _origins, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt,
+            .. _reading.Options, _address, _port, _key, _keys, _origins, _name, _running, _waiting, _mostTokens, _mostPrompt, _prefixes, _mostKilobytes,
+            _inPrompt,
         ]);
         _origins.Validators.Add(result =>
         {
@@ -144,6 +153,7 @@ internal sealed class ServeCommand : Verb
             1024L * parsed.GetValue(_mostKilobytes),
             parsed.GetValue(_inPrompt))
         {
+            PrefixBytes = (long)parsed.GetValue(_prefixes) << 20,
             Origins = new((parsed.GetValue(_origins) ?? []).Select(said => Origins.Parse(said)!)),
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
             Seed = IsTyped(_reading.RandomSeed) ? _reading.Seed(parsed) : null,

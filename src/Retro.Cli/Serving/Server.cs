@@ -23,6 +23,7 @@ internal sealed class Server : IAsyncDisposable
     private readonly WebApplication _app;
     private readonly Turns _turns;
     private readonly Writer _writer;
+    private readonly PrefixCache? _prefixes;
 
     /// <summary>Makes a server; it listens after <see cref="StartAsync"/>.</summary>
     /// <param name="opened">The model, and what it reads from; they stay the caller's.</param>
@@ -35,7 +36,8 @@ internal sealed class Server : IAsyncDisposable
         _opened = opened;
         _defaults = defaults;
         _options = options;
-        RetroGenerator generator = opened.Generator(running: options.Running);
+        _prefixes = options.PrefixBytes > 0 ? new(options.PrefixBytes) : null;
+        RetroGenerator generator = opened.Generator(running: options.Running, prefixes: _prefixes);
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
         _ = answerer?.WriteAsync("", [], defaults, default); // as is this
         _turns = new(options.Running, options.Waiting);
@@ -62,7 +64,10 @@ internal sealed class Server : IAsyncDisposable
         Get("/api/state", (HttpContext context) =>
         {
             (int computing, int waiting, long served) = _turns.State;
-            return context.Response.WriteAsJsonAsync(new JsonObject { ["running"] = computing, ["waiting"] = waiting, ["served"] = served });
+            return context.Response.WriteAsJsonAsync(new JsonObject
+            {
+                ["running"] = computing, ["waiting"] = waiting, ["served"] = served, ["reusedTokens"] = _prefixes?.ReusedTokens ?? 0,
+            });
         });
         _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(_writer, options.Template).AnswerAsync(context));
         _app.MapPost("/v1/completions", (HttpContext context) => new Completions(_writer).AnswerAsync(context));
@@ -99,6 +104,7 @@ internal sealed class Server : IAsyncDisposable
         await _app.StopAsync(soon.Token).ConfigureAwait(false);
         await _turns.EndAsync(TimeSpan.FromMinutes(1)).ConfigureAwait(false); // what computes needs the model until it is done
         await _app.DisposeAsync().ConfigureAwait(false);
+        _prefixes?.Dispose();
     }
 
     /// <summary>Lets in who may come in, and says in JSON what went wrong.</summary>

@@ -17,6 +17,9 @@ namespace Retro.Cli.Serving;
 internal sealed record ServingOptions(
     IPAddress Address, int Port, Access? Access, string Name, int Running, int Waiting, int MostTokens, int MostPrompt, long MostBytes, int InPrompt)
 {
+    /// <summary>Bytes that what is remembered of texts that have ended may take; 0: nothing is.</summary>
+    public long PrefixBytes { get; init; }
+
     /// <summary>How the model wants a conversation written; null: it does not say.</summary>
     public ChatTemplate? Template { get; init; }
 

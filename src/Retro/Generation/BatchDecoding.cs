@@ -10,7 +10,8 @@ namespace Retro.Generation;
 /// more time.
 /// </summary>
 /// <param name="model">The model.</param>
-internal sealed class BatchDecoding(RetroModel model) : IDisposable
+/// <param name="prefixes">Remembers texts that have ended; null: nothing does.</param>
+internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = null) : IDisposable
 {
     private const int Capacity = 64; // tokens behind a beginning that memory is reserved for
 
@@ -80,6 +81,16 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
         Give(texts, logits.Floats(ref _logits));
     }
 
+    /// <summary>Remembers a text that has ended, where texts are remembered.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="row">Its row.</param>
+    public void Keep(GenerationSequence text, int row)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated, lingers: true);
+        prefixes?.Keep(_cache!, row, text);
+    }
+
     public void Dispose()
     {
         _cache?.Dispose();
@@ -111,13 +122,21 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
 
     private DecodingCache Read(IReadOnlyList<GenerationSequence> texts)
     {
-        List<List<int>> passes = OfLikeLength([.. texts.Select(text => text.Tokens.Count)]);
+        DecodingCache?[] begun = [.. texts.Select(text => prefixes?.Begin(model, text, text.Tokens.Count + Capacity))];
+        int[] anew = [.. Enumerable.Range(0, texts.Count).Where(text => begun[text] is null)];
+        List<List<int>> passes =
+        [
+            .. OfLikeLength([.. anew.Select(text => texts[text].Tokens.Count)]).Select(pass => pass.ConvertAll(text => anew[text])),
+            .. Enumerable.Range(0, texts.Count).Except(anew).Select(text => new List<int> { text }),
+        ];
         DecodingCache? all = null;
         try
         {
             foreach (List<int> pass in passes)
             {
-                DecodingCache read = ReadTogether([.. pass.Select(text => texts[text])]);
+                DecodingCache? beginning = begun[pass[0]];
+                begun[pass[0]] = null;
+                DecodingCache read = ReadTogether([.. pass.Select(text => texts[text])], beginning);
                 if (all is null)
                 {
                     all = read;
@@ -140,21 +159,34 @@ internal sealed class BatchDecoding(RetroModel model) : IDisposable
         }
         catch
         {
+            Array.ForEach(begun, beginning => beginning?.Dispose());
             all?.Dispose();
             throw;
         }
     }
 
-    private DecodingCache ReadTogether(IReadOnlyList<GenerationSequence> texts)
+    // Behind a beginning that one of them has; null: from its own beginning on.
+    private DecodingCache ReadTogether(IReadOnlyList<GenerationSequence> texts, DecodingCache? beginning)
     {
-        int longest = texts.Max(text => text.Tokens.Count);
-        long[] tokens = [.. texts.SelectMany(text => text.Tokens.Select(token => (long)token).Concat(Enumerable.Repeat(0L, longest - text.Tokens.Count)))];
-        (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;
-        DecodingCache read = model.NewCache(texts.Count, longest + Capacity);
+        DecodingCache read = beginning ?? model.NewCache(texts.Count, texts.Max(text => text.Tokens.Count) + Capacity);
         try
         {
+            int start = (int)read.Lengths[0], longest = texts.Max(text => text.Tokens.Count) - start;
+            long[] tokens =
+            [
+                .. texts.SelectMany(text => text.Tokens.Skip(start).Select(token => (long)token)
+                    .Concat(Enumerable.Repeat(0L, start + longest - text.Tokens.Count))),
+            ];
+            (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;
+            int first = start / (model.Config.Retrieval?.ChunkLength ?? 1);
+            if (neighbors is not null && first > 0)
+            {
+                long left = neighbors.shape[1] - first;
+                (neighbors, valid) = left > 0 ? (neighbors.narrow(1, first, left), valid!.narrow(1, first, left)) : default;
+            }
+
             Tensor logits = model.Prefill(
-                read, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count)], neighbors, valid);
+                read, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count - start)], neighbors, valid);
             float[] own = []; // those that go on still read the others
             Give(texts, logits.Floats(ref own));
             return read;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using Retro.Modeling;
+using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Generation;
@@ -13,6 +14,7 @@ internal sealed class GenerationSequence
     private readonly StretchRetriever? _retriever;
     private readonly GenerationOptions _options;
     private readonly List<int> _tokens;
+    private readonly List<(RetrievedTokens From, int Stretch)> _found = [];
     private readonly int _promptLength;
     private readonly TokenSampler _sampler;
     private readonly TokenTextStream _text;
@@ -54,7 +56,7 @@ internal sealed class GenerationSequence
     {
         (_tokenizer, _retriever, _options, _longest) = (other._tokenizer, other._retriever, options, other._longest);
         (_ends, _bannedTokens) = (other._ends, other._bannedTokens);
-        (_tokens, _promptLength) = ([.. other._tokens], other._promptLength);
+        (_tokens, _found, _promptLength) = ([.. other._tokens], [.. other._found], other._promptLength);
         (_sampler, _text, _stops, _banned) = (other._sampler.Copy(options), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
         (_logits, _logSum, _end, _endJudged, Activity) = (other._logits, other._logSum, other._end, other._endJudged, other.Activity);
     }
@@ -70,6 +72,10 @@ internal sealed class GenerationSequence
 
     /// <summary>What was found for the stretches that the last tokens completed; null: none was, or retrieval is off.</summary>
     public StretchRetriever.Found? Found { get; private set; }
+
+    /// <summary>What was found for each stretch so far, the first one first, each with its place among what was found with it; nothing where retrieval is
+    /// off.</summary>
+    public IReadOnlyList<(RetrievedTokens From, int Stretch)> AllFound => _found;
 
     /// <summary>Whether the logits of the next token are wanted before it can be chosen.</summary>
     public bool WantsLogits => _end is null;
@@ -283,8 +289,10 @@ internal sealed class GenerationSequence
     {
         using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.retrieve", ActivityKind.Internal, Activity?.Context ?? default);
         activity?.SetTag("retro.stretches", count);
-        return RetroTelemetry.Timed(
+        StretchRetriever.Found found = RetroTelemetry.Timed(
             RetroTelemetry.GenerationDuration, "retro.stage", "retrieve", () => _retriever!.Find(_tokens, first, count, cancellationToken));
+        _found.AddRange(Enumerable.Range(0, count).Select(stretch => (found.Tokens, stretch)));
+        return found;
     }
 
     private static double LogSumOf(ReadOnlySpan<float> logits)

@@ -28,7 +28,7 @@ public sealed partial class RetroGenerator
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
     private readonly ReadingPlan? _plan;
-    private readonly SharedBatch _batch;
+    private readonly Lazy<SharedBatch> _batch;
     private readonly Lock _lock = new();
     private ExcludedDocuments? _documents;
 
@@ -46,7 +46,7 @@ public sealed partial class RetroGenerator
         ArgumentNullException.ThrowIfNull(model);
         CheckTokenizer(tokenizer, model);
         _model = model;
-        _batch = new(model);
+        _batch = new(() => new(model, Prefixes));
         _tokenizer = tokenizer;
         _source = source;
         _database = source is null ? null : DatabaseOf(source, "read", "no source, to generate without retrieval");
@@ -83,7 +83,7 @@ public sealed partial class RetroGenerator
                 $"{reader.Name} reads whole texts alone and cannot go on token by token; give a reader that can, such as a {nameof(CopyReader)} or an "
                     + $"{nameof(InContextReader)}, or generate with the model itself.",
                 nameof(reader));
-        _batch = new(_model);
+        _batch = new(() => new(_model, Prefixes));
         CheckTokenizer(tokenizer, _model);
         if (source is null != (reader.Neighbors == 0))
         {
@@ -134,6 +134,13 @@ public sealed partial class RetroGenerator
     /// </remarks>
     /// <value>The default is false: each call computes by itself, side by side with the others.</value>
     public bool BatchesCalls { get; init; }
+
+    /// <summary>
+    /// Remembers texts that have ended, so that those that begin alike go on from there; several generators may share one. Beams, readers, and neighbors that
+    /// are found anew within a chunk do without it.
+    /// </summary>
+    /// <value>The default is null: each text is read whole.</value>
+    public PrefixCache? Prefixes { get; init; }
 
     /// <summary>
     /// Texts of one call that are computed at once, at most, where several are: the next ones begin when these have ended, so that a call takes no more memory
@@ -394,7 +401,7 @@ public sealed partial class RetroGenerator
         // All tensors live inside of one call of Decode, or in the cache; none is open while the caller has the thread.
         (StretchRetriever? retriever, HashSet<int>? unread) = await Retriever(options, cancellationToken).ConfigureAwait(false);
         GenerationSequence sequence = new(_tokenizer, retriever, options, prompt, Longest(options)) { Activity = activity };
-        using IDecoding decoding = Decoding(Math.Max(64, prompt.Length), retriever, unread, options);
+        using IDecoding decoding = Decoding(prompt.Length + 64, retriever, unread, options);
         bool gated = FinalizerGate.IsNeededFor(_model);
         float[] logits = [];
         IReadOnlyList<GeneratedPiece> first = await Task.Run(
@@ -453,7 +460,7 @@ public sealed partial class RetroGenerator
 
     private IAsyncEnumerable<GeneratedPiece> ContinueOneAsync(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)
     {
-        return options.Beams == 1 && !BatchesCalls ? ContinueAsync(prompt, options, cancellationToken) : One(cancellationToken);
+        return options.Beams == 1 && !BatchesCalls && Prefixes is null ? ContinueAsync(prompt, options, cancellationToken) : One(cancellationToken);
 
         async IAsyncEnumerable<GeneratedPiece> One([EnumeratorCancellation] CancellationToken canceled)
         {
@@ -467,7 +474,7 @@ public sealed partial class RetroGenerator
     private IAsyncEnumerable<(int Text, GeneratedPiece Piece)> ContinueAllAsync(int[][] prompts, GenerationOptions options, CancellationToken cancellationToken)
         => options.Beams > 1
             ? InLots(SearchAsync, prompts, options, cancellationToken)
-            : (BatchesCalls || prompts.Length * options.Samples > 1) && _reader is null && !Refreshes(options)
+            : (BatchesCalls || Prefixes is not null || prompts.Length * options.Samples > 1) && _reader is null && !Refreshes(options)
             ? InLots(GenerateAtOnce, prompts, options, cancellationToken)
             : GenerateInTurn(prompts, options, cancellationToken);
 
@@ -539,7 +546,7 @@ public sealed partial class RetroGenerator
             yield return piece;
         }
 
-        SharedBatch batch = BatchesCalls ? _batch : new(_model);
+        SharedBatch batch = BatchesCalls ? _batch.Value : new(_model, Prefixes);
         await foreach ((int Text, GeneratedPiece Piece) piece in batch.ContinueAsync(texts, options, cancellationToken).ConfigureAwait(false))
         {
             yield return piece;

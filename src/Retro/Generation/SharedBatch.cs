@@ -13,7 +13,8 @@ namespace Retro.Generation;
 /// pieces are kept until they are asked for.
 /// </remarks>
 /// <param name="model">The model.</param>
-internal sealed class SharedBatch(RetroModel model)
+/// <param name="prefixes">Remembers texts that have ended; null: nothing does.</param>
+internal sealed class SharedBatch(RetroModel model, PrefixCache? prefixes = null)
 {
     /// <summary>
     /// Tokens of prompts that are read between two tokens of the texts that go on, which wait meanwhile; those of a call that has more are read by themselves,
@@ -157,7 +158,7 @@ internal sealed class SharedBatch(RetroModel model)
         Begin(calls);
         foreach (Call call in calls)
         {
-            call.Choose();
+            call.Choose(_decoding);
         }
 
         lock (_lock)
@@ -228,7 +229,7 @@ internal sealed class SharedBatch(RetroModel model)
         {
             if (texts.Length > 0)
             {
-                _decoding ??= new(model);
+                _decoding ??= new(model, prefixes);
                 int row = rows;
                 _decoding.Begin([.. texts.Select(text => text.Sequence)]);
                 Array.ForEach(texts, text => text.Row = row++);
@@ -261,8 +262,8 @@ internal sealed class SharedBatch(RetroModel model)
     /// <param name="Count">How many texts go on from its prompt.</param>
     private sealed record Text(int Number, GenerationSequence Sequence, int Count = 1)
     {
-        /// <summary>The row of the batch that it goes on from.</summary>
-        public int Row { get; set; }
+        /// <summary>The row of the batch that it goes on from; -1: nothing was to be read of it.</summary>
+        public int Row { get; set; } = -1;
     }
 
     /// <summary>The texts of one call. What is not said to be of the lock is of whoever computes.</summary>
@@ -309,7 +310,8 @@ internal sealed class SharedBatch(RetroModel model)
         public void Fail(Exception fault) => _fault ??= ExceptionDispatchInfo.Capture(fault);
 
         /// <summary>Chooses the next token of each text.</summary>
-        public void Choose()
+        /// <param name="decoding">Has read them; null: nothing was to be read.</param>
+        public void Choose(BatchDecoding? decoding)
         {
             try
             {
@@ -324,6 +326,11 @@ internal sealed class SharedBatch(RetroModel model)
 
                     if (piece.End is not null)
                     {
+                        if (Texts[i].Row >= 0)
+                        {
+                            decoding!.Keep(Texts[i].Sequence, Texts[i].Row);
+                        }
+
                         Texts.RemoveAt(i--);
                     }
                 }

@@ -31,7 +31,7 @@ internal static class AttentionKernel
     /// <param name="k">[G, N, L, S], G a divisor of H.</param>
     /// <param name="v">[G, N, L, S].</param>
     /// <param name="mask">Added to the logits, broadcastable to [G, N, H/G·A, L]; null for none.</param>
-    /// <param name="causal">Whether queries see keys up to their place alone; only where A = L, without mask and positions.</param>
+    /// <param name="causal">Whether queries, which are those of the last A keys, see keys up to their place alone; without mask and positions.</param>
     /// <param name="positions">Position term, divided by sqrt(S); broadcastable to <paramref name="positionShape"/>; null for none.</param>
     /// <param name="positionShape">A shape of as many values as the logits [H, N, A, L] have, in their order.</param>
     /// <param name="window">How many keys a causal query sees at most, that at its own place included; null: all.</param>
@@ -66,7 +66,7 @@ internal static class AttentionKernel
         }
 
         bool fused = IsFused(q.dtype, q.device) && (q.device_type == DeviceType.CPU || batch <= MostSequences);
-        Tensor attended = causal && (!fused || window is not null) ? CausalBlocks(q, k, v, window, fused)
+        Tensor attended = causal && (!fused || window is not null || keys > queries) ? CausalBlocks(q, k, v, window, fused)
             : fused ? Fused(q, k, v, mask, causal, positions, positionShape)
             : Explicit(q, k, v, mask, positions, positionShape);
         return batch * queries == 1
@@ -107,20 +107,22 @@ internal static class AttentionKernel
 
     /// <summary>
     /// Attends to the last keys up to each query's place, of some queries at a time, so that no key is computed with that none of them sees. q, k and v have
-    /// the same number of heads, queries and keys.
+    /// the same number of heads, and the queries are those of the last keys.
     /// </summary>
     internal static Tensor CausalBlocks(Tensor q, Tensor k, Tensor v, long? window, bool fused)
     {
-        long queries = q.shape[2], block = Math.Min(queries, Math.Clamp(queries / LeastBlocks / Aligned * Aligned, LeastQueries, MostQueries));
-        // With a window the keys before a block are hidden from some of its queries, too; without one, from none.
-        long before = (Math.Min(queries, window ?? 1) + Aligned - 2) / Aligned * Aligned;
+        long queries = q.shape[2], earlier = k.shape[2] - queries;
+        long block = Math.Min(queries, Math.Clamp(queries / LeastBlocks / Aligned * Aligned, LeastQueries, MostQueries));
+        // With a window the keys before a block are hidden from some of its queries, too; without one, from none. The fused kernel takes a mask of all keys.
+        long before = Math.Min(earlier + queries, window ?? (fused ? long.MaxValue : 1)) - 1;
+        before += (((earlier - before) % Aligned) + Aligned) % Aligned;
         Tensor asking = fused ? q : q.Times(1 / Math.Sqrt(q.shape[3])), hidden = AttentionPlan.BandMask(block, before, window, q.dtype, q.device);
         List<Tensor> attended = [];
         for (long start = 0; start < queries; start += block)
         {
-            long count = Math.Min(block, queries - start), masked = Math.Max(0, start - before), first = window is null ? 0 : masked;
-            Tensor mask = hidden.narrow(2, 0, count).narrow(3, masked - (start - before), start + count - masked);
-            Tensor some = asking.narrow(2, start, count), keys = k.narrow(2, first, start + count - first), values = v.narrow(2, first, start + count - first);
+            long count = Math.Min(block, queries - start), place = earlier + start, masked = Math.Max(0, place - before), first = window is null ? 0 : masked;
+            Tensor mask = hidden.narrow(2, 0, count).narrow(3, masked - (place - before), place + count - masked);
+            Tensor some = asking.narrow(2, start, count), keys = k.narrow(2, first, place + count - first), values = v.narrow(2, first, place + count - first);
             attended.Add(fused ? Fused(some, keys, values, mask, false, null, null) : Explicit(some, keys, values, masked - first, mask));
         }
 

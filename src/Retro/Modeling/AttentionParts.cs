@@ -249,8 +249,8 @@ internal sealed class AttentionParts
     }
 
     /// <summary>Attends and projects. See <see cref="AttentionKernel.Attend"/>; returns [N, A, H·S] before the output projection.</summary>
-    public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape) => plan.Window is { } window
-        ? AttentionKernel.Attend(q, k, v, null, true, null, null, window)
+    public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape) => plan.IsBand
+        ? AttentionKernel.Attend(q, k, v, null, true, null, null, plan.Window)
         : Attend(q, k, v, plan.Mask, positions, positionShape, plan.IsCausal);
 
     /// <summary>The same with a mask that is not the plan's.</summary>

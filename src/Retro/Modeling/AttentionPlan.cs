@@ -22,21 +22,25 @@ public sealed class AttentionPlan
     /// <summary>
     /// Which keys may be seen: added to the logits [H, N, A, L], [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>. In
     /// decoder self-attention with fewer heads of keys than of queries, the queries of the heads that share one stand one after another, and the mask is for
-    /// these, [1, 1, H/G·T, T]. That of a sliding window over whole sequences is made each time it is asked for: Retro's own attention computes without it.
+    /// these, [1, 1 or N, H/G·A, L]. That of a sliding window over whole sequences, or of queries behind keys that a cache holds, is made each time it is asked
+    /// for: Retro's own attention computes without it.
     /// </summary>
     public Tensor? Mask
     {
-        get => _mask ?? MaskOfWindow?.Invoke();
+        get => _mask ?? MaskOfBand?.Invoke();
         private init => _mask = value;
     }
 
     /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
     public bool IsCausal { get; private init; }
 
-    /// <summary>How many keys a query of whole sequences sees, its own included, where <see cref="Mask"/> is that of a window; else null.</summary>
+    /// <summary>Whether a query sees the keys up to its own place alone, the last of which are those of the queries, or a window of them.</summary>
+    internal bool IsBand => MaskOfBand is not null;
+
+    /// <summary>How many keys a query sees at most, its own included, where <see cref="IsBand"/>; null: all.</summary>
     internal int? Window { get; private init; }
 
-    private Func<Tensor>? MaskOfWindow { get; init; }
+    private Func<Tensor>? MaskOfBand { get; init; }
 
     /// <summary>Turns the queries; null where positions are not rotary.</summary>
     public RotaryTable? QueryRotation { get; private init; }
@@ -145,27 +149,32 @@ public sealed class AttentionPlan
         RetroConfig config, SelfAttentionKind kind, long tokens, DecodingPass? pass, ScalarType dtype, Device device)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
-        using Tensor? positions = kind.Frequencies is null ? null : KeptScalars.Range(tokens, ScalarType.Float64, device);
-        RotaryTable? rotation = positions is null ? null : DecoderRotation(config, kind, positions, dtype);
+        long earlier = pass?.EarlierKeys ?? 0, keys = earlier + tokens;
+        RotaryTable? rotation = null;
+        if (kind.Frequencies is not null)
+        {
+            using Tensor positions = pass is null ? KeptScalars.Range(tokens, ScalarType.Float64, device) : pass.PromptPositions(tokens, device);
+            rotation = DecoderRotation(config, kind, positions, dtype);
+        }
 
-        // What lies after the query is skipped where nothing else is to be added to the logits.
+        // What a query does not see is skipped where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
-        bool flag = config.Positions != PositionKind.TransformerXl;
-        int? window = flag && kind.Window < tokens ? kind.Window : null;
-        Tensor MaskOfAll() => CausalMask(tokens, kind.Window ?? tokens, config.Heads / groups, dtype, device);
+        int? window = kind.Window < keys ? kind.Window : null;
+        bool skips = config.Positions != PositionKind.TransformerXl && pass?.IsEven != false, isBand = skips && (window is not null || earlier > 0);
+        Tensor MaskOfAll() => PromptMask(tokens, window, pass, config.Heads / groups, dtype, device);
         return new()
         {
             Kind = PlanKind.Causal,
             Tokens = tokens,
             Pass = pass,
-            IsCausal = flag && window is null,
-            Window = window,
-            MaskOfWindow = window is null ? null : MaskOfAll,
-            Mask = flag ? null : MaskOfAll(),
+            IsCausal = skips && !isBand,
+            Window = isBand ? window : null,
+            MaskOfBand = isBand ? MaskOfAll : null,
+            Mask = skips ? null : MaskOfAll(),
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.Positions == PositionKind.TransformerXl
-                ? RelativePositions.Sinusoids(tokens - 1, RelativePositions.Count(tokens, tokens, causal: true), config.Width, dtype, device) : null,
+                ? RelativePositions.Sinusoids(keys - 1, RelativePositions.Count(tokens, keys, causal: true), config.Width, dtype, device) : null,
         };
     }
 
@@ -331,7 +340,9 @@ public sealed class AttentionPlan
         return ChunkedCrossPass(config, tokens, chunks, neighbors, valid, asking, dtype, device, text, retrieved);
     }
 
-    /// <summary>The same, with the chunks that have a neighbor; null: all.</summary>
+    /// <summary>
+    /// The same, with the chunks that have a neighbor; null: all. A text that is longer than the sequences begins with what stands before them.
+    /// </summary>
     internal static AttentionPlan ChunkedCrossPass(
         RetroConfig config,
         long tokens,
@@ -353,7 +364,7 @@ public sealed class AttentionPlan
         {
             ArgumentNullException.ThrowIfNull(text);
             ArgumentNullException.ThrowIfNull(retrieved);
-            matches = MatchFeatures.OfChunks(text, retrieved, valid, chunk, dtype).MoveToOuterDisposeScope();
+            matches = MatchFeatures.OfChunks(text, retrieved, valid, chunk, dtype, text.shape[1] - tokens).MoveToOuterDisposeScope();
         }
 
         Tensor? mask = null, hasKey = null, validTokens = null;
@@ -497,15 +508,25 @@ public sealed class AttentionPlan
         return Additive(window is null ? hidden : hidden.logical_or(distances.AtLeast(window.Value)), dtype).view(1, 1, queries, -1).MoveToOuterDisposeScope();
     }
 
-    // Queries of the heads that share a key head stand one after another, so their mask is repeated.
+    /// <summary>The mask of whole sequences, [1, 1, repeats·T, T].</summary>
     internal static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
+        => PromptMask(tokens, window < tokens ? window : null, null, repeats, dtype, device);
+
+    // Queries of the heads that share a key head stand one after another, so their mask is repeated.
+    private static Tensor PromptMask(long tokens, long? window, DecodingPass? pass, long repeats, ScalarType dtype, Device device)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor positions = KeptScalars.Range(tokens, ScalarType.Int64, device);
-        Tensor distances = positions.unsqueeze(-1) - positions;
-        Tensor hidden = window < tokens ? distances.Below(0).logical_or(distances.AtLeast(window)) : distances.Below(0);
-        Tensor mask = Additive(hidden, dtype);
-        return (repeats == 1 ? mask : mask.repeat(repeats, 1)).view(1, 1, -1, tokens).MoveToOuterDisposeScope();
+        long earlier = pass?.EarlierKeys ?? 0;
+        Tensor mask = BandMask(tokens, earlier, window, dtype, device);
+        if (pass?.IsEven == false)
+        {
+            // Of a row that has fewer keys before its own, others stand in their place.
+            Tensor first = tensor((long[])[.. pass.Earlier.Select(own => earlier - own)], [pass.Earlier.Count, 1], device: device);
+            Tensor valid = KeptScalars.Range(earlier + tokens, ScalarType.Int64, device).ge(first); // [B, L]
+            mask = mask.Plus(Hidden(valid.view(1, -1, 1, earlier + tokens), dtype));
+        }
+
+        return (repeats == 1 ? mask : mask.repeat(1, 1, repeats, 1)).MoveToOuterDisposeScope();
     }
 
     /// <summary>What is added to the logits of keys, zero where they are valid.</summary>

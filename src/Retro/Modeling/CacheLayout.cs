@@ -15,16 +15,17 @@ internal sealed class CacheLayout
     /// <param name="config">Says what is kept of a row.</param>
     /// <param name="read">Tokens of each row so far.</param>
     /// <param name="more">How many more to have room for, of each; not more than can come.</param>
-    public CacheLayout(RetroConfig config, IReadOnlyList<long> read, IReadOnlyList<long> more)
+    /// <param name="needed">How many more have to find room; null: none.</param>
+    public CacheLayout(RetroConfig config, IReadOnlyList<long> read, IReadOnlyList<long> more, IReadOnlyList<long>? needed = null)
     {
-        _kept = [.. read.Select(tokens => Kept(config, tokens))];
+        _kept = [.. read.Select(tokens => Kept(config.WidestWindow, tokens))];
         _first = [.. read.Zip(_kept, (tokens, kept) => tokens - kept)];
         _rooms = new long[read.Count];
         _begins = new long[read.Count];
         for (int row = 0; row < read.Count; row++)
         {
             long most = Math.Min((config.MaximumLength ?? long.MaxValue) - _first[row], 2L * config.WidestWindow ?? long.MaxValue);
-            _rooms[row] = Math.Min(_kept[row] + more[row], most);
+            _rooms[row] = Math.Max(Math.Min(_kept[row] + more[row], most), _kept[row] + (needed?[row] ?? 0));
             _begins[row] = Places;
             Places += _rooms[row];
         }
@@ -40,7 +41,7 @@ internal sealed class CacheLayout
     public long LongestRoom => _rooms.Max();
 
     /// <summary>How many of a row's tokens, up to the last one, the next one sees.</summary>
-    public static long Kept(RetroConfig config, long tokens) => Math.Min(tokens, (config.WidestWindow ?? long.MaxValue) - 1);
+    public static long Kept(int? window, long tokens) => Math.Min(tokens, (window ?? long.MaxValue) - 1);
 
     /// <summary>The position of a row's first token that is kept.</summary>
     public long First(int row) => _first[row];

@@ -131,7 +131,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         => x.Plus(Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Attend(x, plan, cache)));
 
     /// <summary>Adds chunked cross-attention to the state after self-attention.</summary>
-    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan, PackedRows? rows = null)
+    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan, IPlacedRows? rows = null)
         => h.Plus(Drop(rows is null ? CrossAttention!.call(h, encoded, plan) : rows.Pack(CrossAttention!.call(rows.Unpack(h), encoded, plan))));
 
     /// <summary>Adds feed-forward, which reads the layer's input where residuals are parallel.</summary>

@@ -4,17 +4,18 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// What a model remembers of a batch of sequences while it continues them token by token: keys and values of self-attention, the states of each row's
-/// unfinished chunk (which the encoder will read when the chunk is complete), and keys and values of each row's last encoded neighbors per cross-attention
-/// layer. Rows may differ in length. Made by <see cref="RetroModel.NewCache"/>; dispose it when the sequences end.
+/// What a model remembers of a batch of sequences while it continues them: keys and values of self-attention, the states of each row's unfinished chunk (which
+/// the encoder will read when the chunk is complete), each row's last encoded neighbors, and their keys and values per cross-attention layer. Rows may differ
+/// in length. Made by <see cref="RetroModel.NewCache"/>; dispose it when the sequences end.
 /// </summary>
 public sealed class DecodingCache : IDisposable
 {
     private readonly CrossAttentionCache?[] _cross;
     private readonly int _firstCrossLayer, _capacity;
     private Tensor? _chunkStates; // [B, M, D]: what the unfinished chunk's tokens left after self-attention of the first cross-attention layer
-    private Tensor? _valid;       // [B, K·R] of bool
-    private Tensor? _retrieved;   // [B, K·R] of int64, and
+    private Tensor? _encoded;     // [B, K, R, E]: each row's last neighbors, as a piece of text reads them,
+    private Tensor? _valid;       // [B, K·R] of bool: which of their tokens hold something,
+    private Tensor? _retrieved;   // [B, K·R] of int64: the tokens, and
     private Tensor? _lastTokens;  // [B, MatchFeatures.Compared] of int64: what a match bias compares; null without
     private DecodingMask? _mask;  // what follows from it; null after a change
     private long[] _rowLengths;
@@ -40,8 +41,8 @@ public sealed class DecodingCache : IDisposable
 
     /// <summary>Bytes of the cached tensors.</summary>
     internal long ByteLength
-        => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid)
-            + BytesOf(_retrieved) + BytesOf(_lastTokens) + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
+        => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_encoded)
+            + BytesOf(_valid) + BytesOf(_retrieved) + BytesOf(_lastTokens) + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
 
     internal RetroModel Model { get; }
 
@@ -95,6 +96,7 @@ public sealed class DecodingCache : IDisposable
         if (_valid is not null)
         {
             Replace(ref _valid, _valid.index_select(0, index));
+            Replace(ref _encoded, _encoded!.index_select(0, index));
             ForgetMask();
             if (_retrieved is not null)
             {
@@ -136,6 +138,7 @@ public sealed class DecodingCache : IDisposable
         }
 
         AppendRows(ref _chunkStates, _chunkStates, other._chunkStates, 0, rows, other.Rows);
+        AppendRows(ref _encoded, _encoded, other._encoded, 0, rows, other.Rows);
         AppendRows(ref _valid, _valid, other._valid, 0, rows, other.Rows);
         AppendRows(ref _retrieved, _retrieved, other._retrieved, 0, rows, other.Rows);
         ForgetMask();
@@ -164,10 +167,11 @@ public sealed class DecodingCache : IDisposable
         Tables.Dispose();
         ForgetMask();
         _chunkStates?.Dispose();
+        _encoded?.Dispose();
         _valid?.Dispose();
         _retrieved?.Dispose();
         _lastTokens?.Dispose();
-        _chunkStates = _valid = _retrieved = _lastTokens = null;
+        _chunkStates = _encoded = _valid = _retrieved = _lastTokens = null;
     }
 
     internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
@@ -179,25 +183,70 @@ public sealed class DecodingCache : IDisposable
     /// <summary>Which cached neighbors' tokens hold something; null before any were given.</summary>
     internal DecodingMask? Mask(ScalarType dtype) => _valid is null ? null : _mask ??= DecodingMask.Create(_valid, dtype);
 
+    /// <summary>The neighbors that the rows still read, with their tokens where a match bias compares them and their mask; null: no row ever had any.</summary>
+    internal (Tensor Encoded, Tensor? Retrieved, Tensor Valid)? Kept
+        => _encoded is null ? null : (_encoded, _retrieved?.view(_encoded.shape[..3]), _valid!.view(_encoded.shape[..3]));
+
+    /// <summary>Bytes of the keys and values of self-attention that the first tokens of a row have.</summary>
+    internal long BytesOfRow(long tokens) => Self.Sum(cache => cache.ByteLength) / Math.Max(1, _layout?.Places ?? 0) * tokens;
+
+    /// <summary>A cache of one row's first tokens, with their keys and values of self-attention alone.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="length">How many tokens there are keys and values of.</param>
+    /// <param name="read">How many count as read.</param>
+    /// <param name="capacity">Tokens to reserve memory for.</param>
+    /// <returns>Null where some are not there any more.</returns>
+    internal DecodingCache? Beginning(int row, long length, long read, int capacity)
+    {
+        long kept = CacheLayout.Kept(Model.Config.WidestWindow, length);
+        if (_layout is null || _layout.First(row) > 0 || kept < length || _rowLengths[row] < length)
+        {
+            return null;
+        }
+
+        using IDisposable noGrad = no_grad();
+        DecodingCache beginning = new(Model, 1, capacity) { _rowLengths = [read], _layout = new(Model.Config, [length], [Math.Max(1, capacity - length)]) };
+        for (int layer = 0; layer < Self.Length; layer++)
+        {
+            beginning.Self[layer].Arrange(beginning._layout, [(Self[layer], row)]);
+        }
+
+        return beginning;
+    }
+
     /// <summary>Plans a pass; see <see cref="DecodingPass"/>.</summary>
-    internal DecodingPass Begin(IReadOnlyList<long> lengths, Tensor? positions)
+    /// <param name="lengths">Each row's tokens after it.</param>
+    /// <param name="positions">A step's positions, [B] of int64; null: prompts, or pieces of them, are read.</param>
+    /// <param name="expected">Each row's tokens after the passes that come next; null: nobody knows.</param>
+    internal DecodingPass Begin(IReadOnlyList<long> lengths, Tensor? positions, IReadOnlyList<long>? expected = null)
     {
         RetroConfig config = Model.Config;
         CacheLayout? layout = _layout;
         if (layout is null || Enumerable.Range(0, Rows).Any(row => layout.Left(row, lengths[row]) < 0))
         {
-            // At first what was asked for; then for each as many more as all keep on average.
-            IReadOnlyList<long> read = positions is null ? lengths : _rowLengths;
-            long[] kept = [.. read.Select(tokens => CacheLayout.Kept(config, tokens))];
+            // At first what was asked for; then for each as many more as all keep on average. A pass that fails leaves what the next one sees.
+            IReadOnlyList<long> read = positions is null && layout is null ? lengths : _rowLengths;
+            long[] kept = [.. read.Select(tokens => CacheLayout.Kept(config.WidestWindow, tokens))];
             long sum = kept.Sum();
-            layout = new(config, read, [.. kept.Select(tokens => Math.Max(1, layout is null ? _capacity - tokens : sum / Rows))]);
+            layout = new(
+                config,
+                read,
+                [.. kept.Select(tokens => Math.Max(1, layout is null ? _capacity - tokens : sum / Rows))],
+                [.. (config.WidestWindow is null ? expected ?? lengths : lengths).Zip(read, (after, before) => after - before)]);
         }
 
-        return new(lengths, positions, config.WidestWindow, layout);
+        return new(_rowLengths, lengths, positions, config.WidestWindow, layout);
     }
 
     /// <summary>Ends a pass.</summary>
-    internal void End(DecodingPass pass) => (_rowLengths, _layout) = ([.. pass.Lengths], pass.Layout);
+    internal void End(DecodingPass pass)
+    {
+        (_rowLengths, _layout) = ([.. pass.Lengths], pass.Layout);
+        if (pass.TakeChunkStates() is { } states)
+        {
+            Replace(ref _chunkStates, states);
+        }
+    }
 
     /// <summary>
     /// The rows' last tokens with those of a step [B] behind them, [B, <see cref="MatchFeatures.Compared"/>]; null where no match bias reads them.
@@ -236,19 +285,41 @@ public sealed class DecodingCache : IDisposable
         return MatchFeatures.Of(lastTokens, _retrieved.view(Rows, -1, length), _valid!.view(Rows, -1, length), dtype);
     }
 
-    /// <summary>Keeps the states [B, T, D] of each row's unfinished chunk after a prefill of so many tokens a row.</summary>
-    internal void KeepPrefilledStates(Tensor states, IReadOnlyList<long> lengths)
+    /// <summary>
+    /// Keeps the states [B, A, D] of a prompt's tokens, those of each row's then unfinished chunk, as soon as the pass ends, and returns them with those that
+    /// were kept before, each row's from the beginning of a chunk on.
+    /// </summary>
+    internal Tensor KeepStates(Tensor states, DecodingPass pass)
     {
-        Tensor kept = ChunkStates(states);
-        long chunk = Model.Config.Retrieval!.ChunkLength;
+        Tensor kept = ChunkStates(states), all = states, next = zeros_like(kept).DetachFromDisposeScope();
+        pass.KeepChunkStates(next);
+        long chunk = Model.Config.Retrieval!.ChunkLength, tokens = states.shape[1];
+        long[] begun = [.. pass.Before.Select(length => length % chunk)];
+        if (begun.Any(count => count > 0))
+        {
+            all = zeros([Rows, begun.Max() + tokens, states.shape[2]], states.dtype, states.device);
+            for (int row = 0; row < Rows; row++)
+            {
+                Copy(kept, row, 0, all, 0, begun[row]);
+                Copy(states, row, 0, all, begun[row], tokens);
+            }
+        }
+
         for (int row = 0; row < Rows; row++)
         {
-            long length = lengths[row], start = length / chunk * chunk;
-            if (length > start)
+            long length = pass.Lengths[row], start = length / chunk * chunk;
+            Copy(all, row, start - (pass.Before[row] - begun[row]), next, 0, length - start);
+        }
+
+        return all;
+
+        static void Copy(Tensor from, int row, long start, Tensor to, long place, long count)
+        {
+            if (count > 0)
             {
-                using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length - start);
-                using Tensor source = states.select(0, row), part = source.narrow(0, start, length - start);
-                place.copy_(part);
+                using Tensor target = to.select(0, row), room = target.narrow(0, place, count), source = from.select(0, row);
+                using Tensor part = source.narrow(0, start, count);
+                room.copy_(part);
             }
         }
     }
@@ -298,10 +369,12 @@ public sealed class DecodingCache : IDisposable
         }
 
         long stored = _cross[_firstCrossLayer]!.Keys!.shape[2];
-        Grow(ref _valid, stored, ScalarType.Bool);
+        Grow(ref _encoded, [Rows, stored / encoded.shape[2], .. encoded.shape[2..]], encoded.dtype);
+        _encoded!.narrow(1, 0, neighbors).index_copy_(0, rowIndex, encoded);
+        Grow(ref _valid, [Rows, stored], ScalarType.Bool);
         if (Model.Config.Retrieval!.MatchBias)
         {
-            Grow(ref _retrieved, stored, ScalarType.Int64);
+            Grow(ref _retrieved, [Rows, stored], ScalarType.Int64);
             _retrieved!.narrow(1, 0, width).index_copy_(0, rowIndex, retrieved!.reshape(rows.Count, width));
         }
 
@@ -388,20 +461,21 @@ public sealed class DecodingCache : IDisposable
     private long Left(int row)
     {
         long length = _rowLengths[row];
-        return _layout is null ? _capacity : Math.Min(_layout.Left(row, length), Math.Max(CacheLayout.Kept(Model.Config, length), _capacity));
+        return _layout is null ? _capacity : Math.Min(_layout.Left(row, length), Math.Max(CacheLayout.Kept(Model.Config.WidestWindow, length), _capacity));
     }
 
-    private Tensor LastTokens() => _lastTokens ?? MatchFeatures.Last(zeros([Rows, 1], ScalarType.Int64, Model.Device), new long[Rows]);
+    /// <summary>The rows' last tokens, [B, <see cref="MatchFeatures.Compared"/>], as <see cref="MatchFeatures.Last"/> gives them.</summary>
+    internal Tensor LastTokens() => _lastTokens ?? MatchFeatures.Last(zeros([Rows, 1], ScalarType.Int64, Model.Device), new long[Rows]);
 
-    // Makes [B, width] of it, what there was before at its beginning.
-    private void Grow(ref Tensor? place, long width, ScalarType dtype)
+    // Makes it as wide as the shape says, what there was before at its beginning.
+    private void Grow(ref Tensor? place, long[] shape, ScalarType dtype)
     {
-        if (place is not null && place.shape[1] >= width)
+        if (place is not null && place.shape[1] >= shape[1])
         {
             return;
         }
 
-        Tensor grown = zeros([Rows, width], dtype, Model.Device);
+        Tensor grown = zeros(shape, dtype, Model.Device);
         if (place is not null)
         {
             using Tensor kept = grown.narrow(1, 0, place.shape[1]);

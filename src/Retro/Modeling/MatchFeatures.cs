@@ -27,8 +27,11 @@ internal static class MatchFeatures
     /// <summary>Weights of the features in a fresh model: what follows a run is looked at first.</summary>
     public static readonly float[] InitialWeights = [1, 1, 0.5f, 0.5f, 0.1f];
 
-    // Equal to no token, and not to each other either.
-    private const long NoText = -1, NoNeighbor = -2;
+    /// <summary>Stands for a token before the text; equal to none.</summary>
+    public const long NoText = -1;
+
+    // Equal to no token either.
+    private const long NoNeighbor = -2;
 
     /// <summary>The features of queries in a row.</summary>
     /// <param name="text">[N, <see cref="Compared"/> − 1 + A] of int64: the tokens up to each of A places; <see cref="NoText"/> before the text.</param>
@@ -60,13 +63,14 @@ internal static class MatchFeatures
     /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
     /// <param name="chunkLength">M.</param>
     /// <param name="dtype">Type of the features.</param>
+    /// <param name="lead">How many of the tokens stand before the first chunk.</param>
     /// <returns>[<see cref="Count"/>, B·C, M, K·R].</returns>
-    public static Tensor OfChunks(Tensor tokens, Tensor retrieved, Tensor? valid, long chunkLength, ScalarType dtype)
+    public static Tensor OfChunks(Tensor tokens, Tensor retrieved, Tensor? valid, long chunkLength, ScalarType dtype, long lead = 0)
     {
         using DisposeScope scope = NewDisposeScope();
         long batch = tokens.shape[0], chunks = retrieved.shape[1], length = tokens.shape[1], neighbors = retrieved.shape[2];
         // The queries of chunk u begin with its last token, and see so many before it.
-        long first = chunkLength - Compared, end = ((chunks + 1) * chunkLength) - 1, before = Math.Max(0, -first);
+        long first = lead + chunkLength - Compared, end = lead + ((chunks + 1) * chunkLength) - 1, before = Math.Max(0, -first);
         Tensor padded = nn.functional.pad(tokens, [before, Math.Max(0, end - length)], value: NoText);
         Tensor text = padded.narrow(1, first + before, (chunks * chunkLength) + Compared - 1).unfold(1, chunkLength + Compared - 1, chunkLength);
         return Of(

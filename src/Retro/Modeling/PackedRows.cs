@@ -7,7 +7,7 @@ namespace Retro.Modeling;
 /// Rows of tokens without the padding after the documents in them, whose last chunks are seldom full: what a row holds, one token after another. Layers compute
 /// that, so that padding costs nothing and no token reads it; chunked cross-attention, which counts in chunks, has the rows as they were.
 /// </summary>
-internal sealed class PackedRows
+internal sealed class PackedRows : IPlacedRows
 {
     // So that the shapes of products, each of which is prepared for anew, stay few.
     private const long Multiple = 32;

@@ -42,7 +42,7 @@ public sealed partial class RetroModel
     internal void Check(Tensor tokens, Tensor? neighbors, Tensor? valid)
     {
         CheckTokens(tokens);
-        CheckNeighbors(tokens, neighbors, valid);
+        CheckNeighbors(tokens, neighbors, valid, 0);
     }
 
     private void CheckTokens(Tensor tokens)
@@ -68,7 +68,11 @@ public sealed partial class RetroModel
         }
     }
 
-    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid)
+    /// <param name="tokens">[B, T].</param>
+    /// <param name="neighbors">[B, C, K, R].</param>
+    /// <param name="valid">The same.</param>
+    /// <param name="begun">Tokens of an unfinished chunk before them, the most of any row.</param>
+    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid, long begun)
     {
         if (neighbors is null)
         {
@@ -82,12 +86,12 @@ public sealed partial class RetroModel
 
         CheckRetrieves();
         Guard.Shape(neighbors, "[B, C, K, R]", [tokens.shape[0], null, null, Config.Retrieval!.RetrievedLength]);
-        long complete = tokens.shape[1] / Config.Retrieval!.ChunkLength;
+        long complete = (begun + tokens.shape[1]) / Config.Retrieval!.ChunkLength;
         if (neighbors.shape[1] > complete || neighbors.shape[2] == 0)
         {
             throw new ShapeException(
                 nameof(neighbors),
-                $"[B, C, K, R] with C at most {complete}, the complete chunks of {tokens.shape[1]} tokens, and K at least 1 (null switches retrieval off)",
+                $"[B, C, K, R] with C at most {complete}, the chunks that {tokens.shape[1]} tokens complete, and K at least 1 (null switches retrieval off)",
                 neighbors.shape);
         }
 

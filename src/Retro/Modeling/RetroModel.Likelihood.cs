@@ -56,11 +56,10 @@ public sealed partial class RetroModel
     /// <returns>[N, D].</returns>
     internal Tensor StatesAt(Tensor tokens, Tensor places, Tensor? neighbors = null, Tensor? valid = null, DecoderTap? tap = null)
     {
-        CheckTokens(tokens);
-        CheckNeighbors(tokens, neighbors, valid);
+        Check(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
         Tensor states = Decode(tokens, PassNeighbors.Of(neighbors, valid), tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
-        return _norm.call(states).MoveToOuterDisposeScope();
+        return Normed(states).MoveToOuterDisposeScope();
     }
 
     /// <summary>The decoder's last states, normed, at some places, and what its last feed-forward branch reads there. Retrieval is off.</summary>
@@ -74,7 +73,7 @@ public sealed partial class RetroModel
         using FeedForwardTap tap = new(_layers[^1], _layers.Length - 1);
         Tensor states = Decode(tokens, null, tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
         Tensor keys = tap.Read!.reshape(-1, Config.Width).index_select(0, places);
-        return (keys.MoveToOuterDisposeScope(), _norm.call(states).MoveToOuterDisposeScope());
+        return (keys.MoveToOuterDisposeScope(), Normed(states).MoveToOuterDisposeScope());
     }
 
     /// <summary>As <see cref="PrefillStates"/> of one row without neighbors, with what the last feed-forward branch reads.</summary>

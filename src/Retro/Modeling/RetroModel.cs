@@ -19,6 +19,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private readonly int[] _kindOfLayer;         // and which of them each layer is of
     private readonly Normalization _norm;
     private readonly LinearLayer? _head;
+    private readonly Lock _lock = new();
+    private int _users;
     private bool _disposed;
 
     /// <summary>
@@ -119,6 +121,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     public override Tensor forward(Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         Check(tokens, neighbors, valid);
+        using Use use = Hold();
         using DisposeScope scope = NewDisposeScope();
         (Tensor states, _) = Decode(tokens, PassNeighbors.Of(neighbors, valid));
         return Logits(states).MoveToOuterDisposeScope();
@@ -136,10 +139,13 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         DecoderTap? tap = null,
         PackedRows? rows = null)
     {
+        using Use use = Hold();
         Tensor? encoded = null;
-        Tensor x = Embed(rows is null ? tokens : rows.Pack(tokens));
+        Tensor x = pass is null ? Embed(rows is null ? tokens : rows.Pack(tokens)) : Embed(tokens, PromptPositions(pass, tokens.shape[1]));
         AttentionPlan[] plans = CausalPlans(x.shape[1], pass);
         AttentionPlan? crossPlan = null;
+        PlacedPiece? piece = cache is null ? null : PlacedPiece.Of(cache, pass!, tokens.shape[1]);
+        bool reads = neighbors is not null || piece?.ReadsKept == true;
         for (int i = 0; i < _layers.Length; i++)
         {
             int index = i;
@@ -160,21 +166,18 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             DecoderLayer layer = _layers[i];
             using DisposeScope scope = NewDisposeScope();
             Tensor h = layer.SelfAttend(x, plans[i], cache?.Self[i]);
-            if (cache is not null && cache.IsFirstCrossLayer(i))
-            {
-                cache.KeepPrefilledStates(h, pass!.Lengths);
-            }
-
-            if (layer.CrossAttention is not null && neighbors is not null)
+            Tensor states = cache is not null && cache.IsFirstCrossLayer(i) ? cache.KeepStates(h, pass!) : h; // from the beginning of a chunk on
+            if (layer.CrossAttention is not null && reads)
             {
                 if (encoded is null)
                 {
-                    encoded = EncodeNeighbors(h, neighbors, rows).MoveToOuterDisposeScope();
-                    crossPlan = CrossPlan(tokens, neighbors);
+                    Tensor? given = neighbors is null ? null : EncodeNeighbors(states, neighbors, rows);
+                    (encoded, crossPlan) = piece?.Read(tokens, neighbors, given) ?? (given!, CrossPlan(tokens, neighbors!));
+                    encoded.MoveToOuterDisposeScope();
                     crossPlan.MoveToOuterDisposeScope();
                 }
 
-                h = layer.CrossAttend(h, encoded, crossPlan!, rows);
+                h = layer.CrossAttend(h, encoded, crossPlan!, (IPlacedRows?)rows ?? piece);
             }
 
             tap?.Attended(i, x, h);
@@ -185,7 +188,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
     /// <summary>How tokens attend to each other in each layer, over whole sequences of T tokens; with a pass, into a cache.</summary>
     internal AttentionPlan[] CausalPlans(long tokens, DecodingPass? pass = null)
-        => ForLayers(kind => AttentionPlan.CausalPass(Config, kind, tokens, pass?.Within(kind.Window), Dtype, Device));
+        => ForLayers(kind => AttentionPlan.CausalPass(Config, kind, tokens, pass, Dtype, Device));
 
     // Layers of a kind share what is made for it.
     private AttentionPlan[] ForLayers(Func<SelfAttentionKind, AttentionPlan> make)
@@ -212,9 +215,12 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         neighbors, (rows is null ? states : rows.Unpack(states)).narrow(1, 0, neighbors.Tokens.shape[1] * Config.Retrieval!.ChunkLength));
 
     /// <summary>How the tokens' chunks attend to their neighbors.</summary>
-    internal AttentionPlan CrossPlan(Tensor tokens, PassNeighbors neighbors) => AttentionPlan.ChunkedCrossPass(
+    /// <param name="tokens">[B, T] of int64, and what stands before them where they are more than so many.</param>
+    /// <param name="neighbors">The neighbors.</param>
+    /// <param name="length">T; null: all of them.</param>
+    internal AttentionPlan CrossPlan(Tensor tokens, PassNeighbors neighbors, long? length = null) => AttentionPlan.ChunkedCrossPass(
         Config,
-        tokens.shape[1],
+        length ?? tokens.shape[1],
         neighbors.Tokens.shape[1],
         neighbors.Tokens.shape[2],
         neighbors.Valid,
@@ -227,11 +233,27 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>What the first layer reads: [B, T, D].</summary>
     internal Tensor Embed(Tensor tokens) => Embed(tokens, _positions?.weight!.narrow(0, 0, tokens.shape[1]));
 
+    // What a table of positions adds to a prompt's tokens; null without one. Padding may lie beyond it.
+    private Tensor? PromptPositions(DecodingPass pass, long tokens)
+    {
+        if (_positions is null)
+        {
+            return null;
+        }
+
+        using Scalar last = (Config.MaximumLength!.Value - 1).ToScalar();
+        return _positions.call(pass.PromptPositions(tokens, Device).clamp_max(last));
+    }
+
     /// <summary>Logits [B, T, V] of the last layer's states [B, T, D].</summary>
     internal Tensor Logits(Tensor states) => Head(Normed(states));
 
     /// <summary>The last layer's states, normed.</summary>
-    internal Tensor Normed(Tensor states) => _norm.call(states);
+    internal Tensor Normed(Tensor states)
+    {
+        using Use use = Hold();
+        return _norm.call(states);
+    }
 
     /// <summary>What normed states are multiplied by: [V, D].</summary>
     internal Parameter HeadWeight => _head is null ? _embedding.weight! : _head.get_parameter("weight")!;
@@ -245,7 +267,11 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     }
 
     /// <summary>Logits [.., V] of normed states [.., D].</summary>
-    internal Tensor Head(Tensor normed) => _head is null ? LinearLayer.Product(normed, _embedding.weight!) : _head.call(normed);
+    internal Tensor Head(Tensor normed)
+    {
+        using Use use = Hold();
+        return _head is null ? LinearLayer.Product(normed, _embedding.weight!) : _head.call(normed);
+    }
 
     /// <summary>Whether hooks run around an output head of its own.</summary>
     internal bool IsHeadHooked => _head is not null && FinalizerGate.HasHook(_head);
@@ -265,11 +291,55 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         }
     }
 
+    /// <summary>
+    /// Computes with the weights: where another thread disposes of the model meanwhile, they are freed when nobody does any more, and what began before may
+    /// end.
+    /// </summary>
+    /// <returns>To be disposed of when it is done.</returns>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    internal Use Hold()
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed && _users == 0, this);
+            _users++;
+        }
+
+        return new(this);
+    }
+
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        _disposed = true;
+        lock (_lock)
+        {
+            _disposed = true;
+            if (_users > 0)
+            {
+                return;
+            }
+        }
+
         base.Dispose(disposing);
+    }
+
+    private void Release()
+    {
+        lock (_lock)
+        {
+            if (--_users > 0 || !_disposed)
+            {
+                return;
+            }
+        }
+
+        base.Dispose(true);
+    }
+
+    /// <summary>Somebody computes; see <see cref="Hold"/>.</summary>
+    internal readonly struct Use(RetroModel model) : IDisposable
+    {
+        public void Dispose() => model.Release();
     }
 
     // Numbered layers and the norm after them, so that names are "decoder.1.attn..." and "decoder.norm.weight".

@@ -68,7 +68,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     /// Attends: over whole sequences, or over new tokens whose keys and values go to a cache, which then gives those that they see of the tokens before, too.
     /// The same code does for both where it takes keys, values, mask and rotations as they come.
     /// </summary>
-    /// <param name="x">[B, A, D]: whole sequences, or with a cache that holds tokens one new token each.</param>
+    /// <param name="x">[B, A, D]: whole sequences, or with a cache that holds tokens the new ones.</param>
     /// <param name="plan">Mask and rotations of the pass.</param>
     /// <param name="cache">Remembers keys and values, see <see cref="SelfAttentionCache.Append"/>; null in training and evaluation.</param>
     /// <returns>[B, A, D].</returns>

@@ -37,32 +37,31 @@ public sealed class SelfAttentionCache : IDisposable
         ArgumentNullException.ThrowIfNull(plan);
         DecodingPass pass = plan.Pass
             ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
+        if (pass.Positions is null)
+        {
+            (Tensor ownKeys, Tensor seenKeys) = StorePrompt(_keys, keys, pass);
+            (Tensor ownValues, Tensor seenValues) = StorePrompt(_values, values, pass);
+            if (_keys is null || _layout != pass.Layout)
+            {
+                DecodingCache.Replace(ref _keys, ownKeys);
+                DecodingCache.Replace(ref _values, ownValues);
+                _layout = pass.Layout;
+            }
+
+            return (seenKeys, seenValues);
+        }
+
         (Tensor allKeys, Tensor allValues) = Store(keys, values, pass);
-        return pass.Positions is null ? (keys, values) : (pass.Seen(allKeys), pass.Seen(allValues));
+        return (pass.Seen(allKeys), pass.Seen(allValues));
     }
 
-    /// <summary>Stores the keys and values of a pass, and gives those of all places, [G, P, S].</summary>
+    /// <summary>Stores the keys and values of a step, and gives those of all places, [G, P, S].</summary>
     internal (Tensor Keys, Tensor Values) Store(Tensor keys, Tensor values, DecodingPass pass)
     {
         MakeRoom(pass, keys.shape[0], (keys.shape[3], values.shape[3]), keys.dtype, keys.device);
-        Write(keys, _keys!);
-        Write(values, _values!);
+        _keys!.index_copy_(1, pass.WrittenPlaces(_keys.device), keys.squeeze(2));
+        _values!.index_copy_(1, pass.WrittenPlaces(_values.device), values.squeeze(2));
         return (_keys!, _values!);
-
-        void Write(Tensor states, Tensor all)
-        {
-            if (pass.Positions is not null)
-            {
-                all.index_copy_(1, pass.WrittenPlaces(all.device), states.squeeze(2));
-                return;
-            }
-
-            for (int row = 0; row < pass.Lengths.Count; row++)
-            {
-                using Tensor own = states.select(1, row);
-                Copy(own, pass.Layout.First(row), all, pass.Layout, row);
-            }
-        }
     }
 
     /// <summary>The same of keys and values [N, G·S] of a step.</summary>
@@ -116,7 +115,10 @@ public sealed class SelfAttentionCache : IDisposable
                 (SelfAttentionCache cache, int of) = rows[row];
                 if (layout.Kept(row) > 0 && states(cache) is { } source)
                 {
-                    Copy(source, cache._layout!.Place(of, layout.First(row)), all, layout, row);
+                    // A pass that failed may have dropped what no later one sees.
+                    long first = Math.Max(layout.First(row), cache._layout!.First(of)), count = layout.First(row) + layout.Kept(row) - first;
+                    using Tensor target = all.narrow(1, layout.Place(row, first), count), some = source.narrow(1, cache._layout.Place(of, first), count);
+                    target.copy_(some);
                 }
             }
 
@@ -135,11 +137,36 @@ public sealed class SelfAttentionCache : IDisposable
         _distanceCount = 0;
     }
 
-    // What a row keeps, from a place on.
-    private static void Copy(Tensor source, long place, Tensor all, CacheLayout layout, int row)
+    // Stores the keys or values [G, B, A, S] of a prompt, and gives those of all places, which are others where the layout changes, and those that it sees.
+    private (Tensor Stored, Tensor Seen) StorePrompt(Tensor? stored, Tensor states, DecodingPass pass)
     {
-        using Tensor target = all.narrow(1, layout.Place(row, layout.First(row)), layout.Kept(row)), some = source.narrow(1, place, layout.Kept(row));
-        target.copy_(some);
+        long tokens = states.shape[2], earlier = pass.EarlierKeys;
+        bool stays = stored is not null && _layout == pass.Layout;
+        if (stays && pass.Before.Zip(pass.Lengths).All(row => row.Second - row.First == tokens))
+        {
+            Write(states, 0, stored!);
+            return (stored!, earlier == 0 ? states : pass.WithEarlier(stored!, tokens));
+        }
+
+        Tensor seen = earlier == 0 ? states : cat([pass.EarlierOf(stored!, _layout!), states], 2);
+        Tensor all = stays ? stored! : Empty(pass.Layout, states.shape[0], states.shape[3], states.dtype, states.device);
+        Write(seen, earlier, all);
+        return (all, seen);
+
+        // Of each row what is not there yet; of a new layout, all that it keeps.
+        void Write(Tensor from, long before, Tensor to)
+        {
+            for (int row = 0; row < pass.Lengths.Count; row++)
+            {
+                long first = stays ? pass.Before[row] : pass.Layout.First(row), count = pass.Lengths[row] - first;
+                if (count > 0)
+                {
+                    using Tensor target = to.narrow(1, pass.Layout.Place(row, first), count), own = from.select(1, row);
+                    using Tensor some = own.narrow(1, before + first - pass.Before[row], count);
+                    target.copy_(some);
+                }
+            }
+        }
     }
 
     // Zeros, because masked places are multiplied by zero and must not hold what is no number.
@@ -149,7 +176,7 @@ public sealed class SelfAttentionCache : IDisposable
     private void MakeRoom(DecodingPass pass, long groups, (long Key, long Value) sizes, ScalarType dtype, Device device)
     {
         CacheLayout layout = pass.Layout;
-        if (_keys is null || pass.Positions is null)
+        if (_keys is null)
         {
             DecodingCache.Replace(ref _keys, Empty(layout, groups, sizes.Key, dtype, device));
             DecodingCache.Replace(ref _values, Empty(layout, groups, sizes.Value, dtype, device));

@@ -115,5 +115,30 @@ public class AttentionKernelTests
         Assert.InRange(ModelCase.Distance(near.to_type(ScalarType.Float64), masked.detach()), 0, 0.03);
     }
 
+    /// <summary>Queries that stand behind keys of others, as those of a piece of text do.</summary>
+    [Theory]
+    [InlineData(1, 5, 1, null)]
+    [InlineData(3, 8, 2, null)]
+    [InlineData(40, 301, 1, null)]
+    [InlineData(301, 3, 2, null)]
+    [InlineData(1100, 517, 1, null)]
+    [InlineData(1, 3, 1, 4)]
+    [InlineData(40, 6, 2, 7)]
+    [InlineData(301, 127, 1, 128)]
+    [InlineData(1100, 130, 2, 500)]
+    public void Queries_behind_other_keys_see_those_too(long tokens, long earlier, long shared, int? window)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        manual_seed(6);
+        Tensor q = Random(2, Batch, tokens, Size), k = Random(2 / shared, Batch, earlier + tokens, Size), v = Random(2 / shared, Batch, earlier + tokens, Size);
+        Tensor mask = AttentionPlan.BandMask(tokens, earlier, window, ScalarType.Float64, CPU).repeat(1, 1, shared, 1);
+        Tensor masked = AttentionKernel.Attend(q, k, v, mask, false, null, null), skipped = AttentionKernel.Attend(q, k, v, null, true, null, null, window);
+        Tensor Own(Tensor x) => x.repeat_interleave(shared, 0);
+        Tensor blocks = AttentionKernel.CausalBlocks(q, Own(k), Own(v), window, fused: false).permute(1, 2, 0, 3).reshape(Batch, tokens, 2 * Size);
+        Assert.InRange(ModelCase.Distance(skipped, masked), 0, 1e-12);
+        Assert.InRange(ModelCase.Distance(blocks, masked), 0, 1e-12);
+    }
+
     private static Tensor Random(params long[] shape) => randn(shape, ScalarType.Float64);
 }

@@ -391,7 +391,16 @@ public class DecodingTests
         Assert.Throws<RetroException>(() => model.Prefill(cache, tokens.narrow(1, 0, 3)));
         fails = false;
         int[] lengths = [12, 1];
-        model.Prefill(cache, tokens.narrow(1, 0, 12), lengths);
+        model.Prefill(cache, tokens.narrow(1, 0, 5), [5, 1]);
+        Tensor piece = stack([tokens[0].narrow(0, 5, 7), tokens[1].narrow(0, 1, 7)]);
+        fails = true;
+        Assert.Throws<RetroException>(() => model.Prefill(cache, piece));
+        fails = false;
+        cache.SelectRows([0]); // which has read past a window
+        Assert.InRange(ModelCase.Distance(whole.narrow(0, 0, 1).select(1, 11), model.Prefill(cache, piece.narrow(0, 0, 1))), 0, Rounding);
+        using DecodingCache second = model.NewCache(1);
+        model.Prefill(second, tokens.narrow(0, 1, 1).narrow(1, 0, 1));
+        cache.AppendRows(second);
         for (int step = 0; step < 18; step++)
         {
             Tensor next = stack([.. lengths.Select((length, row) => tokens[row, length + step])]);
@@ -492,7 +501,12 @@ public class DecodingTests
         Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8, 9]));
         Assert.Throws<ShapeException>(() => model.Prefill(cache, tokens.narrow(0, 0, 1)));
         model.Prefill(cache, tokens, [8, 3]);
-        Assert.Throws<InvalidOperationException>(() => model.Prefill(cache, tokens));
+        Tensor neighbors = zeros([2, 2, 1, 8], ScalarType.Int64);
+        Assert.Contains("C at most 1, the chunks that 1 tokens complete", Assert.Throws<ShapeException>(
+            () => model.Prefill(cache, tokens.narrow(1, 0, 1), null, neighbors)).Message, StringComparison.Ordinal);
+        Tensor many = zeros([2, 33], ScalarType.Int64);
+        Assert.Contains("41", Assert.Throws<ArgumentException>(() => model.Prefill(cache, many, [33, 1])).Message, StringComparison.Ordinal);
+        Assert.Equal([8, 3], cache.Lengths);
         Assert.Throws<ShapeException>(() => model.Step(cache, tokens));
         Assert.Throws<ShapeException>(() => model.Step(cache, one, zeros([2, 0, 8], ScalarType.Int64)));
         Assert.Throws<ShapeException>(() => model.Step(cache, one, zeros([2, 1, 7], ScalarType.Int64)));

@@ -265,9 +265,11 @@ public sealed class OwnSelfAttentionTests : IDisposable
     }
 
     [Theory]
-    [InlineData(null)]
-    [InlineData(5)]
-    public void Rows_of_unlike_length_are_decoded_as_each_alone(int? window)
+    [InlineData(null, false)]
+    [InlineData(5, false)]
+    [InlineData(null, true)]
+    [InlineData(5, true)]
+    public void Rows_of_unlike_length_are_decoded_as_each_alone(int? window, bool inPieces)
     {
         using IDisposable noGradients = no_grad();
         using DisposeScope scope = NewDisposeScope();
@@ -279,7 +281,7 @@ public sealed class OwnSelfAttentionTests : IDisposable
             int[] lengths = [3, 7];
             Tensor tokens = ModelCase.Tokens(s_config, 2, 12);
             using DecodingCache cache = model.NewCache(2, 4);
-            Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, 7), lengths);
+            Tensor logits = inPieces ? InPieces() : model.Prefill(cache, tokens.narrow(1, 0, 7), lengths);
             for (int step = 0; step < 5; step++)
             {
                 for (int row = 0; row < 2; row++)
@@ -290,6 +292,14 @@ public sealed class OwnSelfAttentionTests : IDisposable
                 }
 
                 logits = model.Step(cache, stack([tokens[0, lengths[0] + step], tokens[1, lengths[1] + step]]));
+            }
+
+            // Of rows that are equally long at first, and then are not.
+            Tensor InPieces()
+            {
+                model.Prefill(cache, tokens.narrow(1, 0, 1));
+                model.Prefill(cache, tokens.narrow(1, 1, 2), [1, 2]);
+                return model.Prefill(cache, stack([cat([tokens[0].narrow(0, 2, 1), zeros(3, ScalarType.Int64)]), tokens[1].narrow(0, 3, 4)]), [1, 4]);
             }
         }
     }

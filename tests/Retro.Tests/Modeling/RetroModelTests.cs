@@ -394,4 +394,35 @@ public class RetroModelTests
             return output;
         }
     }
+
+    /// <summary>Weights that are freed under a pass would be read after that.</summary>
+    [Fact]
+    public void A_model_that_is_disposed_while_another_thread_computes_ends_what_is_computed_and_then_says_so()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        RetroModel model = new(RetroConfig.Tiny), other = new(RetroConfig.Tiny);
+        other.load_state_dict(model.state_dict());
+        model.eval();
+        other.eval();
+        using DecodingCache cache = model.NewCache(1), same = other.NewCache(1);
+        Tensor tokens = tensor(new long[] { 1, 2, 3 }, [1, 3]), one = tensor(new long[] { 4 });
+        model.Prefill(cache, tokens);
+        other.Prefill(same, tokens);
+        bool disposed = false;
+        model.Layers[0].register_forward_hook((_, _, _, _, _, output) =>
+        {
+            Thread disposing = new(model.Dispose);
+            disposing.Start();
+            disposing.Join();
+            disposed = true;
+            return output;
+        });
+        Assert.InRange(ModelCase.Distance(other.Step(same, one), model.Step(cache, one)), 0, 1e-4);
+        Assert.True(disposed);
+        Assert.Contains(nameof(RetroModel), Assert.Throws<ObjectDisposedException>(() => model.Step(cache, one)).Message, StringComparison.Ordinal);
+        Assert.Throws<ObjectDisposedException>(() => model.Prefill(cache, tokens));
+        Assert.Throws<ObjectDisposedException>(() => model.forward(tokens));
+        Assert.Throws<ObjectDisposedException>(() => model.Head(zeros(1, RetroConfig.Tiny.Width)));
+        other.Dispose();
+    }
 }

@@ -51,6 +51,28 @@ public sealed class CompletionsTests
             => ((string)choice["text"]!, (string)choice["finish_reason"]!, choice["logprobs"]);
     }
 
+    /// <summary>A text that begins as one before goes on from there, for whoever may see what was read; without memory for it, it is read whole.</summary>
+    [Theory]
+    [InlineData(1 << 24)]
+    [InlineData(0)]
+    public async Task A_text_goes_on_from_what_was_read_of_another(long bytes)
+    {
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { PrefixBytes = bytes }, tokens: 24);
+        await using ServedModel anew = await ServedModel.StartAsync(tokens: 24);
+        const string Text = "The bridge number 5 has steps, and the river under it has stones; what else";
+        string said = await Complete(served, Text);
+        Assert.Equal(0, await Reused());
+        Assert.Equal(await Complete(anew, Text), said);
+        string more = Text + said + " and then";
+        Assert.Equal(await Complete(anew, more), await Complete(served, more));
+        Assert.InRange(await Reused(), bytes == 0 ? 0 : EmbeddingInputs.Tokenizer.Encode(Text).Length, bytes == 0 ? 0 : 200);
+
+        async Task<long> Reused() => (long)(await Json(await served.Http.GetAsync("/api/state", Cancel)))["reusedTokens"]!;
+
+        static async Task<string> Complete(ServedModel by, string text) => (string)(await Json(await by.Http.PostAsync(
+            "/v1/completions", Body($$"""{"model":"tiny","prompt":{{System.Text.Json.JsonSerializer.Serialize(text)}}}"""), Cancel)))["choices"]![0]!["text"]!;
+    }
+
     /// <summary>What lm-evaluation-harness asks (local-completions): how probable ids are, whether each is the likeliest, and one token after them.</summary>
     [Fact]
     public async Task Completions_say_how_probable_a_prompt_is()
