@@ -5,8 +5,8 @@ namespace Retro.Vectors;
 
 /// <summary>
 /// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held
-/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer does not
-/// depend on the other queries, nor, up to ties within the rounding of the ranking, on the number of threads; and equal vectors are equally far.
+/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends neither
+/// on the other queries nor on the number of threads; and equal vectors are equally far.
 /// </summary>
 /// <param name="vectors"><c>[total, dimensions]</c>.</param>
 /// <param name="total">How many vectors there are.</param>
@@ -14,13 +14,16 @@ namespace Retro.Vectors;
 /// <param name="metric">How vectors are compared.</param>
 /// <param name="threads">Threads that search; 0 for one per processor.</param>
 /// <param name="among">The vectors that may come; null: all.</param>
+/// <param name="byDifferences">Whether squared distances are ranked by the differences of numbers alone, which takes several times as long.</param>
 /// <remarks>
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
-/// digits. Each thread ranks some more than are wanted, so that rounding in the former does not decide who is in the answer. Where |v|² is so large beside the
-/// distances that its rounding is greater than the gaps between them (numbers of mean 100 and deviation 0.1), it does: take the mean off such vectors.
+/// digits. Each thread ranks some more than are wanted. Where the last of these is so near that rounding in the former may have decided who is in the answer
+/// (|v|² is large beside the gaps between distances, or many vectors are equal), that query is answered once more by differences: so the answer is the one that
+/// comparing by differences gives.
 /// <para>Where less than half of the vectors may come, those are copied together block by block, and the others cost nothing.</para>
 /// </remarks>
-internal sealed unsafe partial class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads, ChunkSet? among)
+internal sealed unsafe partial class ExactSearch(
+    float* vectors, long total, int dimensions, VectorMetric metric, int threads, ChunkSet? among, bool byDifferences = false)
 {
     private const int QueryTile = 4;
     private const int VectorTile = 3;
@@ -37,8 +40,16 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     /// <summary>Queries whose products with a vector take as long as reading it from memory.</summary>
     private const int QueriesOfReading = 4;
 
-    /// <summary>Candidates beyond those wanted, for squared distances.</summary>
+    /// <summary>Candidates beyond those wanted, for squared distances that are ranked by products.</summary>
     private const int Slack = 16;
+
+    private readonly bool _ranksByProducts = metric == VectorMetric.SquaredL2 && !byDifferences;
+
+    /// <summary>
+    /// The most that a sum of products of numbers, in the order of <see cref="Product"/>, can be off, as a share of the product of the lengths: a rounding for
+    /// each sum on the way (N. J. Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1), and some for what is done with it.
+    /// </summary>
+    private readonly double _rounding = ((dimensions / Vector<float>.Count) + (2 * Vector<float>.Count) + 8) * Math.ScaleB(1, -24);
 
     private readonly int _block = Math.Clamp(BlockBytes / sizeof(float) / dimensions, VectorTile, 256 * VectorTile) / VectorTile * VectorTile;
 
@@ -62,6 +73,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         long compared = _few?.Count ?? total;
         int parts = blocks >= 4 * _threads ? 1
             : (int)Math.Clamp(compared * dimensions * Math.Max(n, QueriesOfReading) / LeastPart, 1, Math.Clamp(compared, 1, _threads));
+        bool[] unsure = new bool[n];
         Part[][] found = new Part[blocks][];
         int[] missing = new int[blocks];
         for (int i = 0; i < blocks; i++)
@@ -87,7 +99,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
                 for (int q = 0; q < count; q++)
                 {
                     long row = (long)first + q;
-                    Join(queries + row * dimensions, found[b], q, new(ids + row * wanted, wanted), new(distances + row * wanted, wanted));
+                    unsure[row] = !Join(queries + row * dimensions, found[b], q, new(ids + row * wanted, wanted), new(distances + row * wanted, wanted));
                 }
 
                 found[b] = [];
@@ -95,6 +107,33 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         }
 
         ParallelLoop.For(blocks * parts, Work, _threads);
+        if (Array.IndexOf(unsure, true) >= 0)
+        {
+            FindByDifferences(queries, [.. Enumerable.Range(0, n).Where(row => unsure[row])], wanted, ids, distances);
+        }
+    }
+
+    /// <summary>Answers some of the queries once more.</summary>
+    private void FindByDifferences(float* queries, int[] rows, int wanted, long* ids, float* distances)
+    {
+        float[] asked = new float[(long)rows.Length * dimensions], far = new float[(long)rows.Length * wanted];
+        long[] nearest = new long[far.Length];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            new ReadOnlySpan<float>(queries + ((long)rows[i] * dimensions), dimensions).CopyTo(asked.AsSpan(i * dimensions));
+        }
+
+        fixed (float* x = asked, values = far)
+        fixed (long* found = nearest)
+        {
+            new ExactSearch(vectors, total, dimensions, metric, threads, among, byDifferences: true).Find(x, rows.Length, wanted, found, values);
+        }
+
+        for (int i = 0; i < rows.Length; i++)
+        {
+            nearest.AsSpan(i * wanted, wanted).CopyTo(new(ids + ((long)rows[i] * wanted), wanted));
+            far.AsSpan(i * wanted, wanted).CopyTo(new(distances + ((long)rows[i] * wanted), wanted));
+        }
     }
 
     /// <summary>Ranks a range of vectors for a block of queries.</summary>
@@ -136,7 +175,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     }
 
     private Part NewPart(int count, long compared, int wanted)
-        => new(count, (int)Math.Min(compared, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)), _block, _few is null ? among : null);
+        => new(count, (int)Math.Min(compared, (long)wanted + (_ranksByProducts ? Slack : 0)), _block, _few is null ? among : null);
 
     /// <summary>Ranks a block of vectors for a block of queries.</summary>
     private void Scan(Part part, float* queries, int count, float* some, long first, long[]? numbers, int length)
@@ -144,7 +183,22 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         float[] half = part.Half;
         fixed (float* product = part.Products)
         {
-            if (metric == VectorMetric.SquaredL2)
+            if (metric == VectorMetric.SquaredL2 && byDifferences)
+            {
+                for (int query = 0; query < count; query++)
+                {
+                    for (int i = 0; i < length; i++)
+                    {
+                        product[i] = -SquaredDistance(queries + ((long)query * dimensions), some + ((long)i * dimensions));
+                    }
+
+                    part.Offer(query, first, numbers, part.Products.AsSpan(0, length));
+                }
+
+                return;
+            }
+
+            if (_ranksByProducts)
             {
                 for (int i = 0; i < length; i++)
                 {
@@ -172,7 +226,8 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     }
 
     /// <summary>The answer of one query from those of all parts.</summary>
-    private void Join(float* query, Part[] parts, int q, Span<long> ids, Span<float> distances)
+    /// <returns>Whether no vector that a part has dropped can be in it.</returns>
+    private bool Join(float* query, Part[] parts, int q, Span<long> ids, Span<float> distances)
     {
         double[] exact = new double[ids.Length];
         Ranking best = new(ids, exact);
@@ -185,6 +240,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
             }
         }
 
+        bool sure = !_ranksByProducts || IsSure(query, parts, q, -best.Least);
         int count = best.Sort();
         ids[count..].Fill(-1);
         distances[count..].Fill(float.NaN);
@@ -192,6 +248,25 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         {
             distances[i] = (float)(metric == VectorMetric.SquaredL2 ? -exact[i] : exact[i]);
         }
+
+        return sure;
+    }
+
+    /// <summary>
+    /// Whether what the parts have dropped is farther than an answer's farthest. A vector v as near as that has <c>|v| ≤ |q| + √farthest</c>, and
+    /// <c>q·v - |v|²/2 ≥ (|q|² - farthest)/2</c>, or less by the rounding of all that is compared here.
+    /// </summary>
+    private bool IsSure(float* query, Part[] parts, int q, double farthest)
+    {
+        double square = 0;
+        for (int i = 0; i < dimensions; i++)
+        {
+            square += (double)query[i] * query[i];
+        }
+
+        double length = Math.Sqrt(square), most = length + Math.Sqrt(farthest);
+        double least = ((square - farthest) / 2) - (_rounding * ((length * most) + (most * most / 2) + farthest));
+        return Array.TrueForAll(parts, part => part.Counts[q] < part.Room || part.Scores[q * part.Room] < least);
     }
 
     /// <summary>The best of some vectors for every query of a block, as heaps, with the room that a block of them takes.</summary>
@@ -205,10 +280,10 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
 
         public double[] Scores { get; } = new double[(long)queries * room];
 
-        /// <summary>Half the squared lengths of the vectors of a block; zeros for inner products.</summary>
+        /// <summary>Half the squared lengths of the vectors of a block, where products rank squared distances; else zeros.</summary>
         public float[] Half { get; } = new float[block];
 
-        /// <summary>The products of a tile of queries with them.</summary>
+        /// <summary>The products of a tile of queries with them, or the squared distances of one, as negative numbers.</summary>
         public float[] Products { get; } = new float[QueryTile * block];
 
         /// <summary>Offers the vectors of a block: their products, less half their squared lengths.</summary>

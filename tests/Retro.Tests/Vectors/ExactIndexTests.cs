@@ -62,21 +62,44 @@ public class ExactIndexTests
         }
     }
 
-    [Fact]
-    public void Far_from_the_origin_it_is_still_exact()
+    /// <summary>
+    /// Ranking by products alone would leave two of seven digits at 30, and none at 10,000, where the squares of lengths are ten million times the distances.
+    /// </summary>
+    [Theory]
+    [InlineData(30, 1, VectorEngine.Exact)]
+    [InlineData(100, 0.1f, VectorEngine.Exact)]
+    [InlineData(100, 0.1f, VectorEngine.Auto)]
+    [InlineData(10_000, 1, VectorEngine.Exact)]
+    public void Far_from_the_origin_it_is_still_exact(float mean, float deviation, VectorEngine engine)
     {
-        // Ranking by products alone would leave two of seven digits here.
-        float[] vectors = TestVectors.Random(2000, 16, seed: 3).Select(x => x + 30).ToArray();
-        float[] queries = TestVectors.Random(40, 16, seed: 4).Select(x => x + 30).ToArray();
-        using VectorIndex index = Exact(vectors, 16);
-        (long[] ids, float[] distances) = Search(index, queries, 5);
-
-        for (int q = 0; q < 40; q++)
+        float[] vectors = [.. TestVectors.Random(4000, 16, seed: 3).Select(x => (x * deviation) + mean)];
+        float[] queries = [.. TestVectors.Random(13, 16, seed: 4).Select(x => (x * deviation) + mean)];
+        foreach (int threads in new[] { 1, 3 })
         {
-            (long Id, double Distance)[] expected = TestVectors.Nearest(vectors, queries.AsSpan(q * 16, 16), 5);
-            Assert.Equal(expected.Select(pair => pair.Id), ids[(q * 5)..(q * 5 + 5)]);
-            Assert.All(expected.Zip(distances[(q * 5)..(q * 5 + 5)]), pair => Assert.Equal(pair.First.Distance, pair.Second, 1e-5));
+            using VectorIndex index = VectorIndex.Create(16, "Flat", VectorMetric.SquaredL2, engine, threads: threads);
+            index.Add(vectors);
+            (long[] ids, float[] distances) = Search(index, queries, 5);
+            for (int q = 0; q < 13; q++)
+            {
+                (long Id, double Distance)[] expected = TestVectors.Nearest(vectors, queries.AsSpan(q * 16, 16), 5);
+                Assert.Equal(expected.Select(pair => pair.Id), ids[(q * 5)..((q * 5) + 5)]);
+                Assert.All(
+                    expected.Zip(distances[(q * 5)..((q * 5) + 5)]),
+                    pair => Assert.Equal(pair.First.Distance, pair.Second, 1e-6 * pair.First.Distance));
+            }
         }
+    }
+
+    /// <summary>More equal vectors than are ranked, and one beside them that is nearer by less than products tell.</summary>
+    [Fact]
+    public void Among_many_equal_vectors_the_one_that_is_nearer_is_found()
+    {
+        float[] one = [.. TestVectors.Random(1, 64, seed: 11)], query = [.. one.Select(x => x + 1e-3f)], nearer = [.. one];
+        nearer[5] += 2e-5f;
+        using VectorIndex index = VectorIndex.Create(64, "Flat", VectorMetric.SquaredL2, VectorEngine.Exact);
+        index.Add([.. Enumerable.Repeat(one, 3000).SelectMany(x => x), .. nearer, .. Enumerable.Repeat(one, 100).SelectMany(x => x)]);
+        Assert.Equal([3000, 0, 1], Search(index, query, 3).Ids);
+        Assert.Equal([3000, 0, 1, 3000, 0, 1], Search(index, [.. query, .. query], 3).Ids);
     }
 
     [Theory]
