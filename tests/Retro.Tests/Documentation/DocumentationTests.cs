@@ -136,6 +136,32 @@ public sealed partial class DocumentationTests
     }
 
     [Fact]
+    public void What_the_readme_says_of_answers_is_what_the_comparison_found()
+    {
+        string[][] rows =
+        [
+            .. File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "answers.md"))
+                .Where(line => line.StartsWith("| ", StringComparison.Ordinal)).Select(line => line.Split('|', StringSplitOptions.TrimEntries)),
+        ];
+        const string Retro = "RETRO, trained among distractors", Closed = "closed book, trained to answer", Raft = "in context, trained among distractors (RAFT)";
+        string[] found =
+        [
+            Share(Retro, 0, "exact match"), Share(Retro, 0, "exact match, given the passage"), Share(Retro, 1, "right, 4 of noise"),
+            Share(Retro, 1, "right against a wrong answer, given wrong"), Share(Closed, 0, "exact match"), Share(Raft, 0, "exact match"),
+        ];
+        string readme = File.ReadAllText(Pages.First()), said = readme[readme.IndexOf("was asked 100 of them", StringComparison.Ordinal)..];
+        Assert.Equal(found, PercentPattern().Matches(said[..said.IndexOf("\n## ", StringComparison.Ordinal)]).Select(share => share.Groups[1].Value));
+
+        // In percent, of the first or second table.
+        string Share(string reader, int table, string column)
+        {
+            string[] heads = rows.Where(row => row[1] == "reader").ElementAt(table), row = rows.Where(row => row[1] == reader).ElementAt(table);
+            double share = double.Parse(row[Array.IndexOf(heads, column)].Split(' ')[0], CultureInfo.InvariantCulture);
+            return Math.Round(100 * share).ToString(CultureInfo.InvariantCulture);
+        }
+    }
+
+    [Fact]
     public void The_readme_fits_on_a_screen() => Assert.InRange(File.ReadLines(Pages.First()).Count(), 1, 75);
 
     private static IEnumerable<string> Files(string folder)
@@ -175,6 +201,9 @@ public sealed partial class DocumentationTests
     /// <summary>The same differences of all corpora in one row.</summary>
     [GeneratedRegex(@"^\| \**(?<reader>RETRO|copying)\b[^|\n]*random(?: neighbors)?: (?<shares>[^|\n]*) %\)", RegexOptions.Multiline)]
     private static partial Regex RandomSharesPattern();
+
+    [GeneratedRegex("([0-9.]+) %")]
+    private static partial Regex PercentPattern();
 
     [GeneratedRegex("[^a-z0-9 _-]")]
     private static partial Regex OthersPattern();
