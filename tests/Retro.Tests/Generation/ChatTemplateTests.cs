@@ -309,7 +309,18 @@ public sealed class ChatTemplateTests : IDisposable
         Assert.Equal("<b></b>", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         File.WriteAllText(config, """{"chat_template":[{"name":"rag","template":"r"},{"name":"default","template":"d"}]}""");
         Assert.Equal("d", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
-        _folder.File("chat_template.jinja", "\uFEFFof its own"); // a byte order mark is no part of it
+        foreach ((string none, string fault) in ((string, string)[])[
+            ("""[{"name":"tool_use","template":"t"},{"name":"rag","template":"r"}]""", "\"tool_use\", \"rag\" and none of the name \"default\""),
+            ("{}", "fix tokenizer_config.json"), ("5", "fix tokenizer_config.json")])
+        {
+            File.WriteAllText(config, $"{{\"chat_template\":{none}}}");
+            Assert.Contains(fault, Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        }
+
+        File.WriteAllText(config, """{"chat_template":null}""");
+        Assert.Null(ChatTemplate.Load(_folder.Path));
+        File.WriteAllText(config, """{"chat_template":[{"name":"tool_use","template":"t"}]}""");
+        _folder.File("chat_template.jinja", "\uFEFFof its own"); // a byte order mark is no part of it, and the other file's do not count
         Assert.Equal("of its own", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         File.WriteAllText(config, "{");
         Assert.Contains("fix tokenizer_config.json", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
