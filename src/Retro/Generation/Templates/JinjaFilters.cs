@@ -180,7 +180,7 @@ internal static partial class JinjaFilters
         double number = Number(value), power = precision < 0 ? throw new ArgumentException("a negative precision") : Math.Pow(10, precision);
         return method switch
         {
-            "common" => value is double ? JinjaFormat.Rounded(number, precision) : value,
+            "common" => value is double ? JinjaFormat.Rounded(number, precision) : Numeric(value),
             "ceil" => Math.Ceiling(number * power) / power,
             "floor" => Math.Floor(number * power) / power,
             _ => throw new ArgumentException($"to round by {Text(method)}"),
