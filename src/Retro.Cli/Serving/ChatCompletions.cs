@@ -88,7 +88,17 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
 
     private static void RequireSupported(RequestBody body)
     {
-        RefuseUnlessEmpty(body, "tools", "functions", "audio", "chat_template", "chat_template_kwargs", "documents", "echo");
+        RefuseUnlessEmpty(body, "tools", "functions", "audio", "chat_template", "chat_template_kwargs", "documents", "echo", "add_special_tokens");
+        if (body["tool_choice"] is { } choice && RequestBody.TextOf(choice) is not ("none" or "auto" or ""))
+        {
+            throw new Fault(400, "There are no tools to be chosen; leave tool_choice out.", "unsupported", "tool_choice");
+        }
+
+        if (body.Texts("modalities", 8).Any(form => form != "text"))
+        {
+            throw new Fault(400, "An answer is text alone; leave modalities out.", "unsupported", "modalities");
+        }
+
         if (body.Whole("top_logprobs", 0, 20) > 0 && !body.Flag("logprobs"))
         {
             throw new Fault(400, "top_logprobs needs logprobs to be true.", "invalid_value", "top_logprobs");

@@ -14,6 +14,13 @@ internal abstract class CompletionEndpoint(Writer writer)
 {
     private const int MostTexts = 128; // as many as OpenAI gives of a conversation
 
+    // Other ways to choose tokens that servers take (Hugging Face's, llama.cpp's and what is built on them), and the numbers with which they choose nothing.
+    private static readonly (string Name, double Neutral)[] s_otherChoices =
+    [
+        ("typical_p", 1), ("tfs_z", 1), ("repeat_penalty", 1), ("top_a", 0), ("epsilon_cutoff", 0), ("eta_cutoff", 0), ("mirostat", 0), ("mirostat_mode", 0),
+        ("xtc_probability", 0), ("dry_multiplier", 0), ("no_repeat_ngram_size", 0), ("dynatemp_range", 0), ("smoothing_factor", 0),
+    ];
+
     /// <summary>Writes the texts.</summary>
     protected Writer Writer => writer;
 
@@ -142,6 +149,11 @@ internal abstract class CompletionEndpoint(Writer writer)
         {
             JsonObject one = Head(EventKind);
             one["choices"] = new JsonArray(choice);
+            if (counts)
+            {
+                one["usage"] = null; // as OpenAI has it, until all is counted
+            }
+
             return one;
         }
 
@@ -195,7 +207,21 @@ internal abstract class CompletionEndpoint(Writer writer)
         // What vLLM takes besides: an answer of another form, or found otherwise.
         RefuseUnlessEmpty(
             body, "guided_choice", "guided_json", "guided_regex", "guided_grammar", "structured_outputs", "logits_processors", "use_beam_search",
-            "include_stop_str_in_output", "prompt_logprobs", "truncate_prompt_tokens");
+            "include_stop_str_in_output", "prompt_logprobs", "truncate_prompt_tokens", "return_token_ids", "return_tokens_as_token_ids", "grammar",
+            "json_schema");
+        foreach ((string name, double neutral) in s_otherChoices)
+        {
+            if (body[name] is { } said && !(said is JsonValue value && value.TryGetValue(out double number) && number == neutral))
+            {
+                throw new Fault(400, $"{name} is not supported, and would change what comes; leave it out.", "unsupported", name);
+            }
+        }
+
+        if (body["skip_special_tokens"] is not null && !body.Flag("skip_special_tokens"))
+        {
+            throw new Fault(400, "Special tokens are never shown; leave skip_special_tokens out.", "unsupported", "skip_special_tokens");
+        }
+
         if (body.Object("response_format") is { } format && RequestBody.TextOf(format["type"]) != "text")
         {
             throw new Fault(400, "response_format is not supported but for text; leave it out.", "unsupported", "response_format");

@@ -23,6 +23,11 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
     protected override Order Read(HttpContext context, RequestBody body)
     {
         RefuseUnlessEmpty(body, "suffix");
+        if (body["add_special_tokens"] is not null && !body.Flag("add_special_tokens"))
+        {
+            throw new Fault(400, "A prompt has what begins a text before it; leave add_special_tokens out.", "unsupported", "add_special_tokens");
+        }
+
         bool echoes = body.Flag("echo");
         long? alternatives = body.Whole("logprobs", 0, MostAlternatives);
         GenerationOptions settings = Writer.Settings(context, body, leastTokens: 0) with { Alternatives = (int)(alternatives ?? 0) };

@@ -205,8 +205,12 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
                 Line line = _lines.Current;
                 byte[] bytes = line.Bytes ?? throw RowFaults.TooLong(Where(file, line.Number), most);
                 AreDecoded = line.IsDecoded;
-                _line = [.. bytes, (byte)'\n'];
-                _read = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
+                int mark = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
+
+                // What Excel is told of the file before its first row is none: an empty line stands for it.
+                ReadOnlySpan<byte> said = bytes.AsSpan(mark).TrimEnd((byte)'\r');
+                _line = line.Number == 1 && said.Length == 5 && said.StartsWith("sep="u8) ? [(byte)'\n'] : [.. bytes[mark..], (byte)'\n'];
+                _read = 0;
             }
 
             int taken = Encoding.Latin1.GetChars(_line.AsSpan(_read, Math.Min(count, _line.Length - _read)), buffer.AsSpan(index));

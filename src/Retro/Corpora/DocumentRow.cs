@@ -90,7 +90,8 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
     {
         string text = Cleaning.Clean(Text), location = string.Create(CultureInfo.InvariantCulture, $"{file}:{number}");
         string id = Id is null ? ids.Next(text) : options.IdsByFile ? $"{file}:{Id}" : Id;
-        return new Document(id, Title ?? (Id is null ? location : id), text, location) { Labels = Labels };
+        string title = !string.IsNullOrWhiteSpace(Title) ? Title : Id is null ? location : id;
+        return new Document(id, title, text, location) { Labels = Labels };
     }
 
     /// <summary>The labels that one text is, which a table of text has: itself, or none where it is empty.</summary>

@@ -67,8 +67,8 @@ internal static class LowerCasing
         => Rune.GetUnicodeCategory(rune) is UnicodeCategory.NonSpacingMark or UnicodeCategory.EnclosingMark or UnicodeCategory.Format
             or UnicodeCategory.ModifierLetter or UnicodeCategory.ModifierSymbol || (rune.IsBmp && BetweenLetters.Contains((char)rune.Value));
 
-    // Cased, of what is not ignored: letters of a case, and numbers and signs that are made of such.
-    private static bool IsCased(Rune rune)
+    /// <summary>Cased, of what is not ignored: letters of a case, and numbers and signs that are made of such.</summary>
+    internal static bool IsCased(Rune rune)
         => Rune.GetUnicodeCategory(rune) is UnicodeCategory.UppercaseLetter or UnicodeCategory.LowercaseLetter or UnicodeCategory.TitlecaseLetter
             || rune.Value is 0xAA or 0xBA or (>= 0x2160 and <= 0x217F) or (>= 0x24B6 and <= 0x24E9)
                 or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);

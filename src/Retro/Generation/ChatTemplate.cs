@@ -41,6 +41,7 @@ public sealed class ChatTemplate
         Dictionary<string, string> tokens = [];
         string? template = null;
         string read = SpecialTokens;
+        bool hasFile = File.Exists(file); // before which the configuration's do not count
         try
         {
             if (File.Exists(special))
@@ -54,11 +55,11 @@ public sealed class ChatTemplate
             {
                 using JsonDocument json = Utf8Json.Parse(SmallFile.Read(config, SmallFile.Configuration));
                 AddTokens(json.RootElement); // which win over the older file's
-                template = json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
+                template = !hasFile && json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
             }
 
             read = TemplateFile;
-            template = File.Exists(file) ? SmallFile.ReadText(file, SmallFile.Configuration) : template;
+            template = hasFile ? SmallFile.ReadText(file, SmallFile.Configuration) : template;
         }
         catch (Exception fault) when (fault is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException or KeyNotFoundException)
         {
@@ -136,14 +137,22 @@ public sealed class ChatTemplate
         _ => null,
     };
 
-    /// <summary>One template, or that of several which is called "default".</summary>
-    private static string? TemplateText(JsonElement value) => value.ValueKind switch
+    /// <summary>One template, or that of several which is called "default": the others are for tools or documents, and which is meant nothing says.</summary>
+    private static string? TemplateText(JsonElement value)
     {
-        JsonValueKind.String => value.GetString(),
-        JsonValueKind.Array => value.EnumerateArray()
-            .Where(one => one.GetProperty("name").GetString() == "default")
-            .Select(one => one.GetProperty("template").GetString())
-            .FirstOrDefault(),
-        _ => null,
-    };
+        if (value.ValueKind is JsonValueKind.String or JsonValueKind.Null)
+        {
+            return value.GetString();
+        }
+
+        (string? Name, string? Template)[] all =
+        [
+            .. value.EnumerateArray().Select(one => (one.GetProperty("name").GetString(), one.GetProperty("template").GetString())),
+        ];
+        return all.Length == 0 || all.Any(one => one.Name == "default")
+            ? all.FirstOrDefault(one => one.Name == "default").Template
+            : throw new JsonException(
+                $"it has the chat templates {string.Join(", ", all.Select(one => $"\"{one.Name}\""))} and none of the name \"default\"; write the one that is "
+                    + $"meant into {TemplateFile}");
+    }
 }

@@ -27,6 +27,15 @@ public class CorpusReadersTests
         Assert.StartsWith("a.jsonl#", documents[0].Id, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("rows.jsonl", "{\"id\":\"1\",\"title\":\" \\n\",\"text\":\"It floods.\"}\n{\"title\":\"\\u00a0\",\"text\":\"It dries.\"}", "1|rows.jsonl:2")]
+    [InlineData("rows.csv", "id,title,text\n1,\"  \",It floods.\n,\t,It dries.\n", "1|rows.csv:3")]
+    public void A_title_of_white_space_is_none(string file, string rows, string titles)
+    {
+        using TemporaryFolder folder = new();
+        Assert.Equal(titles, string.Join('|', Corpus.Open(folder.File(file, rows)).Documents().Select(document => document.Title)));
+    }
+
     /// <summary>CommonMark 4.1 to 4.6: what is a heading and what only looks like one.</summary>
     [Theory]
     [InlineData("Backup guide\n============\n\n```bash\n# install the tools\n```", "Backup guide")]

@@ -15,6 +15,8 @@ public class TableTests
     [InlineData("t.tsv", "text\tid,other\none\t1\n", "#@2=one")]
     [InlineData("t.csv", "text\none\n\"two\nlines\"\n", "#@2=one|#@3=two\nlines")]
     [InlineData("t.csv", "text,id\rone,1\rtwo,2\r", "1@2=one|2@3=two")]
+    [InlineData("t.csv", "sep=;\r\nid;text\r\n1;one, two\r\n", "1@3=one, two")] // as Excel is told what parts the fields
+    [InlineData("t.csv", "\uFEFFsep=,\nid,text\n1,\"sep=,\"\n", "1@3=sep=,")]
     [InlineData("t.csv", "id,text\n1,one\n2\n", "1@2=one", true)] // the second has no text
     [InlineData("t.csv", "id,text\n1,one,two\n2,three\n", "2@3=three", true)] // a comma of the text
     [InlineData("t.csv", "id,text,labels\n1,one,\n\n2,two\n\n", "1@2=one", true, 4)] // a row that is too short may lack labels

@@ -137,6 +137,27 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{% macro f(a, b=2, c=3) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{% set m = [f] %}{{ m[0](*[4, 5]) }} {{ f(1, *(7,)) }} {{ f(**{'c': 9, 'a': 8}) }} {{ f(*[1], c=5) }} {{ range(*[2, 4]) | list }}", "453 173 829 125 [2, 3]")]
     [InlineData("{% filter upper %}ab{{ 1 }}{% endfilter %}|{% filter replace('b', 'x') | trim %} ab{% for i in [1] %}b{% endfor %} {% endfilter %}", "AB1|axx")]
     [InlineData("{{ -0.0 }} {{ -true }} {{ -(1.5) }} {{ - -2 }}", "-0.0 -1 -1.5 2")]
+    [InlineData("{{ 2 ** 62 }} {{ 3 ** 39 }} {{ 2 ** -1 }} {{ 0 ** 0 }} {{ (-3) ** 3 }}", "4611686018427387904 4052555153018976267 0.5 1 -27")]
+    [InlineData("{{ 9007199254740993 == 9007199254740992 }} {{ 9007199254740993 > 9007199254740992 }} {{ [9007199254740993, 9007199254740992] | max }} {{ 9007199254740993 | int }}", "False True 9007199254740993 9007199254740993")]
+    [InlineData("{{ 3000000000 is even }} {{ 3000000001 is odd }} {{ 6000000003 is divisibleby 3 }} {{ 4611686018427387905 % 9223372036854775807 }} {{ -7 % 9223372036854775807 }}", "True True True 4611686018427387905 9223372036854775800")]
+    [InlineData("{{ 1e16 }} {{ -1.5e16 }} {{ 12345678901234567.0 }} {{ 1e15 }} {{ 9007199254740993.0 }} {{ 1e17 }} {{ [1e16] | tojson }}", "1e+16 -1.5e+16 1.2345678901234568e+16 1000000000000000.0 9007199254740992.0 1e+17 [1e+16]")]
+    [InlineData("{{ 0x1F }} {{ 0b101 }} {{ 0o17 }} {{ 1_000 }} {{ 1_0.2_5 }} {{ 0XfF }}", "31 5 15 1000 10.25 255")]
+    [InlineData("{{ 3 * 'ab' }} {{ 'a' * true }} {{ 2 * [1] }} {{ true + 1 }}", "ababab a [1, 1] 2")]
+    [InlineData("{{ 'straße' | upper }} {{ 'ﬁn a-ﬂ' | title }} {{ 'ß' | capitalize }} {{ 'ŉ'.upper() }} {{ 'ᾷ'.upper() }} {{ 'ﬃ'.title() }} {{ 'ǆ'.title() }} {{ 'ა'.title() }} {{ 'ა'.upper() }}", "STRASSE FIn A-FL Ss ʼN Α\u0342Ι Ffi ǅ ა Ა")]
+    [InlineData("{{ 'ΣΊΣΥΦΟΣ ΟΔΟΣ' | lower }} {{ 'ΟΔΟΣ'.title() }} {{ 'ΟΔΟΣ' | capitalize }} {{ 'İX' | lower | length }} {{ 'İX'.capitalize() | length }} {{ '中aB c'.title() }} {{ ['ς', 'Σ', 'σ'] | unique | list }}", "σίσυφος οδος Οδος Οδος 3 2 中Ab C ['ς', 'Σ']")]
+    [InlineData("{{ ['ﬀ', '😀', 'é', 'b'] | sort }} {{ '😀' > '\\uffff' }} {{ '😀' < '😁' }} {{ 'ab' < 'abc' }}", "['b', 'é', 'ﬀ', '😀'] True True True")]
+    [InlineData("{{ '\\x1c a \\x1f' | trim }}|{{ '\\x1ca\\x1db'.split() }} {{ '\\x1e'.isspace() }} {{ 'a\\x1cb\\x1dc'.splitlines() }}", "a|['a', 'b'] True ['a', 'b', 'c']")]
+    [InlineData("{{ '😁a'.lstrip('😀') }} {{ 'a😀b😀'.strip('😀') }} {{ '😀a'.strip('a😀') }}|", "😁a a😀b |")]
+    [InlineData("{{ 'a b c'.rsplit(none, 1) }} {{ ' a b  c '.rsplit() }} {{ ' a b c '.rsplit(maxsplit=1) }} {{ 'a b'.rsplit(none, 0) }}", "['a b', 'c'] ['a', 'b', 'c'] [' a b', 'c'] ['a b']")]
+    [InlineData("{{ 'a\\r\\nb\\n\\nc'.splitlines(true) }} {{ 'a\\n'.splitlines() }} {{ ''.splitlines() }} {{ '\\n'.splitlines(keepends=true) }}", "['a\\r\\n', 'b\\n', '\\n', 'c'] ['a'] [] ['\\n']")]
+    [InlineData("{{ 'abc'.replace('', '-') }} {{ 'abc' | replace('', '-', 2) }} {{ ''.replace('', '-') }} {{ 'abc'.replace('', '-', 0) }} {{ 'a😀'.replace('', '.') }} {{ 'abc'.count('') }} {{ ''.count('') }}", "-a-b-c- -a-bc - abc .a.😀. 4 1")]
+    [InlineData("{{ 'abcabc'.find('c', 0, 2) }} {{ 'abcabc'.find('b', -3) }} {{ 'abcabc'.rfind('b', 0, 3) }} {{ 'abcabc'.count('b', 2) }} {{ 'abc'.endswith('b', 0, 2) }} {{ 'abc'.startswith('b', 1, 2) }} {{ 'abca'.rindex('a') }} {{ '😀a😀'.rfind('😀') }}", "-1 4 1 1 True True 3 2")]
+    [InlineData("{{ '²'.isdigit() }} {{ '²'.isdecimal() }} {{ '𝟗'.isdigit() }} {{ '½'.isalnum() }} {{ '½'.isdigit() }} {{ '𝒜'.isalpha() }} {{ '𝐀'.isupper() }} {{ '😀'.isalnum() }} {{ 'é'.isascii() }} {{ ''.isascii() }}", "True False True True False True True False False True")]
+    [InlineData("{{ nothing | default(none.x) | default('z') }} {{ nothing | default(nothing) }}|{{ '' | default(nothing, true) }}|{{ nothing | d(default_value=nothing) | d('y') }}", "z ||y")]
+    [InlineData("{% for i in [1, 1, 2, 1] %}{{ loop.changed(i) }}{{ loop.changed(i) }} {% endfor %}{% for a in [1, 2] %}{{ loop.changed(1, 'x') }}{% endfor %}", "TrueFalse FalseFalse TrueFalse TrueFalse TrueFalse")]
+    [InlineData("{{ [1, [2]] | tojson(indent='--') }} {{ [1] | tojson(indent='') }}", "[\n--1,\n--[\n----2\n--]\n] [\n1\n]")]
+    [InlineData("{{ +true }} {{ -true }} {{ +-+2 }} {{ +1.5 }} {{ -0.0 }} {{ - -3 }} {{ true | round }}", "1 -1 -2 1.5 -0.0 3 1")]
+    [InlineData("{% set été = 2 %}{{ été }} {% set 名 = 'n' %}{{ 名 }}", "2 n")]
     public void What_templates_seldom_use_does_what_it_does_in_Jinja(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
 
@@ -174,6 +195,12 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ range(*missing, **{'a': 2, 'b': *1}) }}", "has '*' where a value was expected")]
     [InlineData("{% for a, b in [[1, 2, 3]] %}{% endfor %}", "gives 3 values to 2 names")]
     [InlineData("{{ 1 // 0 }}", "in a way that is not supported")]
+    [InlineData("{{ -'a' }}", "computes with a, which is no number")]
+    [InlineData("{{ +[1] }}", "computes with [1], which is no number")]
+    [InlineData("{{ 9223372036854775808 }}", "the number 9223372036854775808; whole ones up to 9223372036854775807 are supported")]
+    [InlineData("{{ 0x8000000000000000 }}", "whole ones up to 9223372036854775807 are supported")]
+    [InlineData("{{ 3 ** 40 }}", "in a way that is not supported")]
+    [InlineData("{{ '\\N{BULLET}' }}", "names a character (\\N), which is not supported")]
     [InlineData("{{ 9000000000000000000 + 9000000000000000000 }}", "in a way that is not supported")]
     [InlineData("{{ 'a'.split('') }}", "in a way that is not supported")]
     [InlineData("{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}", "a text or list of more than 10,000,000")]
@@ -219,6 +246,24 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{% for i in [] %}{% else %}{% continue %}{% endfor %}")]
     [InlineData("{% for i in [1] %}{% macro m() %}{% continue %}{% endmacro %}{% endfor %}")]
     public void What_is_no_template_is_refused(string template) => Assert.Throws<RetroException>(() => new ChatTemplate(template));
+
+    [Theory]
+    [InlineData("split()")]
+    [InlineData("rsplit()")]
+    public void A_text_of_twice_the_words_is_divided_with_twice_the_memory(string method)
+    {
+        ChatTemplate template = new($"{{{{ messages[0].content.{method} | length }}}}");
+        long Bytes(int words)
+        {
+            ChatMessage[] message = [new(ChatRole.User, string.Concat(Enumerable.Repeat("a ", words)))];
+            Assert.Equal($"{words}", template.Render(message));
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            template.Render(message);
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Assert.InRange((double)Bytes(20_000) / Bytes(10_000), 1, 3);
+    }
 
     [Fact]
     public void The_time_is_written_as_Python_writes_it()
@@ -309,7 +354,18 @@ public sealed class ChatTemplateTests : IDisposable
         Assert.Equal("<b></b>", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         File.WriteAllText(config, """{"chat_template":[{"name":"rag","template":"r"},{"name":"default","template":"d"}]}""");
         Assert.Equal("d", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
-        _folder.File("chat_template.jinja", "\uFEFFof its own"); // a byte order mark is no part of it
+        foreach ((string none, string fault) in ((string, string)[])[
+            ("""[{"name":"tool_use","template":"t"},{"name":"rag","template":"r"}]""", "\"tool_use\", \"rag\" and none of the name \"default\""),
+            ("{}", "fix tokenizer_config.json"), ("5", "fix tokenizer_config.json")])
+        {
+            File.WriteAllText(config, $"{{\"chat_template\":{none}}}");
+            Assert.Contains(fault, Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        }
+
+        File.WriteAllText(config, """{"chat_template":null}""");
+        Assert.Null(ChatTemplate.Load(_folder.Path));
+        File.WriteAllText(config, """{"chat_template":[{"name":"tool_use","template":"t"}]}""");
+        _folder.File("chat_template.jinja", "\uFEFFof its own"); // a byte order mark is no part of it, and the other file's do not count
         Assert.Equal("of its own", ChatTemplate.Load(_folder.Path)!.Render(s_messages));
         File.WriteAllText(config, "{");
         Assert.Contains("fix tokenizer_config.json", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);

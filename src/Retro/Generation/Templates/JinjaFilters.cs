@@ -40,13 +40,13 @@ internal static partial class JinjaFilters
         {
             "trim" => JinjaMethods.Strip(Text(value), given[0], true, true),
             "length" or "count" => Length(value),
-            "upper" => Text(value).ToUpperInvariant(),
-            "lower" => Text(value).ToLowerInvariant(),
-            "title" => JinjaMethods.Capitals(Text(value), before => before is '-' or '(' or '{' or '[' or '<' || char.IsWhiteSpace(before)),
-            "capitalize" => JinjaMethods.Of(Text(value), name)!([], []),
+            "upper" => JinjaCase.Upper(Text(value)),
+            "lower" => JinjaCase.Lower(Text(value)),
+            "title" => Word().Replace(Text(value), word => JinjaCase.Word(word.Value)),
+            "capitalize" => JinjaCase.Capitalized(Text(value)),
             "string" => Text(value),
             "int" => long.TryParse(value as string, NumberStyles.Integer, CultureInfo.InvariantCulture, out long whole) ? whole
-                : value is not (string or null) ? (long)Number(value)
+                : value is not (string or null) ? value is long ? value : (long)Number(value)
                 : Parsed(value as string) is { } number && Math.Abs(number) < long.MaxValue ? (long)number : Given(0, 0L),
             "float" => value is string or null ? Parsed(value as string) ?? Given(0, 0.0) : Number(value),
             "safe" => value,
@@ -56,7 +56,9 @@ internal static partial class JinjaFilters
             "reverse" => Slice(value is string ? value : Items(value), null, null, -1L),
             "join" => Joined(Text(given[0]), Items(value).Select(item => Text(given[1] == Undefined ? item : At(item, given[1])))),
             "replace" => JinjaMethods.Replace(Text(value), Text(given[0]), Text(given[1]), JinjaMethods.Most(given[2])),
-            "default" or "d" => value == Undefined || (IsTrue(given[1]) && !IsTrue(value)) ? Given(0, "") : value,
+            "default" or "d" => value != Undefined && (!IsTrue(given[1]) || IsTrue(value)) ? value
+                : arguments.Length > 0 || named.ContainsKey("default_value") ? given[0] // which may be undefined, too
+                : "",
             "tojson" => Json(value, Form(given)),
             "items" => value is Dictionary<string, object?> map ? Pairs(map) : new List<object?>(),
             "indent" => Indent(Text(value), Given(0, 4L), IsTrue(given[1]), IsTrue(given[2])),
@@ -77,7 +79,7 @@ internal static partial class JinjaFilters
             "format" => JinjaFormat.Fill(Text(value), named.Count > 0 ? named : new Series(given)),
             "e" or "escape" => JinjaFormat.Escaped(Text(value)),
             _ => Items(value).DistinctBy(item => (given[1] == Undefined ? item : At(item, given[1])) is var key && key is string text && !IsTrue(given[0])
-                ? text.ToLowerInvariant()
+                ? JinjaCase.Lower(text)
                 : key).ToList(),
         };
     }
@@ -99,9 +101,9 @@ internal static partial class JinjaFilters
         "mapping" => value is Dictionary<string, object?>,
         "sequence" or "iterable" => value is List<object?> or string or Dictionary<string, object?> || value == Undefined,
         "callable" => value is Function,
-        "odd" => Whole(value) % 2 != 0,
-        "even" => Whole(value) % 2 == 0,
-        "divisibleby" => Whole(value) % Whole(argument) == 0,
+        "odd" => !IsDivisible(value, 2L),
+        "even" => IsDivisible(value, 2L),
+        "divisibleby" => IsDivisible(value, argument),
         "equalto" or "eq" or "==" => AreEqual(value, argument),
         "ne" or "!=" => !AreEqual(value, argument),
         "lt" or "lessthan" or "<" => Compare(value, argument) < 0,
@@ -134,7 +136,7 @@ internal static partial class JinjaFilters
     private static JsonForm Form(object?[] given) => new()
     {
         Ascii = IsTrue(given[0]),
-        Indent = given[1] is long or double ? Within(Whole(given[1])) : null,
+        Indent = given[1] as string ?? (given[1] is long or double ? new string(' ', Within(Whole(given[1]))) : null),
         Between = given[2] is List<object?> { Count: 2 } between ? Text(between[0]) : null,
         Colon = given[2] is List<object?> { Count: 2 } colon ? Text(colon[1]) : ": ",
         Sorted = IsTrue(given[3]),
@@ -178,16 +180,22 @@ internal static partial class JinjaFilters
         double number = Number(value), power = precision < 0 ? throw new ArgumentException("a negative precision") : Math.Pow(10, precision);
         return method switch
         {
-            "common" => value is double ? JinjaFormat.Rounded(number, precision) : value,
+            "common" => value is double ? JinjaFormat.Rounded(number, precision) : Numeric(value),
             "ceil" => Math.Ceiling(number * power) / power,
             "floor" => Math.Floor(number * power) / power,
             _ => throw new ArgumentException($"to round by {Text(method)}"),
         };
     }
 
+    // As Jinja parts words for its filter "title".
+    [GeneratedRegex(@"[^-\s\x1C-\x1F({\[<]+")]
+    private static partial Regex Word();
+
     // "-": without what fills up.
     [GeneratedRegex("%(?<plain>-)?(?<kind>[^-])", RegexOptions.Singleline)]
     private static partial Regex TimePart();
+
+    private static bool IsDivisible(object? value, object? by) => AreEqual(Compute("%", Numeric(value), Numeric(by)), 0L);
 
     private static bool Chosen(object? item, object?[] arguments)
     {

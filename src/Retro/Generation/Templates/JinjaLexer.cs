@@ -55,7 +55,7 @@ internal static partial class JinjaLexer
         {
             int open = Next(template, at);
             string text = template[at..open];
-            string kept = trims ? text.TrimStart() : afterBlock && text.StartsWith('\n') ? text[1..] : text; // trim_blocks
+            string kept = trims ? text.TrimStart(JinjaMethods.Space) : afterBlock && text.StartsWith('\n') ? text[1..] : text; // trim_blocks
             bool beginsLine = at == 0 || text[..^kept.Length].EndsWith('\n');
             text = kept;
 
@@ -110,8 +110,9 @@ internal static partial class JinjaLexer
 
     /// <summary>The text before a tag, without the white space that the tag's mark takes, or lstrip_blocks.</summary>
     private static string Before(string text, char mark, bool isBlock, bool beginsLine)
-        => mark == '-' ? text.TrimEnd()
-            : isBlock && mark != '+' && text.LastIndexOf('\n') + 1 is var line && text.AsSpan(line).IsWhiteSpace() && (line > 0 || beginsLine) ? text[..line]
+        => mark == '-' ? text.TrimEnd(JinjaMethods.Space)
+            : isBlock && mark != '+' && text.LastIndexOf('\n') + 1 is var line && (line > 0 || beginsLine) && text.AsSpan(line).Trim(JinjaMethods.Space).IsEmpty
+            ? text[..line]
             : text;
 
     private static void Add(List<Word> words, string text)
@@ -180,6 +181,7 @@ internal static partial class JinjaLexer
         {
             'n' => "\n", 't' => "\t", 'r' => "\r", 'a' => "\a", 'b' => "\b", 'f' => "\f", 'v' => "\v", '\n' => "",
             '\\' or '\'' or '"' => escape.Value[1..],
+            'N' => throw new RetroException("A text of the chat template names a character (\\N), which is not supported."),
             'x' or 'u' or 'U' when escape.Length > 2
                 => Character(int.Parse(escape.ValueSpan[2..], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)),
             >= '0' and <= '7' => ((char)Convert.ToInt32(escape.Value[1..], 8)).ToString(),
@@ -201,7 +203,9 @@ internal static partial class JinjaLexer
 
     [GeneratedRegex(
         """
-        (?s)\G(?:(?<name>[A-Za-z_]\w*)|(?<number>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+        (?s)\G(?:(?<name>[\p{L}\p{Nl}_]\w*)|(?<number>0[xX](?:_?[0-9A-Fa-f])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
+        |[0-9]+(?:_[0-9]+)*(?:\.[0-9]+(?:_[0-9]+)*)?(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?)
+        |(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
         |==|!=|<=|>=|//|\*\*|[-+*/%~<>=|.,:()\[\]{}])
         """,
         RegexOptions.IgnorePatternWhitespace)]

@@ -81,7 +81,7 @@ internal static class JinjaOrder
         {
             object? key = Of(item, member, otherwise);
             characters = Within(characters + (key is string text ? text.Length : 0));
-            return (item, key is string said && !(minds != Undefined && IsTrue(minds)) ? said.ToLowerInvariant() : key);
+            return (item, key is string said && !(minds != Undefined && IsTrue(minds)) ? JinjaCase.Lower(said) : key);
         });
     }
 

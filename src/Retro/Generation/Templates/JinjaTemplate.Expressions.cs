@@ -162,14 +162,14 @@ internal sealed partial class JinjaTemplate
     /// <summary>A value with its sign, which binds more than a filter or a test does.</summary>
     private Func<Run, object?> Unary()
     {
-        int minus = 0;
+        long? sign = null;
         for (; Now is { Kind: Kind.Sign, Text: "-" or "+" }; _at++)
         {
-            minus += Now.Text == "-" ? 1 : 0;
+            sign = (sign ?? 1) * (Now.Text == "-" ? -1 : 1);
         }
 
         Func<Run, object?> value = Postfix(Primary());
-        return Filters(minus % 2 == 0 ? value : run => Compute("*", -1L, value(run)));
+        return Filters(sign is not { } times ? value : run => value(run) is var of && of is long or double or bool ? Compute("*", times, of) : Number(of));
     }
 
     /// <summary>A value with what is asked of it: members and calls.</summary>
@@ -315,12 +315,7 @@ internal sealed partial class JinjaTemplate
 
                 return _ => text;
             case Kind.Number:
-                if (long.TryParse(word.Text, NumberStyles.None, CultureInfo.InvariantCulture, out long whole))
-                {
-                    return _ => whole;
-                }
-
-                double number = double.Parse(word.Text, CultureInfo.InvariantCulture);
+                object number = NumberOf(word.Text.Replace("_", "", StringComparison.Ordinal));
                 return _ => number;
             case Kind.Name:
                 return word.Text switch
@@ -362,6 +357,21 @@ internal sealed partial class JinjaTemplate
             default:
                 _at--;
                 throw Unexpected("a value");
+        }
+    }
+
+    private static object NumberOf(string digits)
+    {
+        int numberBase = digits.Length < 2 ? 10 : char.ToLowerInvariant(digits[1]) switch { 'x' => 16, 'o' => 8, 'b' => 2, _ => 10 };
+        try
+        {
+            return numberBase != 10 ? checked((long)Convert.ToUInt64(digits[2..], numberBase))
+                : digits.AsSpan().IndexOfAny(".eE") >= 0 ? (object)double.Parse(digits, CultureInfo.InvariantCulture)
+                : long.Parse(digits, NumberStyles.None, CultureInfo.InvariantCulture);
+        }
+        catch (OverflowException)
+        {
+            throw new RetroException($"The chat template has the number {digits}; whole ones up to {long.MaxValue} are supported.");
         }
     }
 

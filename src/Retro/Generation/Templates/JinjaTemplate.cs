@@ -201,6 +201,12 @@ internal sealed partial class JinjaTemplate
 
             Dictionary<string, object?> loop = new(StringComparer.Ordinal) { ["length"] = (long)items.Count, ["depth"] = 1L, ["depth0"] = 0L };
             loop["cycle"] = (Function)((arguments, _) => arguments[(int)((long)loop["index0"]! % arguments.Length)]);
+            object?[]? told = null;
+            loop["changed"] = (Function)((arguments, _) =>
+            {
+                (object?[]? before, told) = (told, arguments);
+                return before is null || !AreEqual(arguments.ToList(), before.ToList());
+            });
             bool whole = false; // whether a round came to its end: without one, jinja2 goes on with "else"
             for (int i = 0; i < items.Count; i++)
             {

@@ -129,6 +129,8 @@ internal static class JinjaValues
                 }
 
                 return same;
+            case (long number, long with):
+                return number == with;
             case (long or double or bool, long or double or bool):
                 return Number(one) == Number(other);
             default:
@@ -138,7 +140,21 @@ internal static class JinjaValues
 
     /// <summary>Which of two values comes first.</summary>
     public static int Compare(object? one, object? other)
-        => one is string text && other is string with ? string.CompareOrdinal(text, with) : Number(one).CompareTo(Number(other));
+        => (one, other) switch
+        {
+            (string text, string with) => CompareCharacters(text, with),
+            (long number, long with) => number.CompareTo(with),
+            _ => Number(one).CompareTo(Number(other)),
+        };
+
+    // By code points: a pair of halves comes behind all that is no pair.
+    private static int CompareCharacters(string one, string other)
+    {
+        int same = one.AsSpan().CommonPrefixLength(other);
+        return same < one.Length && same < other.Length && char.IsSurrogate(one[same]) != char.IsSurrogate(other[same])
+            ? (char.IsSurrogate(one[same]) ? 1 : -1)
+            : string.CompareOrdinal(one, other);
+    }
 
     /// <summary>A value as a number.</summary>
     public static double Number(object? value) => value switch
@@ -165,7 +181,10 @@ internal static class JinjaValues
                 return Bounded(text + more);
             case ("+", List<object?> list, List<object?> more):
                 return Bounded(list is Series ? new Series(list.Concat(more)) : list.Concat(more).ToList());
-            case ("*", string or List<object?>, long times):
+            case ("*", long or bool, string or List<object?>):
+                return Compute(sign, other, one);
+            case ("*", string or List<object?>, long or bool):
+                long times = Convert.ToInt64(other, CultureInfo.InvariantCulture);
                 int size = one is string repeated ? repeated.Length : Items(one).Count;
                 int count = (int)Math.Clamp(times, 0, (MostCharacters / Math.Max(1, size)) + 1);
                 return Bounded(one is string part ? string.Concat(Enumerable.Repeat(part, count))
@@ -177,9 +196,9 @@ internal static class JinjaValues
                     "+" => checked(a + b),
                     "-" => checked(a - b),
                     "*" => checked(a * b),
-                    "**" => checked((long)(decimal)Math.Pow(a, b)),
+                    "**" => Power(a, b),
                     "//" => (a / b) - (a % b != 0 && a < 0 != b < 0 ? 1 : 0),
-                    _ => ((a % b) + b) % b,
+                    _ => a % b is var rest && rest != 0 && rest < 0 != b < 0 ? rest + b : rest,
                 };
         }
 
@@ -197,6 +216,19 @@ internal static class JinjaValues
         };
     }
 
+    // By squares, so that no power is longer in the making than its own digits.
+    private static long Power(long number, long power)
+    {
+        long result = 1;
+        for (long square = number; power > 0; power /= 2)
+        {
+            result = power % 2 == 0 ? result : checked(result * square);
+            square = power < 2 ? square : checked(square * square);
+        }
+
+        return result;
+    }
+
     /// <summary>How often a number goes into another, and what is left, of the divisor's sign: rounded once each, as Python does it.</summary>
     private static (double Times, double Left) Divided(double number, double by)
     {
@@ -206,7 +238,7 @@ internal static class JinjaValues
     }
 
     /// <summary>The characters of a text: code points, not halves of them.</summary>
-    private static IEnumerable<string> Characters(string text)
+    public static IEnumerable<string> Characters(string text)
     {
         for (int i = 0; i < text.Length;)
         {
@@ -396,16 +428,22 @@ internal static class JinjaValues
             text.Append(first ? "" : Line(depth));
         }
 
-        string Line(int level) => form.Indent is { } spaces ? "\n" + new string(' ', Within(spaces * level)) : "";
+        string Line(int level)
+        {
+            Within(level * (form.Indent?.Length ?? 0));
+            return form.Indent is { } lead ? "\n" + string.Concat(Enumerable.Repeat(lead, level)) : "";
+        }
     }
 
     /// <summary>A number with the fewest digits that are no other number, and an exponent where Python writes one.</summary>
     private static string Digits(double number)
     {
         string digits = number.ToString("R", CultureInfo.InvariantCulture);
+        int first = number < 0 ? 2 : 1; // behind the first digit
         return !double.IsFinite(number) ? (double.IsNaN(number) ? "nan" : number > 0 ? "inf" : "-inf")
-            : Math.Abs(number) is < 1e16 and >= 1e15 ? number.ToString("F1", CultureInfo.InvariantCulture)
             : digits.Contains('E', StringComparison.Ordinal) ? digits.Replace('E', 'e')
+            : Math.Abs(number) >= 1e16 // where Python begins to write exponents, and .NET does not yet
+            ? $"{digits.AsSpan(0, first)}.{digits.AsSpan(first)}".TrimEnd('0').TrimEnd('.') + $"e+{digits.Length - first}"
             : digits.Contains('.', StringComparison.Ordinal) ? digits : digits + ".0";
     }
 
@@ -471,8 +509,8 @@ internal static class JinjaValues
         /// <summary>JSON; else Python's own form.</summary>
         public bool IsJson { get; init; } = true;
 
-        /// <summary>Spaces of each level; null: all in one line.</summary>
-        public int? Indent { get; init; }
+        /// <summary>What each level is indented by; null: all in one line.</summary>
+        public string? Indent { get; init; }
 
         /// <summary>What stands between values; null: a comma, and a space where all is in one line.</summary>
         public string? Between { get; init; }

@@ -42,6 +42,7 @@ public sealed class CompletionsTests
             texts, Enumerable.Range(0, 4).Select(i => string.Concat(parts.Where(part => (int)part["index"]! == i).Select(part => (string)part["text"]!))));
         Assert.Equal(4, parts.Count(part => part["finish_reason"] is not null));
         Assert.InRange((int)events[^1]["usage"]!["completion_tokens"]!, 4, 4 * 24);
+        Assert.All(events[..^1], one => Assert.True(one.AsObject().TryGetPropertyValue("usage", out JsonNode? usage) && usage is null));
         Assert.Equal(
             "The", Choice((await Complete($$"""{"model":"tiny","prompt":"The","max_tokens":0,"echo":true"""))["choices"]![0]!).Text);
 
