@@ -9,7 +9,7 @@ namespace Retro.Tests.Cli;
 /// <summary>From text to answers, command after command, on what the one before has left.</summary>
 public sealed class WholeWayTests : IDisposable
 {
-    private readonly CliRun _retro = new();
+    private readonly CliRun _retro = new(apart: true);
 
     public void Dispose() => _retro.Dispose();
 
