@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Retro.Cli;
+using Retro.Cli.Workflow;
 using Retro.Database;
 
 namespace Retro.Tests.Cli;
@@ -65,8 +66,15 @@ internal sealed class CliRun(bool apart = false) : IDisposable
 
     /// <summary>Runs a command line.</summary>
     public ChildProcess.Outcome Run(params string[] arguments)
-        // In a terminal the tool would draw bars and tables for it.
-        => (apart || Variables.Count > 0 || !Console.IsOutputRedirected || !Console.IsErrorRedirected ? Streams(null, arguments) : Here(arguments)).OfTool();
+        => (apart || Variables.Count > 0 ? Streams(null, arguments) : Here(Folder, arguments)).OfTool();
+
+    /// <summary>Runs a command line in this process, in a folder that is there.</summary>
+    /// <returns>The exit code, and what it wrote to either stream.</returns>
+    public static (int ExitCode, string Output) In(string folder, params string[] arguments)
+    {
+        ChildProcess.Outcome run = Here(folder, arguments);
+        return (run.ExitCode, run.Output + run.Errors);
+    }
 
     /// <summary>Runs a command line in a process of its own.</summary>
     /// <param name="watch">Told each line that it writes, to either stream, as it comes; null: nobody.</param>
@@ -78,16 +86,22 @@ internal sealed class CliRun(bool apart = false) : IDisposable
         => ChildProcess.Run(
             CtrlC.Start(Folder, [.. Variables.Select(variable => $"{variable.Key}={variable.Value}"), "dotnet", Fixtures.Cli, .. arguments]), watch);
 
-    private ChildProcess.Outcome Here(string[] arguments)
+    private static ChildProcess.Outcome Here(string folder, string[] arguments)
     {
+        if (!Console.IsOutputRedirected || !Console.IsErrorRedirected)
+        {
+            // The tool would draw bars and tables for the terminal.
+            return ChildProcess.Run(CtrlC.Start(folder, ["dotnet", Fixtures.Cli, .. arguments]));
+        }
+
         lock (s_process)
         {
-            (string folder, TextWriter output, TextWriter errors, int threads) =
+            (string before, TextWriter output, TextWriter errors, int threads) =
                 (Environment.CurrentDirectory, Console.Out, Console.Error, TorchSharp.torch.get_num_threads());
             using StringWriter printed = new(), said = new();
             try
             {
-                Environment.CurrentDirectory = Folder;
+                Environment.CurrentDirectory = folder;
                 Console.SetOut(printed);
                 Console.SetError(said);
                 int code = Tool.RunAsync(arguments).GetAwaiter().GetResult();
@@ -97,7 +111,9 @@ internal sealed class CliRun(bool apart = false) : IDisposable
             {
                 Console.SetOut(output);
                 Console.SetError(errors);
-                Environment.CurrentDirectory = folder;
+                Terminal.Prepare();
+                Stages.Prepare(quiet: false);
+                Environment.CurrentDirectory = before;
                 TorchSharp.torch.set_num_threads(threads);
             }
         }

@@ -14,7 +14,7 @@ public sealed class StoppingTests : IDisposable
     /// <summary>What ends a training that goes on with its next step.</summary>
     private static readonly string[] s_short = ["--steps", "1"], s_shortly = ["--minutes", "0.01"];
 
-    private readonly CliRun _retro = new(apart: true);
+    private readonly CliRun _retro = new();
 
     public void Dispose() => _retro.Dispose();
 
