@@ -20,8 +20,9 @@ internal static class Screen
     /// <param name="parsed">Its command line.</param>
     public static void Prepare(Verb verb, ParseResult parsed)
     {
-        Stages.Quiet = parsed.GetValue(verb.Quiet);
+        s_warned.Clear();
         Terminal.Prepare();
+        Stages.Prepare(parsed.GetValue(verb.Quiet));
     }
 
     /// <summary>Prints a line beside the results, which --quiet leaves out.</summary>

@@ -63,6 +63,8 @@ internal sealed class AblationsRun(ExperimentOptions options)
 
         Array.ForEach(chosen, Try);
 
+        // Processes that end together write one after the other, and the last of them has all rows.
+        using FileStream writing = Turn(Path.Combine(options.Output, "writing.lock"), cancellationToken);
         IEnumerable<string> names = all.Select(variant => variant.Name).Prepend(Variant.ClosedBook);
         EvaluationEntry[] entries = [.. names.SelectMany(name => Load(name) ?? [])];
         string[] baselines = [.. new[] { Variant.ClosedBook, Variant.Copies }.Where(name => entries.Any(entry => entry.Reader == name))];

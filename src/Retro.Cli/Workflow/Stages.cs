@@ -13,11 +13,19 @@ namespace Retro.Cli.Workflow;
 /// </summary>
 internal static class Stages
 {
-    private static readonly IAnsiConsole s_console = Terminal.Errors();
     private static readonly TimeSpan s_untilAskedAgain = TimeSpan.FromSeconds(0.2);
+    private static IAnsiConsole s_console = Terminal.Errors();
 
     /// <summary>Whether nothing but results is shown: neither stages nor notes.</summary>
     public static bool Quiet { get; set; }
+
+    /// <summary>Shows stages on the standard error as it is now.</summary>
+    /// <param name="quiet">Whether nothing but results is shown.</param>
+    public static void Prepare(bool quiet)
+    {
+        Quiet = quiet;
+        s_console = Terminal.Errors();
+    }
 
     /// <summary>Runs one stage and gives back its result.</summary>
     public static T Run<T>(string name, Func<IProgress<StageProgress>, T> work) => Show(name, bar => work(new StageReports(name, bar)));

@@ -1,17 +1,26 @@
 using System.Text.Json.Nodes;
+using Retro.Cli;
+using Retro.Cli.Workflow;
 using Retro.Database;
 
 namespace Retro.Tests.Cli;
 
-/// <summary>Runs the tool as its users do: a program of its own, in a folder of its own.</summary>
-internal sealed class CliRun : IDisposable
+/// <summary>
+/// Runs the tool, in a folder of its own. Starting a program, and compiling it once more, takes longer than most of what is asked of it here: a command line runs
+/// in this process, from the arguments to the exit code, but where the process is what is tested.
+/// </summary>
+/// <param name="apart">Whether each command line is a program of its own, as for its users.</param>
+internal sealed class CliRun(bool apart = false) : IDisposable
 {
     /// <summary>Options of a model that trains in seconds.</summary>
     public static readonly string[] Tiny = ["--preset", "tiny", "--window", "64"];
 
+    /// <summary>The folder that a process is in, its console and the number of its threads are of the whole process.</summary>
+    private static readonly Lock s_process = new();
+
     private readonly TemporaryFolder _folder = new();
 
-    /// <summary>Variables of the environment that it runs with, beside those of the tests.</summary>
+    /// <summary>Variables of the environment that it runs with, beside those of the tests; it is then a program of its own.</summary>
     public Dictionary<string, string> Variables { get; } = [];
 
     /// <summary>The folder that it runs in.</summary>
@@ -56,15 +65,62 @@ internal sealed class CliRun : IDisposable
     }
 
     /// <summary>Runs a command line.</summary>
-    public ChildProcess.Outcome Run(params string[] arguments) => Run(null, arguments);
+    public ChildProcess.Outcome Run(params string[] arguments)
+        => (apart || Variables.Count > 0 ? Streams(null, arguments) : Here(Folder, arguments)).OfTool();
 
-    /// <summary>Runs a command line.</summary>
+    /// <summary>Runs a command line in this process, in a folder that is there.</summary>
+    /// <returns>The exit code, and what it wrote to either stream.</returns>
+    public static (int ExitCode, string Output) In(string folder, params string[] arguments)
+    {
+        ChildProcess.Outcome run = Here(folder, arguments);
+        return (run.ExitCode, run.Output + run.Errors);
+    }
+
+    /// <summary>Runs a command line in a process of its own.</summary>
+    /// <param name="watch">Told each line that it writes, to either stream, as it comes; null: nobody.</param>
+    /// <param name="arguments">The command line.</param>
     public ChildProcess.Outcome Run(Action<System.Diagnostics.Process, string>? watch, params string[] arguments) => Streams(watch, arguments).OfTool();
 
-    /// <summary>Runs a command line, and gives back its two streams as they are.</summary>
+    /// <summary>Runs a command line in a process of its own, and gives back its two streams as they are.</summary>
     public ChildProcess.Outcome Streams(Action<System.Diagnostics.Process, string>? watch, params string[] arguments)
         => ChildProcess.Run(
             CtrlC.Start(Folder, [.. Variables.Select(variable => $"{variable.Key}={variable.Value}"), "dotnet", Fixtures.Cli, .. arguments]), watch);
+
+    private static ChildProcess.Outcome Here(string folder, string[] arguments)
+    {
+        if (!Console.IsOutputRedirected || !Console.IsErrorRedirected)
+        {
+            // The tool would draw bars and tables for the terminal.
+            return ChildProcess.Run(CtrlC.Start(folder, ["dotnet", Fixtures.Cli, .. arguments]));
+        }
+
+        lock (s_process)
+        {
+            (string before, TextWriter output, TextWriter errors, int threads) =
+                (Environment.CurrentDirectory, Console.Out, Console.Error, TorchSharp.torch.get_num_threads());
+            using StringWriter printed = new(), said = new();
+            try
+            {
+                Environment.CurrentDirectory = folder;
+                Console.SetOut(printed);
+                Console.SetError(said);
+                int code = Tool.RunAsync(arguments).GetAwaiter().GetResult();
+                return new(code, Lines(printed), Lines(said));
+            }
+            finally
+            {
+                Console.SetOut(output);
+                Console.SetError(errors);
+                Terminal.Prepare();
+                Stages.Prepare(quiet: false);
+                Environment.CurrentDirectory = before;
+                TorchSharp.torch.set_num_threads(threads);
+            }
+        }
+
+        // The last line has an end, as that of a program's output has when it is read.
+        static string Lines(StringWriter text) => text.ToString() is var all && (all.Length == 0 || all.EndsWith('\n')) ? all : all + "\n";
+    }
 
     /// <summary>A file of results.</summary>
     public JsonObject Json(string name) => JsonNode.Parse(File.ReadAllText(this[name]))!.AsObject();

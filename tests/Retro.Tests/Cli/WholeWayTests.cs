@@ -9,7 +9,8 @@ namespace Retro.Tests.Cli;
 /// <summary>From text to answers, command after command, on what the one before has left.</summary>
 public sealed class WholeWayTests : IDisposable
 {
-    private readonly CliRun _retro = new();
+    /// <summary>As its users have it: each command a program of its own.</summary>
+    private readonly CliRun _retro = new(apart: true);
 
     public void Dispose() => _retro.Dispose();
 
@@ -28,33 +29,34 @@ public sealed class WholeWayTests : IDisposable
     [Fact]
     public void A_pretrained_decoder_is_described_measured_and_asked_as_it_is()
     {
-        _retro.WriteCorpus();
+        using CliRun retro = new();
+        retro.WriteCorpus();
         string decoder = Fixtures.Pretrained("llama-rope-linear"), embedder = Fixtures.Pretrained("bert");
-        _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--held-out-share", "0.2", "--quiet");
-        Assert.Contains($"decoder {decoder}: llama of ", _retro.Done("info", decoder, "--json", "info.json"), StringComparison.Ordinal);
-        Assert.Equal("llama", (string)_retro.Json("info.json")[$"decoder {decoder}"]!["family"]!);
-        Assert.NotNull(_retro.Json("info.json")[$"tokenizer {decoder}"]);
-        Assert.Contains($"embedder {embedder}: keys of ", _retro.Done("info", embedder), StringComparison.Ordinal);
-        string asymmetric = _retro["asymmetric"];
+        retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--held-out-share", "0.2", "--quiet");
+        Assert.Contains($"decoder {decoder}: llama of ", retro.Done("info", decoder, "--json", "info.json"), StringComparison.Ordinal);
+        Assert.Equal("llama", (string)retro.Json("info.json")[$"decoder {decoder}"]!["family"]!);
+        Assert.NotNull(retro.Json("info.json")[$"tokenizer {decoder}"]);
+        Assert.Contains($"embedder {embedder}: keys of ", retro.Done("info", embedder), StringComparison.Ordinal);
+        string asymmetric = retro["asymmetric"];
         using (TextEmbedder plain = TextEmbedder.Load(embedder))
         {
             plain.Save(asymmetric);
         }
 
         File.WriteAllText(Path.Combine(asymmetric, "config_sentence_transformers.json"), "{\"prompts\": {\"query\": \"query: \"}}");
-        Assert.Contains("embedded alike, and without \"query: \"", _retro.Done("info", asymmetric), StringComparison.Ordinal);
+        Assert.Contains("embedded alike, and without \"query: \"", retro.Done("info", asymmetric), StringComparison.Ordinal);
 
-        _retro.Done(
+        retro.Done(
             "eval", "--model", decoder, "--database", "work", "--window", "32", "--report", "report.html", "--json", "eval.json", "--quiet");
-        Assert.Equal("closed book", (string)_retro.Json("eval.json")["readers"]![0]!["reader"]!);
-        _retro.Done("generate", "--model", decoder, "--tokens", "4", "The river");
-        _retro.Done("ask", "--model", decoder, "--database", "work", "--source", "bm25", "--tokens", "4", "--json", "answer.json", "Which river has stones?");
+        Assert.Equal("closed book", (string)retro.Json("eval.json")["readers"]![0]!["reader"]!);
+        retro.Done("generate", "--model", decoder, "--tokens", "4", "The river");
+        retro.Done("ask", "--model", decoder, "--database", "work", "--source", "bm25", "--tokens", "4", "--json", "answer.json", "Which river has stones?");
 
-        Assert.NotEmpty(_retro.Json("answer.json")["passages"]!.AsArray());
+        Assert.NotEmpty(retro.Json("answer.json")["passages"]!.AsArray());
 
-        Directory.CreateDirectory(_retro["other"]);
-        File.WriteAllText(Path.Combine(_retro["other"], "config.json"), "{\"model_type\": \"bloom\"}");
-        Assert.Contains("\"bloom\"; supported is \"llama\"", _retro.Done("info", "other"), StringComparison.Ordinal);
+        Directory.CreateDirectory(retro["other"]);
+        File.WriteAllText(Path.Combine(retro["other"], "config.json"), "{\"model_type\": \"bloom\"}");
+        Assert.Contains("\"bloom\"; supported is \"llama\"", retro.Done("info", "other"), StringComparison.Ordinal);
     }
 
     private void Build()

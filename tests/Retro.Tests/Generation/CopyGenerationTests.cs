@@ -16,7 +16,7 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Generation;
 
 /// <summary>Text of a copying reader, over documents of random characters whose twins are in the database: they alone tell what follows a prompt.</summary>
-public sealed class CopyGenerationTests : IDisposable
+public sealed class CopyGenerationTests : IClassFixture<CopyGenerationTests.Fitted>, IDisposable
 {
     private const int M = 16, K = 4, S = 8, Q = 12, R = 30, HeldOut = 10;
 
@@ -40,32 +40,54 @@ public sealed class CopyGenerationTests : IDisposable
     private readonly TemporaryFolder _folder = new();
     private readonly List<Document> _heldOut;
     private readonly ChunkDatabase _database;
-    private readonly KeywordNeighborSource _keywords;
     private readonly RecordingSource _source;
     private readonly RetroModel _model;
     private readonly CopyReader _reader;
     private readonly RetroGenerator _generator;
 
-    public CopyGenerationTests()
+    public CopyGenerationTests(Fitted fitted)
     {
-        List<Document> all = CopyReaderTests.Twins(100, 120, seed: 3);
-        _heldOut = [.. all.Where(document => document.Id.StartsWith('a')).Take(HeldOut)];
-        _database = Build("database", all.Except(_heldOut));
-        _keywords = KeywordNeighborSource.Build(_database);
-        _source = new(_keywords);
-        manual_seed(11);
-        _model = new RetroModel(s_config, ScalarType.Float64);
-        _reader = CopyReader.Fit(_model, _database, _source, s_settings);
+        (_heldOut, _database, _model, _reader) = (fitted.HeldOut, fitted.Database, fitted.Model, fitted.Reader);
+        _source = new(fitted.Source);
         _generator = new RetroGenerator(_reader, s_tokenizer, _source);
     }
 
-    public void Dispose()
+    public void Dispose() => _folder.Dispose();
+
+    /// <summary>What all tests read: the twins, and a reader that was fitted to copy from them.</summary>
+    public sealed class Fitted : IDisposable
     {
-        _reader.Dispose();
-        _model.Dispose();
-        _keywords.Dispose();
-        _database.Dispose();
-        _folder.Dispose();
+        private readonly TemporaryFolder _folder = new();
+
+        public Fitted()
+        {
+            List<Document> all = CopyReaderTests.Twins(100, 120, seed: 3);
+            HeldOut = [.. all.Where(document => document.Id.StartsWith('a')).Take(CopyGenerationTests.HeldOut)];
+            Database = Build(_folder["database"], all.Except(HeldOut));
+            Source = KeywordNeighborSource.Build(Database);
+            manual_seed(11);
+            Model = new RetroModel(s_config, ScalarType.Float64);
+            Reader = CopyReader.Fit(Model, Database, Source, s_settings);
+        }
+
+        public List<Document> HeldOut { get; }
+
+        public ChunkDatabase Database { get; }
+
+        public KeywordNeighborSource Source { get; }
+
+        public RetroModel Model { get; }
+
+        public CopyReader Reader { get; }
+
+        public void Dispose()
+        {
+            Reader.Dispose();
+            Model.Dispose();
+            Source.Dispose();
+            Database.Dispose();
+            _folder.Dispose();
+        }
     }
 
     [Fact]
@@ -227,7 +249,7 @@ public sealed class CopyGenerationTests : IDisposable
             new("original", "", text.Text, "") { Labels = ["secret"] }, .. CopyReaderTests.Twins(20, 120, seed: 5),
             new("copy", "", text.Text, "") { Labels = ["secret"] },
         ];
-        using ChunkDatabase database = Build("copies", documents);
+        using ChunkDatabase database = Build(_folder["copies"], documents);
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, database, source, s_settings, TokenIndex.Build(database)) : null;
         RetroGenerator generator = new(indexed ?? _reader, s_tokenizer, source);
@@ -344,7 +366,7 @@ public sealed class CopyGenerationTests : IDisposable
         ArgumentException refused = Assert.Throws<ArgumentException>(() => new RetroGenerator(_reader, s_tokenizer, new NoNeighborSource()));
         Assert.Contains("no database to copy from", refused.Message, StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => new RetroGenerator(_reader, s_tokenizer, new GivenNeighborSource(other, _ => [])));
-        using ChunkDatabase again = Build("again", _heldOut);
+        using ChunkDatabase again = Build(_folder["again"], _heldOut);
         using CopyReader indexed = CopyReader.Fit(_model, _database, _source, s_settings with { Steps = 1 }, TokenIndex.Build(_database));
         refused = Assert.Throws<ArgumentException>(() => new RetroGenerator(indexed, s_tokenizer, new GivenNeighborSource(again, _ => [])));
         Assert.Contains("the reader's index was built of", refused.Message, StringComparison.Ordinal);
@@ -358,8 +380,8 @@ public sealed class CopyGenerationTests : IDisposable
 
     private static int[] Tokens(IEnumerable<GeneratedPiece> pieces) => [.. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
 
-    private ChunkDatabase Build(string name, IEnumerable<Document> documents)
-        => ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, name), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = M });
+    private static ChunkDatabase Build(string path, IEnumerable<Document> documents)
+        => ChunkDatabaseBuilder.Build(path, documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = M });
 
     /// <summary>The whole text, with the neighbors of all of its stretches.</summary>
     private ReadingBatch Batch(List<int> tokens, int retrievedLength)

@@ -221,8 +221,10 @@ public class TokenSamplerTests
 
     private static double[] Softmax(double[] logits)
     {
-        double[] exponents = logits.Select(x => Math.Exp(x - logits.Max())).ToArray();
-        return exponents.Select(x => x / exponents.Sum()).ToArray();
+        double largest = logits.Max();
+        double[] exponents = logits.Select(x => Math.Exp(x - largest)).ToArray();
+        double sum = exponents.Sum();
+        return exponents.Select(x => x / sum).ToArray();
     }
 
     private static void Check(Action<float[], double, int, double> property)

@@ -113,6 +113,7 @@ public sealed class TrainCommandTests : IDisposable
         _retro.Done("eval", "--model", "here", "--model", "slow", "--json", "eval.json");
         _retro.Done("fit", "--base", "slow", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
         Assert.Equal(ScalarType.Float32, Type("fitted"));
+        _retro.Variables.Clear();
         _retro.Done("quickstart", "--corpus", "docs", "--out", "quick", "--minutes", "0.1", "--dtype", "float64");
         Assert.All(
             ["closed-book", "checkpoint"], model => Assert.Equal(ScalarType.Float64, Checkpoint.StoredType(Path.Combine(_retro["quick"], "docs", model))));

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli.Experiments;
 
-/// <summary>`retro experiment ablations` as its users run it.</summary>
+/// <summary>`retro experiment ablations`, from its command line to its report.</summary>
 public sealed partial class AblationsExperimentTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -23,7 +23,7 @@ public sealed partial class AblationsExperimentTests : IDisposable
         }
 
         string output = Path.Combine(_folder.Path, "out");
-        string[] command = [Fixtures.Cli, "experiment", "ablations", "--corpus", Path.Combine(_folder.Path, "corpus"), "--out", output, "--steps", "2"];
+        string[] command = ["experiment", "ablations", "--corpus", Path.Combine(_folder.Path, "corpus"), "--out", output, "--steps", "2"];
         string[] fitted = ["matching, fitted: off", "matching, fitted: random", "matching, fitted"];
         string[] together = ["paper, Muon with decay: off", "paper, Muon with decay: random", "paper, Muon with decay"];
         string[] copying = ["copying, 8 neighbors a chunk: random", "copying, 8 neighbors a chunk"];
@@ -36,7 +36,7 @@ public sealed partial class AblationsExperimentTests : IDisposable
         // Processes that share the variants, begun at once: what several need, one makes, and the others wait for it.
         string[] both = ["matching, and copying, 8 neighbors a chunk: random", "matching, and copying, 8 neighbors a chunk"];
         (int Code, string Said)[] shared = await Task.WhenAll(((string[])[both[^1], both[^1], fitted[^1]]).Select(name => Task.Run(
-            () => Tool.Run("dotnet", _folder.Path, [.. command, "--resume", "--only", name]))));
+            () => Tool.Run("dotnet", _folder.Path, [Fixtures.Cli, .. command, "--resume", "--only", name]))));
         Assert.All(shared, one => Assert.True(one.Code == 0, one.Said));
         Assert.Single(Regex.Matches(string.Concat(shared.Select(one => one.Said)), @"^train matching, fitted: done", RegexOptions.Multiline));
         Assert.Equal(["closed book", .. fitted, .. both], Rows("--resume", "--only", "closed book"));
@@ -50,34 +50,34 @@ public sealed partial class AblationsExperimentTests : IDisposable
 
         // What another type gave is not taken, and stays.
         string before = File.ReadAllText(closedBook);
-        Assert.Equal(["closed book"], Rows("--resume", "--only", "closed book", "--dtype", "bfloat16"));
-        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(output, "corpus", "variants-2-1-bfloat16", "closed book")));
+        Assert.Equal(["closed book"], Rows("--resume", "--only", "closed book", "--dtype", "float64"));
+        Assert.Equal(ScalarType.Float64, Checkpoint.StoredType(Path.Combine(output, "corpus", "variants-2-1-float64", "closed book")));
         Assert.Equal(before, File.ReadAllText(closedBook));
 
         // What another process is measuring is not taken away under its hands.
         string held = Path.ChangeExtension(closedBook, "lock");
         using (FileStream measuring = new(held, FileMode.Open, FileAccess.ReadWrite, FileShare.None))
         {
-            (int refused, string why) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over", "--only", "closed book"]);
+            (int refused, string why) = CliRun.In(_folder.Path, [.. command, "--start-over", "--only", "closed book"]);
             Assert.True(refused == 1 && why.Contains("Another process is measuring 'closed book' in", StringComparison.Ordinal), why);
             Assert.Equal(before, File.ReadAllText(closedBook));
         }
 
-        (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, "--only", "magic"]);
+        (int code, string said) = CliRun.In(_folder.Path, [.. command, "--only", "magic"]);
         Assert.Equal(1, code);
         Assert.Contains("there is no variant 'magic'. There are: paper; ", said, StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllText(closedBook)); // what was measured stays
 
         // Another run has the databases built of fewer documents: what was measured on the others is no row.
         string[] fewer = ["--megabytes", "0.02", "--only", "closed book"];
-        (code, said) = Tool.Run("dotnet", _folder.Path, [.. command[..^1], "3", .. fewer]);
+        (code, said) = CliRun.In(_folder.Path, [.. command[..^1], "3", .. fewer]);
         Assert.True(code == 0, said);
         Assert.Equal(["closed book"], Rows(["--resume", .. fewer]));
         Assert.NotEqual(before, File.ReadAllText(closedBook));
 
         IEnumerable<string> Rows(params string[] more)
         {
-            (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, .. more]);
+            (int code, string said) = CliRun.In(_folder.Path, [.. command, .. more]);
             Assert.True(code == 0, said);
             return [.. Row().Matches(File.ReadAllText(Path.Combine(output, "corpus", "ablations.md"))).Select(row => row.Groups[1].Value)];
         }

@@ -3,12 +3,11 @@ using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
-using Retro.Tests.Build;
 using Retro.Tests.Samples;
 
 namespace Retro.Tests.Cli.Experiments;
 
-/// <summary>`retro compare` as its users run it: a program of its own, from the command line to the table.</summary>
+/// <summary>`retro compare`, from the command line to the table.</summary>
 public sealed partial class CompareTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -30,9 +29,9 @@ public sealed partial class CompareTests : IDisposable
         MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
         string told = Path.Combine(_folder.Path, "told.json");
         string[] more = forPrograms ? ["--dtype", type, "--json", told, "--quiet"] : [];
-        (int code, string output) = Tool.Run(
-            "dotnet", _folder.Path,
-            [Fixtures.Cli, "compare", "--out", _folder["out"], "--corpus", _folder["corpus"], "--steps", "2", "--measured-kilobytes", "8", .. more]);
+        (int code, string output) = CliRun.In(
+            _folder.Path,
+            ["compare", "--out", _folder["out"], "--corpus", _folder["corpus"], "--steps", "2", "--measured-kilobytes", "8", .. more]);
         Assert.True(code == 0, output);
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "compare.md"));
         Assert.Contains($"models in {type}.\nOf 25 held-out documents a quarter", report, StringComparison.Ordinal);
@@ -95,8 +94,8 @@ public sealed partial class CompareTests : IDisposable
         string corpus = Path.Combine(_folder.Path, "corpus");
         string old = _folder.File(Path.Combine("out", "corpus", models, "old"), "of another run");
         _folder.File(Path.Combine("out", "corpus", ".retro"), corpus); // whose run it was
-        (int code, string output) = Tool.Run(
-            "dotnet", _folder.Path, Fixtures.Cli, "compare", "--task", task, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"));
+        (int code, string output) = CliRun.In(
+            _folder.Path, "compare", "--task", task, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"));
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
         Assert.True(File.Exists(old));
     }
@@ -113,8 +112,8 @@ public sealed partial class CompareTests : IDisposable
         string trained = _folder.File(Path.Combine("out", "corpus", run.Contains("qa") ? "answer-models" : "models", "begun"), "of the run that goes on");
         _folder.File(Path.Combine("out", "corpus", ".retro"), corpus);
         using WriterLock other = WriterLock.Take(made, "compare what goes on");
-        (int code, string output) = Tool.Run(
-            "dotnet", _folder.Path, [Fixtures.Cli, .. run, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"), "--start-over"]);
+        (int code, string output) = CliRun.In(
+            _folder.Path, [.. run, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"), "--start-over"]);
         Assert.True(code == 1 && output.Contains("which is to compare what goes on", StringComparison.Ordinal), output);
         Assert.True(File.Exists(trained));
     }
@@ -122,7 +121,7 @@ public sealed partial class CompareTests : IDisposable
     [Fact]
     public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()
     {
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "compare", "--corpus", "nowhere");
+        (int code, string output) = CliRun.In(_folder.Path, "compare", "--corpus", "nowhere");
         Assert.Equal(1, code);
         Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
     }

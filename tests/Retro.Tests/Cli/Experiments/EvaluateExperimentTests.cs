@@ -7,7 +7,6 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
-using Retro.Tests.Build;
 using Retro.Tests.Samples;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -15,7 +14,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli.Experiments;
 
-/// <summary>`retro experiment evaluate` as its users run it: a program of its own, from its command line to its report.</summary>
+/// <summary>`retro experiment evaluate`, from its command line to its report.</summary>
 public sealed partial class EvaluateExperimentTests : IDisposable
 {
     private static readonly Recipe s_small = new(1, ScalarType.Float32) { WindowTokens = 64 };
@@ -29,23 +28,23 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
     {
         MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
-        string[] command = [Fixtures.Cli, "experiment", "evaluate", "--corpus", _folder["corpus"], "--out", _folder["out"], "--seeds", "2", "--steps", "3",
+        string[] command = ["experiment", "evaluate", "--corpus", _folder["corpus"], "--out", _folder["out"], "--seeds", "2", "--steps", "3",
             "--records", "--ladder", "2", "4", "5"];
         string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");
         _folder.File(Path.Combine("out", "corpus", ".retro"), Path.Combine(_folder.Path, "corpus")); // whose run it was
         string report0 = _folder.File(Path.Combine("out", "corpus", "evaluation.md"), "of another run");
 
         // Not unasked, and not for a corpus that cannot be read, is what an earlier run has trained taken away.
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
+        (int code, string output) = CliRun.In(_folder.Path, command);
         const string Refused = "holds the models of an earlier run; go on with them (--resume), replace them (--start-over)";
         Assert.True(code == 1 && output.Contains(Refused, StringComparison.Ordinal), output);
         string broken = Path.Combine(_folder.Path, "corpus", "broken.md");
         File.WriteAllBytes(broken, [0x41, 0xFD]);
-        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over"]);
+        (code, output) = CliRun.In(_folder.Path, [.. command, "--start-over"]);
         Assert.True(code == 1 && output.Contains("is not UTF-8", StringComparison.Ordinal), output);
         Assert.Equal(["of another run", "of another run"], new[] { old, report0 }.Select(File.ReadAllText));
         File.Delete(broken);
-        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over"]);
+        (code, output) = CliRun.In(_folder.Path, [.. command, "--start-over"]);
         Assert.True(code == 0, output);
         Assert.NotEqual("of another run", File.ReadAllText(old));
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "evaluation.md"));
@@ -68,10 +67,10 @@ public sealed partial class EvaluateExperimentTests : IDisposable
             Assert.Equal(heldOut.Documents.Sum(document => document.TokenCount - 1), File.ReadLines(Path.Combine(made, "tokens.jsonl")).Count());
         }
 
-        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--resume", "--k", "4"]);
+        (code, output) = CliRun.In(_folder.Path, [.. command, "--resume", "--k", "4"]);
         const string Trained = "was trained in 1 steps with 16 neighbors, not in ";
         Assert.True(code == 1 && output.Contains($"{Trained}1 steps with 4 neighbors; go on with", StringComparison.Ordinal), output);
-        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command.Select(word => word == "3" ? "4" : word), "--resume"]);
+        (code, output) = CliRun.In(_folder.Path, [.. command.Select(word => word == "3" ? "4" : word), "--resume"]);
         Assert.True(code == 1 && output.Contains($"{Trained}2 steps with 16 neighbors; go on with", StringComparison.Ordinal), output);
 
         // What copying took is remembered, here as nine seconds, and not the time that it takes to load it.
@@ -82,7 +81,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
             File.WriteAllText(time, "00:00:09");
         }
 
-        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--resume"]);
+        (code, output) = CliRun.In(_folder.Path, [.. command, "--resume"]);
         Assert.True(code == 0, output);
         string resumed = File.ReadAllText(Path.Combine(made, "evaluation.md"));
         Assert.Contains("| copying from anywhere | bm25, k = 16 | bm25 | 3 | 0.2 |", resumed, StringComparison.Ordinal);
@@ -93,8 +92,8 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         // Another type goes on with nothing of that, and leaves it as it is.
         string closedBook = Path.Combine(made, "models", "1", "closed-book");
         byte[] weights = File.ReadAllBytes(Path.Combine(closedBook, "model.safetensors"));
-        string[] other = [.. command[..7], "--seeds", "1", "--steps", "3", "--without-retro", "--dtype", "bfloat16", "--resume"];
-        (code, output) = Tool.Run("dotnet", _folder.Path, other);
+        string[] other = [.. command[..6], "--seeds", "1", "--steps", "3", "--without-retro", "--dtype", "bfloat16", "--resume"];
+        (code, output) = CliRun.In(_folder.Path, other);
         Assert.True(code == 0, output);
         Assert.Contains("in bfloat16.", File.ReadAllText(Path.Combine(made, "evaluation.md")), StringComparison.Ordinal);
         Assert.Contains("train copying, seed 1", output, StringComparison.Ordinal);
@@ -111,8 +110,8 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     public void By_time_larger_decoders_take_the_steps_that_the_closed_book_made_and_what_is_fitted_half_of_them()
     {
         string corpus = MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
-        (int code, string output) = Tool.Run(
-            "dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--corpus", corpus, "--out", _folder["out"], "--seeds", "1", "--minutes", "0.02",
+        (int code, string output) = CliRun.In(
+            _folder.Path, "experiment", "evaluate", "--corpus", corpus, "--out", _folder["out"], "--seeds", "1", "--minutes", "0.02",
             "--ladder", "2", "--train-only");
         Assert.True(code == 0, output);
         string models = Path.Combine(_folder.Path, "out", "corpus", "models", "1");
@@ -183,7 +182,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     [Fact]
     public void Records_of_what_is_not_measured_are_refused_before_anything_is_trained()
     {
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--train-only", "--records", "--steps", "1");
+        (int code, string output) = CliRun.In(_folder.Path, "experiment", "evaluate", "--train-only", "--records", "--steps", "1");
         Assert.Equal(2, code);
         Assert.Contains("--records does nothing here: nothing is measured", output, StringComparison.Ordinal);
     }
@@ -225,7 +224,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
     [Fact]
     public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()
     {
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, Fixtures.Cli, "experiment", "evaluate", "--corpus", "nowhere");
+        (int code, string output) = CliRun.In(_folder.Path, "experiment", "evaluate", "--corpus", "nowhere");
         Assert.Equal(1, code);
         Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
         Assert.False(Directory.Exists(Path.Combine(_folder.Path, "artifacts")));

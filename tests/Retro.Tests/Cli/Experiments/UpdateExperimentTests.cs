@@ -1,12 +1,11 @@
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Corpora;
-using Retro.Tests.Build;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli.Experiments;
 
-/// <summary>`retro experiment update` as its users run it.</summary>
+/// <summary>`retro experiment update`, from its command line to its report.</summary>
 public sealed partial class UpdateExperimentTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -43,10 +42,10 @@ public sealed partial class UpdateExperimentTests : IDisposable
         File.WriteAllBytes(_folder["corpus/broken.md"], [0x41, 0xFD]);
         string[] command =
         [
-            Fixtures.Cli, "experiment", "update", "--corpus", _folder["corpus"], "--out", _folder["out"], "--subject", "river", "--steps", "4",
+            "experiment", "update", "--corpus", _folder["corpus"], "--out", _folder["out"], "--subject", "river", "--steps", "4",
             "--dtype", "float64", "--skip-broken", "--quiet",
         ];
-        (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
+        (int code, string output) = CliRun.In(_folder.Path, command);
         Assert.True(code == 0, output);
         Assert.StartsWith("# Documents added to the database", output, StringComparison.Ordinal); // the report, and no progress
         Assert.Contains("broken.md", output, StringComparison.Ordinal);
@@ -72,10 +71,10 @@ public sealed partial class UpdateExperimentTests : IDisposable
         string[] copied = [.. Fact().Matches(report).Where(row => row.Groups[1].Value == "copying").Select(row => row.Groups[3].Value)];
         Assert.Equal(copied[0], copied[2]); // what is removed is gone at once
 
-        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over", "--include", "river/*.md", "--include", "lnad/*"]);
+        (code, output) = CliRun.In(_folder.Path, [.. command, "--start-over", "--include", "river/*.md", "--include", "lnad/*"]);
         Assert.True(code == 1 && output.Contains("lnad/*", StringComparison.Ordinal), output);
 
-        (code, output) = Tool.Run("dotnet", _folder.Path, command);
+        (code, output) = CliRun.In(_folder.Path, command);
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
 
         Document[] Documents(string subject)
