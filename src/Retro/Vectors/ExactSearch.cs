@@ -5,8 +5,8 @@ namespace Retro.Vectors;
 
 /// <summary>
 /// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held
-/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends neither
-/// on the other queries nor on the number of threads; and equal vectors are equally far.
+/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends
+/// neither on the other queries nor on the number of threads; and equal vectors are equally far.
 /// </summary>
 /// <param name="vectors"><c>[total, dimensions]</c>.</param>
 /// <param name="total">How many vectors there are.</param>

@@ -6,8 +6,8 @@ using Retro.Database;
 namespace Retro.Tests.Cli;
 
 /// <summary>
-/// Runs the tool, in a folder of its own. Starting a program, and compiling it once more, takes longer than most of what is asked of it here: a command line runs
-/// in this process, from the arguments to the exit code, but where the process is what is tested.
+/// Runs the tool, in a folder of its own. Starting a program, and compiling it once more, takes longer than most of what is asked of it here: a command line
+/// runs in this process, from the arguments to the exit code, but where the process is what is tested.
 /// </summary>
 /// <param name="apart">Whether each command line is a program of its own, as for its users.</param>
 internal sealed class CliRun(bool apart = false) : IDisposable

@@ -143,7 +143,8 @@ public sealed partial class DocumentationTests
             .. File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "answers.md"))
                 .Where(line => line.StartsWith("| ", StringComparison.Ordinal)).Select(line => line.Split('|', StringSplitOptions.TrimEntries)),
         ];
-        const string Retro = "RETRO, trained among distractors", Closed = "closed book, trained to answer", Raft = "in context, trained among distractors (RAFT)";
+        const string Retro = "RETRO, trained among distractors", Closed = "closed book, trained to answer";
+        const string Raft = "in context, trained among distractors (RAFT)";
         string[] found =
         [
             Share(Retro, 0, "exact match"), Share(Retro, 0, "exact match, given the passage"), Share(Retro, 1, "right, 4 of noise"),
