@@ -57,7 +57,7 @@ internal sealed class ServeCommand : Verb
     private readonly Option<int> _prefixes = CommonOptions.Whole(
         "--prefix-cache",
         "Megabytes of memory for what the model has read of texts that have ended: one that begins alike, as the next turn of a conversation does, goes on "
-            + "from there. 0: each is read whole.",
+            + "from there. How soon an answer comes shows whether somebody has begun alike. 0: each is read whole.",
         512,
         0,
         1 << 20);

@@ -64,10 +64,14 @@ internal sealed class Server : IAsyncDisposable
         Get("/api/state", (HttpContext context) =>
         {
             (int computing, int waiting, long served) = _turns.State;
-            return context.Response.WriteAsJsonAsync(new JsonObject
+            JsonObject state = new() { ["running"] = computing, ["waiting"] = waiting, ["served"] = served };
+            if (options.Access is null)
             {
-                ["running"] = computing, ["waiting"] = waiting, ["served"] = served, ["reusedTokens"] = _prefixes?.ReusedTokens ?? 0,
-            });
+                // It would tell one caller how much of a guess another one has written.
+                state["reusedTokens"] = _prefixes?.ReusedTokens ?? 0;
+            }
+
+            return context.Response.WriteAsJsonAsync(state);
         });
         _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(_writer, options.Template).AnswerAsync(context));
         _app.MapPost("/v1/completions", (HttpContext context) => new Completions(_writer).AnswerAsync(context));

@@ -122,16 +122,21 @@ internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = nu
 
     private DecodingCache Read(IReadOnlyList<GenerationSequence> texts)
     {
-        DecodingCache?[] begun = [.. texts.Select(text => prefixes?.Begin(model, text, text.Tokens.Count + Capacity))];
-        int[] anew = [.. Enumerable.Range(0, texts.Count).Where(text => begun[text] is null)];
-        List<List<int>> passes =
-        [
-            .. OfLikeLength([.. anew.Select(text => texts[text].Tokens.Count)]).Select(pass => pass.ConvertAll(text => anew[text])),
-            .. Enumerable.Range(0, texts.Count).Except(anew).Select(text => new List<int> { text }),
-        ];
+        DecodingCache?[] begun = new DecodingCache?[texts.Count];
         DecodingCache? all = null;
         try
         {
+            for (int text = 0; text < begun.Length; text++)
+            {
+                begun[text] = prefixes?.Begin(model, texts[text], texts[text].Tokens.Count + Capacity);
+            }
+
+            int[] anew = [.. Enumerable.Range(0, texts.Count).Where(text => begun[text] is null)];
+            List<List<int>> passes =
+            [
+                .. OfLikeLength([.. anew.Select(text => texts[text].Tokens.Count)]).Select(pass => pass.ConvertAll(text => anew[text])),
+                .. Enumerable.Range(0, texts.Count).Except(anew).Select(text => new List<int> { text }),
+            ];
             foreach (List<int> pass in passes)
             {
                 DecodingCache? beginning = begun[pass[0]];

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Retro.Modeling;
 using Retro.Search;
 using TorchSharp;
@@ -14,8 +15,8 @@ namespace Retro.Generation;
 /// Neighbors are found for each text as without it, and a text goes on from another's beginning only as far as both have the same tokens and read the same
 /// neighbors' tokens. So what is written is, within rounding, what it would be without: whatever changes in the database, in the options or in what a caller
 /// may see, shows in what is found, and no text reads what was not found for it. That a beginning was read before shows in the time that it takes, and in
-/// nothing else. A model's weights must not change while texts are kept: <see cref="Clear"/> forgets them. Of a model with a sliding window, texts are kept
-/// that are shorter than it. Safe for concurrent use.
+/// nothing else. A model's weights must not change while texts are kept: <see cref="Clear"/> forgets them. Nothing is kept or gone on from while hooks run in
+/// the model, whose doing is not known. Of a model with a sliding window, texts are kept that are shorter than it. Safe for concurrent use.
 /// </remarks>
 public sealed class PrefixCache : IDisposable
 {
@@ -79,13 +80,13 @@ public sealed class PrefixCache : IDisposable
         lock (_lock)
         {
             (Text? best, int length) = (null, 0);
-            foreach (Text kept in _texts.Where(kept => kept.Cache.Model == model && kept.Dtype == model.Dtype && kept.Device == model.Device.ToString()))
+            foreach (Text kept in _texts.Where(kept => kept.IsOf(model)))
             {
                 int common = Math.Min(text.Tokens.Count - 1, Common(model, kept, text));
                 (best, length) = common > length ? (kept, common) : (best, length);
             }
 
-            if (best is null || length < Least(model))
+            if (best is null || length < Least(model) || IsHooked(model))
             {
                 return null;
             }
@@ -95,15 +96,22 @@ public sealed class PrefixCache : IDisposable
             Tensor tokens = tensor(read, [1, length], device: model.Device);
             int chunks = model.Config.Retrieval is { } retrieval ? length / retrieval.ChunkLength : 0;
             (Tensor? neighbors, Tensor? valid) = chunks > 0 && chunks <= text.AllFound.Count ? Of(text, chunks - 1).ToTensors(model.Device) : default;
-            if (model.Beginning(best.Cache, 0, tokens, neighbors, valid, capacity) is not { } beginning)
+            try
             {
-                return null;
-            }
+                if (model.Beginning(best.Cache, 0, tokens, neighbors, valid, capacity) is not { } beginning)
+                {
+                    return null;
+                }
 
-            _texts.Remove(best);
-            _texts.Add(best);
-            ReusedTokens += length;
-            return beginning;
+                _texts.Remove(best);
+                _texts.Add(best);
+                ReusedTokens += length;
+                return beginning;
+            }
+            catch (ExternalException)
+            {
+                return null; // there is no memory for a copy: then it is read whole
+            }
         }
     }
 
@@ -117,29 +125,40 @@ public sealed class PrefixCache : IDisposable
         int length = (int)Math.Min(cache.Lengths[row], text.Tokens.Count);
         lock (_lock)
         {
-            bool pays = !_disposed && length >= Least(model) && cache.BytesOfRow(length) <= MaximumBytes;
-            if (!pays || _texts.Exists(kept => IsOf(kept) && Common(model, kept, text) >= length))
-            {
-                return;
-            }
-
-            // What it goes on from is remembered with it.
-            Forget(kept => IsOf(kept) && Common(model, kept, text) == kept.Tokens.Length);
-            if (cache.Beginning(row, length, length, length) is not { } own)
+            bool pays = !_disposed && length >= Least(model) && cache.HasBeginning(row, length) && !IsHooked(model);
+            if (!pays || _texts.Exists(kept => kept.IsOf(model) && Common(model, kept, text) >= length))
             {
                 return;
             }
 
             int chunks = model.Config.Retrieval is { } retrieval ? Math.Min(length / retrieval.ChunkLength, text.AllFound.Count) : 0;
-            _texts.Add(new([.. text.Tokens.Take(length)], [.. text.AllFound.Take(chunks)], own, model.Dtype, model.Device.ToString()));
-            while (ByteLength > MaximumBytes)
+            (RetrievedTokens From, int Stretch)[] found = [.. text.AllFound.Take(chunks)];
+            long bytes = cache.BytesOfRow(length + 1) + Text.BytesOf(length, found); // with the room that a cache has at least
+            if (bytes > MaximumBytes)
+            {
+                return;
+            }
+
+            // What it goes on from is remembered with it.
+            Forget(kept => kept.IsOf(model) && Common(model, kept, text) == kept.Tokens.Length);
+            while (ByteLength + bytes > MaximumBytes)
             {
                 Forget(kept => kept == _texts[0]);
             }
-        }
 
-        bool IsOf(Text kept) => kept.Cache.Model == model;
+            try
+            {
+                DecodingCache own = cache.Beginning(row, length, length, length)!;
+                _texts.Add(new([.. text.Tokens.Take(length)], found, own, model.Dtype, model.Device.ToString()));
+            }
+            catch (ExternalException)
+            {
+                // There is no memory for a copy, which nobody has asked for.
+            }
+        }
     }
+
+    private static bool IsHooked(RetroModel model) => model.modules().Any(FinalizerGate.HasHook);
 
     // What is read anew is no less.
     private static int Least(RetroModel model) => model.Config.Retrieval is { } retrieval ? 2 * retrieval.ChunkLength : 16;
@@ -202,6 +221,11 @@ public sealed class PrefixCache : IDisposable
     /// <param name="Device">And where.</param>
     private sealed record Text(int[] Tokens, (RetrievedTokens From, int Stretch)[] Found, DecodingCache Cache, ScalarType Dtype, string Device)
     {
-        public long Bytes { get; } = Cache.ByteLength + (Tokens.Length * sizeof(int)) + Found.Sum(found => found.From.Neighbors * found.From.Length * 9L);
+        public long Bytes { get; } = Cache.ByteLength + BytesOf(Tokens.Length, Found);
+
+        public static long BytesOf(int tokens, (RetrievedTokens From, int Stretch)[] found)
+            => (tokens * sizeof(int)) + found.Sum(one => one.From.Neighbors * one.From.Length * 9L);
+
+        public bool IsOf(RetroModel model) => Cache.Model == model && Dtype == model.Dtype && Device == model.Device.ToString();
     }
 }

@@ -190,6 +190,10 @@ public sealed class DecodingCache : IDisposable
     /// <summary>Bytes of the keys and values of self-attention that the first tokens of a row have.</summary>
     internal long BytesOfRow(long tokens) => Self.Sum(cache => cache.ByteLength) / Math.Max(1, _layout?.Places ?? 0) * tokens;
 
+    /// <summary>Whether the keys and values of a row's first tokens are all there.</summary>
+    internal bool HasBeginning(int row, long length)
+        => _layout is not null && _layout.First(row) == 0 && CacheLayout.Kept(Model.Config.WidestWindow, length) == length && _rowLengths[row] >= length;
+
     /// <summary>A cache of one row's first tokens, with their keys and values of self-attention alone.</summary>
     /// <param name="row">The row.</param>
     /// <param name="length">How many tokens there are keys and values of.</param>
@@ -198,20 +202,27 @@ public sealed class DecodingCache : IDisposable
     /// <returns>Null where some are not there any more.</returns>
     internal DecodingCache? Beginning(int row, long length, long read, int capacity)
     {
-        long kept = CacheLayout.Kept(Model.Config.WidestWindow, length);
-        if (_layout is null || _layout.First(row) > 0 || kept < length || _rowLengths[row] < length)
+        if (!HasBeginning(row, length))
         {
             return null;
         }
 
         using IDisposable noGrad = no_grad();
         DecodingCache beginning = new(Model, 1, capacity) { _rowLengths = [read], _layout = new(Model.Config, [length], [Math.Max(1, capacity - length)]) };
-        for (int layer = 0; layer < Self.Length; layer++)
+        try
         {
-            beginning.Self[layer].Arrange(beginning._layout, [(Self[layer], row)]);
-        }
+            for (int layer = 0; layer < Self.Length; layer++)
+            {
+                beginning.Self[layer].Arrange(beginning._layout, [(Self[layer], row)]);
+            }
 
-        return beginning;
+            return beginning;
+        }
+        catch
+        {
+            beginning.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Plans a pass; see <see cref="DecodingPass"/>.</summary>
@@ -222,7 +233,8 @@ public sealed class DecodingCache : IDisposable
     {
         RetroConfig config = Model.Config;
         CacheLayout? layout = _layout;
-        if (layout is null || Enumerable.Range(0, Rows).Any(row => layout.Left(row, lengths[row]) < 0))
+        if (layout is null || Array.Exists(Self, cache => cache.LiesOtherwise(layout))
+            || Enumerable.Range(0, Rows).Any(row => layout.Left(row, lengths[row]) < 0))
         {
             // At first what was asked for; then for each as many more as all keep on average. A pass that fails leaves what the next one sees.
             IReadOnlyList<long> read = positions is null && layout is null ? lengths : _rowLengths;

@@ -47,7 +47,7 @@ public sealed partial class RetroModel
 
     private void CheckTokens(Tensor tokens)
     {
-        _ = Undisposed;
+        _ = Weighted;
         Guard.Shape(tokens, "[B, T]", [null, null]);
         CheckLength(tokens.shape[1], nameof(tokens));
         CheckIds(tokens, nameof(tokens));

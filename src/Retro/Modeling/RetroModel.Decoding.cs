@@ -24,6 +24,7 @@ public sealed partial class RetroModel
     /// </summary>
     /// <remarks>
     /// More than 2,048 tokens are read in pieces, so that memory is bounded by a piece and what the cache keeps; layers, and hooks on them, see the pieces.
+    /// Where one fails, those before it are read: <see cref="DecodingCache.Lengths"/> tell how far.
     /// </remarks>
     /// <param name="cache">From <see cref="NewCache"/>.</param>
     /// <param name="tokens">[B, T] of int64; rows shorter than T are padded at the end with any id of the vocabulary.</param>
@@ -338,7 +339,7 @@ public sealed partial class RetroModel
     {
         ArgumentNullException.ThrowIfNull(cache);
         cache.ThrowIfDisposed();
-        _ = Undisposed;
+        _ = Weighted;
         if (cache.Model != this)
         {
             throw new ArgumentException("The cache was made by another model; make one with this model's NewCache.", nameof(cache));

@@ -94,11 +94,11 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
     /// <summary>Type of the parameters.</summary>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
-    public ScalarType Dtype => Undisposed._norm.Weight.dtype;
+    public ScalarType Dtype => Weighted._norm.Weight.dtype;
 
     /// <summary>Device of the parameters.</summary>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
-    public Device Device => Undisposed._norm.Weight.device;
+    public Device Device => Weighted._norm.Weight.device;
 
     /// <inheritdoc/>
     protected override nn.Module _to(DeviceType deviceType, int deviceIndex, bool non_blocking)
@@ -287,6 +287,16 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         get
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
+            return this;
+        }
+    }
+
+    // This model, which still has its weights, as a disposed one has while somebody computes with them.
+    private RetroModel Weighted
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed && _users == 0, this);
             return this;
         }
     }

@@ -22,6 +22,9 @@ public sealed class SelfAttentionCache : IDisposable
     /// <summary>Tokens that there is room for, of all rows together.</summary>
     internal long Capacity => _keys?.shape[1] ?? 0;
 
+    /// <summary>Whether keys and values lie otherwise: a pass that failed after it had made room leaves them so.</summary>
+    internal bool LiesOtherwise(CacheLayout layout) => _layout is not null && _layout != layout;
+
     internal long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
 
     /// <summary>Stores the keys and values of a pass, and gives all that its queries may see, in the order of the mask.</summary>

@@ -43,6 +43,9 @@ internal sealed unsafe partial class ExactSearch(
     /// <summary>Candidates beyond those wanted, for squared distances that are ranked by products.</summary>
     private const int Slack = 16;
 
+    /// <summary>What a product so small that it has no full precision, and the sums it is in, can be off.</summary>
+    private const double Least = 8 * (double)float.Epsilon;
+
     private readonly bool _ranksByProducts = metric == VectorMetric.SquaredL2 && !byDifferences;
 
     /// <summary>
@@ -175,7 +178,10 @@ internal sealed unsafe partial class ExactSearch(
     }
 
     private Part NewPart(int count, long compared, int wanted)
-        => new(count, (int)Math.Min(compared, (long)wanted + (_ranksByProducts ? Slack : 0)), _block, _few is null ? among : null);
+    {
+        int room = (int)Math.Min(compared, (long)wanted + (_ranksByProducts ? Slack : 0));
+        return new(count, room, _block, _few is null ? among : null) { HoldsAll = room == compared };
+    }
 
     /// <summary>Ranks a block of vectors for a block of queries.</summary>
     private void Scan(Part part, float* queries, int count, float* some, long first, long[]? numbers, int length)
@@ -265,14 +271,18 @@ internal sealed unsafe partial class ExactSearch(
         }
 
         double length = Math.Sqrt(square), most = length + Math.Sqrt(farthest);
-        double least = ((square - farthest) / 2) - (_rounding * ((length * most) + (most * most / 2) + farthest));
-        return Array.TrueForAll(parts, part => part.Counts[q] < part.Room || part.Scores[q * part.Room] < least);
+        double off = (_rounding * ((length * most) + (most * most / 2) + farthest)) + (dimensions * Least);
+        double least = ((square - farthest) / 2) - off;
+        return Array.TrueForAll(parts, part => part.HoldsAll || part.Counts[q] < part.Room || part.Scores[q * part.Room] < least);
     }
 
     /// <summary>The best of some vectors for every query of a block, as heaps, with the room that a block of them takes.</summary>
     private sealed class Part(int queries, int room, int block, ChunkSet? among)
     {
         public int Room { get; } = room;
+
+        /// <summary>Whether there is room for all that are compared, so that none is dropped.</summary>
+        public bool HoldsAll { get; init; }
 
         public int[] Counts { get; } = new int[queries];
 

@@ -23,21 +23,13 @@ public sealed class PrefixCacheTests() : WritingTests(outputScale: 1, seed: 11)
         using PrefixCache prefixes = new(1 << 30);
         RetroGenerator generator = new(_model, s_tokenizer, _source) { Prefixes = prefixes, BatchesCalls = batches };
         int[] said = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(s_texts[0])];
-        List<long> widths = [];
-        _model.Layers[2].FeedForward.register_forward_pre_hook((_, x) =>
-        {
-            widths.Add(x.shape[1]);
-            return x;
-        });
         long reused = 0;
         for (int turn = 0; turn < 4; turn++)
         {
             List<GeneratedPiece> expected = await Collect(_generator.GenerateAsync(said.AsMemory(), s_greedy, Cancel));
-            widths.Clear();
             List<GeneratedPiece> pieces = await Collect(generator.GenerateAsync(said.AsMemory(), s_greedy, Cancel));
             Assert.Equal(expected.Count(piece => piece.Retrieved is not null), pieces.Count(piece => piece.Retrieved is not null));
             AssertSame(expected, pieces);
-            Assert.Equal(said.Length - (prefixes.ReusedTokens - reused), widths[0]);
             Assert.Equal(turn == 0 ? 0 : said.Length - 5, prefixes.ReusedTokens - reused); // the last answer's last token was not read
             reused = prefixes.ReusedTokens;
             said = [.. said, .. pieces.Select(piece => piece.Token).OfType<int>(), .. s_tokenizer.Encode(s_texts[1]).Take(4)];
@@ -157,6 +149,41 @@ public sealed class PrefixCacheTests() : WritingTests(outputScale: 1, seed: 11)
 
         Assert.Equal(before, LiveTensors.Settled());
         Assert.Throws<ArgumentOutOfRangeException>(() => new PrefixCache(0));
+    }
+
+    [Fact]
+    public async Task A_text_that_there_is_no_room_for_takes_no_others_place()
+    {
+        string large = s_texts[1] + " " + s_texts[2];
+        using PrefixCache whole = new(1 << 30);
+        await Collect(new RetroGenerator(_model, s_tokenizer, _source) { Prefixes = whole }, large, s_greedy);
+        using PrefixCache prefixes = new(whole.ByteLength - 1);
+        RetroGenerator generator = new(_model, s_tokenizer, _source) { Prefixes = prefixes };
+        await Collect(generator, s_texts[0], s_greedy);
+        long one = prefixes.ByteLength;
+        await Collect(generator, large, s_greedy);
+        Assert.Equal(one, prefixes.ByteLength);
+        Assert.InRange(one, 1, whole.ByteLength - 1);
+    }
+
+    /// <summary>What a hook does to a text is no part of the next one, nor the other way around.</summary>
+    [Fact]
+    public async Task While_hooks_run_nothing_is_kept_or_gone_on_from()
+    {
+        using PrefixCache prefixes = new(1 << 30);
+        RetroGenerator generator = new(_model, s_tokenizer, _source) { Prefixes = prefixes };
+        var hook = _model.Layers[1].FeedForward.register_forward_hook((_, _, output) => output * 0);
+        await Collect(generator, s_texts[0], s_greedy);
+        Assert.Equal(0, prefixes.ByteLength);
+        hook.remove();
+        await Collect(generator, s_texts[0], s_greedy);
+        hook = _model.Layers[1].FeedForward.register_forward_hook((_, _, output) => output * 0);
+        List<GeneratedPiece> hooked = await Collect(_generator, s_texts[0], s_greedy);
+        AssertSame(hooked, await Collect(generator, s_texts[0], s_greedy));
+        Assert.Equal(0, prefixes.ReusedTokens);
+        hook.remove();
+        AssertSame(await Collect(_generator, s_texts[0], s_greedy), await Collect(generator, s_texts[0], s_greedy));
+        Assert.True(prefixes.ReusedTokens > 0);
     }
 
     [Fact]

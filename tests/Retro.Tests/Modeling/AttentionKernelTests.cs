@@ -123,6 +123,8 @@ public class AttentionKernelTests
     [InlineData(301, 3, 2, null)]
     [InlineData(1100, 517, 1, null)]
     [InlineData(1, 3, 1, 4)]
+    [InlineData(1, 20, 1, 5)]
+    [InlineData(1, 20, 2, 5)]
     [InlineData(40, 6, 2, 7)]
     [InlineData(301, 127, 1, 128)]
     [InlineData(1100, 130, 2, 500)]
@@ -138,6 +140,9 @@ public class AttentionKernelTests
         Tensor blocks = AttentionKernel.CausalBlocks(q, Own(k), Own(v), window, fused: false).permute(1, 2, 0, 3).reshape(Batch, tokens, 2 * Size);
         Assert.InRange(ModelCase.Distance(skipped, masked), 0, 1e-12);
         Assert.InRange(ModelCase.Distance(blocks, masked), 0, 1e-12);
+        Tensor Short(Tensor x) => x.to_type(ScalarType.Float32);
+        Tensor rounded = AttentionKernel.Attend(Short(q), Short(k), Short(v), null, true, null, null, window).to_type(ScalarType.Float64);
+        Assert.InRange(ModelCase.Distance(rounded, masked), 0, 1e-5);
     }
 
     private static Tensor Random(params long[] shape) => randn(shape, ScalarType.Float64);

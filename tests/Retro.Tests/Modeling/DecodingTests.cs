@@ -415,6 +415,40 @@ public class DecodingTests
         }
     }
 
+    /// <summary>One that made room for more than the next one needs.</summary>
+    [Theory]
+    [InlineData("rotary", 16)]
+    [InlineData("llama", 4)]
+    [InlineData("gemma", 16)]
+    public void Behind_a_pass_that_failed_a_shorter_one_reads_what_was_read_before(string name, int capacity)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 30), whole = model.call(tokens, null, null);
+        bool fails = false;
+        model.Layers[1].FeedForward.register_forward_pre_hook((_, x) => fails ? throw new RetroException("No power.") : x);
+        foreach (bool pieces in new[] { false, true })
+        {
+            using DecodingCache cache = model.NewCache(1, capacity);
+            model.Prefill(cache, tokens.narrow(1, 0, 3));
+            for (int step = 3; step < 10; step++)
+            {
+                model.Step(cache, tokens.select(1, step));
+            }
+
+            fails = true;
+            Assert.Throws<RetroException>(() => model.Prefill(cache, tokens.narrow(1, 10, 12)));
+            fails = false;
+            for (int step = 10; step < 14; step++)
+            {
+                Tensor logits = pieces ? model.Prefill(cache, tokens.narrow(1, step, 1)) : model.Step(cache, tokens.select(1, step));
+                Assert.InRange(ModelCase.Distance(whole.select(1, step), logits), 0, Rounding);
+            }
+        }
+    }
+
     [Fact]
     public void Memory_grows_by_doubling_and_no_tensor_is_left_behind()
     {

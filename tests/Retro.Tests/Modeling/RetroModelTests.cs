@@ -166,6 +166,31 @@ public class RetroModelTests
         Assert.Equal(typeof(RetroModel).FullName, fault.ObjectName);
     }
 
+    /// <summary>Before any layer but the first has computed.</summary>
+    [Fact]
+    public void What_began_before_a_model_was_disposed_ends()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        Tensor tokens = ModelCase.Tokens(config, 1, 8);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 1, 8, 2);
+        foreach (bool reads in new[] { true, false })
+        {
+            RetroModel model = ModelCase.Model(config);
+            using DecodingCache cache = model.NewCache(1);
+            Tensor Compute() => reads ? model.forward(tokens, neighbors, valid) : model.Prefill(model.NewCache(1), tokens, null, neighbors, valid);
+            Tensor expected = Compute();
+            model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+            {
+                model.Dispose();
+                return x;
+            });
+            Assert.InRange(ModelCase.Distance(expected, Compute()), 0, 1e-12);
+            Assert.Throws<ObjectDisposedException>(Compute);
+        }
+    }
+
     [Fact]
     public void Names_are_the_approved_ones()
     {
