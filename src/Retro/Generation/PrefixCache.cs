@@ -91,13 +91,13 @@ public sealed class PrefixCache : IDisposable
                 return null;
             }
 
-            using DisposeScope scope = NewDisposeScope();
-            long[] read = [.. text.Tokens.Take(length).Select(token => (long)token)];
-            Tensor tokens = tensor(read, [1, length], device: model.Device);
-            int chunks = model.Config.Retrieval is { } retrieval ? length / retrieval.ChunkLength : 0;
-            (Tensor? neighbors, Tensor? valid) = chunks > 0 && chunks <= text.AllFound.Count ? Of(text, chunks - 1).ToTensors(model.Device) : default;
             try
             {
+                using DisposeScope scope = NewDisposeScope();
+                long[] read = [.. text.Tokens.Take(length).Select(token => (long)token)];
+                Tensor tokens = tensor(read, [1, length], device: model.Device);
+                int chunks = model.Config.Retrieval is { } retrieval ? length / retrieval.ChunkLength : 0;
+                (Tensor? neighbors, Tensor? valid) = chunks > 0 && chunks <= text.AllFound.Count ? Of(text, chunks - 1).ToTensors(model.Device) : default;
                 if (model.Beginning(best.Cache, 0, tokens, neighbors, valid, capacity) is not { } beginning)
                 {
                     return null;
@@ -123,38 +123,39 @@ public sealed class PrefixCache : IDisposable
     {
         RetroModel model = cache.Model;
         int length = (int)Math.Min(cache.Lengths[row], text.Tokens.Count);
-        lock (_lock)
+        try
         {
-            bool pays = !_disposed && length >= Least(model) && cache.HasBeginning(row, length) && !IsHooked(model);
-            if (!pays || _texts.Exists(kept => kept.IsOf(model) && Common(model, kept, text) >= length))
+            using RetroModel.Use use = model.Hold();
+            lock (_lock)
             {
-                return;
-            }
+                bool pays = !_disposed && length >= Least(model) && cache.HasBeginning(row, length) && !IsHooked(model);
+                if (!pays || _texts.Exists(kept => kept.IsOf(model) && Common(model, kept, text) >= length))
+                {
+                    return;
+                }
 
-            int chunks = model.Config.Retrieval is { } retrieval ? Math.Min(length / retrieval.ChunkLength, text.AllFound.Count) : 0;
-            (RetrievedTokens From, int Stretch)[] found = [.. text.AllFound.Take(chunks)];
-            long bytes = cache.BytesOfRow(length + 1) + Text.BytesOf(length, found); // with the room that a cache has at least
-            if (bytes > MaximumBytes)
-            {
-                return;
-            }
+                int chunks = model.Config.Retrieval is { } retrieval ? Math.Min(length / retrieval.ChunkLength, text.AllFound.Count) : 0;
+                (RetrievedTokens From, int Stretch)[] found = [.. text.AllFound.Take(chunks)];
+                long bytes = cache.BytesOfRow(length + 1) + Text.BytesOf(length, found); // with the room that a cache has at least
+                if (bytes > MaximumBytes)
+                {
+                    return;
+                }
 
-            // What it goes on from is remembered with it.
-            Forget(kept => kept.IsOf(model) && Common(model, kept, text) == kept.Tokens.Length);
-            while (ByteLength + bytes > MaximumBytes)
-            {
-                Forget(kept => kept == _texts[0]);
-            }
+                // What it goes on from is remembered with it.
+                Forget(kept => kept.IsOf(model) && Common(model, kept, text) == kept.Tokens.Length);
+                while (ByteLength + bytes > MaximumBytes)
+                {
+                    Forget(kept => kept == _texts[0]);
+                }
 
-            try
-            {
                 DecodingCache own = cache.Beginning(row, length, length, length)!;
                 _texts.Add(new([.. text.Tokens.Take(length)], found, own, model.Dtype, model.Device.ToString()));
             }
-            catch (ExternalException)
-            {
-                // There is no memory for a copy, which nobody has asked for.
-            }
+        }
+        catch (Exception fault) when (fault is ExternalException or ObjectDisposedException)
+        {
+            // There is no memory for a copy, or the model is gone: nobody has asked for it.
         }
     }
 

@@ -165,7 +165,8 @@ internal static class AttentionKernel
     private static Tensor? TryInTwoParts(Tensor q, Tensor k, Tensor v)
     {
         long heads = q.shape[0], batch = q.shape[1], queries = q.shape[2], groups = k.shape[0], shared = heads / groups, earlier = k.shape[2] - queries;
-        if (q.device_type != DeviceType.CPU || is_grad_enabled() || !s_flash.IsAvailable || new[] { q, k, v }.Any(x => x.stride(-1) != 1))
+        bool fits = q.device_type == DeviceType.CPU && q.dtype is ScalarType.Float32 or ScalarType.Float64 && new[] { q, k, v }.All(x => x.stride(-1) == 1);
+        if (!fits || is_grad_enabled() || !s_flash.IsAvailable)
         {
             return null;
         }

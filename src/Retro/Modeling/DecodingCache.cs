@@ -188,7 +188,7 @@ public sealed class DecodingCache : IDisposable
         => _encoded is null ? null : (_encoded, _retrieved?.view(_encoded.shape[..3]), _valid!.view(_encoded.shape[..3]));
 
     /// <summary>Bytes of the keys and values of self-attention that the first tokens of a row have.</summary>
-    internal long BytesOfRow(long tokens) => Self.Sum(cache => cache.ByteLength) / Math.Max(1, _layout?.Places ?? 0) * tokens;
+    internal long BytesOfRow(long tokens) => Self.Sum(cache => cache.StatesByteLength) / Math.Max(1, _layout?.Places ?? 0) * tokens;
 
     /// <summary>Whether the keys and values of a row's first tokens are all there.</summary>
     internal bool HasBeginning(int row, long length)

@@ -25,7 +25,10 @@ public sealed class SelfAttentionCache : IDisposable
     /// <summary>Whether keys and values lie otherwise: a pass that failed after it had made room leaves them so.</summary>
     internal bool LiesOtherwise(CacheLayout layout) => _layout is not null && _layout != layout;
 
-    internal long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
+    /// <summary>Bytes of keys and values.</summary>
+    internal long StatesByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values);
+
+    internal long ByteLength => StatesByteLength + DecodingCache.BytesOf(_distances);
 
     /// <summary>Stores the keys and values of a pass, and gives all that its queries may see, in the order of the mask.</summary>
     /// <param name="keys">[G, B, A, S], rotated where positions are rotary; G and S are the branch's own affair.</param>

@@ -88,9 +88,9 @@ internal sealed class CliRun(bool apart = false) : IDisposable
 
     private static ChildProcess.Outcome Here(string folder, string[] arguments)
     {
-        if (!Console.IsOutputRedirected || !Console.IsErrorRedirected)
+        if (!Console.IsOutputRedirected || !Console.IsErrorRedirected || arguments.Contains("--threads"))
         {
-            // The tool would draw bars and tables for the terminal.
+            // The tool would draw bars and tables for the terminal; and what threads take over of a number of threads they keep.
             return ChildProcess.Run(CtrlC.Start(folder, ["dotnet", Fixtures.Cli, .. arguments]));
         }
 
@@ -104,8 +104,14 @@ internal sealed class CliRun(bool apart = false) : IDisposable
                 Environment.CurrentDirectory = folder;
                 Console.SetOut(printed);
                 Console.SetError(said);
-                int code = Tool.RunAsync(arguments).GetAwaiter().GetResult();
-                return new(code, Lines(printed), Lines(said));
+                Task<int> run = Tool.RunAsync(arguments);
+                if (Task.WaitAny([run], ChildProcess.Limit) < 0)
+                {
+                    // It holds what is of the whole process, which no test after it could do without.
+                    Environment.FailFast($"retro {string.Join(' ', arguments)} did not end within {ChildProcess.Limit}. It wrote: {printed}{said}");
+                }
+
+                return new(run.GetAwaiter().GetResult(), Lines(printed), Lines(said));
             }
             finally
             {
