@@ -19,6 +19,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,
     ["padding"] = StepBenchmark.Padding,
+    ["prompts"] = PromptBenchmark.Run,
     ["report"] = ReportBenchmark.Run,
     ["sampling"] = ReportBenchmark.Sampling,
     ["start"] = ReportBenchmark.Start,
@@ -36,6 +37,12 @@ if (args is ["peers", "--retro-pytorch", var checkout])
 if (args is ["memory", var dtype, var recompute, var sideBySide]) // of a training alone, asked for by the peers' benchmark
 {
     PeerBenchmark.Memory(new(Enum.Parse<ScalarType>(dtype), bool.Parse(recompute), bool.Parse(sideBySide)));
+    return 0;
+}
+
+if (args is ["prompts", var prompt]) // one of them, in a process of its own
+{
+    PromptBenchmark.Read(int.Parse(prompt, System.Globalization.CultureInfo.InvariantCulture));
     return 0;
 }
 

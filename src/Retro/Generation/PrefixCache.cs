@@ -86,7 +86,7 @@ public sealed class PrefixCache : IDisposable
                 (best, length) = common > length ? (kept, common) : (best, length);
             }
 
-            if (best is null || length < Least(model) || IsHooked(model))
+            if (best is null || length < Least(model))
             {
                 return null;
             }
@@ -128,7 +128,7 @@ public sealed class PrefixCache : IDisposable
             using RetroModel.Use use = model.Hold();
             lock (_lock)
             {
-                bool pays = !_disposed && length >= Least(model) && cache.HasBeginning(row, length) && !IsHooked(model);
+                bool pays = !_disposed && length >= Least(model) && cache.HasBeginning(row, length) && !model.IsHooked;
                 if (!pays || _texts.Exists(kept => kept.IsOf(model) && Common(model, kept, text) >= length))
                 {
                     return;
@@ -158,8 +158,6 @@ public sealed class PrefixCache : IDisposable
             // There is no memory for a copy, or the model is gone: nobody has asked for it.
         }
     }
-
-    private static bool IsHooked(RetroModel model) => model.modules().Any(FinalizerGate.HasHook);
 
     // What is read anew is no less.
     private static int Least(RetroModel model) => model.Config.Retrieval is { } retrieval ? 2 * retrieval.ChunkLength : 16;

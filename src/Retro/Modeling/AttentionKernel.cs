@@ -19,8 +19,8 @@ internal static class AttentionKernel
     // A dimension of a CUDA grid: its fused kernels take a block for each sequence there (https://github.com/pytorch/pytorch/issues/142228).
     private const long MostSequences = 65_535;
 
-    // The processor's fused kernel, which tells with what it gives the logarithm of the sum of each query's exponentials.
-    private static readonly AtenOperator s_flash = new("aten::_scaled_dot_product_flash_attention_for_cpu", 2, () =>
+    /// <summary>The processor's fused kernel, which tells with what it gives the logarithm of the sum of each query's exponentials.</summary>
+    internal static readonly AtenOperator FlashOfProcessor = new("aten::_scaled_dot_product_flash_attention_for_cpu", 2, () =>
         [zeros(1, 1, 1, 1), zeros(1, 1, 1, 1), zeros(1, 1, 1, 1), 0.0, true, AtenArgument.None, AtenArgument.None]);
 
     /// <summary>Whether the fused kernel is the faster one.</summary>
@@ -56,7 +56,7 @@ internal static class AttentionKernel
         }
 
         long shared = heads / groups, rows = shared * queries;
-        if (causal && keys > queries && window is null && IsFused(q.dtype, q.device) && TryInTwoParts(q, k, v) is { } both)
+        if (causal && keys > queries && window is null && TryInTwoParts(q, k, v) is { } both)
         {
             return both.permute(1, 2, 0, 3).reshape(batch, queries, heads * size);
         }
@@ -166,19 +166,19 @@ internal static class AttentionKernel
     {
         long heads = q.shape[0], batch = q.shape[1], queries = q.shape[2], groups = k.shape[0], shared = heads / groups, earlier = k.shape[2] - queries;
         bool fits = q.device_type == DeviceType.CPU && q.dtype is ScalarType.Float32 or ScalarType.Float64 && new[] { q, k, v }.All(x => x.stride(-1) == 1);
-        if (!fits || is_grad_enabled() || !s_flash.IsAvailable)
+        if (!fits || is_grad_enabled() || !FlashOfProcessor.IsAvailable)
         {
             return null;
         }
 
-        Tensor OwnOf(Tensor x) => x.narrow(2, earlier, queries) is var own && shared > 1 ? Repeated(own, shared) : own;
+        Tensor OwnOf(Tensor x) => shared > 1 ? Repeated(x.narrow(2, earlier, queries), shared) : x.narrow(2, earlier, queries);
         (Tensor before, Tensor beforeSum) = Flash(shared > 1 ? Folded(q, groups) : q, k.narrow(2, 0, earlier), v.narrow(2, 0, earlier), false);
         (Tensor own, Tensor ownSum) = Flash(q, OwnOf(k), OwnOf(v), true);
         return own.lerp(Unfolded(before), Unfolded(beforeSum.unsqueeze(-1)).sub(ownSum.unsqueeze(-1)).sigmoid());
 
         static (Tensor Attended, Tensor LogSums) Flash(Tensor q, Tensor k, Tensor v, bool causal)
         {
-            Tensor[] results = s_flash.Call(q, k, v, 0.0, causal, AtenArgument.None, AtenArgument.None);
+            Tensor[] results = FlashOfProcessor.Call(q, k, v, 0.0, causal, AtenArgument.None, AtenArgument.None);
             return (results[0], results[1]);
         }
 

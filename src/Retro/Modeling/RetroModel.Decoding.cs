@@ -42,7 +42,6 @@ public sealed partial class RetroModel
     /// </exception>
     public Tensor Prefill(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
     {
-        CheckCache(cache);
         using Use use = Hold();
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
@@ -149,7 +148,7 @@ public sealed partial class RetroModel
         CheckCache(cache);
         using Use use = Hold();
         long length = tokens.shape[1], chunk = Config.Retrieval?.ChunkLength ?? 1, start = Math.Max(0, ((length / chunk) - 1) * chunk);
-        if (Array.Exists(_layers, layer => layer.IsHooked) || cache.Beginning(row, length, Config.HasRetrieval ? start : length, capacity) is not { } beginning)
+        if (IsHooked || cache.Beginning(row, length, Config.HasRetrieval ? start : length, capacity) is not { } beginning)
         {
             return null;
         }
@@ -211,7 +210,6 @@ public sealed partial class RetroModel
     /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
     public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
-        CheckCache(cache);
         using Use use = Hold();
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();

@@ -273,6 +273,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         return _head is null ? LinearLayer.Product(normed, _embedding.weight!) : _head.call(normed);
     }
 
+    /// <summary>Whether hooks run around any of its modules.</summary>
+    internal bool IsHooked => modules().Any(FinalizerGate.HasHook);
+
     /// <summary>Whether hooks run around an output head of its own.</summary>
     internal bool IsHeadHooked => _head is not null && FinalizerGate.HasHook(_head);
 

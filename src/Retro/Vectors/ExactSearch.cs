@@ -14,7 +14,7 @@ namespace Retro.Vectors;
 /// <param name="metric">How vectors are compared.</param>
 /// <param name="threads">Threads that search; 0 for one per processor.</param>
 /// <param name="among">The vectors that may come; null: all.</param>
-/// <param name="byDifferences">Whether squared distances are ranked by the differences of numbers alone, which takes several times as long.</param>
+/// <param name="byDifferences">Whether it is squared distances that are ranked, and by differences alone, which takes several times as long.</param>
 /// <remarks>
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
 /// digits. Each thread ranks some more than are wanted. Where the last of these is so near that rounding in the former may have decided who is in the answer
@@ -44,7 +44,7 @@ internal sealed unsafe partial class ExactSearch(
     private const int Slack = 16;
 
     /// <summary>What a product so small that it has no full precision, and the sums it is in, can be off.</summary>
-    private const double Least = 8 * (double)float.Epsilon;
+    private const double Underflow = 8 * (double)float.Epsilon;
 
     private readonly bool _ranksByProducts = metric == VectorMetric.SquaredL2 && !byDifferences;
 
@@ -189,7 +189,7 @@ internal sealed unsafe partial class ExactSearch(
         float[] half = part.Half;
         fixed (float* product = part.Products)
         {
-            if (metric == VectorMetric.SquaredL2 && byDifferences)
+            if (byDifferences)
             {
                 for (int query = 0; query < count; query++)
                 {
@@ -271,7 +271,7 @@ internal sealed unsafe partial class ExactSearch(
         }
 
         double length = Math.Sqrt(square), most = length + Math.Sqrt(farthest);
-        double off = (_rounding * ((length * most) + (most * most / 2) + farthest)) + (dimensions * Least);
+        double off = (_rounding * ((length * most) + (most * most / 2) + farthest)) + (dimensions * Underflow);
         double least = ((square - farthest) / 2) - off;
         return Array.TrueForAll(parts, part => part.HoldsAll || part.Counts[q] < part.Room || part.Scores[q * part.Room] < least);
     }

@@ -1,6 +1,7 @@
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Generation;
+using Retro.Modeling;
 using Retro.Search;
 using TorchSharp;
 using static Retro.Tests.Generation.Pieces;
@@ -21,13 +22,23 @@ public sealed class PrefixCacheTests() : WritingTests(outputScale: 1, seed: 11)
     public async Task The_next_turn_of_a_conversation_reads_what_is_new(bool batches)
     {
         using PrefixCache prefixes = new(1 << 30);
-        RetroGenerator generator = new(_model, s_tokenizer, _source) { Prefixes = prefixes, BatchesCalls = batches };
+        List<long> widths = [];
+        int made = 0;
+        using RetroModel model = new(
+            _model.Config,
+            ScalarType.Float64,
+            layers: new() { FeedForward = (config, dtype, device) => new Told(config, dtype, device, ++made == 3 ? widths : []) });
+        model.load_state_dict(_model.state_dict());
+        model.eval();
+        RetroGenerator generator = new(model, s_tokenizer, _source) { Prefixes = prefixes, BatchesCalls = batches };
         int[] said = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(s_texts[0])];
         long reused = 0;
         for (int turn = 0; turn < 4; turn++)
         {
             List<GeneratedPiece> expected = await Collect(_generator.GenerateAsync(said.AsMemory(), s_greedy, Cancel));
+            widths.Clear();
             List<GeneratedPiece> pieces = await Collect(generator.GenerateAsync(said.AsMemory(), s_greedy, Cancel));
+            Assert.Equal(said.Length - (prefixes.ReusedTokens - reused), widths[0]);
             Assert.Equal(expected.Count(piece => piece.Retrieved is not null), pieces.Count(piece => piece.Retrieved is not null));
             AssertSame(expected, pieces);
             Assert.Equal(turn == 0 ? 0 : said.Length - 5, prefixes.ReusedTokens - reused); // the last answer's last token was not read
@@ -194,6 +205,16 @@ public sealed class PrefixCacheTests() : WritingTests(outputScale: 1, seed: 11)
         prefixes.Dispose();
         AssertSame(await Collect(_generator, s_texts[0], s_greedy), await Collect(generator, s_texts[0], s_greedy));
         Assert.Equal(0, prefixes.ByteLength);
+    }
+
+    /// <summary>Tells how many tokens it is given.</summary>
+    private sealed class Told(RetroConfig config, ScalarType dtype, Device? device, List<long> widths) : FeedForward(config, false, dtype, device)
+    {
+        public override Tensor forward(Tensor x)
+        {
+            widths.Add(x.shape[1]);
+            return base.forward(x);
+        }
     }
 
     private static void AssertSame(List<GeneratedPiece> expected, List<GeneratedPiece> pieces)

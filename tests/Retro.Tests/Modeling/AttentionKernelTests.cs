@@ -115,6 +115,9 @@ public class AttentionKernelTests
         Assert.InRange(ModelCase.Distance(near.to_type(ScalarType.Float64), masked.detach()), 0, 0.03);
     }
 
+    [Fact]
+    public void The_processors_kernel_gives_its_sums() => Assert.True(AttentionKernel.FlashOfProcessor.IsAvailable);
+
     /// <summary>Queries that stand behind keys of others, as those of a piece of text do.</summary>
     [Theory]
     [InlineData(1, 5, 1, null)]

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text.Json.Nodes;
 using Retro.Cli.Serving;
 using static Retro.Tests.Cli.Serving.Requests;
 
@@ -28,6 +29,8 @@ public sealed class AccessTests
         Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.PostAsync("/api/write", Body("{}"), Cancel)).StatusCode);
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secret");
         Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
+        JsonNode state = await Json(await served.Http.GetAsync("/api/state", Cancel));
+        Assert.Equal(["running", "waiting", "served"], state.AsObject().Select(member => member.Key)); // nothing of what others wrote
     }
 
     [Fact]
