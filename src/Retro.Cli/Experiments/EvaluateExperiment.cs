@@ -17,6 +17,9 @@ internal sealed class EvaluateExperiment : Experiment
         1e6);
 
     private readonly Option<int> _k = CommonOptions.Whole("--k", "Neighbors that are copied from.", 16, 1, 1024);
+    private readonly Option<double> _times = CommonOptions.Number(
+        "--times", "The decoder of every row has about so many times the parameters of the usual one, as many times as deep as it is wide.", 1, 1, 10_000);
+
     private readonly Option<bool> _withoutRetro = new("--without-retro")
     {
         Description = "Leave out the RETRO, which takes about a quarter of the time (less with --ladder).",
@@ -56,7 +59,7 @@ internal sealed class EvaluateExperiment : Experiment
                 result.AddError("--ladder is how many times the decoder's parameters larger decoders have: numbers above 1, up to 10,000.");
             }
         });
-        AddAll(_seeds, _steps, _minutes, _k, _withoutRetro, _ladder, _trainOnly, _records, Resume, Seed);
+        AddAll(_seeds, _steps, _minutes, _k, _times, _withoutRetro, _ladder, _trainOnly, _records, Resume, Seed);
     }
 
     protected override IReadOnlyList<Option> OneOf => [_steps, _minutes];
@@ -72,6 +75,7 @@ internal sealed class EvaluateExperiment : Experiment
             Steps = parsed.GetValue(_steps),
             Time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null,
             Neighbors = parsed.GetValue(_k),
+            Times = parsed.GetValue(_times),
             Retro = !parsed.GetValue(_withoutRetro),
             Sizes = parsed.GetValue(_ladder) ?? [],
             TrainOnly = parsed.GetValue(_trainOnly),

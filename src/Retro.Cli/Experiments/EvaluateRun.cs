@@ -36,6 +36,9 @@ internal sealed class EvaluateRun(ExperimentOptions options)
     /// <summary>Neighbors that are copied from.</summary>
     public required int Neighbors { get; init; }
 
+    /// <summary>How many times the parameters of the usual decoder the one of every row has, about.</summary>
+    public required double Times { get; init; }
+
     /// <summary>Whether a RETRO is trained too.</summary>
     public required bool Retro { get; init; }
 
@@ -71,7 +74,8 @@ internal sealed class EvaluateRun(ExperimentOptions options)
             progress => LeakageCurve.Compute(heldOut, found, bytes, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
 
         // --- training and measurement, seed by seed ---
-        (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
+        RetroConfig decoder = Larger(TrainedModel.Config(tokenizer.VocabularySize).Decoder, Times);
+        RetrievalConfig retrieval = RetrievalConfig.Matching(decoder);
         RetroConfig retro = decoder with { Retrieval = retrieval };
         IReadOnlyList<RetroConfig> ladder = Ladder(decoder, Sizes);
         Comparison comparison = new(heldOut, database, found, random, [rule], seed: 1, runs: data.Runs);
@@ -79,9 +83,10 @@ internal sealed class EvaluateRun(ExperimentOptions options)
         {
             long seed = unchecked(options.Seed + i);
             Recipe recipe = new(seed, options.Dtype, options.Device);
+            string kind = Times == 1 ? $"{seed}" : string.Create(CultureInfo.InvariantCulture, $"{seed}-times-{Times}");
             BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = Records && i == 0 };
             SeedModels models = new(
-                this, recipe, Path.Combine(folder[AllModels], recipe.OfType($"{seed}")), decoder, retrieval, ladder, data, cancellationToken);
+                this, recipe, Path.Combine(folder[AllModels], recipe.OfType(kind)), decoder, retrieval, ladder, data, cancellationToken);
             models.Train();
             if (TrainOnly)
             {

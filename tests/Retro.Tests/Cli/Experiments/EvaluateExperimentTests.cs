@@ -207,6 +207,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
             Steps = steps,
             Time = time,
             Neighbors = 2,
+            Times = 1,
             Retro = false,
             Sizes = [],
             TrainOnly = true,
@@ -214,6 +215,22 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         };
         RetroConfig decoder = Decoder(data);
         return new(run, s_small, _folder.Path, decoder, RetrievalConfig.Matching(decoder), [], data, default);
+    }
+
+    [Fact]
+    public void The_decoder_of_every_row_can_be_larger_and_has_a_folder_of_its_own()
+    {
+        RetroConfig usual = RetroConfig.Mini with { Retrieval = null };
+        Assert.Equal(usual, EvaluateRun.Larger(usual, 1));
+        string corpus = MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
+        (int code, string output) = CliRun.In(
+            _folder.Path, "experiment", "evaluate", "--corpus", corpus, "--out", _folder["out"], "--seeds", "1", "--steps", "1", "--times", "2", "--train-only");
+        Assert.True(code == 0, output);
+        string models = Assert.Single(Directory.GetDirectories(Path.Combine(_folder.Path, "out", "corpus", "models")));
+        Assert.Equal("1-times-2", Path.GetFileName(models));
+        RetroConfig closedBook = Checkpoint.LoadConfig(Path.Combine(models, "closed-book")), retro = Checkpoint.LoadConfig(Path.Combine(models, "retro"));
+        Assert.Equal((160, 5), (closedBook.Width, closedBook.Layers));
+        Assert.Equal(closedBook with { Retrieval = RetrievalConfig.Matching(closedBook) }, retro);
     }
 
     /// <summary>Heads are whole, so that several numbers of times have one decoder, which can have one row of a table.</summary>
