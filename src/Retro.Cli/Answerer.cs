@@ -93,7 +93,7 @@ internal sealed class Answerer : IDisposable
     /// <param name="cancellationToken">Ends it before the next token.</param>
     public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> WriteAsync(
         string question, IReadOnlyList<long> passages, GenerationOptions options, CancellationToken cancellationToken)
-        => _reader.WriteAsync(question, passages, options, cancellationToken);
+        => _reader.WriteAsync(question, passages, options with { Neighbors = null, ExcludedDocuments = [] }, cancellationToken); // as was found
 
     /// <summary>Log₂ of an answer's probability, its end included.</summary>
     /// <param name="question">The question.</param>

@@ -11,7 +11,7 @@ public sealed class IdentityHashTests
     [Fact]
     public void Identities_are_those_that_databases_hold()
     {
-        Assert.Equal(Sha256("18:hashing embedder 13:256"), new HashingEmbedder(256).Identity);
+        Assert.Equal(Sha256("18:hashing embedder 23:256"), new HashingEmbedder(256).Identity);
         Assert.Equal(Sha256("1:a;0:;4:-1.5;"), IdentityHash.Of(IdentityHash.SourceEnd, "a", null, -1.5));
     }
 

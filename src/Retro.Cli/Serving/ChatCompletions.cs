@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.AI;
@@ -38,6 +39,12 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
         }
 
         Answerer? answerer = Writer.Answerer;
+        ChatTemplate? written = answerer is null ? Asked(body) : null;
+        if (written is null)
+        {
+            RefuseUnlessEmpty(body, "chat_template_kwargs");
+        }
+
         GenerationOptions settings = Writer.Settings(context, body, leastTokens: 1, template is null && answerer is null ? Asking.Stops : []) with
         {
             Alternatives = (int)(body.Whole("top_logprobs", 0, 20) ?? 0),
@@ -70,10 +77,10 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
             return ([new(tokens, Writer.Count(tokens), "", [])], [.. passages.Select(passage => Writer.Source(passage, "in the prompt"))]);
         });
 
-        int[] Tokens(IReadOnlyList<RetrievedNeighbor> passages) => template is null
+        int[] Tokens(IReadOnlyList<RetrievedNeighbor> passages) => written is null
             ? Writer.Tokenizer.Encode(
                 said.Instructions + Asking.Prompt(passages, said.Question, said.Earlier) + (said.Begun.Length == 0 ? "" : $" {said.Begun}"))
-            : Encode(template, [.. Written(passages, said)], said.Begun);
+            : Encode(written, [.. Written(passages, said)], said.Begun);
     }
 
     protected override JsonObject? Opening(Prompt prompt) => new() { ["delta"] = new JsonObject { ["role"] = "assistant", ["content"] = "" } };
@@ -88,7 +95,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
 
     private static void RequireSupported(RequestBody body)
     {
-        RefuseUnlessEmpty(body, "tools", "functions", "audio", "chat_template", "chat_template_kwargs", "documents", "echo", "add_special_tokens");
+        RefuseUnlessEmpty(body, "tools", "functions", "audio", "chat_template", "documents", "echo", "add_special_tokens");
         if (body["tool_choice"] is { } choice && RequestBody.TextOf(choice) is not ("none" or "auto" or ""))
         {
             throw new Fault(400, "There are no tools to be chosen; leave tool_choice out.", "unsupported", "tool_choice");
@@ -103,6 +110,27 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
         {
             throw new Fault(400, "top_logprobs needs logprobs to be true.", "invalid_value", "top_logprobs");
         }
+    }
+
+    /// <summary>The template with what it is told by the request, such as enable_thinking.</summary>
+    private ChatTemplate? Asked(RequestBody body)
+    {
+        if (template is null || body["chat_template_kwargs"] is not { } given)
+        {
+            return template;
+        }
+
+        try
+        {
+            return given is JsonObject members ? template.With(members.ToDictionary(member => member.Key, member => (object?)Element(member.Value)))
+                : throw new Fault(400, "chat_template_kwargs has to be an object.", "invalid_type", "chat_template_kwargs");
+        }
+        catch (ArgumentException fault)
+        {
+            throw new Fault(400, fault.Message, "invalid_value", "chat_template_kwargs");
+        }
+
+        static JsonElement? Element(JsonNode? value) => value is null ? null : JsonSerializer.SerializeToElement(value);
     }
 
     /// <summary>A conversation as a template writes it; where the template refuses it, the request cannot be answered.</summary>

@@ -142,7 +142,7 @@ public sealed class QuestionReader
     /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
     /// <param name="options">
     /// How they are written; null: the most probable token, again and again, 32 at most. Each ends with the first line that says something whatever is said,
-    /// and what is read are the passages, but for those of labels that may not be seen; documents are left out by giving no passage of them.
+    /// and what is read are the passages, but for those of labels that may not be seen. Whose passages are read, how many and when is not theirs to say.
     /// </param>
     /// <param name="cancellationToken">Ends it before the next token.</param>
     /// <returns>The pieces of as many answers as <see cref="GenerationOptions.Samples"/> says, each with the number of its answer.</returns>
@@ -169,13 +169,24 @@ public sealed class QuestionReader
     private (RetroGenerator Generator, int[] Prompt, int Stretch, GenerationOptions Options) LayOut(
         string question, IReadOnlyList<(long Chunk, float Score)> passages, GenerationOptions options)
     {
+        OptionFaults faults = new(nameof(GenerationOptions));
+        faults.Require(options.Passages.Count == 0, options.Passages.Count, "none: what is read are the chunks that are given", nameof(options.Passages));
+        faults.Require(options.Neighbors is null, options.Neighbors, "not set: as many are read as are given, up to what the reader reads");
+        faults.Require(
+            options.ExcludedDocuments.Count == 0,
+            options.ExcludedDocuments.Count,
+            "none: a document is left out by giving no passage of it",
+            nameof(options.ExcludedDocuments));
+        faults.Require(options.RetrievalStride is null, options.RetrievalStride, "not set: the passages stay the same");
+        faults.Throw();
+
         // Without a passage a RETRO is off; what looks up in a database of its own goes on doing so, as where likelihoods are asked for.
         bool reads = passages.Count > 0 || Reader.Neighbors == 0 || Reader.Database is not null;
         (int[] prompt, int stretch) = Prompt(question);
         INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
         options = options with
         {
-            Stop = [.. options.Stop, "\n"], SkipsLeadingSpace = true, Retrieval = reads && options.Retrieval, Neighbors = null, ExcludedDocuments = [],
+            Stop = [.. options.Stop, "\n"], SkipsLeadingSpace = true, Retrieval = reads && options.Retrieval,
         };
         return (new(Reader, _passages.Tokenizer, source) { TextsAtOnce = TextsAtOnce }, prompt, stretch, options);
     }

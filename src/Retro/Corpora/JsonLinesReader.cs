@@ -17,7 +17,7 @@ internal sealed partial class JsonLinesReader(string root, CorpusOptions options
         Line first = reader.Lines(file).FirstOrDefault();
         try
         {
-            return first.Bytes is not null && reader.Row(reader.Text(first, new(true), file)) is not null;
+            return first.Bytes is not null && reader.Row(reader.Text(first, reader.IsUtf8(file), file)) is not null;
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {

@@ -39,6 +39,18 @@ internal static class EmbeddingResults
             : serviceType.IsInstanceOfType(embedder) ? embedder : null;
     }
 
+    /// <summary>Checks that all texts are there.</summary>
+    public static void RequireTexts(IReadOnlyList<string> texts, string parameter)
+    {
+        for (int i = 0; i < texts.Count; i++)
+        {
+            if (texts[i] is null)
+            {
+                throw new ArgumentException($"Text {i} of {texts.Count} is null; leave it out, or give an empty text.", parameter);
+            }
+        }
+    }
+
     /// <summary>Checks the room for the vectors.</summary>
     public static void RequireRoom(int texts, int dimensions, int room, string parameter)
     {

@@ -7,7 +7,7 @@ namespace Retro.Embedders;
 
 /// <summary>A bag of words and word parts, hashed into a vector of length 1: needs no training, and gives the same vectors everywhere.</summary>
 /// <remarks>
-/// Each word (a run of letters, marks and digits, lower-cased) and each three-letter part of a word adds ±1 at a place that its hash names
+/// Each word (a run of letters, marks and digits, composed and lower-cased) and each three-letter part of a word adds ±1 at a place that its hash names
 /// (Weinberger et al., "Feature hashing for large scale multitask learning", arXiv 0902.2206); parts weigh half, and the count of a feature enters by its
 /// square root. Texts that share words are near. A text without any letter, mark or digit gives the zero vector.
 /// </remarks>
@@ -26,7 +26,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         Dimensions = dimensions;
-        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "hashing embedder 1", dimensions);
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "hashing embedder 2", dimensions);
     }
 
     /// <inheritdoc/>
@@ -39,6 +39,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     public void Embed(IReadOnlyList<string> texts, Span<float> vectors, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
+        EmbeddingResults.RequireTexts(texts, nameof(texts));
         EmbeddingResults.RequireRoom(texts.Count, Dimensions, vectors.Length, nameof(vectors));
         float[] made = new float[vectors.Length]; // spans cannot go to other threads
         ParallelLoop.For(texts.Count, i => Embed(texts[i], made.AsSpan(i * Dimensions, Dimensions)), 0, cancellationToken);
@@ -62,7 +63,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     {
         Dictionary<ulong, double> weights = [];
         List<Rune> word = [];
-        foreach (Rune rune in text.EnumerateRunes())
+        foreach (Rune rune in UnicodeForms.ToFormC(text).EnumerateRunes())
         {
             if (Rune.IsLetterOrDigit(rune) || IsMark(rune))
             {

@@ -98,6 +98,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     public void Embed(IReadOnlyList<string> texts, Span<float> vectors, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
+        EmbeddingResults.RequireTexts(texts, nameof(texts));
         EmbeddingResults.RequireRoom(texts.Count, Dimensions, vectors.Length, nameof(vectors));
         int[][] tokens = new int[texts.Count][];
         ParallelLoop.For(tokens.Length, i => tokens[i] = Tokens(texts[i]), 0, cancellationToken);

@@ -9,6 +9,16 @@ namespace Retro.Generation;
 /// </summary>
 internal static class ChatPrompt
 {
+    /// <summary>Checks that all messages are there.</summary>
+    public static void RequireMessages(IReadOnlyList<ChatMessage> messages)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        if (messages.Contains(null!))
+        {
+            throw new ArgumentException("A message is null; leave it out.", nameof(messages));
+        }
+    }
+
     /// <summary>What a message says; what was thought before that, and what was counted, is no part of it.</summary>
     /// <exception cref="NotSupportedException">It holds something else than text, of which the model would not know.</exception>
     public static string TextOf(ChatMessage message)

@@ -18,6 +18,7 @@ public sealed class ChatTemplate
 
     private readonly JinjaTemplate _template;
     private readonly Dictionary<string, string> _tokens;
+    private readonly Dictionary<string, object?> _variables = [];
 
     /// <summary>Reads a template.</summary>
     /// <param name="template">The template.</param>
@@ -28,6 +29,28 @@ public sealed class ChatTemplate
         ArgumentNullException.ThrowIfNull(template);
         _template = JinjaTemplate.Parse(template);
         _tokens = new(tokens ?? new Dictionary<string, string>(), StringComparer.Ordinal);
+    }
+
+    private ChatTemplate(ChatTemplate other, IReadOnlyDictionary<string, object?> variables)
+    {
+        (_template, _tokens, _variables) = (other._template, other._tokens, new(other._variables, StringComparer.Ordinal));
+        foreach ((string name, object? value) in variables)
+        {
+            _variables[name] = name is not ("messages" or "add_generation_prompt") ? JinjaValues.Of(value)
+                : throw new ArgumentException($"\"{name}\" is what a conversation is written with; leave it out.", nameof(variables));
+        }
+    }
+
+    /// <summary>The same template with what it asks for by name, such as <c>enable_thinking</c>, elsewhere called chat_template_kwargs.</summary>
+    /// <param name="variables">
+    /// Texts, numbers, truth values, null, or lists and dictionaries by names of these; or all of that as JSON. They come before what the model's files say,
+    /// and what the template does not ask for has no effect.
+    /// </param>
+    /// <exception cref="ArgumentException">A value is something else, or a name is that of the conversation.</exception>
+    public ChatTemplate With(IReadOnlyDictionary<string, object?> variables)
+    {
+        ArgumentNullException.ThrowIfNull(variables);
+        return new(this, variables);
     }
 
     /// <summary>Reads the template of a model.</summary>
@@ -87,7 +110,7 @@ public sealed class ChatTemplate
     /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
     public string Render(IReadOnlyList<ChatMessage> messages)
     {
-        ArgumentNullException.ThrowIfNull(messages);
+        ChatPrompt.RequireMessages(messages);
         Dictionary<string, object?> values = new(StringComparer.Ordinal)
         {
             ["messages"] = messages.Select(message => (object?)new Dictionary<string, object?>(StringComparer.Ordinal)
@@ -104,6 +127,11 @@ public sealed class ChatTemplate
             values[name] = token;
         }
 
+        foreach ((string name, object? value) in _variables)
+        {
+            values[name] = JinjaValues.Of(value); // a template may change a list
+        }
+
         return _template.Render(values);
     }
 
@@ -117,18 +145,34 @@ public sealed class ChatTemplate
     /// as the characters they are.
     /// </returns>
     /// <exception cref="RetroException">
-    /// The template refuses the conversation, does what is not supported, or writes a special token of the model's files that the tokenizer does not have.
+    /// The template refuses the conversation, does what is not supported, or writes a special token of the model's files that the tokenizer does not have; or
+    /// what it was given (<see cref="With"/>) spells a special token.
     /// </exception>
     /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
     public int[] Encode(IReadOnlyList<ChatMessage> messages, RetroTokenizer tokenizer, string begun = "")
     {
-        ArgumentNullException.ThrowIfNull(messages);
+        ChatPrompt.RequireMessages(messages);
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(begun);
+        string[] given = [.. _variables.Values.SelectMany(Texts)];
+        if (tokenizer.SpecialTexts.FirstOrDefault(token => token.Length > 0 && Array.Exists(given, text => text.Contains(token, StringComparison.Ordinal)))
+            is { } spelled)
+        {
+            throw new RetroException($"What the chat template was given spells the special token \"{spelled}\", which it alone writes; leave it out.");
+        }
+
         return begun.Length == 0
             ? ChatPrompt.Encode(tokenizer, messages, Render)
             : ChatPrompt.Encode(tokenizer, [.. messages, new(ChatRole.Assistant, begun)], all => Render([.. all.SkipLast(1)]) + all[^1].Text);
     }
+
+    private static IEnumerable<string> Texts(object? value) => value switch
+    {
+        string text => [text],
+        Dictionary<string, object?> members => members.Keys.Concat(members.Values.SelectMany(Texts)),
+        List<object?> items => items.SelectMany(Texts),
+        _ => [],
+    };
 
     private static string? TokenText(JsonElement value) => value.ValueKind switch
     {

@@ -145,8 +145,8 @@ public sealed record GenerationOptions
     public bool Retrieval { get; init; } = true;
 
     /// <summary>
-    /// Passages that are read in place of what would be found: after each chunk the same, best first, each as far as the model reads a neighbor. They need no
-    /// database.
+    /// Passages that are read in place of what would be found: after each chunk the same, best first, each as far as the model reads a neighbor, and no more
+    /// than <see cref="Neighbors"/> says or a reader reads; a RETRO reads as many as there are. They need no database.
     /// </summary>
     /// <value>The default is none: neighbors are found.</value>
     public IReadOnlyList<string> Passages { get; init; } = [];

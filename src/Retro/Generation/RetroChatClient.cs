@@ -36,7 +36,7 @@ public sealed class RetroChatClient : IChatClient
     /// </param>
     /// <param name="defaults">What holds where the options of a request say nothing; null: the defaults of <see cref="GenerationOptions"/>.</param>
     /// <param name="modelId">What the model is called in responses, whatever is asked for: it is the one that answers. Null: as it is asked for.</param>
-    /// <exception cref="RetroOptionsException">The defaults contradict themselves.</exception>
+    /// <exception cref="RetroOptionsException">The defaults contradict themselves, or ask for several texts.</exception>
     public RetroChatClient(
         RetroGenerator generator, Func<IReadOnlyList<ChatMessage>, string>? template = null, GenerationOptions? defaults = null, string? modelId = null)
     {
@@ -44,6 +44,9 @@ public sealed class RetroChatClient : IChatClient
         _generator = generator;
         _template = template;
         _defaults = (defaults ?? new()).Validate();
+        OptionFaults faults = new(nameof(GenerationOptions));
+        faults.Require(_defaults.Samples == 1, _defaults.Samples, "1: a response is one text");
+        faults.Throw();
         _modelId = modelId;
     }
 
@@ -53,7 +56,7 @@ public sealed class RetroChatClient : IChatClient
     /// <exception cref="NotSupportedException">A message holds something else than text, such as a picture; reasoning is passed over.</exception>
     public static string Transcript(IReadOnlyList<ChatMessage> messages)
     {
-        ArgumentNullException.ThrowIfNull(messages);
+        ChatPrompt.RequireMessages(messages);
         StringBuilder text = new();
         foreach (ChatMessage message in messages)
         {
@@ -101,6 +104,7 @@ public sealed class RetroChatClient : IChatClient
         }
 
         List<ChatMessage> all = [.. messages];
+        ChatPrompt.RequireMessages(all);
         if (options?.Instructions is { Length: > 0 } instructions)
         {
             all.Insert(0, new ChatMessage(ChatRole.System, instructions));
@@ -134,9 +138,11 @@ public sealed class RetroChatClient : IChatClient
 
     private GenerationOptions Generation(ChatOptions? options)
     {
+        int longest = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens;
         GenerationOptions settings = _defaults with
         {
-            MaximumNewTokens = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens,
+            MaximumNewTokens = longest,
+            MinimumNewTokens = Math.Min(_defaults.MinimumNewTokens, longest),
             Temperature = options?.Temperature ?? _defaults.Temperature,
             TopP = options?.TopP ?? _defaults.TopP,
             TopK = options?.TopK ?? _defaults.TopK,

@@ -314,6 +314,11 @@ public sealed partial class RetroGenerator
 
         faults.Require(
             options.Passages.Count == 0 || _plan is not null, options.Passages.Count, "none: the model reads no neighbors", nameof(options.Passages));
+        faults.Require(
+            !(options.Passages.Count > (options.Neighbors ?? _mostNeighbors)) || _plan is null,
+            options.Passages.Count,
+            options.Neighbors is null ? $"at most {_mostNeighbors}, as many as the reader reads" : $"at most {options.Neighbors}, as Neighbors says",
+            nameof(options.Passages));
         foreach ((string name, IEnumerable<int> ids) in new[]
             {
                 (nameof(options.BannedTokens), options.BannedTokens), (nameof(options.StopTokens), options.StopTokens),
@@ -377,7 +382,10 @@ public sealed partial class RetroGenerator
 
         int[] excluded = _database is null ? [] : await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false);
         ReadingPlan? plan = _plan is null ? null
-            : _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors, Stride = options.RetrievalStride ?? _plan.Stride };
+            : _plan with
+            {
+                Neighbors = options.Neighbors ?? Math.Max(_plan.Neighbors, options.Passages.Count), Stride = options.RetrievalStride ?? _plan.Stride,
+            };
 
         // What looks up by itself, and in no source, passes over all that may not be seen.
         HashSet<int>? unread = _reader is CopyReader { Index: null } ? []

@@ -22,7 +22,7 @@ internal sealed class StretchRetriever(
     GenerationOptions options,
     PromptReader? prompts = null)
 {
-    private readonly int[][] _given = [.. options.Passages.Take(plan.Neighbors).Select(passage => tokenizer.Encode(passage))];
+    private readonly int[][] _given = [.. options.Passages.Select(passage => tokenizer.Encode(passage))];
 
     /// <summary>Tokens of a stretch.</summary>
     public int Stride => plan.Stride;

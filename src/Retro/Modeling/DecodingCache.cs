@@ -59,6 +59,9 @@ public sealed class DecodingCache : IDisposable
         return Model.Config.HasRetrieval && (_rowLengths[row] + 1) % Model.Config.Retrieval!.ChunkLength == 0;
     }
 
+    /// <summary>The rows of which the next token completes a chunk.</summary>
+    internal int[] CompletingRows() => [.. Enumerable.Range(0, Rows).Where(CompletesChunk)];
+
     /// <summary>
     /// Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.
     /// </summary>

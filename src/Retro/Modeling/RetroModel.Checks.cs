@@ -42,7 +42,7 @@ public sealed partial class RetroModel
     internal void Check(Tensor tokens, Tensor? neighbors, Tensor? valid)
     {
         CheckTokens(tokens);
-        CheckNeighbors(tokens, neighbors, valid, 0);
+        CheckNeighbors(tokens, neighbors, valid);
     }
 
     private void CheckTokens(Tensor tokens)
@@ -71,8 +71,8 @@ public sealed partial class RetroModel
     /// <param name="tokens">[B, T].</param>
     /// <param name="neighbors">[B, C, K, R].</param>
     /// <param name="valid">The same.</param>
-    /// <param name="begun">Tokens of an unfinished chunk before them, the most of any row.</param>
-    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid, long begun)
+    /// <param name="completed">Chunks that they complete, of the row that completes the most; null: of what begins with them.</param>
+    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid, long? completed = null)
     {
         if (neighbors is null)
         {
@@ -86,12 +86,12 @@ public sealed partial class RetroModel
 
         CheckRetrieves();
         Guard.Shape(neighbors, "[B, C, K, R]", [tokens.shape[0], null, null, Config.Retrieval!.RetrievedLength]);
-        long complete = (begun + tokens.shape[1]) / Config.Retrieval!.ChunkLength;
+        long complete = completed ?? (tokens.shape[1] / Config.Retrieval!.ChunkLength);
         if (neighbors.shape[1] > complete || neighbors.shape[2] == 0)
         {
             throw new ShapeException(
                 nameof(neighbors),
-                $"[B, C, K, R] with C at most {complete}, the chunks that {tokens.shape[1]} tokens complete, and K at least 1 (null switches retrieval off)",
+                $"[B, C, K, R] with C at most {complete}, the chunks that these tokens complete, and K at least 1 (null switches retrieval off)",
                 neighbors.shape);
         }
 

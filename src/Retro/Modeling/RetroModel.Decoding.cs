@@ -67,7 +67,6 @@ public sealed partial class RetroModel
             throw new ShapeException(nameof(tokens), $"[{cache.Rows}, T], one row for each of the cache", tokens.shape);
         }
 
-        CheckNeighbors(tokens, neighbors, valid, cache.Lengths.Max(length => length % chunk));
         long[] rows = lengths is null ? [.. Enumerable.Repeat(width, (int)batch)] : [.. lengths.Select(length => (long)length)];
         if (rows.Length != batch || rows.Any(length => length < 1 || length > width))
         {
@@ -75,6 +74,7 @@ public sealed partial class RetroModel
         }
 
         long[] after = [.. rows.Zip(cache.Lengths, (own, before) => own + before)];
+        CheckNeighbors(tokens, neighbors, valid, after.Zip(cache.Lengths, (all, before) => (all / chunk) - (before / chunk)).Max());
         CheckLength(after.Max(), nameof(tokens));
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
@@ -278,7 +278,7 @@ public sealed partial class RetroModel
     // Encodes the neighbors of the chunks that this step completes; they take the place of the ones before.
     private void ReadNeighbors(DecodingCache cache, Tensor chunkStates, Tensor? neighbors, Tensor? valid)
     {
-        int[] completing = [.. Enumerable.Range(0, cache.Rows).Where(cache.CompletesChunk)];
+        int[] completing = cache.CompletingRows();
         if (completing.Length == 0)
         {
             return;
@@ -371,7 +371,12 @@ public sealed partial class RetroModel
             throw new ShapeException(nameof(neighbors), "[B, K, R] with K at least 1 (null for none)", neighbors.shape);
         }
 
-        CheckIds(neighbors, nameof(neighbors));
+        int[] completing = cache.CompletingRows();
+        using DisposeScope scope = NewDisposeScope();
+        CheckIds(
+            completing.Length == cache.Rows ? neighbors
+                : neighbors.index_select(0, tensor((long[])[.. completing.Select(row => (long)row)], device: neighbors.device)),
+            nameof(neighbors));
         if (valid is not null)
         {
             CheckValid(valid, neighbors.shape);

@@ -25,9 +25,9 @@ public sealed record InContextOptions
     public string Separator { get; init; } = "\n";
 
     /// <summary>
-    /// Most tokens in front of the text: begin-of-text token, template and passages. Of passages that are longer, every one that is longer than its equal share
-    /// loses its end; where a share is less than a token, the worst are left out. Default 260, two passages of 128 tokens with what else the default template
-    /// takes.
+    /// Most tokens in front of the text: begin-of-text token, template and passages. Where passages are longer together, those lose their ends that are longer
+    /// than an equal share of what the shorter ones leave; where a share is less than a token, the worst are left out. Default 260, two passages of 128 tokens
+    /// with what else the default template takes.
     /// </summary>
     public int PrefixLength { get; init; } = 260;
 

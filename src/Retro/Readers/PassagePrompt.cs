@@ -152,11 +152,19 @@ internal sealed class PassagePrompt
         int[] filled = [.. Enumerable.Range(0, kept.Length).Where(i => texts[i].Length > 0)];
 
         // As many as have a token each.
-        int count = Math.Min(filled.Length, (_room + _between.Length) / (1 + _between.Length));
-        foreach (int i in filled.Take(count))
+        int[] read = [.. filled.Take((_room + _between.Length) / (1 + _between.Length))];
+
+        // What the shorter ones leave of their shares is the longer ones'.
+        int left = _room - ((read.Length - 1) * _between.Length), longer = read.Length;
+        foreach (int length in read.Select(i => texts[i].Length).Order().TakeWhile(length => length <= left / longer))
         {
-            int share = Whole(Math.Min((_room - ((count - 1) * _between.Length)) / count, texts[i].Length));
-            kept[i] = texts[i].Start..(texts[i].Start + share);
+            (left, longer) = (left - length, longer - 1);
+        }
+
+        int share = longer > 0 ? left / longer : int.MaxValue;
+        foreach (int i in read)
+        {
+            kept[i] = texts[i].Start..(texts[i].Start + Whole(Math.Min(share, texts[i].Length)));
         }
 
         return kept;

@@ -1,5 +1,6 @@
 using Retro.Answering;
 using Retro.Database;
+using Retro.Generation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
@@ -271,6 +272,17 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         double[] likelihoods = retro.LogLikelihoods(batch);
         int likeliest = Enumerable.Range(0, vocabulary).MaxBy(token => likelihoods[((token + 1) * prompt.Length) - 1]);
         Assert.Equal(towns.Tokenizer.DecodeWithin([likeliest]).Trim(), await reader.AnswerAsync(question, passages, longest: 1));
+
+        // What is given is read, and nothing that the options say besides.
+        foreach ((GenerationOptions options, string named) in new (GenerationOptions, string)[]
+            {
+                (new() { Passages = ["another"] }, "Passages is 1; expected none"), (new() { Neighbors = 1 }, "Neighbors is 1"),
+                (new() { ExcludedDocuments = ["d"] }, "ExcludedDocuments is 1"), (new() { RetrievalStride = 1 }, "RetrievalStride is 1"),
+            })
+        {
+            Assert.Contains(
+                named, Assert.Throws<RetroOptionsException>(() => reader.WriteAsync(question.Prompt, passages, options)).Message, StringComparison.Ordinal);
+        }
 
         // What is read makes the difference.
         double Of(params long[] read) => reader.LogLikelihoods(question, read, ["red"])[0];

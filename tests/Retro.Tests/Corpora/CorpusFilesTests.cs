@@ -157,6 +157,27 @@ public partial class CorpusFilesTests
         Assert.True(Corpus.Open(folder["docs/a.md"], new() { Root = folder["docs"] }).IsGone("a.md:3"));
     }
 
+    [Theory]
+    [InlineData(null, true)]
+    [InlineData("windows-1252", true)]
+    [InlineData("windows-1252", false)]
+    public void JSON_whose_first_line_is_not_ASCII_is_read_as_any_other(string? encoding, bool isUtf8)
+    {
+        using TemporaryFolder folder = new();
+        System.Text.Encoding written = isUtf8 ? System.Text.Encoding.UTF8 : System.Text.Encoding.Latin1;
+        foreach ((string name, string text) in new[]
+            {
+                ("rows.json", "{\"gr\u00F6\u00DFe\":\"Stra\u00DFe\"}\n{\"gr\u00F6\u00DFe\":\"caf\u00E9\"}\n"), ("meta.json", "{\"name\":\"caf\u00E9\"}"),
+            })
+        {
+            File.WriteAllBytes(Path.Combine(folder.Path, name), written.GetBytes(text));
+        }
+
+        Corpus corpus = Corpus.Open(folder.Path, new() { Encoding = encoding, Fields = new() { Text = "gr\u00F6\u00DFe" } });
+        Assert.Equal(["Stra\u00DFe", "caf\u00E9"], corpus.Documents().Select(document => document.Text));
+        Assert.Equal("1 JSON lines (left out: 1 .json)", corpus.Kind);
+    }
+
     /// <summary>Many collections are published as JSON lines in files that are called as other JSON is.</summary>
     [Fact]
     public void JSON_is_read_as_lines_where_its_first_line_is_a_document()

@@ -38,6 +38,14 @@ public class HashingEmbedderTests
     public void Any_other_text_has_length_one(string text)
         => Assert.Equal(1, Dot(Vector(new HashingEmbedder(), text), Vector(new HashingEmbedder(), text)), 1e-6);
 
+    /// <summary>File systems and PDF files spell letters with marks as two characters.</summary>
+    [Fact]
+    public void Texts_are_the_same_in_any_normal_form()
+    {
+        HashingEmbedder embedder = new();
+        Assert.Equal(Vector(embedder, "caf\u00E9 r\u00E9sum\u00E9"), Vector(embedder, "cafe\u0301 re\u0301sume\u0301"));
+    }
+
     [Fact]
     public async Task The_asynchronous_form_gives_the_same()
     {

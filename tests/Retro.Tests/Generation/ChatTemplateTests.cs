@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Retro.Generation;
 using Retro.Generation.Templates;
@@ -52,6 +53,30 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData(Blocks, "<USER> What is a river? \n<ASSISTANT>Water.\n<USER>And a \"bridge\"?\n3 of 4")]
     public void Templates_of_decoders_are_rendered_as_they_are_elsewhere(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
+
+    /// <summary>Qwen3's and SmolLM3's ask whether the model is to think, and think where nothing is said.</summary>
+    [Fact]
+    public void What_a_template_asks_for_by_name_can_be_said()
+    {
+        const string Thinks = "{{ bos_token }}{% if enable_thinking is defined and enable_thinking is false %}<no>{% else %}<think>{% endif %}";
+        ChatTemplate template = new(Thinks, s_tokens);
+        ChatTemplate silent = template.With(new Dictionary<string, object?> { ["enable_thinking"] = false });
+        Assert.Equal(("<s><think>", "<s><no>"), (template.Render(s_messages), silent.Render(s_messages)));
+        Assert.Equal("<b><no>", silent.With(new Dictionary<string, object?> { ["bos_token"] = "<b>" }).Render(s_messages));
+        using JsonDocument json = JsonDocument.Parse("""{"a":[1,2.5,"x",true,null,{"k":1}]}""");
+        Assert.Equal(
+            "[1, 2.5, 'x', True, None, {'k': 1}] [2] [3]",
+            new ChatTemplate("{{ a }} {{ b }} {{ c }}").With(new Dictionary<string, object?>
+            {
+                ["a"] = json.RootElement.GetProperty("a"), ["b"] = new[] { 2 }, ["c"] = new List<object?> { 3L },
+            }).Render(s_messages));
+        foreach ((string name, object? value) in new (string, object?)[] { ("messages", "x"), ("a", new object()), ("a", DateTime.UnixEpoch) })
+        {
+            Assert.Throws<ArgumentException>(() => template.With(new Dictionary<string, object?> { [name] = value }));
+        }
+
+        Assert.Throws<ArgumentException>(() => template.Render([null!]));
+    }
 
     [Theory]
     [InlineData("{{ 1 + 2 * 3 - 4 // 3 }} {{ 7 % 4 }} {{ 1 / 2 }} {{ -2 + 1 }}", "6 3 0.5 -1")]

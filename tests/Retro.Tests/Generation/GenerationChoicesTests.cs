@@ -398,6 +398,13 @@ public sealed class GenerationChoicesTests : WritingTests
             Assert.Equal(await Answer(single, options), await Answer(beams, options));
         }
 
+        // A response is one text, and a request may want less than the defaults give at least.
+        Assert.Throws<RetroOptionsException>(() => new RetroChatClient(_generator, defaults: defaults with { Samples = 2 }));
+        RetroChatClient least = new(_generator, defaults: defaults with { MinimumNewTokens = 10 });
+        ChatResponse few = await least.GetResponseAsync("Where?", new() { MaxOutputTokens = 5 }, TestContext.Current.CancellationToken);
+        Assert.Equal(5, few.Usage!.OutputTokenCount);
+        await Assert.ThrowsAsync<ArgumentException>(() => least.GetResponseAsync([null!]));
+
         static async Task<string> Answer(RetroChatClient client, ChatOptions? options)
             => (await client.GetResponseAsync("Where is the lighthouse?", options, TestContext.Current.CancellationToken)).Text;
     }

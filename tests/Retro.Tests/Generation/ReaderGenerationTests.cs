@@ -342,6 +342,8 @@ public sealed class ReaderGenerationTests : IDisposable
         Assert.Equal(
             await Text(new InContextReader(_model, s_tokenizer, ofOne), two with { Passages = ["the same"] }),
             await Text(new EnsembleReader(_model, s_tokenizer, ofTwo, 5), two));
+        RetroOptionsException refused = await Assert.ThrowsAsync<RetroOptionsException>(() => Text(new InContextReader(_model, s_tokenizer, ofOne), two));
+        Assert.Contains("Passages is 2; expected at most 1, as many as the reader reads", refused.Message, StringComparison.Ordinal);
 
         async Task<string> Text(IReader reader, GenerationOptions how)
             => string.Concat((await Collect(Generator(reader), prompt, how)).Select(piece => piece.Text));

@@ -328,6 +328,14 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(options.Passages, whole.Neighbors.Select(neighbor => neighbor.Text));
         Assert.Equal(whole.Text, whole.WithSources());
         await Assert.ThrowsAsync<RetroOptionsException>(() => _generator.GenerateTextAsync("tea", new() { MaximumNewTokens = -1 }));
+
+        // A RETRO reads as many as there are, a reader no more than it does, and nobody loses one without a word.
+        string[] five = ["Tea is hot.", "Coffee too.", "Water is not.", "Ice is cold.", "Snow as well."];
+        whole = await _generator.GenerateTextAsync(s_texts[1], options with { Passages = five }, TestContext.Current.CancellationToken);
+        Assert.Equal(five, whole.Neighbors.Select(neighbor => neighbor.Text));
+        RetroOptionsException refused = await Assert.ThrowsAsync<RetroOptionsException>(
+            () => _generator.GenerateTextAsync(s_texts[1], options with { Passages = five, Neighbors = 4 }));
+        Assert.Contains("Passages is 5; expected at most 4", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -536,7 +536,7 @@ public class DecodingTests
         Assert.Throws<ShapeException>(() => model.Prefill(cache, tokens.narrow(0, 0, 1)));
         model.Prefill(cache, tokens, [8, 3]);
         Tensor neighbors = zeros([2, 2, 1, 8], ScalarType.Int64);
-        Assert.Contains("C at most 1, the chunks that 1 tokens complete", Assert.Throws<ShapeException>(
+        Assert.Contains("C at most 1, the chunks that these tokens complete", Assert.Throws<ShapeException>(
             () => model.Prefill(cache, tokens.narrow(1, 0, 1), null, neighbors)).Message, StringComparison.Ordinal);
         Tensor many = zeros([2, 33], ScalarType.Int64);
         Assert.Contains("41", Assert.Throws<ArgumentException>(() => model.Prefill(cache, many, [33, 1])).Message, StringComparison.Ordinal);
@@ -546,7 +546,9 @@ public class DecodingTests
         Assert.Throws<ShapeException>(() => model.Step(cache, one, zeros([2, 1, 7], ScalarType.Int64)));
         Assert.Throws<ArgumentException>(() => model.Step(cache, one + 100));
         Assert.Throws<ArgumentException>(() => model.Step(cache, one, null, ones([2, 1, 8], ScalarType.Bool)));
-        for (int t = 8; t < 40; t++)
+        Assert.Throws<ArgumentException>(() => model.Step(cache, one, tensor(new long[] { 0, -1 }).view(2, 1, 1).expand(2, 1, 8))); // the second is completed
+        model.Step(cache, one, tensor(new long[] { -1, 0 }).view(2, 1, 1).expand(2, 1, 8)); // the first's are ignored
+        for (int t = 9; t < 40; t++)
         {
             model.Step(cache, one);
         }

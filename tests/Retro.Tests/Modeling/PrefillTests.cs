@@ -63,6 +63,24 @@ public class PrefillTests
         }).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(60));
     }
 
+    /// <summary>The row that is nearest to a chunk's end need not be the one that reads the most.</summary>
+    [Fact]
+    public void Neighbors_of_more_chunks_than_any_row_completes_are_refused_before_anything_is_read()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        int chunk = config.Retrieval!.ChunkLength;
+        Tensor tokens = ModelCase.Tokens(config, 2, (2 * chunk) + 1), begun = ModelCase.Tokens(config, 2, chunk);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 3 * chunk, 3 * chunk);
+        using DecodingCache cache = model.NewCache(2);
+        model.Prefill(cache, begun, [chunk - 1, chunk]);
+        ShapeException refused = Assert.Throws<ShapeException>(() => model.Prefill(cache, tokens, [1, (2 * chunk) + 1], neighbors, valid));
+        Assert.Contains("C at most 2, the chunks that these tokens complete", refused.Message, StringComparison.Ordinal);
+        Assert.Equal([chunk - 1, chunk], cache.Lengths);
+        model.Prefill(cache, tokens, [1, (2 * chunk) + 1], neighbors.narrow(1, 0, 2), valid.narrow(1, 0, 2));
+    }
+
     /// <summary>More and fewer neighbors than before, none for one piece, and rows that come from elsewhere and change places between two pieces.</summary>
     [Theory]
     [InlineData("rotary")]

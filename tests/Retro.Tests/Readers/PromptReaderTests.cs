@@ -306,6 +306,19 @@ public sealed class PromptReaderTests
         Assert.Equal([Begin, 7, 6, 5], one.Prefix([[Begin, 5, Begin], [Begin], [Begin, Begin], [6, Begin], [Begin, 7]]));
     }
 
+    /// <summary>Of 16 tokens of room with two separators, 14 are the passages'.</summary>
+    [Theory]
+    [InlineData(new[] { 10, 2, 2 }, new[] { 10, 2, 2 })]
+    [InlineData(new[] { 20, 2, 3 }, new[] { 9, 2, 3 })]
+    [InlineData(new[] { 2, 20, 9 }, new[] { 2, 6, 6 })]
+    [InlineData(new[] { 20, 5, 20 }, new[] { 4, 4, 4 })]
+    [InlineData(new[] { 0, 20, 3 }, new[] { 0, 12, 3 })]
+    public void What_short_passages_leave_of_their_shares_is_the_longer_ones(int[] lengths, int[] read)
+        => Assert.Equal(
+            read,
+            Prompt(new() { PrefixLength = 20 }).Fit([.. lengths.Select(length => Enumerable.Repeat(7L, length).ToArray())])
+                .Select(range => range.End.Value - range.Start.Value));
+
     /// <summary>What is told to be read of each passage is what the prompts hold, whatever is cut.</summary>
     [Theory]
     [InlineData(9)]
@@ -471,15 +484,16 @@ public sealed class PromptReaderTests
             return text;
         }
 
-        int share = (options.PrefixLength - 1 - 2 - 1 - (passages.Count - 1)) / passages.Count;
+        int room = options.PrefixLength - 1 - 2 - 1 - (passages.Count - 1);
+        int share = Enumerable.Range(0, room + 1).Last(most => passages.Sum(passage => Math.Min(most, passage.Length)) <= room); // the most that all can have
         passages = [.. passages.Select(passage => passage[..Math.Min(share, passage.Length)])];
         passages.Reverse();
         long[] prefix = [Begin, 1, 2, .. passages.Skip(1).Aggregate<long[], IEnumerable<long>>(passages[0], (all, next) => [.. all, 3, .. next]), 4];
         long[] rest = text[0] == Begin ? text[1..] : text;
 
         // Room is kept for what is still missing of the chunk, so that all of its targets see the text from the same place on.
-        int missing = ((chunk + 2) * M) - 2 - place, room = options.WindowLength - prefix.Length - missing;
-        return [.. prefix, .. rest[^Math.Min(room, rest.Length)..]];
+        int missing = ((chunk + 2) * M) - 2 - place, left = options.WindowLength - prefix.Length - missing;
+        return [.. prefix, .. rest[^Math.Min(left, rest.Length)..]];
     }
 
     private static double[] LogDistribution(RetroModel model, long[] sequence)

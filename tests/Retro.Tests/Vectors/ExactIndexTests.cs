@@ -106,6 +106,36 @@ public class ExactIndexTests
         }
     }
 
+    /// <summary>Squares of a few times the least number that there is: what differences give decides, not what products lose.</summary>
+    [Fact]
+    public void Numbers_whose_squares_have_few_digits_are_ranked_by_their_differences()
+    {
+        const int Count = 1000, Size = 8, K = 5;
+        float[] vectors = [.. TestVectors.Random(Count, Size, seed: 12).Select(x => x * 6e-23f)];
+        float[] queries = [.. TestVectors.Random(16, Size, seed: 13).Select(x => x * 6e-23f)];
+        using VectorIndex index = VectorIndex.Create(Size, "Flat", VectorMetric.SquaredL2, VectorEngine.Exact);
+        index.Add(vectors);
+        (long[] ids, float[] distances) = Search(index, queries, K);
+        for (int q = 0; q < 16; q++)
+        {
+            float[] all = [.. Enumerable.Range(0, Count).Select(id => Distance(vectors.AsSpan(id * Size, Size), queries.AsSpan(q * Size, Size)))];
+            int[] expected = [.. Enumerable.Range(0, Count).OrderBy(id => all[id]).Take(K)];
+            Assert.Equal(expected.Select(id => (long)id), ids[(q * K)..((q + 1) * K)]);
+            Assert.Equal(expected.Select(id => all[id]), distances[(q * K)..((q + 1) * K)]);
+        }
+
+        static float Distance(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+        {
+            float sum = 0;
+            for (int i = 0; i < a.Length; i++)
+            {
+                sum += (a[i] - b[i]) * (a[i] - b[i]);
+            }
+
+            return sum;
+        }
+    }
+
     [Theory]
     [InlineData(VectorMetric.SquaredL2)]
     [InlineData(VectorMetric.InnerProduct)]

@@ -2,6 +2,7 @@ using System.Collections;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
+using System.Text.Json;
 
 namespace Retro.Generation.Templates;
 
@@ -19,6 +20,34 @@ internal static class JinjaValues
 
     /// <summary>A function of a template: its arguments in order, and by name.</summary>
     public delegate object? Function(object?[] arguments, Dictionary<string, object?> named);
+
+    /// <summary>A copy of a value from outside, as templates have them.</summary>
+    /// <param name="value">Text, a number, a truth value, null, or a list or dictionary by names of these; or all of that as JSON.</param>
+    /// <param name="level">Lists and dictionaries that it is in.</param>
+    /// <exception cref="ArgumentException">It is something else, or has more levels than a value may have.</exception>
+    public static object? Of(object? value, int level = 0) => level > MostLevels
+        ? throw new ArgumentException($"A value of a chat template has more than {MostLevels} levels; give one with fewer.", nameof(value))
+        : value switch
+        {
+            null or string or bool or long or double => value,
+            sbyte or byte or short or ushort or int or uint => Convert.ToInt64(value, CultureInfo.InvariantCulture),
+            float or decimal => Convert.ToDouble(value, CultureInfo.InvariantCulture),
+            JsonElement json => json.ValueKind switch
+            {
+                JsonValueKind.String => json.GetString(),
+                JsonValueKind.Number => json.TryGetInt64(out long whole) ? (object)whole : json.GetDouble(),
+                JsonValueKind.True or JsonValueKind.False => json.GetBoolean(),
+                JsonValueKind.Array => Of(json.EnumerateArray(), level),
+                JsonValueKind.Object => Of(json.EnumerateObject().ToDictionary(member => member.Name, member => (object?)member.Value), level),
+                _ => null,
+            },
+            IEnumerable<KeyValuePair<string, object?>> members
+                => members.ToDictionary(member => member.Key, member => Of(member.Value, level + 1), StringComparer.Ordinal),
+            IEnumerable items => items.Cast<object?>().Select(item => Of(item, level + 1)).ToList(),
+            _ => throw new ArgumentException(
+                $"A chat template takes texts, numbers, truth values, and lists and dictionaries by names of these, not {value.GetType().Name}.",
+                nameof(value)),
+        };
 
     /// <summary>Whether a value counts as true.</summary>
     public static bool IsTrue(object? value) => value switch

@@ -105,6 +105,29 @@ public sealed class ChatCompletionsTests
         Assert.Equal((string)one["sources"]![0]!["text"]!, (string)other["sources"]![0]!["text"]!);
     }
 
+    [Fact]
+    public async Task A_request_says_what_the_template_asks_for_by_name()
+    {
+        ChatTemplate template = new("{{ messages[-1].content }}{% if enable_thinking is defined and not enable_thinking %}, in one word{% endif %}");
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = template }), plain = await ServedModel.StartAsync();
+        static StringContent Asked(string variables)
+            => Body($$"""{"model":"tiny","messages":[{"role":"user","content":"How many stones?"}],"max_tokens":1,"chat_template_kwargs":{{variables}}}""");
+        int[] tokens = await Task.WhenAll(new[] { "{}", """{"enable_thinking":true}""", """{"enable_thinking":false}""" }.Select(async variables
+            => (int)(await Json(await served.Http.PostAsync("/v1/chat/completions", Asked(variables), Cancel)))["usage"]!["prompt_tokens"]!));
+        Assert.Equal(tokens[0], tokens[1]);
+        Assert.True(tokens[2] > tokens[0], string.Join(", ", tokens));
+        foreach ((ServedModel one, string variables, string fault) in new[]
+            {
+                (served, "[1]", "has to be an object"), (served, """{"messages":[]}""", "what a conversation is written with"),
+                (plain, """{"enable_thinking":false,"a":1}""", "chat_template_kwargs is not supported"),
+            })
+        {
+            HttpResponseMessage refused = await one.Http.PostAsync("/v1/chat/completions", Asked(variables), Cancel);
+            Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+            Assert.Contains(fault, (string)(await Json(refused))["error"]!["message"]!, StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>It is the request that a template does not take, and not the server that fails.</summary>
     [Fact]
     public async Task A_conversation_that_the_template_refuses_is_the_requests_fault()
