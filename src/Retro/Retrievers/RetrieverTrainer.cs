@@ -298,11 +298,20 @@ public sealed partial class RetrieverTrainer : IDisposable
             : null;
         return (batch, staleness, apart);
 
-        // What is of an example's own document, in which its target stands, is no negative of it.
-        Tensor Barred() => tensor(
-            [.. examples.SelectMany(example => all.Select(chunk => _same.Of(_texts.DocumentOf(example)).Contains(_source.Database.DocumentOf(chunk))))],
-            [rows.Length, all.Length],
-            device: device);
+        // What is of an example's own document, in which its target stands, is no negative of it, nor is a copy of one of its passages.
+        Tensor Barred()
+        {
+            string[] spelled = [.. all.Select(chunk => _tokenizer.Decode(_source.Database.OwnTokens(chunk)))];
+            return tensor([.. examples.SelectMany(BarredOf)], [rows.Length, all.Length], device: device);
+
+            IEnumerable<bool> BarredOf(long example, int row)
+            {
+                IReadOnlyList<int> itself = _same.Of(_texts.DocumentOf(example));
+                HashSet<long> its = [.. passages[row]];
+                HashSet<string> texts = [.. all.Index().Where(pair => its.Contains(pair.Item)).Select(pair => spelled[pair.Index])];
+                return all.Select((chunk, i) => itself.Contains(_source.Database.DocumentOf(chunk)) || (!its.Contains(chunk) && texts.Contains(spelled[i])));
+            }
+        }
     }
 
     private IEnumerable<long> Chain(long example) => _chains.TryGetValue(example, out long passage) ? [passage] : [];

@@ -222,18 +222,30 @@ public sealed class FeedbackTests : IDisposable
     public void Another_passage_that_was_accepted_for_a_prompt_is_no_negative_of_it()
     {
         FeedbackPair[] pairs = [.. new[] { "a", "a", "b" }.Select((prompt, i) => new FeedbackPair(prompt, _world.Passages.Documents[i].FirstChunk, true))];
-        using TextEmbedder same = Train(together: true), other = Train(together: false);
+        using TextEmbedder same = OneStep(_world, pairs, together: true), other = OneStep(_world, pairs, together: false);
         Assert.Equal(_world.Embedder.Identity, same.Identity);
         Assert.NotEqual(_world.Embedder.Identity, other.Identity);
+    }
 
-        // One step, of the two pairs of the one prompt or of one pair of each.
-        TextEmbedder Train(bool together)
-        {
-            long seed = Enumerable.Range(0, 100).First(
-                one => new SeededPermutation(3, one, Purpose.FeedbackOrder, 0) is var order && order.At(0) + order.At(1) == 1 == together);
-            RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = 2, WeightDecay = 0, Seed = seed };
-            return FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
-        }
+    /// <summary>Chunks of one text have one key, whatever documents they stand in, and prompts that read alike are one.</summary>
+    [Fact]
+    public void A_copy_of_an_accepted_passage_is_no_negative_and_a_prompt_is_what_is_read_of_it()
+    {
+        using RetrieverWorld world = new(
+            _ => [.. new[] { 0, 0, 1 }.Select((topic, i) => new Document($"p{i}", "", RetrieverWorld.Words(topic, true, new Random(topic)), ""))]);
+        long[] first = [.. world.Passages.Documents.Select(document => document.FirstChunk)];
+        FeedbackPair[] pairs = [.. new[] { "a", "b", "c" }.Select((prompt, i) => new FeedbackPair(prompt, first[i], true))];
+        using TextEmbedder same = OneStep(world, pairs, together: true), other = OneStep(world, pairs, together: false);
+        Assert.Equal(world.Embedder.Identity, same.Identity);
+        Assert.NotEqual(world.Embedder.Identity, other.Identity);
+        Assert.All(
+            new FeedbackPair[][]
+            {
+                pairs[..2], [new("a", first[0], true), new("a", first[1], false)], [new("a", first[0], true), new("a", first[0], false)],
+                [new(" a", first[0], true), new("   a", first[2], true)],
+            },
+            alike => Assert.Contains(
+                "nothing to tell apart", Assert.Throws<TrainingException>(() => OneStep(world, alike, together: true)).Message, StringComparison.Ordinal));
     }
 
     /// <summary>A prompt reaches the tower as a query, of which no more than one space before the text is left.</summary>
@@ -291,6 +303,15 @@ public sealed class FeedbackTests : IDisposable
             () => FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options));
         Assert.Equal(4, fault.Faults.Count);
         Assert.Contains("RefreshEvery is 10; expected not set, since documents keep their keys", fault.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>One step, of the first two of three pairs or of the last and one of them.</summary>
+    private static TextEmbedder OneStep(RetrieverWorld world, FeedbackPair[] pairs, bool together)
+    {
+        long seed = Enumerable.Range(0, 100).First(
+            one => new SeededPermutation(3, one, Purpose.FeedbackOrder, 0) is var order && order.At(0) + order.At(1) == 1 == together);
+        RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = 2, WeightDecay = 0, Seed = seed };
+        return FeedbackTrainer.Train(world.Embedder, RetrieverWorld.Tokenizer, world.Source, pairs, options);
     }
 
     private static string Text(ChunkDatabase database, DocumentEntry entry)

@@ -444,6 +444,28 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         string Refusal(RetrieverTrainer to, string folder) => Assert.Throws<CheckpointException>(() => to.Load(_world[folder])).Message;
     }
 
+    /// <summary>They have its key, and no tower can score one above the other.</summary>
+    [Fact]
+    public void A_copy_of_a_passage_is_no_negative_of_its_row()
+    {
+        using RetrieverWorld world = new(_ => [.. Enumerable.Range(0, 12).Select(i => new Document($"p{i}", "", "klmnopqrst", ""))]);
+        RandomNeighborSource chance = new(world.Passages);
+        double[] losses = [.. new[] { false, true }.Select(negatives =>
+        {
+            using RetrieverTrainer trainer = new(
+                world.Embedder,
+                Tokenizer,
+                world.Source,
+                Reader(),
+                RetrieverObjective.Emdr2,
+                Options with { InBatchNegatives = negatives },
+                world.Examples,
+                alongside: chance);
+            return trainer.Step(TestContext.Current.CancellationToken).Loss;
+        })];
+        Assert.Equal(losses[0], losses[1], 1e-4);
+    }
+
     [Fact]
     public void A_checkpoint_of_another_reader_is_refused_and_one_that_names_none()
     {
