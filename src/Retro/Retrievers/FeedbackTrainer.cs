@@ -24,6 +24,8 @@ public static class FeedbackTrainer
     /// <param name="pairs">Pairs of its database (<see cref="FeedbackLog.Replay"/>).</param>
     /// <param name="options">Steps, prompts of a step (<see cref="RetrieverTrainingOptions.BatchSize"/>), temperature, rate, decay and seed, and nothing
     /// else; null takes the defaults.</param>
+    /// <param name="start">What the tower starts as: one that was trained before over keys of this embedder, whose vectors are as long; it stays as it is.
+    /// Null: the embedder.</param>
     /// <param name="progress">Receives the number of steps done.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <returns>The tower; a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>. Dispose it.</returns>
@@ -31,13 +33,14 @@ public static class FeedbackTrainer
     /// <exception cref="TrainingException">No chunk was accepted, or there is none that it could be told from, or the loss is no longer finite.</exception>
     /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
     /// <exception cref="ArgumentException">A pair names a chunk that is not there, or one without a key; or the keys were made with another embedder or
-    /// tokenizer.</exception>
+    /// tokenizer, or the tower to start from makes others.</exception>
     public static TextEmbedder Train(
         TextEmbedder embedder,
         RetroTokenizer tokenizer,
         DenseNeighborSource source,
         IReadOnlyList<FeedbackPair> pairs,
         RetrieverTrainingOptions? options = null,
+        TextEmbedder? start = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -46,7 +49,7 @@ public static class FeedbackTrainer
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(pairs);
         options = Validated(options ?? new());
-        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer);
+        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
         if (!pairs.Any(pair => pair.Accepted))
         {
             throw new TrainingException($"None of {pairs.Count} pairs was accepted, so that there is nothing to find; collect more feedback.");
@@ -79,7 +82,7 @@ public static class FeedbackTrainer
                     + "larger.");
         }
 
-        using RetrieverTower tower = new(embedder, tokenizer);
+        using RetrieverTower tower = new(start ?? embedder, tokenizer);
         Dictionary<string, int[]> asked = wanted.ToDictionary(prompt => prompt.Key, prompt => tower.Read(prompt.Key));
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });

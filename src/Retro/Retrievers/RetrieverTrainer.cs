@@ -37,6 +37,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly RetroOptimizer _optimizer;
     private readonly OneThread _one = new();
     private readonly LearningRateSchedule _schedule;
+    private readonly string? _startIdentity;
     private Dictionary<long, long> _chains = [];
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -51,11 +52,13 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="heldOut">Documents that may be neither examples nor passages; null: nobody looks.</param>
     /// <param name="alongside">A source over the same database, whose passages are read besides, as many again: a tower learns little from passages among
     /// which what is wanted is not, and words find others than vectors do. It stays the caller's. Null: those that the towers find are all.</param>
+    /// <param name="start">What the query tower starts as: one that was trained before over keys of this embedder, whose vectors are as long; it stays the
+    /// caller's, and as it is. Null: the embedder.</param>
     /// <param name="progress">Receives the number of documents compared; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
-    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the source alongside is of another database, or the
-    /// reader reads too few neighbors, weighs those that are read together by scores, reads other chunks, or
+    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the tower to start from makes others, or the source
+    /// alongside is of another database, or the reader reads too few neighbors, weighs those that are read together by scores, reads other chunks, or
     /// looks by itself into a database in which a document of the examples stands.</exception>
     /// <exception cref="DatabaseException">A database was made with another tokenizer, the source has no key file, or a held-out document is in a
     /// database.</exception>
@@ -70,6 +73,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         ChunkDatabase? examples = null,
         ChunkDatabase? heldOut = null,
         INeighborSource? alongside = null,
+        TextEmbedder? start = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -82,7 +86,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         Options = (options ?? new()).Validate(_texts.ChunkLength);
         _texts.RequireTokenizer(tokenizer);
         source.Database.RequireTokenizer(tokenizer);
-        Require(embedder, reader, alongside, progress, cancellationToken);
+        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
+        Require(reader, alongside, progress, cancellationToken);
         foreach (ChunkDatabase read in heldOut is null ? [] : new[] { _texts, source.Database }.Distinct())
         {
             HeldOut.Require(heldOut!, read, progress, cancellationToken);
@@ -92,7 +97,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         _same = new(_texts, source.Database, progress, cancellationToken);
         _schedule = LearningRateSchedule.Short(Options.LearningRate, Options.Steps);
         _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null, cancellationToken);
-        _queries = new(embedder, tokenizer);
+        _queries = new(start ?? embedder, tokenizer);
+        _startIdentity = start?.Identity;
         _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer) : null;
         _optimizer = new(
             Trained().Select(one => (one.Name, one.Parameter, one.Kind)),
@@ -402,10 +408,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
     }
 
-    private void Require(
-        TextEmbedder embedder, IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private void Require(IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        RetrieverDocuments.RequireEmbedder(_source, embedder, _tokenizer);
         if (alongside is not null && !_source.Database.HasSameChunks(alongside.Database))
         {
             throw new ArgumentException(

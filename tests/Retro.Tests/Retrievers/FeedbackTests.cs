@@ -190,7 +190,7 @@ public sealed class FeedbackTests : IDisposable
         RetrieverTrainingOptions options = new() { Steps = 80, BatchSize = 8, LearningRate = 3e-3 };
         List<StageProgress> told = [];
         using TextEmbedder tower = FeedbackTrainer.Train(
-            _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options, new Reports<StageProgress>(told.Add));
+            _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options, progress: new Reports<StageProgress>(told.Add));
         Assert.True(told[^1].Loss < told[0].Loss);
         using TextEmbedder same = FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
         TowerNeighborSource learned = new(_world.Source, new ChunkKeyer(RetrieverWorld.Tokenizer, tower)),
@@ -246,6 +246,27 @@ public sealed class FeedbackTests : IDisposable
             },
             alike => Assert.Contains(
                 "nothing to tell apart", Assert.Throws<TrainingException>(() => OneStep(world, alike, together: true)).Message, StringComparison.Ordinal));
+    }
+
+    /// <summary>Where nothing is to be told apart the tower stays as it began.</summary>
+    [Fact]
+    public void A_tower_that_was_trained_before_is_trained_on()
+    {
+        FeedbackPair[] pairs = [.. new[] { "a", "a", "b" }.Select((prompt, i) => new FeedbackPair(prompt, _world.Passages.Documents[i].FirstChunk, true))];
+        using TextEmbedder tower = OneStep(_world, pairs, together: false);
+        string before = tower.Identity;
+        using TextEmbedder same = OneStep(_world, pairs, together: true, tower), other = OneStep(_world, pairs, together: false, tower);
+        Assert.Equal(before, same.Identity);
+        Assert.NotEqual(before, other.Identity);
+        using TextEmbedder narrow = new(new TextEncoder(Embedders.EmbeddingInputs.Tiny with { Width = 16 }), RetrieverWorld.Tokenizer);
+        Assert.Contains(
+            "keys of 32 numbers, and the tower to start from makes 16",
+            Assert.Throws<ArgumentException>(() => OneStep(_world, pairs, together: true, narrow)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "given beside that embedder (start)",
+            Assert.Throws<ArgumentException>(() => FeedbackTrainer.Train(tower, RetrieverWorld.Tokenizer, _world.Source, pairs)).Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>A prompt reaches the tower as a query, of which no more than one space before the text is left.</summary>
@@ -306,12 +327,12 @@ public sealed class FeedbackTests : IDisposable
     }
 
     /// <summary>One step, of the first two of three pairs or of the last and one of them.</summary>
-    private static TextEmbedder OneStep(RetrieverWorld world, FeedbackPair[] pairs, bool together)
+    private static TextEmbedder OneStep(RetrieverWorld world, FeedbackPair[] pairs, bool together, TextEmbedder? start = null)
     {
         long seed = Enumerable.Range(0, 100).First(
             one => new SeededPermutation(3, one, Purpose.FeedbackOrder, 0) is var order && order.At(0) + order.At(1) == 1 == together);
         RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = 2, WeightDecay = 0, Seed = seed };
-        return FeedbackTrainer.Train(world.Embedder, RetrieverWorld.Tokenizer, world.Source, pairs, options);
+        return FeedbackTrainer.Train(world.Embedder, RetrieverWorld.Tokenizer, world.Source, pairs, options, start);
     }
 
     private static string Text(ChunkDatabase database, DocumentEntry entry)

@@ -434,14 +434,75 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         using RetrieverTrainer trainer = _world.Trainer();
         Assert.Contains("There is no state", Refusal(trainer, "none"), StringComparison.Ordinal);
         trainer.Save(_world["saved"]);
-        using RetrieverTrainer others = _world.Trainer(RetrieverObjective.Emdr2), longer = _world.Trainer(options: Options with { Steps = 9 });
+        using RetrieverTrainer others = _world.Trainer(RetrieverObjective.Emdr2);
         Assert.Contains("objective LSR, temperature 0.1 (now: EMDR2)", Refusal(others, "saved"), StringComparison.Ordinal);
-        Assert.Contains("Steps = 9", Refusal(longer, "saved"), StringComparison.Ordinal);
+        foreach ((RetrieverTrainingOptions options, string name) in new[]
+            {
+                (Options with { Temperature = 0.1 }, "Temperature = 0.1"), (Options with { BatchSize = 5 }, "BatchSize = 5"),
+                (Options with { Seed = 1 }, "Seed = 1"), (Options with { InBatchNegatives = true }, "InBatchNegatives = True"),
+            })
+        {
+            using RetrieverTrainer changed = _world.Trainer(options: options);
+            Assert.Contains(name, Refusal(changed, "saved"), StringComparison.Ordinal);
+        }
+
         string path = Path.Combine(_world["saved"], RetrieverTrainer.StateFile);
         File.WriteAllBytes(path, File.ReadAllBytes(path)[..^100]);
         Refusal(trainer, "saved");
 
         string Refusal(RetrieverTrainer to, string folder) => Assert.Throws<CheckpointException>(() => to.Load(_world[folder])).Message;
+    }
+
+    /// <summary>A training that has ended is given more, and one whose loss is no longer finite a lower rate.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)] // as an earlier version of this library saved it, with all options
+    public void A_training_goes_on_with_more_steps_and_other_rates(bool old)
+    {
+        using (RetrieverTrainer trainer = _world.Trainer())
+        {
+            trainer.Run(cancellationToken: TestContext.Current.CancellationToken);
+            trainer.Save(_world["ended"]);
+        }
+
+        if (old)
+        {
+            Change(Path.Combine(_world["ended"], RetrieverTrainer.StateFile), state =>
+            {
+                state["Settings"]!["options"] = InvariantText.Of(Options);
+                state.AsObject().Remove("Learns");
+            });
+        }
+
+        List<RetrieverTrainingProgress> told = [];
+        using RetrieverTrainer longer = _world.Trainer(options: Options with { Steps = 9, LearningRate = 1e-3, WeightDecay = 0 });
+        longer.Load(_world["ended"]);
+        Assert.Equal(4, longer.StepsDone);
+        longer.Run(new Reports<RetrieverTrainingProgress>(told.Add), TestContext.Current.CancellationToken);
+        Assert.Equal([5L, 6, 7, 8, 9], told.Select(step => step.Step));
+        Assert.All(told, step => Assert.True(step.LearningRate <= 1e-3 && step.GradientNorm > 0));
+    }
+
+    [Fact]
+    public void A_tower_that_was_trained_before_is_trained_on()
+    {
+        using RetrieverTrainer first = _world.Trainer();
+        first.Step(TestContext.Current.CancellationToken);
+        using TextEmbedder tower = first.QueryEmbedder();
+        using RetrieverTrainer second = From(tower), again = From(tower), fresh = From(null);
+        using TextEmbedder begun = second.QueryEmbedder();
+        Assert.Equal(tower.Identity, begun.Identity);
+        second.Step(TestContext.Current.CancellationToken);
+        second.Save(_world["second"]);
+        again.Load(_world["second"]);
+        Assert.Equal(1, again.StepsDone);
+        Assert.Contains("start", Assert.Throws<CheckpointException>(() => fresh.Load(_world["second"])).Message, StringComparison.Ordinal);
+        using TextEmbedder narrow = new(new TextEncoder(EmbeddingInputs.Tiny with { Width = 16 }), Tokenizer);
+        Assert.Contains(
+            "the tower to start from makes 16", Assert.Throws<ArgumentException>(() => From(narrow)).Message, StringComparison.Ordinal);
+
+        RetrieverTrainer From(TextEmbedder? start) => new(
+            _world.Embedder, Tokenizer, _world.Source, Reader(), RetrieverObjective.LanguageModelSupervision(), Options, _world.Examples, start: start);
     }
 
     /// <summary>They have its key, and no tower can score one above the other.</summary>
