@@ -40,7 +40,7 @@ public sealed partial class RetrieverTrainer
             .Concat(_optimizer.State().Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)))
             .Concat((_documents.MadeBy?.named_parameters() ?? []).Select(pair => KeyValuePair.Create(IndexPrefix + pair.name, pair.parameter.detach())));
         RetrieverState state = new(
-            RetrieverState.CurrentVersion, StepsDone, _documents.MadeAt, Settings(), _optimizer.StepCounts().ToDictionary(), _chains);
+            RetrieverState.CurrentVersion, StepsDone, _documents.MadeAt, Settings(), _optimizer.StepCounts().ToDictionary(), _chains, _learns);
         Safetensors.Write(
             path, tensors, new Dictionary<string, string> { [MetadataKey] = JsonSerializer.Serialize(state) }, progress, cancellationToken);
     }
@@ -119,7 +119,7 @@ public sealed partial class RetrieverTrainer
             }
         }
 
-        (StepsDone, _chains) = (state.Steps, state.Chains);
+        (StepsDone, _chains, _learns) = (state.Steps, state.Chains, state.Learns);
     }
 
     /// <summary>Refuses a chain of no example, or at a passage that an example is never given.</summary>

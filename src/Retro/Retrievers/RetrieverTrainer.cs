@@ -25,6 +25,9 @@ namespace Retro.Retrievers;
 /// </remarks>
 public sealed partial class RetrieverTrainer : IDisposable
 {
+    /// <summary>Steps without any gradient that a training is given, at least, where it has as many.</summary>
+    private const int IdleSteps = 100;
+
     private readonly DenseNeighborSource _source;
     private readonly INeighborSource? _alongside;
     private readonly ChunkDatabase _texts;
@@ -39,6 +42,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly LearningRateSchedule _schedule;
     private readonly string? _startIdentity;
     private Dictionary<long, long> _chains = [];
+    private bool _learns; // a step has had a gradient other than 0
 
     /// <summary>Creates a trainer at step 0.</summary>
     /// <param name="embedder">The embedder that the source's keys were made with; it stays the caller's, and as it is.</param>
@@ -120,7 +124,8 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <summary>Trains until the steps are used up.</summary>
     /// <param name="progress">Receives each step; null: no reporting.</param>
     /// <param name="cancellationToken">Ends the training between two steps, or while the index is made anew; it can be continued, or saved.</param>
-    /// <exception cref="TrainingException">The loss or a gradient is no longer finite.</exception>
+    /// <exception cref="TrainingException">The loss or a gradient is no longer finite; or no step had a gradient other than 0, up to a tenth of the steps and
+    /// 100 at least, or to the end.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Run(IProgress<RetrieverTrainingProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -218,12 +223,26 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
 
         StepsDone++;
+        _learns |= done.GradientNorm > 0;
         if (done.Utility is { } utility)
         {
             RetroTelemetry.Utility.Record(utility, new KeyValuePair<string, object?>("retro.objective", Objective.Name));
         }
 
+        RequireLearning();
         return done;
+    }
+
+    /// <summary>Ends a training that has had no gradient other than 0 for long enough, or to its end.</summary>
+    private void RequireLearning()
+    {
+        if (!_learns && (StepsDone >= Options.Steps || (StepsDone >= IdleSteps && StepsDone >= Options.Steps / 10)))
+        {
+            throw new TrainingException(
+                $"{Amount.Of(StepsDone, "step")} have taught nothing: the gradient of {Objective.Name} was 0 in each, as where an example has no more than "
+                    + $"one passage, so that none is preferred. Raise {nameof(Options.Neighbors)} ({Options.Neighbors}), let those of others count "
+                    + $"({nameof(Options.InBatchNegatives)}), or give examples for which the source finds passages in other documents.");
+        }
     }
 
     /// <summary>The passages that the towers find for examples now: of the query tower, and of the posterior where there is one.</summary>

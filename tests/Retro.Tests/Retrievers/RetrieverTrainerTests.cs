@@ -505,6 +505,37 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
             _world.Embedder, Tokenizer, _world.Source, Reader(), RetrieverObjective.LanguageModelSupervision(), Options, _world.Examples, start: start);
     }
 
+    /// <summary>Of one passage there is nothing to prefer.</summary>
+    [Fact]
+    public void A_training_without_any_gradient_ends_and_says_why()
+    {
+        RetrieverTrainingOptions one = Options with { Neighbors = 1 };
+        using (RetrieverTrainer trainer = _world.Trainer(RetrieverObjective.PerplexityDistillation(), one))
+        {
+            TrainingException fault = Assert.Throws<TrainingException>(() => trainer.Run(cancellationToken: TestContext.Current.CancellationToken));
+            Assert.Contains("4 steps have taught nothing", fault.Message, StringComparison.Ordinal);
+            Assert.Contains("Raise Neighbors (1)", fault.Message, StringComparison.Ordinal);
+        }
+
+        using (RetrieverTrainer trainer = _world.Trainer(RetrieverObjective.PerplexityDistillation(), one with { Steps = 300 }),
+            resumed = _world.Trainer(RetrieverObjective.PerplexityDistillation(), one))
+        {
+            Assert.Throws<TrainingException>(() => trainer.Run(cancellationToken: TestContext.Current.CancellationToken));
+            Assert.Equal(100, trainer.StepsDone);
+            trainer.Save(_world["idle"]);
+            resumed.Load(_world["idle"]);
+            Assert.Throws<TrainingException>(() => resumed.Step(TestContext.Current.CancellationToken));
+        }
+
+        foreach ((RetrieverObjective objective, RetrieverTrainingOptions options) in new[]
+            { (RetrieverObjective.Realm, one), (RetrieverObjective.PerplexityDistillation(), one with { InBatchNegatives = true }) })
+        {
+            using RetrieverTrainer trainer = _world.Trainer(objective, options);
+            trainer.Run(cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(4, trainer.StepsDone);
+        }
+    }
+
     /// <summary>They have its key, and no tower can score one above the other.</summary>
     [Fact]
     public void A_copy_of_a_passage_is_no_negative_of_its_row()
