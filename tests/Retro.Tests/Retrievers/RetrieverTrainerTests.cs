@@ -505,6 +505,28 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
             _world.Embedder, Tokenizer, _world.Source, Reader(), RetrieverObjective.LanguageModelSupervision(), Options, _world.Examples, start: start);
     }
 
+    /// <summary>What a folder means to stand before queries is the tower's, too, and goes with it.</summary>
+    [Fact]
+    public void A_tower_keeps_the_prompts_of_its_embedder()
+    {
+        Dictionary<string, string> prompts = new() { ["query"] = "query: ", ["document"] = "passage: " };
+        using TextEmbedder passages = new(new TextEncoder(EmbeddingInputs.Tiny, 3), Tokenizer, prompt: "passage: ");
+        passages.Save(_world["prompted"]);
+        string name = "config_sentence_transformers.json";
+        File.WriteAllText(
+            Path.Combine(_world["prompted"], name),
+            """{"prompts":{"query":"query: ","document":"passage: "},"default_prompt_name":"document"}""");
+        using TextEmbedder prompted = TextEmbedder.Load(_world["prompted"]);
+        Assert.Equal(prompts, prompted.Prompts);
+        using RetrieverTower tower = new(prompted, Tokenizer);
+        using TextEmbedder exported = tower.Export();
+        Assert.Equal(prompts, exported.Prompts);
+        exported.Save(_world["exported"]);
+        using TextEmbedder again = TextEmbedder.Load(_world["exported"]);
+        Assert.Equal(prompts, again.Prompts);
+        Assert.Equal("passage: ", again.Prompt);
+    }
+
     /// <summary>Of one passage there is nothing to prefer.</summary>
     [Fact]
     public void A_training_without_any_gradient_ends_and_says_why()
