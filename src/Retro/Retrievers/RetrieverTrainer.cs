@@ -196,6 +196,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         RetrieverTrainingProgress done = new(StepsDone + 1, Options.Steps, double.NaN, 0, rate, 0, IndexAge);
         if (Prepare(examples, cancellationToken) is { } prepared)
         {
+            using FinalizerGate.Hold gate = FinalizerGate.Close(Objective.IsCustom);
             Tensor loss = Objective.Loss(prepared.Batch, prepared.Apart).mean();
             loss.backward();
             (double norm, double value) = _optimizer.StepWith(rate, null, loss);
