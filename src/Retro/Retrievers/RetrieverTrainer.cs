@@ -48,8 +48,8 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="embedder">The embedder that the source's keys were made with; it stays the caller's, and as it is.</param>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
     /// <param name="source">Finds the passages; it stays the caller's.</param>
-    /// <param name="reader">Reads the passages; it stays the caller's. With <see cref="RetrieverInputs.LeaveOneOut"/> it has to read as many neighbors as are
-    /// found: <see cref="RetrieverTrainingOptions.Neighbors"/>, as many again with a posterior, and with a source alongside.</param>
+    /// <param name="reader">Reads the passages; it stays the caller's. With <see cref="RetrieverInputs.LeaveOneOut"/> it has to read one neighbor fewer than
+    /// are found: <see cref="RetrieverTrainingOptions.Neighbors"/>, as many again with a posterior, and with a source alongside.</param>
     /// <param name="objective">What is minimized.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="examples">The database of the examples; null: the source's own.</param>
@@ -438,7 +438,8 @@ public sealed partial class RetrieverTrainer : IDisposable
                 nameof(alongside));
         }
 
-        int together = Options.Neighbors * ((Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1) + (alongside is null ? 0 : 1));
+        // All passages of an example but one.
+        int together = (Options.Neighbors * ((Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1) + (alongside is null ? 0 : 1))) - 1;
         if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && reader.Neighbors < together)
         {
             throw new ArgumentException(
@@ -447,7 +448,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
 
         // What several sources find has scores of several kinds, by which passages cannot be weighed against one another.
-        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 2 && reader.WeighsByScores)
+        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 1 && reader.WeighsByScores)
         {
             throw new ArgumentException(
                 $"{Objective.Name} reads passages together, which {reader.Name} weighs by scores that they do not have here; take an infinite temperature, "

@@ -401,7 +401,7 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
                 () => new RetrieverTrainer(_world.Embedder, Tokenizer, _world.Source, Reader(), any, Options, alongside: elsewhere)).Message,
             StringComparison.Ordinal);
         Assert.Contains("no divisor", Refusal(new UnigramReader(300, 4, 5), any), StringComparison.Ordinal);
-        Assert.Contains("up to 4 passages together, and unigrams reads 3", Refusal(Reader(3), RetrieverObjective.LeaveOneOut()), StringComparison.Ordinal);
+        Assert.Contains("up to 3 passages together, and unigrams reads 2", Refusal(Reader(2), RetrieverObjective.LeaveOneOut()), StringComparison.Ordinal);
         using RetroModel decoder = new(TinyRetro.Config with { VocabularySize = Tokenizer.VocabularySize, Retrieval = null });
         InContextOptions four = new() { Neighbors = 4, PrefixLength = 40 };
         EnsembleReader weighing = new(decoder, Tokenizer, four, 0.7), equal = new(decoder, Tokenizer, four, double.PositiveInfinity);
@@ -409,7 +409,8 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
             "leave one out, temperature 0.01 reads passages together, which ensemble, k = 4 + pointer rule, k = 4 weighs by scores",
             Refusal(new PointerReader(weighing, new(4, M, 2 * M, new double[PointerRule.LongestRun])), RetrieverObjective.LeaveOneOut()),
             StringComparison.Ordinal);
-        foreach ((EnsembleReader reader, RetrieverObjective objective) in new[] { (equal, RetrieverObjective.LeaveOneOut()), (weighing, any) })
+        foreach ((IReader reader, RetrieverObjective objective) in new (IReader, RetrieverObjective)[]
+            { (equal, RetrieverObjective.LeaveOneOut()), (weighing, any), (Reader(3), RetrieverObjective.LeaveOneOut()) })
         {
             using RetrieverTrainer trainer = new(_world.Embedder, Tokenizer, _world.Source, reader, objective, Options, _world.Examples);
             Assert.True(double.IsFinite(trainer.Step(TestContext.Current.CancellationToken).Loss));
