@@ -12,7 +12,8 @@ namespace Retro;
 /// collection during the call, the finalizer thread frees the number under the reader: the training dies, or computes something else. While the gate is closed
 /// the finalizer thread waits in it, and what has been collected stays as it is.</para>
 /// <para>Retro's own layers hold their numbers and do not need it. Trainer, RetroGenerator and BitsPerByte close the gate for a model that has a module or a
-/// hook of other origin. A custom model in a custom loop is safe where the loop closes it around each step, the optimizer's included:</para>
+/// hook of other origin, and RetrieverTrainer for a custom objective. A custom model in a custom loop is safe where the loop closes it around each step, the
+/// optimizer's included:</para>
 /// <code>using (FinalizerGate.Close())
 /// {
 ///     loss(model.call(x)).backward();
@@ -102,6 +103,10 @@ public static class FinalizerGate
     /// <param name="module">The module.</param>
     internal static bool IsCustom(nn.Module module)
         => (module.GetType().Assembly != typeof(FinalizerGate).Assembly && !s_safe.Contains(module.GetType())) || HasHook(module);
+
+    /// <summary>Whether a function is of other origin than Retro.</summary>
+    /// <param name="function">The function.</param>
+    internal static bool IsCustom(Delegate function) => function.Method.Module.Assembly != typeof(FinalizerGate).Assembly;
 
     private static void Leave(bool lingers)
     {

@@ -559,7 +559,7 @@ public sealed class DeviceTests : IDisposable
                 world.Source,
                 pairs,
                 new() { Steps = 3, BatchSize = 6 },
-                new Reports<StageProgress>(done => losses.Add(done.Loss ?? 0))).Dispose();
+                progress: new Reports<StageProgress>(done => losses.Add(done.Loss ?? 0))).Dispose();
             return [.. losses];
         }
 

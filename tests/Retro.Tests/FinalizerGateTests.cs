@@ -2,9 +2,11 @@ using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
+using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tests.Readers;
+using Retro.Tests.Retrievers;
 using Retro.Tests.Training;
 using Retro.Training;
 using TorchSharp;
@@ -218,6 +220,36 @@ public class FinalizerGateTests
         GC.Collect();
         GC.WaitForPendingFinalizers();
         Assert.Equal(15, finalized.Count);
+    }
+
+    [Fact]
+    public void A_retrievers_step_keeps_the_gate_closed_for_a_custom_objective()
+    {
+        using RetrieverWorld world = new();
+        Finalized finalized = new();
+        List<int> before = [], inside = [];
+        RetrieverObjective own = new("own", batch =>
+        {
+            before.Add(finalized.Count);
+            Leave(finalized, 3);
+            GC.Collect();
+            Thread.Sleep(20);
+            inside.Add(finalized.Count);
+            return RetrieverObjectives.Emdr2(batch.Likelihoods, batch.Scores, batch.Present) * 0.5;
+        });
+        using RetrieverTrainer trainer = world.Trainer(own);
+
+        trainer.Run(cancellationToken: TestContext.Current.CancellationToken);
+
+        Assert.Equal(4, inside.Count);
+        Assert.Equal(before, inside);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.Equal(12, finalized.Count);
+        Assert.True(own.IsCustom);
+        Assert.All(
+            [RetrieverObjective.Realm, RetrieverObjective.Emdr2, RetrieverObjective.LeaveOneOut(), RetrieverObjective.JointStochastic()],
+            one => Assert.False(one.IsCustom));
     }
 
     /// <summary>Also behind the states, where the head is computed for some targets after the other.</summary>

@@ -84,7 +84,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// What the folder that it was loaded from means to stand before texts of a kind, by the kind, such as "query: " by "query"; empty prompts left out. Of
     /// these <see cref="Prompt"/> is put before texts, and no other.
     /// </summary>
-    public IReadOnlyDictionary<string, string> Prompts { get; private init; } = new Dictionary<string, string>();
+    public IReadOnlyDictionary<string, string> Prompts { get; internal init; } = new Dictionary<string, string>();
 
     /// <inheritdoc/>
     public int Dimensions => Encoder.Config.VectorWidth;

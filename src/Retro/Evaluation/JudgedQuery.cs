@@ -31,6 +31,7 @@ public sealed record JudgedQuery(string Id, string Text)
     {
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentException.ThrowIfNullOrEmpty(path);
+        Document[] asked = [.. queries];
         Dictionary<string, Dictionary<string, int>> judged = new(StringComparer.Ordinal);
         try
         {
@@ -42,7 +43,7 @@ public sealed record JudgedQuery(string Id, string Text)
                     judged.TryAdd(query, new(StringComparer.Ordinal));
                     judged[query][parts[^2]] = value;
                 }
-                else if (parts.Length > 0 && !(number == 0 && parts[0].Contains("query", StringComparison.OrdinalIgnoreCase)))
+                else if (!string.IsNullOrWhiteSpace(line) && !(number == 0 && IsHeader(parts)))
                 {
                     throw new CorpusException(
                         $"Line {number + 1} of {path} is no judgment: expected query, iteration, document and grade, or query, document and grade, found "
@@ -57,12 +58,18 @@ public sealed record JudgedQuery(string Id, string Text)
 
         JudgedQuery[] read =
         [
-            .. from query in queries
+            .. from query in asked
                where judged.ContainsKey(query.Id)
                select new JudgedQuery(query.Id, query.Text) { Documents = judged[query.Id] },
         ];
         return judged.Keys.Except(read.Select(query => query.Id)).FirstOrDefault() is not { } missing
             ? read
             : throw new CorpusException($"{path} judges the query \"{missing}\", which is not among those that were given; give the queries that it is of.");
+
+        // Names of columns: a judgment with a fault would be left out without a word, and its query with it.
+        bool IsHeader(string[] parts) => parts.Length is 3 or 4
+            && parts[0].Contains("query", StringComparison.OrdinalIgnoreCase)
+            && !parts.Any(part => double.TryParse(part, CultureInfo.InvariantCulture, out _))
+            && !asked.Any(query => query.Id == parts[0]);
     }
 }

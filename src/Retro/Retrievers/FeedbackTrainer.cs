@@ -12,7 +12,8 @@ namespace Retro.Retrievers;
 
 /// <summary>
 /// Trains the query side of a dense retriever on feedback: each accepted chunk is to score above those that were rejected for its prompt, and above those of
-/// the other prompts of the batch (the softmax of Karpukhin and others, arXiv 2004.04906, section 3.2). Documents keep their keys, so that no index goes stale.
+/// the other prompts of the batch (the softmax of Karpukhin and others, arXiv 2004.04906, section 3.2). Chunks of one text are one. Documents keep their keys,
+/// so that no index goes stale.
 /// </summary>
 public static class FeedbackTrainer
 {
@@ -23,6 +24,8 @@ public static class FeedbackTrainer
     /// <param name="pairs">Pairs of its database (<see cref="FeedbackLog.Replay"/>).</param>
     /// <param name="options">Steps, prompts of a step (<see cref="RetrieverTrainingOptions.BatchSize"/>), temperature, rate, decay and seed, and nothing
     /// else; null takes the defaults.</param>
+    /// <param name="start">What the tower starts as: one that was trained before over keys of this embedder, whose vectors are as long; it stays as it is.
+    /// Null: the embedder.</param>
     /// <param name="progress">Receives the number of steps done.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <returns>The tower; a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>. Dispose it.</returns>
@@ -30,13 +33,14 @@ public static class FeedbackTrainer
     /// <exception cref="TrainingException">No chunk was accepted, or there is none that it could be told from, or the loss is no longer finite.</exception>
     /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
     /// <exception cref="ArgumentException">A pair names a chunk that is not there, or one without a key; or the keys were made with another embedder or
-    /// tokenizer.</exception>
+    /// tokenizer, or the tower to start from makes others.</exception>
     public static TextEmbedder Train(
         TextEmbedder embedder,
         RetroTokenizer tokenizer,
         DenseNeighborSource source,
         IReadOnlyList<FeedbackPair> pairs,
         RetrieverTrainingOptions? options = null,
+        TextEmbedder? start = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -45,9 +49,8 @@ public static class FeedbackTrainer
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(pairs);
         options = Validated(options ?? new());
-        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer);
-        FeedbackPair[] accepted = [.. pairs.Where(pair => pair.Accepted)];
-        if (accepted.Length == 0)
+        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
+        if (!pairs.Any(pair => pair.Accepted))
         {
             throw new TrainingException($"None of {pairs.Count} pairs was accepted, so that there is nothing to find; collect more feedback.");
         }
@@ -59,8 +62,6 @@ public static class FeedbackTrainer
                 nameof(pairs));
         }
 
-        ILookup<string, long> rejected = pairs.Where(pair => !pair.Accepted).ToLookup(pair => pair.Prompt, pair => pair.Chunk);
-        ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false, cancellationToken);
         if (pairs.FirstOrDefault(pair => !documents.HasKey(pair.Chunk)) is { } lost)
         {
@@ -68,6 +69,10 @@ public static class FeedbackTrainer
                 $"Chunk {lost.Chunk}, which a pair names, has no key, so that no tower can find it; leave out the pairs that name it.", nameof(pairs));
         }
 
+        FeedbackPair[] read = AsRead(pairs, source.Database, tokenizer), accepted = [.. read.Where(pair => pair.Accepted)];
+        ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
+        ILookup<string, long> rejected = read.Where(pair => !pair.Accepted && !wanted[pair.Prompt].Contains(pair.Chunk))
+            .ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         int chunks = accepted.Select(pair => pair.Chunk).Distinct().Count();
         if (!wanted.Any(prompt => rejected.Contains(prompt.Key) || (options.BatchSize > 1 && prompt.Distinct().Count() < chunks)))
         {
@@ -77,10 +82,8 @@ public static class FeedbackTrainer
                     + "larger.");
         }
 
-        // A prompt is trained as it is asked with: as a query of the database, decoded again.
-        Dictionary<string, int[]> asked = accepted.Select(pair => pair.Prompt).Distinct().ToDictionary(
-            prompt => prompt, prompt => embedder.Tokens(tokenizer.Decode(NeighborQuery.Of(prompt, source.Database, tokenizer).Tokens.Span)));
-        using RetrieverTower tower = new(embedder, tokenizer);
+        using RetrieverTower tower = new(start ?? embedder, tokenizer);
+        Dictionary<string, int[]> asked = wanted.ToDictionary(prompt => prompt.Key, prompt => tower.Read(prompt.Key));
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
         LearningRateSchedule schedule = LearningRateSchedule.Short(options.LearningRate, options.Steps);
@@ -135,6 +138,19 @@ public static class FeedbackTrainer
         faults.Require(options.RefreshEvery is null, options.RefreshEvery, "not set, since documents keep their keys");
         faults.Throw();
         return options.Validate();
+    }
+
+    /// <summary>
+    /// Pairs by what a tower reads of them: a prompt as it is asked with, as a query of the database, decoded again; and for a chunk the first of those that
+    /// have its text. What reads alike cannot be told apart, and was accepted with its copies.
+    /// </summary>
+    private static FeedbackPair[] AsRead(IReadOnlyList<FeedbackPair> pairs, ChunkDatabase database, RetroTokenizer tokenizer)
+    {
+        Dictionary<string, string> prompts = pairs.Select(pair => pair.Prompt).Distinct().ToDictionary(
+            prompt => prompt, prompt => tokenizer.Decode(NeighborQuery.Of(prompt, database, tokenizer).Tokens.Span));
+        Dictionary<long, long> chunks = pairs.Select(pair => pair.Chunk).Distinct().GroupBy(chunk => tokenizer.Decode(database.OwnTokens(chunk)))
+            .SelectMany(alike => alike.Select(chunk => (chunk, First: alike.First()))).ToDictionary(pair => pair.chunk, pair => pair.First);
+        return [.. pairs.Select(pair => new FeedbackPair(prompts[pair.Prompt], chunks[pair.Chunk], pair.Accepted))];
     }
 
     private static FeedbackPair[] Draw(FeedbackPair[] accepted, RetrieverTrainingOptions options, long step)

@@ -20,7 +20,8 @@ public sealed record InverseClozeOptions
     public int WindowLength { get; init; } = 128;
 
     /// <summary>
-    /// Characters of text that are kept in memory, of 2 bytes: of a corpus of more, documents are chosen at random for it. Default 100 million.
+    /// Characters of text that are kept in memory, of 2 bytes: of a corpus of more, documents are chosen at random for it. Of a document that is longer than a
+    /// sixteenth of it (or eight characters for each token of a window, where that is more) a stretch is kept. Default 100 million.
     /// </summary>
     public long MostCharacters { get; init; } = 100_000_000;
 

@@ -13,8 +13,8 @@ namespace Retro.Retrievers;
 /// <summary>Trains a small text encoder on nothing but a corpus, by the inverse cloze task with in-batch negatives, and with hard ones by option.</summary>
 /// <remarks>
 /// A pair is a span and the text around it (Lee et al., arXiv 1906.00300, section 4), or two parts that follow each other in a document. Each is to find its
-/// partner among all of the batch, both ways (InfoNCE: the cross entropy of cosines divided by a temperature). Pairs of one document are no negatives to each
-/// other.
+/// partner among all of the batch, both ways (InfoNCE: the cross entropy of cosines divided by a temperature). Pairs of one document that overlap, or between
+/// which less than a window lies, are no negatives to each other. A text that stands in several documents is one.
 /// </remarks>
 public static class InverseClozeTrainer
 {
@@ -31,7 +31,8 @@ public static class InverseClozeTrainer
     /// <param name="progress">Told after each step: steps done, or milliseconds where there is a time budget.</param>
     /// <param name="cancellationToken">Stops between steps.</param>
     /// <returns>The embedder.</returns>
-    /// <exception cref="CorpusException">The corpus holds fewer than two texts that are long enough to make a pair of.</exception>
+    /// <exception cref="CorpusException">The corpus holds fewer than two different texts that are long enough to make a pair of, and none of four windows; or
+    /// nearly all of it is one text of fewer, so that no pair has another to be told from.</exception>
     /// <exception cref="RetroOptionsException">The options or the sizes contradict themselves.</exception>
     /// <exception cref="CheckpointException">The encoder's sizes are of another vocabulary than the tokenizer's, or the tokenizer frames a text otherwise than
     /// with one token on each side.</exception>
@@ -154,7 +155,7 @@ public static class InverseClozeTrainer
         InverseClozePairs.Batch batch = pairs.Next();
         Tensor left = Encode(encoder, batch.Left, device);
         Tensor right = Encode(encoder, batch.Right, device);
-        Tensor? forbidden = batch.SameDocument is null ? null : torch.tensor(batch.SameDocument, [left.shape[0], left.shape[0]], ScalarType.Bool, device);
+        Tensor? forbidden = batch.Barred is null ? null : torch.tensor(batch.Barred, [left.shape[0], left.shape[0]], ScalarType.Bool, device);
         (int[] chosen, bool[] same) = hard?.Choose(left, batch.Documents, options.HardNegatives) ?? ([], []);
         Tensor? more = chosen.Length == 0 ? null : Encode(encoder, pairs.Batched([.. chosen.Select(hard!.Framed)]), device);
         Tensor? moreForbidden = more is null ? null : torch.tensor(same, [left.shape[0], chosen.Length], ScalarType.Bool, device);

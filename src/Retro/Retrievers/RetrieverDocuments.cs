@@ -26,16 +26,24 @@ internal sealed class RetrieverDocuments : IDisposable
     private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, ChunkKeys keys, float[] nullKey, RetrieverTower? tower)
         => (_first, _tokenizer, _keys, _nullKey, Tower) = (first, tokenizer, keys, nullKey, tower);
 
-    /// <summary>Makes sure that a source's keys were made with an embedder and a tokenizer.</summary>
-    /// <exception cref="ArgumentException">They were made with others.</exception>
-    public static void RequireEmbedder(DenseNeighborSource source, TextEmbedder embedder, RetroTokenizer tokenizer)
+    /// <summary>Makes sure that a source's keys were made with an embedder and a tokenizer, and that a tower to start from makes others as long.</summary>
+    /// <exception cref="ArgumentException">It is not so.</exception>
+    public static void RequireEmbedder(DenseNeighborSource source, TextEmbedder embedder, RetroTokenizer tokenizer, TextEmbedder? start)
     {
         if (new ChunkKeyer(tokenizer, embedder).Identity is var given && given != source.KeyIdentity)
         {
             throw new ArgumentException(
                 $"The source's keys were made with the embedder and tokenizer {source.KeyIdentity}, and those given are {given}: a query tower starts as a "
-                    + "copy of the embedder that made the keys.",
+                    + $"copy of the embedder that made the keys, or of one that was trained before, which is given beside that embedder ({nameof(start)}).",
                 nameof(embedder));
+        }
+
+        if (start is not null && start.Dimensions != embedder.Dimensions)
+        {
+            throw new ArgumentException(
+                $"The source has keys of {embedder.Dimensions} numbers, and the tower to start from makes {start.Dimensions}: take one that was trained for "
+                    + "them.",
+                nameof(start));
         }
     }
 

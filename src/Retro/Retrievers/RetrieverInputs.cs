@@ -10,7 +10,7 @@ public enum RetrieverInputs
     /// <summary>The reader without a passage, and the score of an empty text: one more pass of the reader an example.</summary>
     Null = 1,
 
-    /// <summary>The reader with all passages but one: as many passes as passages, of a reader that reads so many at once.</summary>
+    /// <summary>The reader with all passages but one: as many passes as passages, of a reader that reads all but one at once.</summary>
     LeaveOneOut = 2,
 
     /// <summary>A second tower, which reads context and target, and what it finds: up to twice as many passages.</summary>

@@ -17,7 +17,8 @@ public sealed class RetrieverObjective
 
     /// <summary>Takes a function.</summary>
     /// <param name="name">Names it in checkpoints, which are resumed under the same name alone: name its settings, too.</param>
-    /// <param name="loss">Gives the loss of each example, [B], from which the scores get their gradients.</param>
+    /// <param name="loss">Gives the loss of each example, [B], from which the scores get their gradients; it may be written with plain x + y or x * 0.5, since
+    /// the trainer closes the <see cref="FinalizerGate"/> around it.</param>
     /// <param name="inputs">What it reads besides scores and log-likelihoods.</param>
     public RetrieverObjective(string name, Func<RetrieverBatch, Tensor> loss, RetrieverInputs inputs = RetrieverInputs.None)
     {
@@ -57,6 +58,9 @@ public sealed class RetrieverObjective
 
     /// <summary>What it reads besides scores and log-likelihoods.</summary>
     public RetrieverInputs Inputs { get; }
+
+    /// <summary>Whether the function is of other origin, which may make numbers that a collection can free while it computes.</summary>
+    internal bool IsCustom => FinalizerGate.IsCustom(_loss);
 
     /// <summary>What the share that a row's own passages have among all counts, where others' count: the weight of the prior's logarithm.</summary>
     private double ShareWeight { get; init; } = 1;

@@ -9,13 +9,15 @@ namespace Retro.Retrievers;
 /// <param name="Settings">What the training depends on.</param>
 /// <param name="OptimizerSteps">How often each parameter was moved.</param>
 /// <param name="Chains">Where the chain of each example is.</param>
+/// <param name="Learns">Whether a step has had a gradient other than 0; taken for granted where an earlier version of this library saved it.</param>
 internal sealed record RetrieverState(
     int Version,
     long Steps,
     long IndexMadeAt,
     Dictionary<string, string> Settings,
     Dictionary<string, long> OptimizerSteps,
-    Dictionary<long, long> Chains)
+    Dictionary<long, long> Chains,
+    bool Learns = true)
 {
     public const int CurrentVersion = 1;
 

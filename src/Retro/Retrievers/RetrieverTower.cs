@@ -28,7 +28,7 @@ internal sealed class RetrieverTower : IDisposable
     public TextEmbedder Export() => As(Encoder.Clone());
 
     /// <summary>An encoder of the same sizes as an embedder, which takes it over.</summary>
-    public TextEmbedder As(TextEncoder encoder) => new(encoder, _embedder.Tokenizer, _embedder.LowerCase, _embedder.Prompt);
+    public TextEmbedder As(TextEncoder encoder) => new(encoder, _embedder.Tokenizer, _embedder.LowerCase, _embedder.Prompt) { Prompts = _embedder.Prompts };
 
     /// <summary>The vectors of texts, [n, D], with gradients.</summary>
     public Tensor Vectors(IReadOnlyList<int[]> framed)

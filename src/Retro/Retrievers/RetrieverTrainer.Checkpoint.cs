@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Embedders;
 using Retro.Readers;
@@ -15,6 +16,7 @@ public sealed partial class RetrieverTrainer
 
     private const string MetadataKey = "retriever";
     private const string ReaderKey = "reader's weights and settings";
+    private const string OptionsKey = "options";
     private const string OptimizerPrefix = "optimizer/";
     private const string IndexPrefix = "index/";
 
@@ -38,14 +40,15 @@ public sealed partial class RetrieverTrainer
             .Concat(_optimizer.State().Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)))
             .Concat((_documents.MadeBy?.named_parameters() ?? []).Select(pair => KeyValuePair.Create(IndexPrefix + pair.name, pair.parameter.detach())));
         RetrieverState state = new(
-            RetrieverState.CurrentVersion, StepsDone, _documents.MadeAt, Settings(), _optimizer.StepCounts().ToDictionary(), _chains);
+            RetrieverState.CurrentVersion, StepsDone, _documents.MadeAt, Settings(), _optimizer.StepCounts().ToDictionary(), _chains, _learns);
         Safetensors.Write(
             path, tensors, new Dictionary<string, string> { [MetadataKey] = JsonSerializer.Serialize(state) }, progress, cancellationToken);
     }
 
     /// <summary>
     /// Goes on where <see cref="Save"/> ended: towers, optimizer, step, and the chains of a sampler. Where documents are trained the index is made again by the
-    /// weights that it had been made by, and is as old as it was.
+    /// weights that it had been made by, and is as old as it was. Steps, learning rate and weight decay are this trainer's, so that a training that has ended
+    /// can be given more steps, and one whose loss is no longer finite a lower rate; all else is to be as it was.
     /// </summary>
     /// <param name="folder">The folder of <see cref="StateFile"/>.</param>
     /// <param name="progress">Receives the number of chunks embedded; null: no reporting.</param>
@@ -70,6 +73,11 @@ public sealed partial class RetrieverTrainer
             && reader == _reading.Reader.IdentityOf(version: 1))
         {
             now[ReaderKey] = reader; // an earlier version of this library saved it
+        }
+
+        if (state.Settings.TryGetValue(OptionsKey, out string? options))
+        {
+            state.Settings[OptionsKey] = Kept(options); // an earlier version of this library saved them all
         }
 
         state.RequireSettings(now, path);
@@ -111,7 +119,7 @@ public sealed partial class RetrieverTrainer
             }
         }
 
-        (StepsDone, _chains) = (state.Steps, state.Chains);
+        (StepsDone, _chains, _learns) = (state.Steps, state.Chains, state.Learns);
     }
 
     /// <summary>Refuses a chain of no example, or at a passage that an example is never given.</summary>
@@ -142,6 +150,12 @@ public sealed partial class RetrieverTrainer
                     + $"[{string.Join(", ", like.shape)}].");
     }
 
+    /// <summary>Options, as they write themselves, without those that a training may go on with others of.</summary>
+    private static string Kept(string options) => FreeOptions().Replace(options, "");
+
+    [GeneratedRegex(@"\b(Steps|LearningRate|WeightDecay) = [^,]*, ")]
+    private static partial Regex FreeOptions();
+
     /// <summary>What a training depends on, and is continued with alone.</summary>
     private Dictionary<string, string> Settings()
     {
@@ -152,8 +166,13 @@ public sealed partial class RetrieverTrainer
             ["source"] = _source.Identity,
             ["alongside"] = _alongside?.Identity ?? "nothing",
             ["reader"] = _reading.Reader.Name,
-            ["options"] = InvariantText.Of(Options),
+            [OptionsKey] = Kept(InvariantText.Of(Options)),
         };
+        if (_startIdentity is not null)
+        {
+            settings["start"] = _startIdentity;
+        }
+
         if ((_readerIdentity ??= _reading.Reader.Identity) is { } identity)
         {
             settings[ReaderKey] = identity;

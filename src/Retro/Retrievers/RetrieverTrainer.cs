@@ -25,6 +25,9 @@ namespace Retro.Retrievers;
 /// </remarks>
 public sealed partial class RetrieverTrainer : IDisposable
 {
+    /// <summary>Steps without any gradient that a training is given, at least, where it has as many.</summary>
+    private const int IdleSteps = 100;
+
     private readonly DenseNeighborSource _source;
     private readonly INeighborSource? _alongside;
     private readonly ChunkDatabase _texts;
@@ -37,25 +40,29 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly RetroOptimizer _optimizer;
     private readonly OneThread _one = new();
     private readonly LearningRateSchedule _schedule;
+    private readonly string? _startIdentity;
     private Dictionary<long, long> _chains = [];
+    private bool _learns; // a step has had a gradient other than 0
 
     /// <summary>Creates a trainer at step 0.</summary>
     /// <param name="embedder">The embedder that the source's keys were made with; it stays the caller's, and as it is.</param>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
     /// <param name="source">Finds the passages; it stays the caller's.</param>
-    /// <param name="reader">Reads the passages; it stays the caller's. With <see cref="RetrieverInputs.LeaveOneOut"/> it has to read as many neighbors as are
-    /// found: <see cref="RetrieverTrainingOptions.Neighbors"/>, as many again with a posterior, and with a source alongside.</param>
+    /// <param name="reader">Reads the passages; it stays the caller's. With <see cref="RetrieverInputs.LeaveOneOut"/> it has to read one neighbor fewer than
+    /// are found: <see cref="RetrieverTrainingOptions.Neighbors"/>, as many again with a posterior, and with a source alongside.</param>
     /// <param name="objective">What is minimized.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="examples">The database of the examples; null: the source's own.</param>
     /// <param name="heldOut">Documents that may be neither examples nor passages; null: nobody looks.</param>
     /// <param name="alongside">A source over the same database, whose passages are read besides, as many again: a tower learns little from passages among
     /// which what is wanted is not, and words find others than vectors do. It stays the caller's. Null: those that the towers find are all.</param>
+    /// <param name="start">What the query tower starts as: one that was trained before over keys of this embedder, whose vectors are as long; it stays the
+    /// caller's, and as it is. Null: the embedder.</param>
     /// <param name="progress">Receives the number of documents compared; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
-    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the source alongside is of another database, or the
-    /// reader reads too few neighbors, weighs those that are read together by scores, reads other chunks, or
+    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the tower to start from makes others, or the source
+    /// alongside is of another database, or the reader reads too few neighbors, weighs those that are read together by scores, reads other chunks, or
     /// looks by itself into a database in which a document of the examples stands.</exception>
     /// <exception cref="DatabaseException">A database was made with another tokenizer, the source has no key file, or a held-out document is in a
     /// database.</exception>
@@ -70,6 +77,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         ChunkDatabase? examples = null,
         ChunkDatabase? heldOut = null,
         INeighborSource? alongside = null,
+        TextEmbedder? start = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -82,7 +90,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         Options = (options ?? new()).Validate(_texts.ChunkLength);
         _texts.RequireTokenizer(tokenizer);
         source.Database.RequireTokenizer(tokenizer);
-        Require(embedder, reader, alongside, progress, cancellationToken);
+        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
+        Require(reader, alongside, progress, cancellationToken);
         foreach (ChunkDatabase read in heldOut is null ? [] : new[] { _texts, source.Database }.Distinct())
         {
             HeldOut.Require(heldOut!, read, progress, cancellationToken);
@@ -92,7 +101,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         _same = new(_texts, source.Database, progress, cancellationToken);
         _schedule = LearningRateSchedule.Short(Options.LearningRate, Options.Steps);
         _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null, cancellationToken);
-        _queries = new(embedder, tokenizer);
+        _queries = new(start ?? embedder, tokenizer);
+        _startIdentity = start?.Identity;
         _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer) : null;
         _optimizer = new(
             Trained().Select(one => (one.Name, one.Parameter, one.Kind)),
@@ -114,7 +124,8 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <summary>Trains until the steps are used up.</summary>
     /// <param name="progress">Receives each step; null: no reporting.</param>
     /// <param name="cancellationToken">Ends the training between two steps, or while the index is made anew; it can be continued, or saved.</param>
-    /// <exception cref="TrainingException">The loss or a gradient is no longer finite.</exception>
+    /// <exception cref="TrainingException">The loss or a gradient is no longer finite; or no step had a gradient other than 0, up to a tenth of the steps and
+    /// 100 at least, or to the end.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Run(IProgress<RetrieverTrainingProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -185,6 +196,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         RetrieverTrainingProgress done = new(StepsDone + 1, Options.Steps, double.NaN, 0, rate, 0, IndexAge);
         if (Prepare(examples, cancellationToken) is { } prepared)
         {
+            using FinalizerGate.Hold gate = FinalizerGate.Close(Objective.IsCustom);
             Tensor loss = Objective.Loss(prepared.Batch, prepared.Apart).mean();
             loss.backward();
             (double norm, double value) = _optimizer.StepWith(rate, null, loss);
@@ -212,12 +224,26 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
 
         StepsDone++;
+        _learns |= done.GradientNorm > 0;
         if (done.Utility is { } utility)
         {
             RetroTelemetry.Utility.Record(utility, new KeyValuePair<string, object?>("retro.objective", Objective.Name));
         }
 
+        RequireLearning();
         return done;
+    }
+
+    /// <summary>Ends a training that has had no gradient other than 0 for long enough, or to its end.</summary>
+    private void RequireLearning()
+    {
+        if (!_learns && (StepsDone >= Options.Steps || (StepsDone >= IdleSteps && StepsDone >= Options.Steps / 10)))
+        {
+            throw new TrainingException(
+                $"{Amount.Of(StepsDone, "step")} have taught nothing: the gradient of {Objective.Name} was 0 in each, as where an example has no more than "
+                    + $"one passage, so that none is preferred. Raise {nameof(Options.Neighbors)} ({Options.Neighbors}), let those of others count "
+                    + $"({nameof(Options.InBatchNegatives)}), or give examples for which the source finds passages in other documents.");
+        }
     }
 
     /// <summary>The passages that the towers find for examples now: of the query tower, and of the posterior where there is one.</summary>
@@ -298,11 +324,20 @@ public sealed partial class RetrieverTrainer : IDisposable
             : null;
         return (batch, staleness, apart);
 
-        // What is of an example's own document, in which its target stands, is no negative of it.
-        Tensor Barred() => tensor(
-            [.. examples.SelectMany(example => all.Select(chunk => _same.Of(_texts.DocumentOf(example)).Contains(_source.Database.DocumentOf(chunk))))],
-            [rows.Length, all.Length],
-            device: device);
+        // What is of an example's own document, in which its target stands, is no negative of it, nor is a copy of one of its passages.
+        Tensor Barred()
+        {
+            string[] spelled = [.. all.Select(chunk => _tokenizer.Decode(_source.Database.OwnTokens(chunk)))];
+            return tensor([.. examples.SelectMany(BarredOf)], [rows.Length, all.Length], device: device);
+
+            IEnumerable<bool> BarredOf(long example, int row)
+            {
+                IReadOnlyList<int> itself = _same.Of(_texts.DocumentOf(example));
+                HashSet<long> its = [.. passages[row]];
+                HashSet<string> texts = [.. all.Index().Where(pair => its.Contains(pair.Item)).Select(pair => spelled[pair.Index])];
+                return all.Select((chunk, i) => itself.Contains(_source.Database.DocumentOf(chunk)) || (!its.Contains(chunk) && texts.Contains(spelled[i])));
+            }
+        }
     }
 
     private IEnumerable<long> Chain(long example) => _chains.TryGetValue(example, out long passage) ? [passage] : [];
@@ -393,10 +428,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
     }
 
-    private void Require(
-        TextEmbedder embedder, IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private void Require(IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        RetrieverDocuments.RequireEmbedder(_source, embedder, _tokenizer);
         if (alongside is not null && !_source.Database.HasSameChunks(alongside.Database))
         {
             throw new ArgumentException(
@@ -405,7 +438,8 @@ public sealed partial class RetrieverTrainer : IDisposable
                 nameof(alongside));
         }
 
-        int together = Options.Neighbors * ((Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1) + (alongside is null ? 0 : 1));
+        // All passages of an example but one.
+        int together = (Options.Neighbors * ((Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1) + (alongside is null ? 0 : 1))) - 1;
         if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && reader.Neighbors < together)
         {
             throw new ArgumentException(
@@ -414,7 +448,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
 
         // What several sources find has scores of several kinds, by which passages cannot be weighed against one another.
-        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 2 && reader.WeighsByScores)
+        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && together > 1 && reader.WeighsByScores)
         {
             throw new ArgumentException(
                 $"{Objective.Name} reads passages together, which {reader.Name} weighs by scores that they do not have here; take an infinite temperature, "

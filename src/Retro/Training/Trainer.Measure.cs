@@ -8,13 +8,15 @@ public sealed partial class Trainer
     /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every
     /// <see cref="TrainingOptions.MeasureEvery"/> steps, <see cref="TrainingOptions.Measures"/> times, and at the end of <see cref="Run"/>, whose time it is
     /// part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. Of several processes the first measures, and
-    /// tells the others. Null: nothing is measured.
+    /// tells the others. The <see cref="FinalizerGate"/> is open while it measures: what computes with TorchSharp's operators itself closes it around them, as
+    /// readers do by themselves. Null: nothing is measured.
     /// </summary>
     public Func<RetroModel, double>? Measure { get; init; }
 
     /// <summary>
     /// Looks at the model on text that it is not trained on, with retrieval on and off; it finds the model in evaluation mode. Asked as often as
-    /// <see cref="Measure"/>, it decides nothing. Of several processes the first looks. Null: nobody looks.
+    /// <see cref="Measure"/>, and as there with an open <see cref="FinalizerGate"/>, it decides nothing. Of several processes the first looks. Null: nobody
+    /// looks.
     /// </summary>
     public Func<RetroModel, TrainingWatch>? Watch { get; init; }
 
@@ -56,6 +58,8 @@ public sealed partial class Trainer
     {
         using IDisposable? averaged = Averaged();
         Model.eval();
+
+        // Not behind the finalizers' gate, closed for minutes: what is left to finalizers may be large, and the threads of BitsPerByte wait for it to open.
         T said = asked(Model);
         Model.train();
         return said;

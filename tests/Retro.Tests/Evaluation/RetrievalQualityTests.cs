@@ -115,6 +115,14 @@ public sealed class RetrievalQualityTests : IDisposable
         Assert.Contains("Line 2 of", Refused("q1 0 d2 1\nq1 0 d2 high\n"), StringComparison.Ordinal);
         Assert.Contains("Line 1 of", Refused("q1 d2\n"), StringComparison.Ordinal);
         Assert.Contains("judges the query \"q9\"", Refused("q9 0 d2 1\n"), StringComparison.Ordinal);
+
+        // What stands first with a fault is no header, also of a query that is named like one, which would be left out without a word.
+        asked = [.. asked, new Document("query1", "", "What is new?", "")];
+        Assert.All(
+            ["query1 0 d1 0.5\n", "query1 0 d1 high\n", "query1\td1\thigh\n", "query1\td1\n", "query9 0 d1 1e3\n", "a query of somebody else's here\n"],
+            first => Assert.Contains("Line 1 of", Refused(first + "q1 0 d2 1\n"), StringComparison.Ordinal));
+        Assert.Equal("q1", Assert.Single(JudgedQuery.Read(asked, Write("named.txt", "query_id iteration doc_id relevance\nq1 0 d2 1\n"))).Id);
+        Assert.Equal(2, JudgedQuery.Read(asked, Write("empty.txt", "query1\t0\td1\t1\n\t\n \t \n  \nq1\t0\td2\t1\n")).Count);
         Assert.Throws<CorpusException>(() => JudgedQuery.Read(asked, _folder["nowhere"]));
 
         string Refused(string lines) => Assert.Throws<CorpusException>(() => JudgedQuery.Read(asked, Write("broken.txt", lines))).Message;

@@ -190,7 +190,7 @@ public sealed class FeedbackTests : IDisposable
         RetrieverTrainingOptions options = new() { Steps = 80, BatchSize = 8, LearningRate = 3e-3 };
         List<StageProgress> told = [];
         using TextEmbedder tower = FeedbackTrainer.Train(
-            _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options, new Reports<StageProgress>(told.Add));
+            _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options, progress: new Reports<StageProgress>(told.Add));
         Assert.True(told[^1].Loss < told[0].Loss);
         using TextEmbedder same = FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
         TowerNeighborSource learned = new(_world.Source, new ChunkKeyer(RetrieverWorld.Tokenizer, tower)),
@@ -222,18 +222,51 @@ public sealed class FeedbackTests : IDisposable
     public void Another_passage_that_was_accepted_for_a_prompt_is_no_negative_of_it()
     {
         FeedbackPair[] pairs = [.. new[] { "a", "a", "b" }.Select((prompt, i) => new FeedbackPair(prompt, _world.Passages.Documents[i].FirstChunk, true))];
-        using TextEmbedder same = Train(together: true), other = Train(together: false);
+        using TextEmbedder same = OneStep(_world, pairs, together: true), other = OneStep(_world, pairs, together: false);
         Assert.Equal(_world.Embedder.Identity, same.Identity);
         Assert.NotEqual(_world.Embedder.Identity, other.Identity);
+    }
 
-        // One step, of the two pairs of the one prompt or of one pair of each.
-        TextEmbedder Train(bool together)
-        {
-            long seed = Enumerable.Range(0, 100).First(
-                one => new SeededPermutation(3, one, Purpose.FeedbackOrder, 0) is var order && order.At(0) + order.At(1) == 1 == together);
-            RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = 2, WeightDecay = 0, Seed = seed };
-            return FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
-        }
+    /// <summary>Chunks of one text have one key, whatever documents they stand in, and prompts that read alike are one.</summary>
+    [Fact]
+    public void A_copy_of_an_accepted_passage_is_no_negative_and_a_prompt_is_what_is_read_of_it()
+    {
+        using RetrieverWorld world = new(
+            _ => [.. new[] { 0, 0, 1 }.Select((topic, i) => new Document($"p{i}", "", RetrieverWorld.Words(topic, true, new Random(topic)), ""))]);
+        long[] first = [.. world.Passages.Documents.Select(document => document.FirstChunk)];
+        FeedbackPair[] pairs = [.. new[] { "a", "b", "c" }.Select((prompt, i) => new FeedbackPair(prompt, first[i], true))];
+        using TextEmbedder same = OneStep(world, pairs, together: true), other = OneStep(world, pairs, together: false);
+        Assert.Equal(world.Embedder.Identity, same.Identity);
+        Assert.NotEqual(world.Embedder.Identity, other.Identity);
+        Assert.All(
+            new FeedbackPair[][]
+            {
+                pairs[..2], [new("a", first[0], true), new("a", first[1], false)], [new("a", first[0], true), new("a", first[0], false)],
+                [new(" a", first[0], true), new("   a", first[2], true)],
+            },
+            alike => Assert.Contains(
+                "nothing to tell apart", Assert.Throws<TrainingException>(() => OneStep(world, alike, together: true)).Message, StringComparison.Ordinal));
+    }
+
+    /// <summary>Where nothing is to be told apart the tower stays as it began.</summary>
+    [Fact]
+    public void A_tower_that_was_trained_before_is_trained_on()
+    {
+        FeedbackPair[] pairs = [.. new[] { "a", "a", "b" }.Select((prompt, i) => new FeedbackPair(prompt, _world.Passages.Documents[i].FirstChunk, true))];
+        using TextEmbedder tower = OneStep(_world, pairs, together: false);
+        string before = tower.Identity;
+        using TextEmbedder same = OneStep(_world, pairs, together: true, tower), other = OneStep(_world, pairs, together: false, tower);
+        Assert.Equal(before, same.Identity);
+        Assert.NotEqual(before, other.Identity);
+        using TextEmbedder narrow = new(new TextEncoder(Embedders.EmbeddingInputs.Tiny with { Width = 16 }), RetrieverWorld.Tokenizer);
+        Assert.Contains(
+            "keys of 32 numbers, and the tower to start from makes 16",
+            Assert.Throws<ArgumentException>(() => OneStep(_world, pairs, together: true, narrow)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "given beside that embedder (start)",
+            Assert.Throws<ArgumentException>(() => FeedbackTrainer.Train(tower, RetrieverWorld.Tokenizer, _world.Source, pairs)).Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>A prompt reaches the tower as a query, of which no more than one space before the text is left.</summary>
@@ -291,6 +324,15 @@ public sealed class FeedbackTests : IDisposable
             () => FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options));
         Assert.Equal(4, fault.Faults.Count);
         Assert.Contains("RefreshEvery is 10; expected not set, since documents keep their keys", fault.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>One step, of the first two of three pairs or of the last and one of them.</summary>
+    private static TextEmbedder OneStep(RetrieverWorld world, FeedbackPair[] pairs, bool together, TextEmbedder? start = null)
+    {
+        long seed = Enumerable.Range(0, 100).First(
+            one => new SeededPermutation(3, one, Purpose.FeedbackOrder, 0) is var order && order.At(0) + order.At(1) == 1 == together);
+        RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = 2, WeightDecay = 0, Seed = seed };
+        return FeedbackTrainer.Train(world.Embedder, RetrieverWorld.Tokenizer, world.Source, pairs, options, start);
     }
 
     private static string Text(ChunkDatabase database, DocumentEntry entry)

@@ -58,10 +58,55 @@ public class InverseClozeTrainerTests
         Assert.Equal(some, Chosen(5099));
         Assert.InRange(some.Intersect(Chosen(5099, seed: 1)).Count(), 0, 20);
 
-        string[] Chosen(long most, long seed = 0)
+        string[] Chosen(long most, long seed = 0) => ChosenOf(texts, most, seed);
+    }
+
+    /// <summary>Whichever random number it has: a stretch of it is kept, and nearly all of the others are.</summary>
+    [Fact]
+    public void A_document_that_is_longer_than_all_that_is_kept_does_not_push_out_the_others()
+    {
+        string[] texts = [.. Enumerable.Range(0, 400).Select(i => $"{i:d100}")];
+        string great = string.Concat(Enumerable.Range(0, 20_000).Select(i => $"{i:d6}"));
+        int stretches = 0;
+        HashSet<string> beginnings = [];
+        for (long seed = 0; seed < 20; seed++)
         {
-            InverseClozeOptions options = s_short with { MostCharacters = most, Seed = seed };
-            return [.. InverseClozePairs.Chosen(texts.Select(text => new Document("", "", text, "")), options, default)];
+            string[] chosen = ChosenOf([.. texts[..200], great, .. texts[200..]], 40_000, seed);
+            string[] stretch = [.. chosen.Except(texts)];
+            stretches += stretch.Length;
+            Assert.InRange(chosen.Length - stretch.Length, 375, 400);
+            Assert.All(stretch, one => Assert.Equal(2500, one.Length));
+            Assert.All(stretch, one => Assert.Contains(one, great, StringComparison.Ordinal));
+            beginnings.UnionWith(stretch.Select(one => one[..20]));
+        }
+
+        Assert.InRange(stretches, 10, 20);
+        Assert.Equal(stretches, beginnings.Count);
+    }
+
+    [Fact]
+    public void A_text_that_stands_in_several_documents_is_one()
+    {
+        string[] texts = [.. Enumerable.Range(0, 40).Select(i => $"{i:d100}")];
+        Assert.Equal(texts, ChosenOf([.. texts, .. texts, texts[3]], 40_000));
+        Assert.Equal(texts, ChosenOf([.. texts.SelectMany(text => new[] { text, text })], 4000));
+        InverseClozePairs pairs = new(
+            Enumerable.Range(0, 8).Select(i => new Document($"{i}", "", s_alphabets[i % 2], "")),
+            EmbeddingInputs.Tokenizer,
+            EmbeddingInputs.Tiny.MaximumLength,
+            s_short,
+            TestContext.Current.CancellationToken);
+        for (int draw = 0; draw < 50; draw++)
+        {
+            InverseClozePairs.Batch batch = pairs.Next();
+            int[] drawn = [.. Enumerable.Range(0, s_short.BatchSize).Select(row => Places(batch.Left, row)[0] / Apart)];
+            for (int i = 0; i < drawn.Length; i++)
+            {
+                for (int j = 0; j < drawn.Length; j++)
+                {
+                    Assert.Equal(i != j && drawn[i] == drawn[j], batch.Barred?[(i * drawn.Length) + j] ?? false);
+                }
+            }
         }
     }
 
@@ -157,37 +202,70 @@ public class InverseClozeTrainerTests
         }
     }
 
+    /// <summary>What overlaps, or has less than a window between, is no negative of each other; the rest of the document is.</summary>
     [Fact]
-    public void Rows_of_one_document_are_marked_for_each_other_and_no_row_for_itself()
+    public void Rows_that_lie_near_each_other_in_one_document_are_marked_for_each_other_and_no_row_for_itself()
     {
-        // By which rows are of the first row's document, 0, and which of the other.
-        Dictionary<string, string> expected = new()
+        const int rows = 3, window = 8;
+        Dictionary<string, int> seen = new() { ["near"] = 0, ["far"] = 0, ["other"] = 0, ["none"] = 0 };
+        InverseClozePairs pairs = Alphabets(s_short with { BatchSize = rows, WindowLength = window, ClozeShare = 0 });
+        for (int draw = 0; draw < 200; draw++)
         {
-            ["00"] = ".x x.", ["01"] = "none",
-            ["000"] = ".xx x.x xx.", ["001"] = ".x. x.. ...", ["010"] = "..x ... x..", ["011"] = "... ..x .x.",
-        };
-        HashSet<string> seen = [];
-        foreach (int rows in new[] { 2, 3 })
-        {
-            InverseClozePairs pairs = Alphabets(s_short with { BatchSize = rows });
-            for (int draw = 0; draw < 50; draw++)
+            InverseClozePairs.Batch batch = pairs.Next();
+            int[] starts = [.. Enumerable.Range(0, rows).Select(row => Places(batch.Left, row)[0])];
+            Assert.Equal(starts.Select(start => start / Apart), batch.Documents);
+            seen["none"] += batch.Barred is null ? 1 : 0;
+            for (int i = 0; i < rows; i++)
             {
-                InverseClozePairs.Batch batch = pairs.Next();
-                int[] documents = [.. Enumerable.Range(0, rows).Select(row => Places(batch.Left, row)[0] / Apart)];
-                string kind = string.Concat(documents.Select(document => document == documents[0] ? '0' : '1'));
-                string same = batch.SameDocument is null ? "none"
-                    : string.Join(' ', batch.SameDocument.Chunk(rows).Select(row => string.Concat(row.Select(one => one ? 'x' : '.'))));
-                Assert.Equal(documents, batch.Documents);
-                Assert.Equal(expected[kind], same);
-                seen.Add(kind);
+                for (int j = 0; j < rows; j++)
+                {
+                    string kind = Math.Abs(starts[i] - starts[j]) is var apart && apart < 2 * window ? "near" : apart < Apart / 2 ? "far" : "other";
+                    seen[kind] += i == j ? 0 : 1;
+                    Assert.Equal(i != j && kind == "near", batch.Barred?[(i * rows) + j] ?? false);
+                }
             }
         }
 
-        Assert.Equal(expected.Count, seen.Count);
+        Assert.DoesNotContain(0, seen.Values);
+    }
+
+    /// <summary>Where one document is most of the corpus, its windows are negatives of each other, and no step is without any.</summary>
+    [Fact]
+    public void One_long_document_teaches_something_by_itself()
+    {
+        string text = string.Join(' ', Enumerable.Range(0, 400));
+        Document most = new("long", "", text, ""), rest = new("short", "", "Green tea is brewed below boiling heat.", "");
+        foreach (Document[] corpus in new Document[][] { [most], [most, rest] })
+        {
+            List<double?> losses = [];
+            using TextEmbedder embedder = InverseClozeTrainer.Train(
+                corpus,
+                EmbeddingInputs.Tokenizer,
+                EmbeddingInputs.Tiny,
+                s_short with { Steps = 6 },
+                progress: new Reports<StageProgress>(progress => losses.Add(progress.Loss)),
+                cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(6, losses.Count);
+            Assert.All(losses, loss => Assert.True(loss > 0, $"loss {loss}"));
+        }
     }
 
     [Fact]
-    public void The_loss_equals_literal_code_and_ignores_pairs_of_one_document()
+    public void Text_of_which_no_pair_has_a_negative_is_refused()
+    {
+        string three = string.Concat(Enumerable.Repeat("q", 3 * 16_384));
+        Document[] corpus = [new("most", "", three, ""), new("rest", "", "Green tea is brewed below boiling heat.", "")];
+        CorpusException nowhere = Assert.Throws<CorpusException>(() => Train(corpus, new() { Steps = 2, BatchSize = 2, WindowLength = 16_384 }));
+        Assert.Contains("of 100 batches of 2 pairs", nowhere.Message, StringComparison.Ordinal);
+        CorpusException copies = Assert.Throws<CorpusException>(() => Train([corpus[1], corpus[1] with { Id = "copy" }], s_short));
+        Assert.Contains("two different texts of 8 tokens, or one of 4 windows (16 tokens each); the corpus holds 1.", copies.Message, StringComparison.Ordinal);
+
+        static void Train(Document[] documents, InverseClozeOptions options) => InverseClozeTrainer.Train(
+            documents, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, options, cancellationToken: TestContext.Current.CancellationToken).Dispose();
+    }
+
+    [Fact]
+    public void The_loss_equals_literal_code_and_ignores_what_is_barred()
     {
         using DisposeScope scope = NewDisposeScope();
         Random random = new(3);
@@ -403,6 +481,12 @@ public class InverseClozeTrainerTests
 
     private static List<Document> Small()
         => Enumerable.Range(0, 3).Select(i => new Document($"{i}", "", string.Join(' ', Enumerable.Range(i * 100, 30)), "")).ToList();
+
+    private static string[] ChosenOf(string[] texts, long most, long seed = 0) =>
+    [
+        .. InverseClozePairs.Chosen(
+            texts.Select(text => new Document("", "", text, "")), s_short with { MostCharacters = most, Seed = seed }, TestContext.Current.CancellationToken),
+    ];
 
     private static InverseClozePairs Alphabets(InverseClozeOptions options)
         => new(
