@@ -283,6 +283,15 @@ public class CorpusReadersTests
         byte[] road = [0xC2, 0xB7], capital = [0xB1, 0xB1, 0xBE, 0xA9];
         byte[] Row(params byte[] text) => [.. "{\"text\": \""u8, .. text, .. "\"}\n"u8];
         folder.File("a.jsonl", [.. Row(road), .. Row(capital), .. Row(capital), .. Row([.. "plain"u8])]);
+    [InlineData(".. _label:\n=====\nTitle\n=====", "Title")]
+    [InlineData(".. -*- coding: utf-8 -*-\n=====\nTitle\n=====", "Title")]
+    [InlineData(":orphan:\n=====\nTitle\n=====", "Title")]
+    [InlineData(":date: 2024-01-01\nTitle\n=====", "Title")]
+    [InlineData(".. contents::\n=====\nTitle\n=====", "Title")]
+    [InlineData("..\nTitle\n=====", "Title")]
+    [InlineData("__ https://a.b\n=====\nTitle\n=====", "Title")]
+    [InlineData("..\n=====\nTitle\n=====", "Title")]
+    [InlineData(":ref:`a` b: c\n=============", "a b: c")]
         folder.File("b.jsonl", [.. Row(road), .. Row(road), .. Row(capital)]);
         folder.File("c.jsonl", [.. Row(road), .. Row(road)]);
         Assert.Equal(
