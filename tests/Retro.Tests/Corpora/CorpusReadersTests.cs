@@ -814,6 +814,38 @@ public class CorpusReadersTests
             The size.
             """.ReplaceLineEndings("\n"),
             document.Text);
+    [Fact]
+    public void Parameters_whose_names_are_not_known_are_told_apart_and_operators_are_written_as_in_code()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(
+            "A.xml",
+            """
+            <doc><members>
+            <member name="M:N.Outer`1.Inner`2.Do(`0,`1,`2)"><summary>Does.</summary></member>
+            <member name="M:N.Outer`1.Inner`2.Run``2(`0,``0,``1)"><summary>Runs.</summary></member>
+            <member name="M:N.Box`1.Map``1(`0,``0)"><summary>See <see cref="M:N.Box`1.Map``1(`0,``0)"/>.</summary></member>
+            <member name="T:N.Known`1"><summary>Known.</summary><typeparam name="TItem">Item.</typeparam></member>
+            <member name="M:N.Known`1.Part`1.Set(`0,`1)"><summary>Sets.</summary></member>
+            <member name="M:N.Money.op_Addition(N.Money,N.Money)"><summary>Adds; see <see cref="M:N.Money.op_CheckedUnaryNegation(N.Money)"/>
+              and <see cref="M:N.Money.op_Implicit(N.Money)~System.Decimal"/>.</summary><param name="left">l</param><param name="right">r</param></member>
+            <member name="M:N.Money.System#IShift{N#Money}#op_UnsignedRightShift(N.Money,System.Int32)"><summary>Shifts.</summary></member>
+            </members></doc>
+            """);
+        Dictionary<string, string> texts = Corpus.Open(file).Documents().ToDictionary(document => document.Title, document => document.Text);
+        Assert.Equal(
+            ["N.Box<T>", "N.Known<TItem>", "N.Known<TItem>.Part<T2>", "N.Money", "N.Outer<T1>.Inner<T2, T3>"], texts.Keys.Order(StringComparer.Ordinal));
+        Assert.Contains("\nDo(T1, T2, T3)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
+        Assert.Contains("\nRun<T4, T5>(T1, T4, T5)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
+        Assert.Contains("\nMap<T2>(T, T2)\nSee Box<T>.Map<T2>.", texts["N.Box<T>"], StringComparison.Ordinal);
+        Assert.Contains("\nSet(TItem, T2)\n", texts["N.Known<TItem>.Part<T2>"], StringComparison.Ordinal);
+        Assert.Contains(
+            "\noperator +(Money left, Money right)\nAdds; see Money.operator checked - and Money.implicit operator Decimal.",
+            texts["N.Money"],
+            StringComparison.Ordinal);
+        Assert.Contains("\noperator >>>(Money, Int32)\n", texts["N.Money"], StringComparison.Ordinal);
+    }
+
     }
 
     [Theory]
