@@ -69,7 +69,8 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
                 : DocumentRow.NotEmpty(given.Select(label => Decoded(label!, fields.Labels)));
         }
 
-        string Decoded(byte[] value, string column) => TextDecoding.Decode(value, $"{where}, column \"{column}\",", Options.Encoding);
+        // A column of texts is UTF-8 by definition; one of bytes may hold others.
+        string Decoded(byte[] value, string column) => TextDecoding.DecodePart(value, $"{where}, column \"{column}\",", Options.Encoding, utf8: true);
     }
 
     /// <summary>Reads by the native library, without which no file of this kind can be read, broken or not.</summary>
