@@ -42,14 +42,10 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
     }
 
     private Head Checked(Head head, string file)
-    {
-        // Labels say who may not see a document: a second column of them must not be passed over.
-        string[] repeated = [.. Options.Fields.Names.Distinct().Where(name => head.Names.Count(column => column == name) > 1)];
-        return head.Fault is not null ? throw RowFaults.Row(Where(file, 1), head.Fault)
-            : repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
+        => head.Fault is not null ? throw RowFaults.Row(Where(file, 1), head.Fault)
+            : RowFaults.OfNames(file, head.Names, Options.Fields) is { } fault ? throw fault
             : head.Names.Contains(Options.Fields.Text) ? head
             : throw RowFaults.Columns(file, head.Names, Options.Fields);
-    }
 
     private DocumentRow Row(Record record, Head head, string file)
     {
@@ -63,7 +59,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         }
 
         DocumentFields fields = Options.Fields;
-        return new(Field(fields.Text)!, Scalar(fields.Id), Scalar(fields.Title), DocumentRow.OneLabel(Field(fields.Labels)?.Trim() ?? "", where));
+        return new(Field(fields.Text)!, Scalar(fields.Id), Scalar(fields.Title), DocumentRow.OneLabel(Field(fields.Labels) ?? "", where));
 
         string? Scalar(string column) => Field(column) is { Length: > 0 } value ? value : null;
 

@@ -222,9 +222,7 @@ internal static partial class HtmlText
             }
         }
 
-        string name = Cleaning.Collapse(title.ToString());
-        name = name.Length > 0 ? name : Cleaning.Collapse(heading.ToString());
-        return (name.Length > 0 ? name : null, Cleaning.Collapse(text.ToString()));
+        return (Cleaning.Title(title.ToString()) ?? Cleaning.Title(heading.ToString()), Cleaning.Collapse(text.ToString()));
 
         void Tag(string element, bool begins, bool closes)
         {

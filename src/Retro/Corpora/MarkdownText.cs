@@ -34,7 +34,7 @@ internal static class MarkdownText
                     text = $"{text}\n\n{string.Concat(definitions.Links.Keys.Select(label => $"[{Escaped(label)}]: <>\n"))}";
                 }
 
-                if ((block is HtmlBlock ? HtmlText.Read(text).Title : PlainText(text)) is { Length: > 0 } title)
+                if ((block is HtmlBlock ? HtmlText.Read(text).Title : PlainText(text)) is { } title)
                 {
                     return title;
                 }
@@ -48,7 +48,7 @@ internal static class MarkdownText
         return null;
     }
 
-    private static string PlainText(string markdown)
+    private static string? PlainText(string markdown)
     {
         StringBuilder text = new();
         foreach (Inline inline in Markdown.Parse(markdown).Descendants<Inline>())
@@ -65,7 +65,7 @@ internal static class MarkdownText
             });
         }
 
-        return Cleaning.Collapse(text.Replace('\n', ' ').ToString());
+        return Cleaning.Title(text.ToString());
     }
 
     private static string Escaped(string label)

@@ -36,6 +36,24 @@ public class CorpusReadersTests
         Assert.Equal(titles, string.Join('|', Corpus.Open(folder.File(file, rows)).Documents().Select(document => document.Title)));
     }
 
+    [Theory]
+    [InlineData("rows.jsonl", "{\"title\":\" A\\r\\n\\u0000 long \\t title \",\"labels\":[\" staff \",\" \"],\"text\":\"It floods.\"}")]
+    [InlineData("one.jsonl", "{\"title\":\"A long title\",\"labels\":\" staff\\t\",\"text\":\"It floods.\"}")]
+    [InlineData("rows.csv", "title,labels,text\n\"A\n long \0title\", staff ,It floods.\n")]
+    public void A_title_is_one_line_and_a_label_has_no_space_around_it_whatever_they_are_read_from(string file, string rows)
+    {
+        using TemporaryFolder folder = new();
+        Document document = Assert.Single(Corpus.Open(folder.File(file, rows)).Documents());
+        Assert.Equal(("A long title", "staff"), (document.Title, string.Join('|', document.Labels)));
+    }
+
+    [Theory]
+    [InlineData("page.html", "<pre><h1>A\n  long\ttitle</h1></pre>")]
+    [InlineData("page.rst", "A \0long title\n=============")]
+    [InlineData("page.md", "---\ntitle: \"A\\n long \\0title\"\n---\nWords.")]
+    [InlineData("A\n long title.txt", "Words.")]
+    public void A_title_of_a_page_is_one_line(string file, string page) => Assert.Equal("A long title", Read(file, page).Title);
+
     /// <summary>CommonMark 4.1 to 4.6: what is a heading and what only looks like one.</summary>
     [Theory]
     [InlineData("Backup guide\n============\n\n```bash\n# install the tools\n```", "Backup guide")]
