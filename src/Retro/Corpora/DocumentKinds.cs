@@ -33,9 +33,9 @@ public enum DocumentKinds
     XmlDocumentation = 32,
 
     /// <summary>
-    /// Tables of text, one document a row, whose first row names the columns as <see cref="CorpusOptions.Fields"/> does: .csv, .tsv, also packed, as JSON lines
-    /// are. A row has as many fields as there are columns, and at most one label, around which white space does not count. In a folder, those without a
-    /// column of texts are left out, unless this kind alone is asked for.
+    /// Tables of text, one document a row, whose first row names the columns as <see cref="CorpusOptions.Fields"/> does: .csv, .tsv. A row has as many fields
+    /// as there are columns, and at most one label. Fields that tabs part may be quoted as those of CSV, or not at all. In a folder, those without a column of
+    /// texts are left out, unless this kind alone is asked for.
     /// </summary>
     Csv = 64,
 
