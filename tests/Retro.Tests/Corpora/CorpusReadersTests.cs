@@ -448,6 +448,26 @@ public class CorpusReadersTests
         Assert.Equal("é", Assert.Single(Corpus.Open(file).Documents()).Text);
     }
 
+    /// <summary>https://html.spec.whatwg.org/multipage/parsing.html#changing-the-encoding-while-parsing.</summary>
+    [Theory]
+    [InlineData("", "<meta charset='windows-1251'></head><body><meta charset='windows-1252'>", "\u0439")]
+    [InlineData("", "</head><body><meta charset='windows-1251'>", null)]
+    [InlineData("\u00E9", "<meta charset='windows-1251'></head><body>", "\u00E9")] // UTF-8 says what it is
+    public void Html_that_is_not_UTF_8_may_name_its_encoding_late_in_its_head(string utf8, string late, string? text)
+    {
+        using TemporaryFolder folder = new();
+        string page = $"<html><head><style>{new string(' ', 2000)}</style>{late}<p>{utf8}";
+        string file = folder.File("a.html", utf8.Length > 0 ? Encoding.UTF8.GetBytes(page) : [.. Encoding.ASCII.GetBytes(page), 0xE9]);
+        if (text is null)
+        {
+            Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList());
+        }
+        else
+        {
+            Assert.Equal(text, Assert.Single(Corpus.Open(file).Documents()).Text);
+        }
+    }
+
     [Fact]
     public void An_encoding_that_NET_does_not_read_is_as_unknown_as_any()
     {
