@@ -283,6 +283,15 @@ public class CorpusReadersTests
     [InlineData("_`inline` target [1]_ [#n]_\n=====", "inline target 1 #n")]
     [InlineData("- a\n===\n\n=====\n* b *\n=====\n\nTitle\n=====", "* b *")]
     [InlineData("-x\n===\n\ntext", "-x")]
+    [InlineData(".. _label:\n=====\nTitle\n=====", "Title")]
+    [InlineData(".. -*- coding: utf-8 -*-\n=====\nTitle\n=====", "Title")]
+    [InlineData(":orphan:\n=====\nTitle\n=====", "Title")]
+    [InlineData(":date: 2024-01-01\nTitle\n=====", "Title")]
+    [InlineData(".. contents::\n=====\nTitle\n=====", "Title")]
+    [InlineData("..\nTitle\n=====", "Title")]
+    [InlineData("__ https://a.b\n=====\nTitle\n=====", "Title")]
+    [InlineData("..\n=====\nTitle\n=====", "Title")]
+    [InlineData(":ref:`a` b: c\n=============", "a b: c")]
     public void The_title_of_reStructuredText_is_its_first_section(string page, string title)
     {
         Document document = Read("page.rst", page);
@@ -310,15 +319,6 @@ public class CorpusReadersTests
         byte[] road = [0xC2, 0xB7], capital = [0xB1, 0xB1, 0xBE, 0xA9];
         byte[] Row(params byte[] text) => [.. "{\"text\": \""u8, .. text, .. "\"}\n"u8];
         folder.File("a.jsonl", [.. Row(road), .. Row(capital), .. Row(capital), .. Row([.. "plain"u8])]);
-    [InlineData(".. _label:\n=====\nTitle\n=====", "Title")]
-    [InlineData(".. -*- coding: utf-8 -*-\n=====\nTitle\n=====", "Title")]
-    [InlineData(":orphan:\n=====\nTitle\n=====", "Title")]
-    [InlineData(":date: 2024-01-01\nTitle\n=====", "Title")]
-    [InlineData(".. contents::\n=====\nTitle\n=====", "Title")]
-    [InlineData("..\nTitle\n=====", "Title")]
-    [InlineData("__ https://a.b\n=====\nTitle\n=====", "Title")]
-    [InlineData("..\n=====\nTitle\n=====", "Title")]
-    [InlineData(":ref:`a` b: c\n=============", "a b: c")]
         folder.File("b.jsonl", [.. Row(road), .. Row(road), .. Row(capital)]);
         folder.File("c.jsonl", [.. Row(road), .. Row(road)]);
         Assert.Equal(
@@ -629,6 +629,16 @@ public class CorpusReadersTests
     }
 
     [Fact]
+    public void Packed_pages_are_read_as_those_that_are_not()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("book.txt.gz", Pack("A book."u8.ToArray(), Gzip));
+        folder.File("notes.md.zst", Pack("# Notes\n\nOf it."u8.ToArray(), stream => new ZstdSharp.CompressionStream(stream)));
+        folder.File("page.rst.gz", Pack("Page\n====\n\nOf it."u8.ToArray(), Gzip));
+        Assert.Equal(["book", "Notes", "Page"], Corpus.Open(folder.Path).Documents().Select(document => document.Title));
+    }
+
+    [Fact]
     public void Packed_json_lines_are_read_and_damaged_ones_refused_or_skipped()
     {
         using TemporaryFolder folder = new();
@@ -696,19 +706,6 @@ public class CorpusReadersTests
             ZstdSharp.CompressionStream packer = new(stream);
             packer.SetParameter(ZstdSharp.Unsafe.ZSTD_cParameter.ZSTD_c_windowLog, 31);
             return packer;
-        }
-
-        static Stream Gzip(Stream stream) => new GZipStream(stream, CompressionMode.Compress);
-
-        static byte[] Pack(byte[] content, Func<Stream, Stream> packer)
-        {
-            using MemoryStream result = new();
-            using (Stream stream = packer(result))
-            {
-                stream.Write(content);
-            }
-
-            return result.ToArray();
         }
     }
 
@@ -817,6 +814,38 @@ public class CorpusReadersTests
         Assert.DoesNotContain(documents, document => document.Text.Contains('`', StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void Parameters_whose_names_are_not_known_are_told_apart_and_operators_are_written_as_in_code()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(
+            "A.xml",
+            """
+            <doc><members>
+            <member name="M:N.Outer`1.Inner`2.Do(`0,`1,`2)"><summary>Does.</summary></member>
+            <member name="M:N.Outer`1.Inner`2.Run``2(`0,``0,``1)"><summary>Runs.</summary></member>
+            <member name="M:N.Box`1.Map``1(`0,``0)"><summary>See <see cref="M:N.Box`1.Map``1(`0,``0)"/>.</summary></member>
+            <member name="T:N.Known`1"><summary>Known.</summary><typeparam name="TItem">Item.</typeparam></member>
+            <member name="M:N.Known`1.Part`1.Set(`0,`1)"><summary>Sets.</summary></member>
+            <member name="M:N.Money.op_Addition(N.Money,N.Money)"><summary>Adds; see <see cref="M:N.Money.op_CheckedUnaryNegation(N.Money)"/>
+              and <see cref="M:N.Money.op_Implicit(N.Money)~System.Decimal"/>.</summary><param name="left">l</param><param name="right">r</param></member>
+            <member name="M:N.Money.System#IShift{N#Money}#op_UnsignedRightShift(N.Money,System.Int32)"><summary>Shifts.</summary></member>
+            </members></doc>
+            """);
+        Dictionary<string, string> texts = Corpus.Open(file).Documents().ToDictionary(document => document.Title, document => document.Text);
+        Assert.Equal(
+            ["N.Box<T>", "N.Known<TItem>", "N.Known<TItem>.Part<T2>", "N.Money", "N.Outer<T1>.Inner<T2, T3>"], texts.Keys.Order(StringComparer.Ordinal));
+        Assert.Contains("\nDo(T1, T2, T3)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
+        Assert.Contains("\nRun<T4, T5>(T1, T4, T5)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
+        Assert.Contains("\nMap<T2>(T, T2)\nSee Box<T>.Map<T2>.", texts["N.Box<T>"], StringComparison.Ordinal);
+        Assert.Contains("\nSet(TItem, T2)\n", texts["N.Known<TItem>.Part<T2>"], StringComparison.Ordinal);
+        Assert.Contains(
+            "\noperator +(Money left, Money right)\nAdds; see Money.operator checked - and Money.implicit operator Decimal.",
+            texts["N.Money"],
+            StringComparison.Ordinal);
+        Assert.Contains("\noperator >>>(Money, Int32)\n", texts["N.Money"], StringComparison.Ordinal);
+    }
+
     /// <summary>https://github.com/dotnet/csharplang/blob/main/proposals/extensions.md#docs: what the compiler calls a block is never shown.</summary>
     [Fact]
     public void Blocks_of_extensions_are_told_with_the_class_that_holds_them()
@@ -861,38 +890,6 @@ public class CorpusReadersTests
             The size.
             """.ReplaceLineEndings("\n"),
             document.Text);
-    [Fact]
-    public void Parameters_whose_names_are_not_known_are_told_apart_and_operators_are_written_as_in_code()
-    {
-        using TemporaryFolder folder = new();
-        string file = folder.File(
-            "A.xml",
-            """
-            <doc><members>
-            <member name="M:N.Outer`1.Inner`2.Do(`0,`1,`2)"><summary>Does.</summary></member>
-            <member name="M:N.Outer`1.Inner`2.Run``2(`0,``0,``1)"><summary>Runs.</summary></member>
-            <member name="M:N.Box`1.Map``1(`0,``0)"><summary>See <see cref="M:N.Box`1.Map``1(`0,``0)"/>.</summary></member>
-            <member name="T:N.Known`1"><summary>Known.</summary><typeparam name="TItem">Item.</typeparam></member>
-            <member name="M:N.Known`1.Part`1.Set(`0,`1)"><summary>Sets.</summary></member>
-            <member name="M:N.Money.op_Addition(N.Money,N.Money)"><summary>Adds; see <see cref="M:N.Money.op_CheckedUnaryNegation(N.Money)"/>
-              and <see cref="M:N.Money.op_Implicit(N.Money)~System.Decimal"/>.</summary><param name="left">l</param><param name="right">r</param></member>
-            <member name="M:N.Money.System#IShift{N#Money}#op_UnsignedRightShift(N.Money,System.Int32)"><summary>Shifts.</summary></member>
-            </members></doc>
-            """);
-        Dictionary<string, string> texts = Corpus.Open(file).Documents().ToDictionary(document => document.Title, document => document.Text);
-        Assert.Equal(
-            ["N.Box<T>", "N.Known<TItem>", "N.Known<TItem>.Part<T2>", "N.Money", "N.Outer<T1>.Inner<T2, T3>"], texts.Keys.Order(StringComparer.Ordinal));
-        Assert.Contains("\nDo(T1, T2, T3)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
-        Assert.Contains("\nRun<T4, T5>(T1, T4, T5)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
-        Assert.Contains("\nMap<T2>(T, T2)\nSee Box<T>.Map<T2>.", texts["N.Box<T>"], StringComparison.Ordinal);
-        Assert.Contains("\nSet(TItem, T2)\n", texts["N.Known<TItem>.Part<T2>"], StringComparison.Ordinal);
-        Assert.Contains(
-            "\noperator +(Money left, Money right)\nAdds; see Money.operator checked - and Money.implicit operator Decimal.",
-            texts["N.Money"],
-            StringComparison.Ordinal);
-        Assert.Contains("\noperator >>>(Money, Int32)\n", texts["N.Money"], StringComparison.Ordinal);
-    }
-
     }
 
     [Theory]
@@ -924,5 +921,18 @@ public class CorpusReadersTests
     {
         using TemporaryFolder folder = new();
         return Corpus.Open(folder.File(name, content)).Documents().Single();
+    }
+
+    private static Stream Gzip(Stream stream) => new GZipStream(stream, CompressionMode.Compress);
+
+    private static byte[] Pack(byte[] content, Func<Stream, Stream> packer)
+    {
+        using MemoryStream result = new();
+        using (Stream stream = packer(result))
+        {
+            stream.Write(content);
+        }
+
+        return result.ToArray();
     }
 }
