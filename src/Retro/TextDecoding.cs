@@ -12,6 +12,8 @@ internal static partial class TextDecoding
     // More than XML needs for its first line.
     private const int DeclarationBytes = 1024;
 
+    private const string Remedy = "Name its encoding (CorpusOptions.Encoding), convert it to UTF-8, or skip what is broken (SkipBroken).";
+
     // Encodings that write letters of other scripts with bytes of ASCII: ISO 2022 (by escape sequences) and HZ (by tildes).
     private const int FirstOfIso2022 = 50220, LastOfIso2022 = 50229, Hz = 52936;
 
@@ -78,27 +80,60 @@ internal static partial class TextDecoding
     /// </summary>
     public static Encoding? Certain(ReadOnlySpan<byte> head, string? encoding)
         => Marked(head) is { } mark ? Named(mark)
-            : encoding is not null && Named(encoding) is { } named && Holds(head, named) ? named
+            : encoding is not null && Named(encoding) is { } named && (IsMarked(head, named) || (IsWide(named) && head.Contains((byte)0))) ? named
             : null;
 
-    /// <summary>Decodes strictly.</summary>
+    /// <summary>Decodes a whole file strictly.</summary>
     /// <param name="bytes">The bytes; a byte order mark is dropped.</param>
-    /// <param name="where">Names the file (and line) in the error.</param>
+    /// <param name="where">Names the file in the error.</param>
+    /// <param name="encoding">The encoding where it is not UTF-8; null for none.</param>
+    /// <exception cref="CorpusException">The bytes are neither; the message holds the position of the first that does not fit.</exception>
+    public static string Decode(ReadOnlySpan<byte> bytes, string where, string? encoding = null)
+    {
+        Encoding? certain = Certain(bytes, encoding);
+        if (certain is null)
+        {
+            RequireText(bytes, where);
+        }
+
+        return Strictly(bytes, where, certain, encoding, utf8: true);
+    }
+
+    /// <summary>
+    /// Decodes a part of a file, such as a line or a field, strictly. What <see cref="Certain"/> and <see cref="RequireText"/> ask of a head is not asked of
+    /// it: any bytes may begin a part, and a file in an encoding of more than a byte a character is made UTF-8 before it is cut.
+    /// </summary>
+    /// <param name="bytes">The bytes; a byte order mark is dropped, which stands where files were put together.</param>
+    /// <param name="where">Names the file and the part in the error.</param>
     /// <param name="encoding">The encoding where it is not UTF-8; null for none.</param>
     /// <param name="utf8">Whether it may be UTF-8.</param>
     /// <exception cref="CorpusException">The bytes are neither; the message holds the position of the first that does not fit.</exception>
-    public static string Decode(ReadOnlySpan<byte> bytes, string where, string? encoding = null, bool utf8 = true)
+    public static string DecodePart(ReadOnlySpan<byte> bytes, string where, string? encoding, bool utf8)
     {
-        const string remedy = "Name its encoding (CorpusOptions.Encoding), convert it to UTF-8, or skip what is broken (SkipBroken).";
+        Encoding? named = encoding is null ? null : Named(encoding);
+        return named is null || IsWide(named)
+            ? Strictly(bytes, where, null, null, utf8: true)
+            : Strictly(bytes, where, IsMarked(bytes, named) ? named : null, encoding, utf8);
+    }
+
+    /// <summary>Refuses a head, without a mark, of what is no text in an encoding of a byte a character: more than a quarter of its bytes are zero.</summary>
+    /// <exception cref="CorpusException">It is no text.</exception>
+    public static void RequireText(ReadOnlySpan<byte> head, string where)
+    {
+        int zeros = head.Count((byte)0);
+        if (zeros > head.Length / 4)
+        {
+            throw CorpusException.Broken(
+                $"{where} is no text in UTF-8: {zeros} of its {head.Length} bytes are zero, as in UTF-16 or UTF-32 without a mark.", Remedy);
+        }
+    }
+
+    private static string Strictly(ReadOnlySpan<byte> bytes, string where, Encoding? certain, string? encoding, bool utf8)
+    {
         ReadOnlySpan<byte> text = bytes.StartsWith(ByteOrderMark) ? bytes[ByteOrderMark.Length..] : bytes;
-        Encoding? certain = Certain(bytes, encoding);
         if (certain is null && utf8 && Utf8.IsValid(text))
         {
-            int zeros = text.Count((byte)0);
-            return zeros <= text.Length / 4
-                ? Encoding.UTF8.GetString(text)
-                : throw CorpusException.Broken(
-                    $"{where} is no text in UTF-8: {zeros} of its {text.Length} bytes are zero, as in UTF-16 or UTF-32 without a mark.", remedy);
+            return Encoding.UTF8.GetString(text);
         }
 
         if (certain is not null || encoding is not null)
@@ -109,12 +144,12 @@ internal static partial class TextDecoding
             }
             catch (DecoderFallbackException fault)
             {
-                throw CorpusException.Broken($"{where} is neither UTF-8 nor {certain?.WebName ?? encoding}, at byte {fault.Index}.", remedy, fault);
+                throw CorpusException.Broken($"{where} is neither UTF-8 nor {certain?.WebName ?? encoding}, at byte {fault.Index}.", Remedy, fault);
             }
         }
 
         int position = bytes.Length - text.Length + FirstInvalid(text);
-        throw CorpusException.Broken($"{where} is not UTF-8: invalid byte 0x{bytes[position]:X2} at byte {position}.", remedy);
+        throw CorpusException.Broken($"{where} is not UTF-8: invalid byte 0x{bytes[position]:X2} at byte {position}.", Remedy);
     }
 
     /// <summary>Decoded text without the byte order mark that it may begin with.</summary>
@@ -135,12 +170,15 @@ internal static partial class TextDecoding
             : head.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]) ? "utf-16BE"
             : null;
 
-    private static bool Holds(ReadOnlySpan<byte> head, Encoding encoding) => encoding.CodePage switch
+    // Whether it writes with bytes of ASCII, and the text holds what it marks them with.
+    private static bool IsMarked(ReadOnlySpan<byte> text, Encoding encoding) => encoding.CodePage switch
     {
-        >= FirstOfIso2022 and <= LastOfIso2022 => head.Contains((byte)0x1B),
-        Hz => head.Contains((byte)'~'),
-        _ => encoding.GetByteCount("\n") > 1 && head.Contains((byte)0),
+        >= FirstOfIso2022 and <= LastOfIso2022 => text.Contains((byte)0x1B),
+        Hz => text.Contains((byte)'~'),
+        _ => false,
     };
+
+    private static bool IsWide(Encoding encoding) => encoding.GetByteCount("\n") > 1;
 
     private static int FirstInvalid(ReadOnlySpan<byte> bytes)
     {

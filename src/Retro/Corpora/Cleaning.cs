@@ -14,6 +14,22 @@ internal static class Cleaning
     /// <summary>Newlines become '\n', a byte order mark goes, and white space at both ends.</summary>
     public static string Clean(string text) => Lines(text).Trim();
 
+    /// <summary>A title in one line: runs of white space and control characters become one space, and go at both ends; null where nothing is left.</summary>
+    public static string? Title(string? title)
+    {
+        string plain = string.Create(title?.Length ?? 0, title, (line, from) =>
+        {
+            for (int i = 0; i < line.Length; i++)
+            {
+                line[i] = char.IsControl(from![i]) || from[i] is KeptSpace or KeptTab or KeptLine ? ' ' : from[i];
+            }
+        });
+        return string.Join(' ', plain.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)) is { Length: > 0 } words ? words : null;
+    }
+
+    /// <summary>The title of a document, in one line, or what it is called otherwise.</summary>
+    public static string Title(string? title, string otherwise) => Title(title) ?? Title(otherwise) ?? otherwise;
+
     /// <summary>Text of which <see cref="Collapse"/> keeps spaces, tabs and lines as they are, but for what is empty at its ends.</summary>
     public static string Keep(string text)
         => text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', KeptLine).Replace('\n', KeptLine)

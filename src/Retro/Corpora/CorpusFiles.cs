@@ -26,6 +26,10 @@ internal sealed class CorpusFiles
         (DocumentKinds.Parquet, "Parquet", [".parquet"]),
     ];
 
+    // Kinds that are read packed. Packed pages of HTML lie beside those that they were made of, for servers; Parquet packs by itself.
+    private static readonly DocumentKinds[] s_packed =
+        [DocumentKinds.Text, DocumentKinds.Markdown, DocumentKinds.RestructuredText, DocumentKinds.JsonLines, DocumentKinds.Csv];
+
     private readonly string _root;
     private readonly string _base; // where the paths begin that patterns are compared with
     private readonly CorpusOptions _options;
@@ -124,7 +128,7 @@ internal sealed class CorpusFiles
     {
         string ending = Path.GetExtension(PackedFile.WithoutEnding(file));
         DocumentKinds kind = Array.Find(s_kinds, kind => kind.Endings.Contains(ending, StringComparer.OrdinalIgnoreCase)).Kind;
-        return kind is DocumentKinds.JsonLines or DocumentKinds.Csv || PackedFile.WithoutEnding(file) == file ? kind : DocumentKinds.None;
+        return s_packed.Contains(kind) || PackedFile.WithoutEnding(file) == file ? kind : DocumentKinds.None;
     }
 
     private static bool IsOwn(string folder)

@@ -6,7 +6,8 @@ using CsvHelper.Configuration;
 namespace Retro.Corpora;
 
 /// <summary>
-/// A document per row of a table of text (RFC 4180), whose first row names the columns, parted by commas, semicolons or tabs. The files may be packed.
+/// A document per row of a table of text (RFC 4180), whose first row names the columns, parted by commas, semicolons or tabs (<see cref="TabTable"/>). The
+/// files may be packed.
 /// </summary>
 /// <remarks>
 /// Fields are cut out as bytes, each of them a character of Latin 1, and decoded one by one: a row of another encoding is that row's fault alone. What they are
@@ -15,6 +16,8 @@ namespace Retro.Corpora;
 internal sealed class CsvReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
 {
     private const string TabEnding = ".tsv";
+
+    protected override bool EndsAtReturn => true;
 
     /// <summary>Whether the first row names a column of texts; it need not, where a file may hold any table.</summary>
     /// <exception cref="CorpusException">The file cannot be read.</exception>
@@ -34,22 +37,20 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         int[] taken = [.. Options.Fields.Names.Select(field => Array.IndexOf(head.Names, field)).Where(column => column >= 0)];
         while (Guarded(() => records.Next(taken)) is { } record)
         {
-            if (Guarded(() => Row(record, head, file).In(name, record.Line, ids, Options)) is { } document && Checked(document) is { } kept)
+            if (Guarded(() => Row(record, head, file).In(name, record.Line, ids, Options), record.Lines) is { } document && Checked(document) is { } kept)
             {
                 yield return kept;
             }
         }
+
+        Skip(records.Lost());
     }
 
     private Head Checked(Head head, string file)
-    {
-        // Labels say who may not see a document: a second column of them must not be passed over.
-        string[] repeated = [.. Options.Fields.Names.Distinct().Where(name => head.Names.Count(column => column == name) > 1)];
-        return head.Fault is not null ? throw RowFaults.Row(Where(file, 1), head.Fault)
-            : repeated.Length > 0 ? throw RowFaults.Repeated(file, repeated)
+        => head.Fault is not null ? throw RowFaults.Row(Where(file, 1), head.Fault)
+            : RowFaults.OfNames(file, head.Names, Options.Fields) is { } fault ? throw fault
             : head.Names.Contains(Options.Fields.Text) ? head
             : throw RowFaults.Columns(file, head.Names, Options.Fields);
-    }
 
     private DocumentRow Row(Record record, Head head, string file)
     {
@@ -63,7 +64,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         }
 
         DocumentFields fields = Options.Fields;
-        return new(Field(fields.Text)!, Scalar(fields.Id), Scalar(fields.Title), DocumentRow.OneLabel(Field(fields.Labels)?.Trim() ?? "", where));
+        return new(Field(fields.Text)!, Scalar(fields.Id), Scalar(fields.Title), DocumentRow.OneLabel(Field(fields.Labels) ?? "", where));
 
         string? Scalar(string column) => Field(column) is { Length: > 0 } value ? value : null;
 
@@ -104,10 +105,11 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 
     /// <summary>A row of a file.</summary>
     /// <param name="Line">The line that it begins in, from 1.</param>
+    /// <param name="Lines">How many lines it has.</param>
     /// <param name="Fields">Its fields, a character a byte; null are those that nobody asked for.</param>
     /// <param name="IsDecoded">Whether the bytes are UTF-8 that a decoder has made of the file.</param>
     /// <param name="Fault">What is wrong with it; null: nothing.</param>
-    private sealed record Record(int Line, string?[] Fields, bool IsDecoded, string? Fault);
+    private sealed record Record(int Line, int Lines, string?[] Fields, bool IsDecoded, string? Fault);
 
     /// <summary>The rows of a file.</summary>
     private sealed class Records : IDisposable
@@ -120,12 +122,13 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         private readonly Bytes _bytes;
         private readonly CsvParser _parser;
         private string? _fault;
-        private bool _isOver;
+        private bool _isCut;
 
         public Records(IEnumerable<Line> lines, string file, string delimiter, int most)
         {
             (_file, _most, _quoted) = (file, most, delimiter + Quote);
-            _bytes = new(lines, file, most);
+            IEnumerable<Line> rows = WithoutMarks(lines);
+            _bytes = new(delimiter == "\t" ? new TabTable(rows, most).Lines() : rows, file, most);
             _parser = new(_bytes, new CsvConfiguration(CultureInfo.InvariantCulture)
             {
                 Delimiter = delimiter,
@@ -142,26 +145,28 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         /// <exception cref="CorpusException">A field is too long. Where the next row begins is not known, and none comes.</exception>
         public Record? Next(int[]? columns = null)
         {
-            if (_isOver)
+            if (_isCut)
             {
                 return null;
             }
 
             _fault = null;
-            _isOver = true;
+            _isCut = true;
+            _bytes.Begin();
             try
             {
                 if (!_parser.Read())
                 {
+                    _isCut = false;
                     return null;
                 }
             }
             catch (MaxFieldSizeException)
             {
-                throw RowFaults.TooLong(Where(_file, _parser.RawRow), _most);
+                throw RowFaults.TooLong(Where(_file, _bytes.First), _most);
             }
 
-            _isOver = false;
+            _isCut = false;
 
             // The parser copies the row for each field that is asked for and holds a quotation mark, but is not quoted. Of the others, those can be at fault,
             // and have taken what follows, that begin with one.
@@ -173,7 +178,20 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
                 fields[i] = columns is null || isQuoted || columns.Contains(i) ? _parser[i] : null;
             }
 
-            return new(_parser.RawRow - fields.Sum(field => field.AsSpan().Count('\n')), fields, _bytes.AreDecoded, _fault);
+            // What a mark that is not closed has taken is told with it.
+            int lines = _bytes.Last - _bytes.First + 1;
+            string? fault = _fault is not null && lines > 1 ? $"{_fault}, and takes the {Amount.Of(lines - 1, "line")} behind it" : _fault;
+            return new(_bytes.First, lines, fields, _bytes.AreDecoded, fault);
+        }
+
+        /// <summary>How many lines are lost behind the first of what is too long: where the next row begins is not known.</summary>
+        public int Lost()
+        {
+            while (_isCut && _bytes.MoveNext())
+            {
+            }
+
+            return _isCut ? _bytes.Last - _bytes.First : 0;
         }
 
         public void Dispose()
@@ -183,33 +201,67 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         }
     }
 
-    /// <summary>The bytes of lines, each a character.</summary>
+    /// <summary>
+    /// Lines without the mark of UTF-8 that they may begin with, and without what Excel is told of a file before its first row, for which an empty line stands.
+    /// </summary>
+    private static IEnumerable<Line> WithoutMarks(IEnumerable<Line> lines)
+    {
+        foreach (Line line in lines)
+        {
+            if (line is not { Number: 1, Bytes: { } bytes })
+            {
+                yield return line;
+                continue;
+            }
+
+            int mark = bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
+            yield return line with { Bytes = bytes.Length == mark + 5 && bytes.AsSpan(mark).StartsWith("sep="u8) ? [] : bytes[mark..] };
+        }
+    }
+
+    /// <summary>The bytes of lines, each a character. A parser that needs no more than it has asks for none of the next line.</summary>
     private sealed class Bytes(IEnumerable<Line> lines, string file, int most) : TextReader
     {
         private readonly IEnumerator<Line> _lines = lines.GetEnumerator();
         private byte[] _line = [];
         private int _read;
+        private bool _isBegun;
+
+        /// <summary>The first line since <see cref="Begin"/> that is not empty; where there was none, the last one.</summary>
+        public int First { get; private set; }
+
+        /// <summary>The last line.</summary>
+        public int Last { get; private set; }
 
         /// <summary>Whether they are UTF-8 that a decoder has made of the file.</summary>
         public bool AreDecoded { get; private set; }
+
+        public void Begin() => _isBegun = false;
+
+        public bool MoveNext()
+        {
+            if (!_lines.MoveNext())
+            {
+                return false;
+            }
+
+            Last = _lines.Current.Number;
+            First = _isBegun ? First : Last;
+            _isBegun |= _lines.Current.Bytes is not [];
+            return true;
+        }
 
         public override int Read(char[] buffer, int index, int count)
         {
             while (_read == _line.Length)
             {
-                if (!_lines.MoveNext())
+                if (!MoveNext())
                 {
                     return 0;
                 }
 
-                Line line = _lines.Current;
-                byte[] bytes = line.Bytes ?? throw RowFaults.TooLong(Where(file, line.Number), most);
-                AreDecoded = line.IsDecoded;
-                int mark = line.Number == 1 && bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
-
-                // What Excel is told of the file before its first row is none: an empty line stands for it.
-                ReadOnlySpan<byte> said = bytes.AsSpan(mark).TrimEnd((byte)'\r');
-                _line = line.Number == 1 && said.Length == 5 && said.StartsWith("sep="u8) ? [(byte)'\n'] : [.. bytes[mark..], (byte)'\n'];
+                AreDecoded = _lines.Current.IsDecoded;
+                _line = [.. _lines.Current.Bytes ?? throw RowFaults.TooLong(Where(file, Last), most), (byte)'\n'];
                 _read = 0;
             }
 

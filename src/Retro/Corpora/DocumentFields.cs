@@ -15,9 +15,15 @@ public sealed record DocumentFields
     /// <summary>The title; "title" by default.</summary>
     public string Title { get; init; } = "title";
 
-    /// <summary>The labels, which say who may read the document: a string, or a list of them; "labels" by default.</summary>
+    /// <summary>
+    /// The labels, which say who may read the document: a string, or a list of them, around which white space does not count; "labels" by default. Another name
+    /// that differs from this in case alone is refused: labels must not be passed over.
+    /// </summary>
     public string Labels { get; init; } = "labels";
 
     /// <summary>All names.</summary>
     internal IReadOnlyList<string> Names => [Text, Id, Title, Labels];
+
+    /// <summary>Whether a name says nothing of a document, and differs from that of the labels in case alone.</summary>
+    internal bool IsNearlyLabels(string name) => name.Equals(Labels, StringComparison.OrdinalIgnoreCase) && !Names.Contains(name);
 }

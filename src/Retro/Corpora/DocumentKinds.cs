@@ -1,6 +1,9 @@
 namespace Retro.Corpora;
 
-/// <summary>The kinds of files that documents are read from; they can be joined.</summary>
+/// <summary>
+/// The kinds of files that documents are read from; they can be joined. All but HTML, documentation and Parquet are also read packed, with gzip (.txt.gz) or
+/// Zstandard (.jsonl.zst).
+/// </summary>
 [Flags]
 public enum DocumentKinds
 {
@@ -21,8 +24,7 @@ public enum DocumentKinds
 
     /// <summary>
     /// JSON lines, one document a line, an object with a text and, where there are, an id, a title and labels (<see cref="CorpusOptions.Fields"/>): .jsonl,
-    /// .ndjson, also packed with gzip (.jsonl.gz) or Zstandard (.jsonl.zst). In a folder, .json are read so whose first line is such an object. NaN and
-    /// Infinity, which Python writes by default, are taken for null.
+    /// .ndjson. In a folder, .json are read so whose first line is such an object. NaN and Infinity, which Python writes by default, are taken for null.
     /// </summary>
     JsonLines = 16,
 
@@ -33,9 +35,9 @@ public enum DocumentKinds
     XmlDocumentation = 32,
 
     /// <summary>
-    /// Tables of text, one document a row, whose first row names the columns as <see cref="CorpusOptions.Fields"/> does: .csv, .tsv, also packed, as JSON lines
-    /// are. A row has as many fields as there are columns, and at most one label, around which white space does not count. In a folder, those without a
-    /// column of texts are left out, unless this kind alone is asked for.
+    /// Tables of text, one document a row, whose first row names the columns as <see cref="CorpusOptions.Fields"/> does: .csv, .tsv. A row has as many fields
+    /// as there are columns, and at most one label. Fields that tabs part may be quoted as those of CSV, or not at all. In a folder, those without a column of
+    /// texts are left out, unless this kind alone is asked for.
     /// </summary>
     Csv = 64,
 

@@ -32,7 +32,9 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
     }
 
     /// <summary>Runs a read; what is broken is counted where the options say so.</summary>
-    protected T? Guarded<T>(Func<T?> read)
+    /// <param name="read">The read.</param>
+    /// <param name="lines">How many lines are left out with what is broken.</param>
+    protected T? Guarded<T>(Func<T?> read, int lines = 1)
         where T : class
     {
         try
@@ -41,10 +43,13 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
         }
         catch (CorpusException fault) when (Options.SkipBroken)
         {
-            counts.Skip(fault.What);
+            counts.Skip(fault.What, lines);
             return null;
         }
     }
+
+    /// <summary>Counts lines that are left out with what is broken before them.</summary>
+    protected void Skip(int lines) => counts.Skip(lines);
 
     /// <summary>
     /// A file's bytes, unpacked where its ending says that it is packed, as far as a document may have them. The length that the system tells is not relied on:

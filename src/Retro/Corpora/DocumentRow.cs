@@ -37,6 +37,7 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
             }
 
             string? member = Member(reader, fields);
+            fault ??= member is null && NearlyLabels(reader, fields) is { } near ? $"it has \"{near}\", where labels are called \"{fields.Labels}\"" : null;
             reader.Read();
             if (member is not null && !seen.Add(member))
             {
@@ -90,8 +91,7 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
     {
         string text = Cleaning.Clean(Text), location = string.Create(CultureInfo.InvariantCulture, $"{file}:{number}");
         string id = Id is null ? ids.Next(text) : options.IdsByFile ? $"{file}:{Id}" : Id;
-        string title = !string.IsNullOrWhiteSpace(Title) ? Title : Id is null ? location : id;
-        return new Document(id, title, text, location) { Labels = Labels };
+        return new Document(id, Cleaning.Title(Title, otherwise: Id is null ? location : id), text, location) { Labels = Labels };
     }
 
     /// <summary>The labels that one text is, which a table of text has: itself, or none where it is empty.</summary>
@@ -102,8 +102,8 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
         ? throw RowFaults.Row(where, $"is broken: {fault}")
         : NotEmpty([label]);
 
-    /// <summary>Those of some labels that are any: empty ones, as tables have them, are none.</summary>
-    public static IReadOnlyList<string> NotEmpty(IEnumerable<string> labels) => [.. labels.Where(label => label.Length > 0)];
+    /// <summary>Those of some labels that are any, without white space around them: empty ones, as tables have them, are none.</summary>
+    public static IReadOnlyList<string> NotEmpty(IEnumerable<string> labels) => [.. labels.Select(label => label.Trim()).Where(label => label.Length > 0)];
 
     private static string? ListedFault(string label) => label.AsSpan().Trim() is ['[', .., ']']
         ? $"its label {label} is a list that was written as text; several labels are an array in JSON lines, and a list in Parquet"
@@ -122,6 +122,10 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
 
         return null;
     }
+
+    // A name that differs in case has as many characters; each is written with six bytes at most.
+    private static string? NearlyLabels(in Utf8JsonReader reader, DocumentFields fields)
+        => reader.ValueSpan.Length <= 6 * fields.Labels.Length && reader.GetString() is { } name && fields.IsNearlyLabels(name) ? name : null;
 
     private static string? Scalar(in Utf8JsonReader reader) => reader.TokenType switch
     {

@@ -84,7 +84,7 @@ internal static partial class FrontMatter
             mapping = false;
         }
 
-        return (mapping, Line(title));
+        return (mapping, Cleaning.Title(title));
     }
 
     // The core schema's spellings of nothing (YAML 1.2.2, 10.3.2).
@@ -102,7 +102,7 @@ internal static partial class FrontMatter
                 TomlParseEventKind kind = events.Current.Kind;
                 if (isTitle && kind == TomlParseEventKind.String)
                 {
-                    return Line(events.GetString());
+                    return Cleaning.Title(events.GetString());
                 }
 
                 isTitle = kind == TomlParseEventKind.PropertyName && events.Depth == 1
@@ -116,9 +116,6 @@ internal static partial class FrontMatter
 
         return null;
     }
-
-    private static string? Line(string? title)
-        => title is not null && Cleaning.Collapse(title.Replace('\n', ' ')) is { Length: > 0 } line ? line : null;
 
     [GeneratedRegex(@"\A(?:[ \t]*\n)*---[ \t]*\n(?<in>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\z)")]
     private static partial Regex Yaml();

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.RegularExpressions;
+using System.Text.Unicode;
 using AngleSharp.Html;
 using AngleSharp.Html.Parser;
 using AngleSharp.Html.Parser.Tokens;
@@ -95,7 +96,8 @@ internal static partial class HtmlText
 
     /// <summary>
     /// The encoding that a page names at its head, for <see cref="TextDecoding.Named"/>: as XML does, or in a <c>meta</c> element
-    /// (https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding); null where it names none that is known.
+    /// (https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding), of a page that is not UTF-8 one that comes late
+    /// in its head, too, as browsers do (#changing-the-encoding-while-parsing); null where it names none that is known.
     /// </summary>
     public static string? EncodingOf(ReadOnlySpan<byte> page)
     {
@@ -104,9 +106,14 @@ internal static partial class HtmlText
             return TextDecoding.NameOfLabel(declared);
         }
 
-        HtmlTokenizer tokens = Tokens(Encoding.Latin1.GetString(page[..Math.Min(page.Length, HeadBytes)]));
+        HtmlTokenizer tokens = Tokens(Encoding.Latin1.GetString(Utf8.IsValid(page) ? page[..Math.Min(page.Length, HeadBytes)] : page));
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
         {
+            if (token is HtmlTagToken { Name: "head", Type: HtmlTokenType.EndTag } or HtmlTagToken { Name: "body", Type: HtmlTokenType.StartTag })
+            {
+                break;
+            }
+
             if (token is not HtmlTagToken { Type: HtmlTokenType.StartTag } tag)
             {
                 continue;
@@ -222,9 +229,7 @@ internal static partial class HtmlText
             }
         }
 
-        string name = Cleaning.Collapse(title.ToString());
-        name = name.Length > 0 ? name : Cleaning.Collapse(heading.ToString());
-        return (name.Length > 0 ? name : null, Cleaning.Collapse(text.ToString()));
+        return (Cleaning.Title(title.ToString()) ?? Cleaning.Title(heading.ToString()), Cleaning.Collapse(text.ToString()));
 
         void Tag(string element, bool begins, bool closes)
         {

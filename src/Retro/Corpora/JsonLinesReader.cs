@@ -47,6 +47,13 @@ internal sealed partial class JsonLinesReader(string root, CorpusOptions options
             return null;
         }
 
+        if (line.Number == 1 && json.AsSpan().TrimStart().StartsWith('['))
+        {
+            throw CorpusException.Broken(
+                $"The file {file} begins an array of JSON, where each line has to be a document.",
+                "Write each of its elements in a line of its own (jq -c \".[]\" does), or skip what is broken (CorpusOptions.SkipBroken).");
+        }
+
         try
         {
             return Row(json).In(name, line.Number, ids, Options);

@@ -23,7 +23,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     /// <param name="line">The line.</param>
     /// <param name="utf8">Whether its file is UTF-8, which a line of ASCII does not ask.</param>
     /// <param name="file">The file.</param>
-    /// <exception cref="CorpusException">It is too long, packed, or of another encoding.</exception>
+    /// <exception cref="CorpusException">It is too long, or of another encoding.</exception>
     protected string Text(Line line, Lazy<bool> utf8, string file)
     {
         string where = Where(file, line.Number);
@@ -32,15 +32,10 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
             throw RowFaults.TooLong(where, Options.MaximumDocumentBytes);
         }
 
-        if (line.Number == 1 && PackedFile.EndingOf(bytes) is { } ending)
-        {
-            throw new CorpusException($"The file {file} is packed: give its name the ending {ending}, or unpack it.");
-        }
-
         // What a decoder has made holds nothing of the file's encoding any more, whatever it looks like.
         return line.IsDecoded
             ? TextDecoding.WithoutMark(Encoding.UTF8.GetString(bytes))
-            : TextDecoding.Decode(bytes, where, Options.Encoding, Ascii.IsValid(bytes) || utf8.Value);
+            : TextDecoding.DecodePart(bytes, where, Options.Encoding, Ascii.IsValid(bytes) || utf8.Value);
     }
 
     /// <summary>Names a line in a fault.</summary>
@@ -99,6 +94,24 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         return valid > invalid || invalid == 0;
     }
 
+    // What is asked of a file's head is asked once: its first line tells whether it is text. Zeros further on, as a crash leaves them, are of their line alone.
+    private Encoding? Certain(ReadOnlySpan<byte> head, string file)
+    {
+        if (PackedFile.EndingOf(head) is { } ending)
+        {
+            throw new CorpusException($"The file {file} is packed: give its name the ending {ending}, or unpack it.");
+        }
+
+        Encoding? certain = TextDecoding.Certain(head, Options.Encoding);
+        if (certain is null)
+        {
+            int end = head.IndexOf((byte)'\n');
+            TextDecoding.RequireText(end < 0 ? head : head[..end], $"The file {file}");
+        }
+
+        return certain;
+    }
+
     // Lines of UTF-16 and UTF-32 end in other bytes: such a file is made UTF-8 before it is cut.
     private IEnumerable<Line> Read(string file)
     {
@@ -113,7 +126,7 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
         {
             int count = stream.ReadAtLeast(read, 4, throwOnEndOfStream: false);
             more = count > 0;
-            decoder = head ? TextDecoding.Certain(read.AsSpan(0, count), Options.Encoding)?.GetDecoder() : decoder;
+            decoder = head ? Certain(read.AsSpan(0, count), file)?.GetDecoder() : decoder;
             if (decoder is not null)
             {
                 char[] text = new char[decoder.GetCharCount(read, 0, count, flush: !more)];
@@ -168,5 +181,5 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     /// <param name="Number">Its number, from 1.</param>
     /// <param name="Bytes">Its bytes; null where it is longer than a document may be.</param>
     /// <param name="IsDecoded">Whether they are UTF-8 that a decoder has made of the file.</param>
-    protected readonly record struct Line(int Number, byte[]? Bytes, bool IsDecoded);
+    internal readonly record struct Line(int Number, byte[]? Bytes, bool IsDecoded);
 }

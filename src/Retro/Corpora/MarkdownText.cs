@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using Markdig;
 using Markdig.Syntax;
 using Markdig.Syntax.Inlines;
@@ -6,7 +7,7 @@ using Markdig.Syntax.Inlines;
 namespace Retro.Corpora;
 
 /// <summary>What Markdown files say of themselves.</summary>
-internal static class MarkdownText
+internal static partial class MarkdownText
 {
     // A title stands at the head. Of deep nests of brackets and lists the parser takes a time that grows with the square of the length.
     private const int TitleCharacters = 1 << 16;
@@ -15,10 +16,16 @@ internal static class MarkdownText
     private static readonly MarkdownPipeline s_blocks = BlocksOnly();
 
     /// <summary>
-    /// The first heading of the first level outside of quotations and lists, in Markdown or in HTML, as plain text; null where there is none near the head.
+    /// The first heading of the first level outside of quotations and lists, in Markdown or in HTML, as plain text, without the attributes that some programs
+    /// take from its end; before it the title that Pandoc takes from a first line "% Title". Null where there is none near the head.
     /// </summary>
     public static string? TitleOf(string body)
     {
+        if (PandocTitle().Match(body) is { Success: true } first && PlainText(first.Groups["title"].Value) is { } said)
+        {
+            return said;
+        }
+
         string head = body.Length <= TitleCharacters ? body : body[..Math.Max(0, body.LastIndexOf('\n', TitleCharacters))];
         try
         {
@@ -26,6 +33,7 @@ internal static class MarkdownText
             foreach (Block block in page.Where(block => block is HtmlBlock or HeadingBlock { Level: 1 }))
             {
                 string text = head.Substring(block.Span.Start, block.Span.Length);
+                text = block is HeadingBlock ? Attributes().Replace(text, "") : text;
                 if (block is HeadingBlock
                     && text.Contains('[', StringComparison.Ordinal)
                     && page.GetLinkReferenceDefinitions(addGroup: false) is { } definitions)
@@ -34,7 +42,7 @@ internal static class MarkdownText
                     text = $"{text}\n\n{string.Concat(definitions.Links.Keys.Select(label => $"[{Escaped(label)}]: <>\n"))}";
                 }
 
-                if ((block is HtmlBlock ? HtmlText.Read(text).Title : PlainText(text)) is { Length: > 0 } title)
+                if ((block is HtmlBlock ? HtmlText.Read(text).Title : PlainText(text)) is { } title)
                 {
                     return title;
                 }
@@ -48,7 +56,7 @@ internal static class MarkdownText
         return null;
     }
 
-    private static string PlainText(string markdown)
+    private static string? PlainText(string markdown)
     {
         StringBuilder text = new();
         foreach (Inline inline in Markdown.Parse(markdown).Descendants<Inline>())
@@ -65,11 +73,24 @@ internal static class MarkdownText
             });
         }
 
-        return Cleaning.Collapse(text.Replace('\n', ' ').ToString());
+        return Cleaning.Title(text.ToString());
     }
 
     private static string Escaped(string label)
         => label.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("[", "\\[", StringComparison.Ordinal).Replace("]", "\\]", StringComparison.Ordinal);
+
+    // At the end of a heading, before the marks that may close it: {#id .class key=value -} of Pandoc, Hugo, kramdown and Docusaurus, with a colon in
+    // Python-Markdown, and as a comment in MDX.
+    [GeneratedRegex(
+        """
+        (?<!\\) \{ (?: :?\s*(?> (?: (?:[#.][^\s{}"'=]+ | - | [\w:.-]+=(?:"[^"\n]*"|'[^'\n]*'|[^\s{}"']+)) [ \t]* )+ ) | /\*[ \t]*\#[^\s*{}]+[ \t]*\*/ ) \}
+        (?= [ \t]*\#*[ \t]* (?:\n[ \t]*=+[ \t]*)? \z )
+        """,
+        RegexOptions.IgnorePatternWhitespace)]
+    private static partial Regex Attributes();
+
+    [GeneratedRegex(@"\A%[ \t]+(?<title>\S[^\n]*)")]
+    private static partial Regex PandocTitle();
 
     private static MarkdownPipeline BlocksOnly()
     {

@@ -21,6 +21,18 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
     // What some tools name all methods of one name by.
     private const string Overloads = "Overload:";
 
+    // https://learn.microsoft.com/dotnet/standard/design-guidelines/operator-overloads
+    private static readonly Dictionary<string, string> s_operators = new(StringComparer.Ordinal)
+    {
+        ["op_Addition"] = "+", ["op_Subtraction"] = "-", ["op_Multiply"] = "*", ["op_Division"] = "/", ["op_Modulus"] = "%", ["op_BitwiseAnd"] = "&",
+        ["op_BitwiseOr"] = "|", ["op_ExclusiveOr"] = "^", ["op_LeftShift"] = "<<", ["op_RightShift"] = ">>", ["op_UnsignedRightShift"] = ">>>",
+        ["op_Equality"] = "==", ["op_Inequality"] = "!=", ["op_LessThan"] = "<", ["op_GreaterThan"] = ">", ["op_LessThanOrEqual"] = "<=",
+        ["op_GreaterThanOrEqual"] = ">=", ["op_UnaryPlus"] = "+", ["op_UnaryNegation"] = "-", ["op_LogicalNot"] = "!", ["op_OnesComplement"] = "~",
+        ["op_Increment"] = "++", ["op_Decrement"] = "--", ["op_True"] = "true", ["op_False"] = "false", ["op_CheckedAddition"] = "checked +",
+        ["op_CheckedSubtraction"] = "checked -", ["op_CheckedMultiply"] = "checked *", ["op_CheckedDivision"] = "checked /",
+        ["op_CheckedUnaryNegation"] = "checked -", ["op_CheckedIncrement"] = "checked ++", ["op_CheckedDecrement"] = "checked --",
+    };
+
     /// <summary>The full name of the type that it is or belongs to.</summary>
     public string Type { get; } = Group().Replace(Holder, "");
 
@@ -69,7 +81,7 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
         MemberName name = Parse(id.StartsWith(Overloads, StringComparison.Ordinal) ? $"O:{id.AsSpan(Overloads.Length)}" : id);
         return name.Kind == 'T' ? ShortType(name.Type, names, name.Type, [])
             : name.IsConstructor ? Readable(name.Member, names, name.Type, [])
-            : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{Readable(name.Member, names, name.Holder, [])}"
+            : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{name.Called(names, [])}"
             : id.Length > 2 && id[1] == ':' ? id[2..] : id;
     }
 
@@ -86,14 +98,8 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
 
         // Some entries do not name the parameters of a generic method.
         int count = Generic().Match(Member) is { Success: true } arity ? int.Parse(arity.Groups["count"].ValueSpan, CultureInfo.InvariantCulture) : 0;
-        own = own.Length == count ? own : [.. Enumerable.Range(0, count).Select(each => Parameter(each, count))];
-        string text = Member switch
-        {
-            "op_Implicit" when Result is not null => $"implicit operator {ShortType(Result, names, Holder, own)}",
-            "op_Explicit" when Result is not null => $"explicit operator {ShortType(Result, names, Holder, own)}",
-            "op_CheckedExplicit" when Result is not null => $"explicit operator checked {ShortType(Result, names, Holder, own)}",
-            _ => Readable(Member, names, Holder, own),
-        };
+        own = own.Length == count ? own : names.OfMember(Holder, count);
+        string text = Called(names, own);
         if (Arguments is null && Kind != 'M')
         {
             return text;
@@ -107,11 +113,21 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
         return $"{text}({string.Join(", ", parameters)})";
     }
 
+    private string Called(GenericNames names, string[] own) => Member switch
+    {
+        "op_Implicit" when Result is not null => $"implicit operator {ShortType(Result, names, Holder, own)}",
+        "op_Explicit" when Result is not null => $"explicit operator {ShortType(Result, names, Holder, own)}",
+        "op_CheckedExplicit" when Result is not null => $"explicit operator checked {ShortType(Result, names, Holder, own)}",
+        _ => Readable(Member, names, Holder, own),
+    };
+
     private static string Readable(string member, GenericNames names, string type, string[] own)
     {
         // An explicitly implemented member carries its interface's name with '#' for '.'.
         string name = member[(member.LastIndexOf('#') + 1)..];
-        return name is "ctor" or "cctor" ? "new " + ShortType(type, names, type, []) : Display(name, names, type, own);
+        return name is "ctor" or "cctor" ? "new " + ShortType(type, names, type, [])
+            : s_operators.TryGetValue(name, out string? sign) ? $"operator {sign}"
+            : Display(name, names, type, own);
     }
 
     /// <param name="name">A type's name, a member's, or an argument's type.</param>
@@ -121,6 +137,8 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
     private static string Display(string name, GenericNames names, string type, string[] own)
     {
         StringBuilder text = new();
+        using IEnumerator<string[]> counted = names.Of(name).GetEnumerator();
+        string[]? around = null;
         for (int i = 0; i < name.Length; i++)
         {
             if (name[i] != '`')
@@ -138,19 +156,18 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
             }
 
             // After a name, the number of parameters; by itself, a parameter's number.
-            bool isCount = i > 0 && (char.IsLetterOrDigit(name[i - 1]) || name[i - 1] == '_');
             int number = end > digits ? int.Parse(name.AsSpan(digits, Math.Min(3, end - digits)), NumberStyles.None, CultureInfo.InvariantCulture) : 0;
-            if (isCount)
+            if (GenericNames.IsCount(name, i))
             {
-                int count = Math.Min(number, 32);
-                string[] known = ofMember ? own : names.OfOne(name[..end]);
-                IEnumerable<string> all = known.Length == count ? known : Enumerable.Range(0, count).Select(each => Parameter(each, count));
+                int count = Math.Min(number, GenericNames.MostParameters);
+                string[] all = !ofMember ? end > digits && counted.MoveNext() ? counted.Current : []
+                    : own.Length == count ? own : names.OfMember(type, count);
                 text.Append('<').AppendJoin(", ", all).Append('>');
             }
             else
             {
-                string[] known = ofMember ? own : names.OfAll(type);
-                text.Append(number < known.Length ? known[number] : Parameter(number, ofMember ? number + 2 : GenericNames.Count(type)));
+                string[] known = ofMember ? own : around ??= [.. names.Of(type).SelectMany(part => part)];
+                text.Append(number < known.Length ? known[number] : GenericNames.Numbered(number, number + 2));
             }
 
             i = end - 1;
@@ -213,8 +230,6 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
             yield return arguments[begin..];
         }
     }
-
-    private static string Parameter(int number, int count) => count == 1 ? "T" : "T" + (number + 1).ToString(CultureInfo.InvariantCulture);
 
     [GeneratedRegex(@"``(?<count>\d{1,2})$")]
     private static partial Regex Generic();

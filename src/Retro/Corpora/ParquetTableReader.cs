@@ -69,7 +69,8 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
                 : DocumentRow.NotEmpty(given.Select(label => Decoded(label!, fields.Labels)));
         }
 
-        string Decoded(byte[] value, string column) => TextDecoding.Decode(value, $"{where}, column \"{column}\",", Options.Encoding);
+        // A column of texts is UTF-8 by definition; one of bytes may hold others.
+        string Decoded(byte[] value, string column) => TextDecoding.DecodePart(value, $"{where}, column \"{column}\",", Options.Encoding, utf8: true);
     }
 
     /// <summary>Reads by the native library, without which no file of this kind can be read, broken or not.</summary>
@@ -139,14 +140,11 @@ internal sealed class ParquetTableReader(string root, CorpusOptions options, Rea
         public bool HasTexts(string name) => Undamaged(() => Texts(name)) is not null;
 
         /// <summary>This table.</summary>
-        /// <exception cref="CorpusException">It has no column of texts, or two of one name.</exception>
+        /// <exception cref="CorpusException">It has no column of texts, or two of one name, or nearly that of the labels.</exception>
         public Table Checked(DocumentFields fields)
-        {
-            string[] repeated = [.. fields.Names.Distinct().Where(name => _names.Count(column => column == name) > 1)];
-            return repeated.Length > 0 ? throw RowFaults.Repeated(_file, repeated)
+            => RowFaults.OfNames(_file, _names, fields) is { } fault ? throw fault
                 : HasTexts(fields.Text) ? this
                 : throw RowFaults.Columns(_file, Undamaged(() => _names.Where(name => Texts(name) is not null).ToArray()), fields);
-        }
 
         /// <summary>Reads a group of rows.</summary>
         /// <exception cref="CorpusException">It is damaged, or ids or labels are of another type.</exception>

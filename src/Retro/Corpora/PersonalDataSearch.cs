@@ -246,13 +246,26 @@ internal static class PersonalDataSearch
 
         for (int count = Math.Min(digits, LongestCard); count >= 13; count--)
         {
-            if (ends[count] > 0 && IsBehind(text, ends[count]) && (count == digits || IsWritten(text, ends, count)) && HasCheckDigit(number[..count]))
+            if (ends[count] > 0 && IsBehind(text, ends[count]) && HasCheckDigit(number[..count])
+                && (count == digits || IsWritten(text, ends, count) || AreAll(number[..digits], ends, count)))
             {
                 return ends[count];
             }
         }
 
         return -1;
+
+        // A row of numbers of four may be one of cards.
+        static bool AreAll(ReadOnlySpan<char> number, ReadOnlySpan<int> ends, int count)
+        {
+            bool areAll = number.Length % count == 0;
+            for (int card = count; areAll && card < number.Length; card += count)
+            {
+                areAll = ends[card] > 0 && HasCheckDigit(number.Slice(card, count));
+            }
+
+            return areAll;
+        }
 
         // What others follow is a card where it is written as one: in one piece or from four digits on, and in no row of numbers of four.
         static bool IsWritten(string text, ReadOnlySpan<int> ends, int count)

@@ -10,14 +10,18 @@ internal sealed class ReadingCounts
     /// <summary>The first of what was skipped, a sentence each.</summary>
     public IReadOnlyList<string> Examples => _examples;
 
-    public void Skip(string what)
+    /// <param name="what">What is broken, and why.</param>
+    /// <param name="lines">How many lines go with it, of a file that lines make up.</param>
+    public void Skip(string what, int lines = 1)
     {
-        Skipped++;
+        Skip(lines);
         if (_examples.Count < CleaningStepReport.MostExamples)
         {
             _examples.Add(what);
         }
     }
+
+    public void Skip(int lines) => Skipped += lines;
 
     public int Empty { get; set; }
 }

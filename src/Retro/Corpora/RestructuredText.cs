@@ -24,7 +24,7 @@ internal static partial class RestructuredText
             if (line.Trim() is { Length: > 0 } title
                 && IsRule(under, Math.Min(line.Length, CertainRule))
                 && !IsRule(line, 1)
-                && (EndsBlock(before) ? !char.IsWhiteSpace(line[0]) && !IsItem(line) : before == under))
+                && (EndsBlock(before) ? !char.IsWhiteSpace(line[0]) && !IsItem(line) && !Explicit().IsMatch(line) : before == under))
             {
                 return title.Length > LongestMarkup ? title : Markup().Replace(title, found => found.Groups["text"].Value);
             }
@@ -35,14 +35,18 @@ internal static partial class RestructuredText
         return null;
     }
 
-    // What is indented, and what begins with two dots, ends where a line is not indented.
-    private static bool EndsBlock(string line) => line.Length == 0 || char.IsWhiteSpace(line[0]) || line.StartsWith(".. ", StringComparison.Ordinal);
+    // What is indented ends where a line is not, and so does explicit markup.
+    private static bool EndsBlock(string line) => line.Length == 0 || char.IsWhiteSpace(line[0]) || Explicit().IsMatch(line);
 
     private static bool IsItem(string line) => line.Length > 1 && line[0] is '-' or '*' or '+' && char.IsWhiteSpace(line[1]);
 
     private static bool IsRule(string line, int length)
         => line.Length >= Math.Max(1, length) && char.IsAscii(line[0]) && (char.IsPunctuation(line[0]) || char.IsSymbol(line[0]))
             && !line.AsSpan().ContainsAnyExcept(line[0]);
+
+    /// <summary>The first line of a comment, directive or target, or of a field.</summary>
+    [GeneratedRegex(@"\A(?:(?:\.\.|__)(?:\s|\z)|:(?![:\s])(?:[^:\\]|\\.|:(?![\s`]|\z))*(?<!\s):(?:\s|\z))")]
+    private static partial Regex Explicit();
 
     /// <summary>
     /// Inline markup with its text: an escaped character; literal, strong or emphasized text; a target; a reference or role, with a target or without; a

@@ -17,10 +17,20 @@ internal static class RowFaults
             "Name the one that holds the documents' text (CorpusOptions.Fields), or leave the file out (CorpusOptions.Exclude).");
     }
 
-    /// <summary>Columns that say something of documents are there twice, so that one would be passed over.</summary>
-    public static CorpusException Repeated(string file, IEnumerable<string> columns) => CorpusException.Broken(
-        $"The table {file} has more than one column called {string.Join(" and more than one called ", columns.Select(column => $"\"{column}\""))}.",
-        "Rename one, or name another (CorpusOptions.Fields).");
+    /// <summary>
+    /// What is wrong with the columns' names, null where nothing is: of two columns of one name one would be passed over, and one of labels must not be.
+    /// </summary>
+    public static CorpusException? OfNames(string file, IReadOnlyList<string> columns, DocumentFields fields)
+    {
+        string[] repeated = [.. fields.Names.Distinct().Where(name => columns.Count(column => column == name) > 1)];
+        return repeated.Length > 0 ? CorpusException.Broken(
+                $"The table {file} has more than one column called {string.Join(" and more than one called ", repeated.Select(column => $"\"{column}\""))}.",
+                "Rename one, or name another (CorpusOptions.Fields).")
+            : columns.FirstOrDefault(fields.IsNearlyLabels) is { } column ? CorpusException.Broken(
+                $"The table {file} has a column \"{column}\", where labels are called \"{fields.Labels}\".",
+                "Name it as it is written, or name one that holds no labels otherwise (CorpusOptions.Fields).")
+            : null;
+    }
 
     /// <summary>A row is broken.</summary>
     /// <param name="where">Which one.</param>

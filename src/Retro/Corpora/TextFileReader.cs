@@ -31,7 +31,7 @@ internal sealed class TextFileReader(DocumentKinds kind, string root, CorpusOpti
                 break;
         }
 
-        string name = NameOf(file);
-        return new Document(name, title ?? Path.GetFileNameWithoutExtension(PackedFile.WithoutEnding(file)), Cleaning.Clean(text), name);
+        string name = NameOf(file), called = Path.GetFileNameWithoutExtension(PackedFile.WithoutEnding(file));
+        return new Document(name, Cleaning.Title(title, otherwise: called), Cleaning.Clean(text), name);
     }
 }

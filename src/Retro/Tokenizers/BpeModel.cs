@@ -28,7 +28,7 @@ internal sealed record BpeSettings
     /// <summary>Whether a piece that is in the vocabulary as a whole is taken before any merge.</summary>
     public bool IgnoreMerges { get; init; }
 
-    /// <summary>Special tokens: no piece of text is taken for one as a whole.</summary>
+    /// <summary>Special tokens: text never gives them, but for those of one character or byte, of which texts have to be made.</summary>
     public IReadOnlySet<string> Special { get; init; } = new HashSet<string>();
 
     /// <summary>What stands for a space in pieces of characters; null where a space is a space.</summary>
@@ -85,9 +85,13 @@ internal sealed class BpeModel : IPieceModel
 
         for (int rank = 0; rank < rules.Count; rank++)
         {
-            int left = Id(rules[rank].Left), right = Id(rules[rank].Right), merged = Id(rules[rank].Left + rules[rank].Right);
-            _merges.Add(left, right, rank, merged);
-            _given[merged] = true;
+            string text = rules[rank].Left + rules[rank].Right;
+            int left = Id(rules[rank].Left), right = Id(rules[rank].Right), merged = Id(text);
+            if (!settings.Special.Contains(text))
+            {
+                _merges.Add(left, right, rank, merged);
+                _given[merged] = true;
+            }
         }
 
         foreach ((string text, int id) in vocabulary)

@@ -41,8 +41,8 @@ internal static partial class TokenizerJson
 
         return type switch
         {
-            "WordPiece" => ReadWordPiece(element, vocabulary),
-            "WordLevel" => new WordLevelModel(vocabulary, Part(element, "unk_token")?.GetString() ?? "<unk>"),
+            "WordPiece" => ReadWordPiece(element, vocabulary, added),
+            "WordLevel" => new WordLevelModel(vocabulary, Part(element, "unk_token")?.GetString() ?? "<unk>", Special(added)),
             _ => ReadBpe(element, vocabulary, symbolSplits, spaceMark, added),
         };
     }
@@ -69,12 +69,13 @@ internal static partial class TokenizerJson
     private static HashSet<string> Special(List<AddedToken> added)
         => added.Where(token => token.Special).Select(token => token.Content).ToHashSet(StringComparer.Ordinal);
 
-    private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
+    private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary, List<AddedToken> added)
         => new(
             vocabulary,
             Text(element, "unk_token"),
             Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
-            Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
+            Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100,
+            Special(added));
 
     private static BpeModel ReadBpe(
         JsonElement element, Dictionary<string, int> vocabulary, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark, List<AddedToken> added)

@@ -7,14 +7,17 @@ namespace Retro.Tokenizers;
 internal sealed class WordLevelModel : IPieceModel
 {
     private readonly Dictionary<string, int> _vocabulary;
+    private readonly Dictionary<string, int> _words;
     private readonly Dictionary<int, string> _texts;
 
     /// <param name="vocabulary">Words and ids.</param>
     /// <param name="unknown">The word that stands for unknown ones.</param>
+    /// <param name="special">Special tokens: text never gives them.</param>
     /// <exception cref="FormatException">The vocabulary lacks the unknown word.</exception>
-    public WordLevelModel(Dictionary<string, int> vocabulary, string unknown)
+    public WordLevelModel(Dictionary<string, int> vocabulary, string unknown, IReadOnlySet<string> special)
     {
         _vocabulary = vocabulary;
+        _words = vocabulary.Where(pair => !special.Contains(pair.Key)).ToDictionary(StringComparer.Ordinal);
         _texts = vocabulary.ToDictionary(pair => pair.Value, pair => pair.Key);
         Unknown = vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
         Size = vocabulary.Values.Max() + 1;
@@ -30,7 +33,7 @@ internal sealed class WordLevelModel : IPieceModel
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
     {
-        int id = _vocabulary.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(piece, out int known) ? known : Unknown;
+        int id = _words.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(piece, out int known) ? known : Unknown;
         tokens.Add(new EncodedToken(id, _texts[id], position..(position + piece.Length)));
     }
 

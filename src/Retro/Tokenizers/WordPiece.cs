@@ -67,7 +67,7 @@ internal static class WordPiece
             normalizer.Normalize,
             (text, _) => text,
             [new BertPreTokenizer()],
-            new WordPieceModel(vocabulary, Unknown, Continuing, MostCharacters),
+            new WordPieceModel(vocabulary, Unknown, Continuing, MostCharacters, special.Select(token => token.Content).ToHashSet(StringComparer.Ordinal)),
             texts => string.Concat(Decoders.WordPiece(texts, Continuing, cleanUp: true)),
             framed ? [classification] : [],
             framed ? [separator] : [],

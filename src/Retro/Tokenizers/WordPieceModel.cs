@@ -10,6 +10,7 @@ namespace Retro.Tokenizers;
 internal sealed class WordPieceModel : IPieceModel
 {
     private readonly Dictionary<string, int> _vocabulary;
+    private readonly Dictionary<string, int> _words = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int> _continuations = new(StringComparer.Ordinal);
     private readonly Dictionary<int, string> _texts;
     private readonly string _prefix;
@@ -22,16 +23,18 @@ internal sealed class WordPieceModel : IPieceModel
     /// <param name="unknown">The piece that stands for unknown words.</param>
     /// <param name="prefix">What pieces begin with that go on within a word.</param>
     /// <param name="mostCharacters">Words of more characters (code points) are unknown.</param>
+    /// <param name="special">Special tokens: text never gives them.</param>
     /// <exception cref="FormatException">The vocabulary lacks the unknown piece.</exception>
-    public WordPieceModel(Dictionary<string, int> vocabulary, string unknown, string prefix, int mostCharacters)
+    public WordPieceModel(Dictionary<string, int> vocabulary, string unknown, string prefix, int mostCharacters, IReadOnlySet<string> special)
     {
         (_vocabulary, _unknown, _prefix, _mostCharacters) = (vocabulary, unknown, prefix, mostCharacters);
         _unknownId = vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
         _texts = vocabulary.ToDictionary(pair => pair.Value, pair => pair.Key);
         Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
-        foreach ((string piece, int own) in vocabulary)
+        foreach ((string piece, int own) in vocabulary.Where(pair => !special.Contains(pair.Key)))
         {
             _longest = Math.Max(_longest, piece.Length);
+            _words[piece] = own;
             if (piece.StartsWith(prefix, StringComparison.Ordinal))
             {
                 _continuations[piece[prefix.Length..]] = own;
@@ -52,7 +55,7 @@ internal sealed class WordPieceModel : IPieceModel
         int before = tokens.Count;
         if (CodePoints.Count(piece) <= _mostCharacters)
         {
-            Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup = _vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
+            Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup = _words.GetAlternateLookup<ReadOnlySpan<char>>();
             int begin = 0;
             while (begin < piece.Length)
             {
@@ -98,5 +101,6 @@ internal sealed class WordPieceModel : IPieceModel
             : " " + content);
 
     // What goes on within a word; of whole words the split decides.
-    public bool Gives(int id) => TextOf(id) is { } text && text.Length > _prefix.Length && text.StartsWith(_prefix, StringComparison.Ordinal);
+    public bool Gives(int id)
+        => TextOf(id) is { } text && text.Length > _prefix.Length && text.StartsWith(_prefix, StringComparison.Ordinal) && _words.ContainsKey(text);
 }

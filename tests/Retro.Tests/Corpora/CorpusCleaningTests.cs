@@ -157,6 +157,9 @@ public class CorpusCleaningTests
     [InlineData("192.168.0.1:8080, http://192.168.0.1:8080/x, u@10.0.0.5:22: refused", "<ip>:8080, http://<ip>:8080/x, u@<ip>:22: refused")]
     [InlineData("4111 1111 1111 1111 12/27, 4111111111111111 123 and 4111-1111-1111-1111-99", "<card> 12/27, <card> 123 and <card>-99")]
     [InlineData("4111 1111 1111 1111 9am", "<card> 9am")]
+    [InlineData("4111 1111 1111 1111 4111 1111 1111 1111", "<card> <card>")]
+    [InlineData("5555 5555 5555 4444 4111 1111 1111 1111 4012 8888 8888 1881.", "<card> <card> <card>.")]
+    [InlineData("4111 1111 1111 1111 2001 2002 2003 2005", null)] // a row of which the first numbers alone make one
     [InlineData("In 4111 1111 1111 1111 2004 2005 or 411 111 111 111 111 1 111 111 1", null)] // rows of numbers
     [InlineData("555-123-4567 24/7, (555) 123-4567 9am, 555-123-4567x89", "<phone> 24/7, <phone> 9am, <phone>x89")]
     [InlineData("555.123.4567/555.123.4568, 555-123-4567 123", "<phone>/<phone>, <phone> 123")]

@@ -195,6 +195,11 @@ public partial class CorpusFilesTests
         Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark."], Corpus.Open(
             folder.Path, new() { Kinds = DocumentKinds.JsonLines }).Documents().Select(document => document.Text));
 
+        Assert.Contains(
+            $"The file {folder["list.json"]} begins an array of JSON",
+            Assert.Throws<CorpusException>(() => Corpus.Open(folder["list.json"]).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+
         // One that is named is meant, and says what it lacks; a damaged one may be of documents.
         string path = folder.File("named.json", "{\"body\":\"Of another name.\"}\n");
         Assert.Contains(
@@ -228,7 +233,7 @@ public partial class CorpusFilesTests
         folder.File("Makefile", "x");
         folder.File("project.xml", "<project/>");
         folder.File(".git/a.txt", "hidden");
-        folder.File("book.txt.gz", "packed text is not read");
+        folder.File("page.html.gz", "a packed page is not read");
         folder.File("run/.retro", "");
         folder.File("run/report.html", "<p>ours");
         folder.File("model/training.safetensors", "");
@@ -245,10 +250,10 @@ public partial class CorpusFilesTests
 
         Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
         Assert.Equal(
-            [(".pdf", 2), (".txt.gz", 1), ("folders that Retro wrote", 4), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
+            [(".html.gz", 1), (".pdf", 2), ("folders that Retro wrote", 4), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
             corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
         Assert.Equal(
-            "1 text (left out: 2 .pdf, 1 .txt.gz, 4 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
+            "1 text (left out: 1 .html.gz, 2 .pdf, 4 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
         Assert.Equal(["report.html"], Corpus.Open(folder["run"]).Documents().Select(document => document.Id));
     }
 

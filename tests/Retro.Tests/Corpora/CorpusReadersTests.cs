@@ -36,6 +36,24 @@ public class CorpusReadersTests
         Assert.Equal(titles, string.Join('|', Corpus.Open(folder.File(file, rows)).Documents().Select(document => document.Title)));
     }
 
+    [Theory]
+    [InlineData("rows.jsonl", "{\"title\":\" A\\r\\n\\u0000 long \\t title \",\"labels\":[\" staff \",\" \"],\"text\":\"It floods.\"}")]
+    [InlineData("one.jsonl", "{\"title\":\"A long title\",\"labels\":\" staff\\t\",\"text\":\"It floods.\"}")]
+    [InlineData("rows.csv", "title,labels,text\n\"A\n long \0title\", staff ,It floods.\n")]
+    public void A_title_is_one_line_and_a_label_has_no_space_around_it_whatever_they_are_read_from(string file, string rows)
+    {
+        using TemporaryFolder folder = new();
+        Document document = Assert.Single(Corpus.Open(folder.File(file, rows)).Documents());
+        Assert.Equal(("A long title", "staff"), (document.Title, string.Join('|', document.Labels)));
+    }
+
+    [Theory]
+    [InlineData("page.html", "<pre><h1>A\n  long\ttitle</h1></pre>")]
+    [InlineData("page.rst", "A \0long title\n=============")]
+    [InlineData("page.md", "---\ntitle: \"A\\n long \\0title\"\n---\nWords.")]
+    [InlineData("A\n long title.txt", "Words.")]
+    public void A_title_of_a_page_is_one_line(string file, string page) => Assert.Equal("A long title", Read(file, page).Title);
+
     /// <summary>CommonMark 4.1 to 4.6: what is a heading and what only looks like one.</summary>
     [Theory]
     [InlineData("Backup guide\n============\n\n```bash\n# install the tools\n```", "Backup guide")]
@@ -51,6 +69,15 @@ public class CorpusReadersTests
     [InlineData("Two lines\nof a title\n===", "Two lines of a title")]
     [InlineData("## Second level\n\ntext", "page")]
     [InlineData("#\n\n# ", "page")]
+    [InlineData("# Install it {#install_it}", "Install it")]
+    [InlineData("# Install `it` {#install .unnumbered key=\"a b\" -} ##", "Install it")]
+    [InlineData("Install it {: #install .wide }\n===", "Install it")]
+    [InlineData("# Install it {/* #install */}", "Install it")]
+    [InlineData("# Install \\{#it} {.x}", "Install {#it}")]
+    [InlineData("# The set {x} of `{#it}`", "The set {x} of {#it}")]
+    [InlineData("# Of {name}", "Of {name}")]
+    [InlineData("% Install *it*\n% A. Author\n\n# First part", "Install it")]
+    [InlineData("%Not a title\n\n# First part", "First part")]
     [InlineData("\\# escaped\n\nText", "page")]
     [InlineData("    # four spaces at the head make this code\n\n# Real", "Real")]
     [InlineData("\t# and so does a tab\n\n# Real", "Real")]
@@ -256,6 +283,15 @@ public class CorpusReadersTests
     [InlineData("_`inline` target [1]_ [#n]_\n=====", "inline target 1 #n")]
     [InlineData("- a\n===\n\n=====\n* b *\n=====\n\nTitle\n=====", "* b *")]
     [InlineData("-x\n===\n\ntext", "-x")]
+    [InlineData(".. _label:\n=====\nTitle\n=====", "Title")]
+    [InlineData(".. -*- coding: utf-8 -*-\n=====\nTitle\n=====", "Title")]
+    [InlineData(":orphan:\n=====\nTitle\n=====", "Title")]
+    [InlineData(":date: 2024-01-01\nTitle\n=====", "Title")]
+    [InlineData(".. contents::\n=====\nTitle\n=====", "Title")]
+    [InlineData("..\nTitle\n=====", "Title")]
+    [InlineData("__ https://a.b\n=====\nTitle\n=====", "Title")]
+    [InlineData("..\n=====\nTitle\n=====", "Title")]
+    [InlineData(":ref:`a` b: c\n=============", "a b: c")]
     public void The_title_of_reStructuredText_is_its_first_section(string page, string title)
     {
         Document document = Read("page.rst", page);
@@ -410,6 +446,26 @@ public class CorpusReadersTests
         using TemporaryFolder folder = new();
         string file = folder.File("a.html", [.. Encoding.ASCII.GetBytes(head + "<p>"), 0xE9]);
         Assert.Equal("é", Assert.Single(Corpus.Open(file).Documents()).Text);
+    }
+
+    /// <summary>https://html.spec.whatwg.org/multipage/parsing.html#changing-the-encoding-while-parsing.</summary>
+    [Theory]
+    [InlineData("", "<meta charset='windows-1251'></head><body><meta charset='windows-1252'>", "\u0439")]
+    [InlineData("", "</head><body><meta charset='windows-1251'>", null)]
+    [InlineData("\u00E9", "<meta charset='windows-1251'></head><body>", "\u00E9")] // UTF-8 says what it is
+    public void Html_that_is_not_UTF_8_may_name_its_encoding_late_in_its_head(string utf8, string late, string? text)
+    {
+        using TemporaryFolder folder = new();
+        string page = $"<html><head><style>{new string(' ', 2000)}</style>{late}<p>{utf8}";
+        string file = folder.File("a.html", utf8.Length > 0 ? Encoding.UTF8.GetBytes(page) : [.. Encoding.ASCII.GetBytes(page), 0xE9]);
+        if (text is null)
+        {
+            Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList());
+        }
+        else
+        {
+            Assert.Equal(text, Assert.Single(Corpus.Open(file).Documents()).Text);
+        }
     }
 
     [Fact]
@@ -573,6 +629,16 @@ public class CorpusReadersTests
     }
 
     [Fact]
+    public void Packed_pages_are_read_as_those_that_are_not()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("book.txt.gz", Pack("A book."u8.ToArray(), Gzip));
+        folder.File("notes.md.zst", Pack("# Notes\n\nOf it."u8.ToArray(), stream => new ZstdSharp.CompressionStream(stream)));
+        folder.File("page.rst.gz", Pack("Page\n====\n\nOf it."u8.ToArray(), Gzip));
+        Assert.Equal(["book", "Notes", "Page"], Corpus.Open(folder.Path).Documents().Select(document => document.Title));
+    }
+
+    [Fact]
     public void Packed_json_lines_are_read_and_damaged_ones_refused_or_skipped()
     {
         using TemporaryFolder folder = new();
@@ -640,19 +706,6 @@ public class CorpusReadersTests
             ZstdSharp.CompressionStream packer = new(stream);
             packer.SetParameter(ZstdSharp.Unsafe.ZSTD_cParameter.ZSTD_c_windowLog, 31);
             return packer;
-        }
-
-        static Stream Gzip(Stream stream) => new GZipStream(stream, CompressionMode.Compress);
-
-        static byte[] Pack(byte[] content, Func<Stream, Stream> packer)
-        {
-            using MemoryStream result = new();
-            using (Stream stream = packer(result))
-            {
-                stream.Write(content);
-            }
-
-            return result.ToArray();
         }
     }
 
@@ -761,6 +814,38 @@ public class CorpusReadersTests
         Assert.DoesNotContain(documents, document => document.Text.Contains('`', StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void Parameters_whose_names_are_not_known_are_told_apart_and_operators_are_written_as_in_code()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(
+            "A.xml",
+            """
+            <doc><members>
+            <member name="M:N.Outer`1.Inner`2.Do(`0,`1,`2)"><summary>Does.</summary></member>
+            <member name="M:N.Outer`1.Inner`2.Run``2(`0,``0,``1)"><summary>Runs.</summary></member>
+            <member name="M:N.Box`1.Map``1(`0,``0)"><summary>See <see cref="M:N.Box`1.Map``1(`0,``0)"/>.</summary></member>
+            <member name="T:N.Known`1"><summary>Known.</summary><typeparam name="TItem">Item.</typeparam></member>
+            <member name="M:N.Known`1.Part`1.Set(`0,`1)"><summary>Sets.</summary></member>
+            <member name="M:N.Money.op_Addition(N.Money,N.Money)"><summary>Adds; see <see cref="M:N.Money.op_CheckedUnaryNegation(N.Money)"/>
+              and <see cref="M:N.Money.op_Implicit(N.Money)~System.Decimal"/>.</summary><param name="left">l</param><param name="right">r</param></member>
+            <member name="M:N.Money.System#IShift{N#Money}#op_UnsignedRightShift(N.Money,System.Int32)"><summary>Shifts.</summary></member>
+            </members></doc>
+            """);
+        Dictionary<string, string> texts = Corpus.Open(file).Documents().ToDictionary(document => document.Title, document => document.Text);
+        Assert.Equal(
+            ["N.Box<T>", "N.Known<TItem>", "N.Known<TItem>.Part<T2>", "N.Money", "N.Outer<T1>.Inner<T2, T3>"], texts.Keys.Order(StringComparer.Ordinal));
+        Assert.Contains("\nDo(T1, T2, T3)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
+        Assert.Contains("\nRun<T4, T5>(T1, T4, T5)\n", texts["N.Outer<T1>.Inner<T2, T3>"], StringComparison.Ordinal);
+        Assert.Contains("\nMap<T2>(T, T2)\nSee Box<T>.Map<T2>.", texts["N.Box<T>"], StringComparison.Ordinal);
+        Assert.Contains("\nSet(TItem, T2)\n", texts["N.Known<TItem>.Part<T2>"], StringComparison.Ordinal);
+        Assert.Contains(
+            "\noperator +(Money left, Money right)\nAdds; see Money.operator checked - and Money.implicit operator Decimal.",
+            texts["N.Money"],
+            StringComparison.Ordinal);
+        Assert.Contains("\noperator >>>(Money, Int32)\n", texts["N.Money"], StringComparison.Ordinal);
+    }
+
     /// <summary>https://github.com/dotnet/csharplang/blob/main/proposals/extensions.md#docs: what the compiler calls a block is never shown.</summary>
     [Fact]
     public void Blocks_of_extensions_are_told_with_the_class_that_holds_them()
@@ -836,5 +921,18 @@ public class CorpusReadersTests
     {
         using TemporaryFolder folder = new();
         return Corpus.Open(folder.File(name, content)).Documents().Single();
+    }
+
+    private static Stream Gzip(Stream stream) => new GZipStream(stream, CompressionMode.Compress);
+
+    private static byte[] Pack(byte[] content, Func<Stream, Stream> packer)
+    {
+        using MemoryStream result = new();
+        using (Stream stream = packer(result))
+        {
+            stream.Write(content);
+        }
+
+        return result.ToArray();
     }
 }

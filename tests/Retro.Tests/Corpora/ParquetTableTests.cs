@@ -269,6 +269,28 @@ public sealed class ParquetTableTests : IDisposable
     }
 
     [Fact]
+    public void A_text_of_a_table_is_UTF_8_whatever_it_begins_with_and_its_labels_are_those_of_other_rows()
+    {
+        string path = Write(
+            "marks.parquet",
+            [new PrimitiveNode("text", Repetition.Required, LogicalType.String(), PhysicalType.ByteArray), Text("labels")],
+            group =>
+            {
+                Bytes(group, [[0xFF, 0xFE, .. "abcd"u8], "a\0b"u8.ToArray(), "c"u8.ToArray()]);
+                Texts(group, ["", " staff ", " "]);
+            });
+        Assert.Contains("is not UTF-8: invalid byte 0xFF at byte 0", Fault(path), StringComparison.Ordinal);
+        Document[] documents = Read(path, new() { SkipBroken = true });
+        Assert.Equal(["a\0b=staff", "c="], documents.Select(document => $"{document.Text}={string.Join('|', document.Labels)}"));
+        path = Write("case.parquet", [Text("text"), Text("LABELS")], group =>
+        {
+            Texts(group, ["A secret."]);
+            Texts(group, ["staff"]);
+        });
+        Assert.Contains("has a column \"LABELS\", where labels are called \"labels\"", Fault(path), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_damaged_table_is_told_and_never_read_as_if_it_were_whole()
     {
         byte[] whole = File.ReadAllBytes(Path.Combine(Fixtures.Own, "rows.parquet"));

@@ -20,11 +20,12 @@ public class TableTests
     [InlineData("t.csv", "id,text\n1,one\n2\n", "1@2=one", true)] // the second has no text
     [InlineData("t.csv", "id,text\n1,one,two\n2,three\n", "2@3=three", true)] // a comma of the text
     [InlineData("t.csv", "id,text,labels\n1,one,\n\n2,two\n\n", "1@2=one", true, 4)] // a row that is too short may lack labels
-    [InlineData("t.csv", "id,text,note\n1,one,\"no\n2,two,\"no\"\n3,three,\n", "3@4=three", true)] // nor may a column that nobody asked for swallow rows
+    [InlineData("t.csv", "id,text,note\n1,one,\"no\n2,two,\"no\"\n3,three,\n", "3@4=three", true, 2, 2)] // nor may a column that nobody asked for swallow rows
     [InlineData("t.csv", "id,text,note\n1,one,5\"\n2,two,\"no\n", "1@2=one", true)]
     [InlineData("t.csv", "id,text\n1,\"one\" two\n2,three\n", "2@3=three", true)] // what stands behind the quotation mark is no part of the field
-    [InlineData("t.csv", "id,text\n1,one\n2,\"three\n4,five\n", "1@2=one", true)] // a field that is not closed would take what follows
-    public void A_row_of_text_is_a_document(string name, string text, string expected, bool isBroken = false, int line = 0)
+    [InlineData("t.csv", "id,text\n1,one\n2,\"three\n4,five\n", "1@2=one", true, 3, 2)] // a field that is not closed takes what follows
+    [InlineData("t.csv", "id,text\n1,\"a\n\nb\"\n\n2,\"un\n3,a\n\n4,b\n", "1@2=a\n\nb", true, 6, 4)]
+    public void A_row_of_text_is_a_document(string name, string text, string expected, bool isBroken = false, int line = 0, int lost = 1)
     {
         using TemporaryFolder folder = new();
         string path = folder.File(name, text);
@@ -32,12 +33,78 @@ public class TableTests
         List<Document> documents = [.. corpus.Documents()];
         Assert.Equal(expected, string.Join('|', documents.Select(document
             => $"{(document.Id.Contains('#', StringComparison.Ordinal) ? "#" : document.Id)}@{document.Location[(name.Length + 1)..]}={document.Text}")));
-        Assert.Equal(isBroken ? 1 : 0, corpus.Skipped);
+        Assert.Equal(isBroken ? lost : 0, corpus.Skipped);
         if (isBroken)
         {
             string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
             Assert.Matches($"^Line {(line > 0 ? line : "[23]")} of {path} ", message);
+            Assert.Equal(lost > 1, message.Contains($"takes the {lost - 1} line", StringComparison.Ordinal));
         }
+    }
+
+    /// <summary>Fields that tabs part are written with quotation marks around them, as by Excel and pandas, or as they are.</summary>
+    [Theory]
+    [InlineData("id\ttext\n1\ta \"q\" b\n2\t\"Unbalanced\n3\tc\n4\tends\"\n5\td\n", "1=a \"q\" b|2=\"Unbalanced|3=c|4=ends\"|5=d")]
+    [InlineData("id\ttext\n1\t\"Never closed\n2\tb\n", "1=\"Never closed|2=b")]
+    [InlineData("id\ttext\n1\t\"One\" and \"two\"\n2\t\"\"\n3\t\"Whole\"\n4\t\"\"\"Said\"\"\"\n", "1=\"One\" and \"two\"|2=|3=Whole|4=\"Said\"")]
+    [InlineData("id\ttext\n1\t\"x\ty\"\n2\t\"two\n\nlines\"\n3\t\"a \"\"q\"\",\r\nb\"\r\n4\tc\n", "1=x\ty|2=two\n\nlines|3=a \"q\",\nb|4=c")]
+    [InlineData("text\tid\n\"two\nlines\"\t\"1\"\n\"x\"\t2\n\"x\t3\n", "1=two\nlines|2=x|3=\"x")]
+    [InlineData("id\ttext\r1\t\"a\rb\"\r2\tc\r", "1=a\nb|2=c")]
+    [InlineData("sep=\t\nid\tnote\ttext\n1\t\"a\t5\"\tb\n2\t\"a\tb\n3\t\t\"c\"\n", "1=b|2=b|3=c")]
+    public void A_quotation_mark_in_a_table_of_tabs_takes_no_rows(string text, string expected)
+    {
+        using TemporaryFolder folder = new();
+        Corpus corpus = Corpus.Open(folder.File("t.tsv", text), new() { KeepEmpty = true });
+        Assert.Equal(expected, string.Join('|', corpus.Documents().Select(document => $"{document.Id}={document.Text}")));
+    }
+
+    [Fact]
+    public void Rows_between_two_marks_of_a_table_of_tabs_keep_their_labels()
+    {
+        using TemporaryFolder folder = new();
+        string Row(int i) => $"{i}\t{(i % 7 == 0 ? "staff" : "public")}\t{(i == 3 ? "\"Unbalanced start" : i == 500 ? "an end\"" : $"plain {i}")}\n";
+        Corpus corpus = Corpus.Open(folder.File("t.tsv", "id\tlabels\ttext\n" + string.Concat(Enumerable.Range(1, 1000).Select(Row))));
+        Document[] documents = [.. corpus.Documents()];
+        Assert.Equal(1000, documents.Length);
+        Assert.Equal(("\"Unbalanced start", "plain 4", "an end\""), (documents[2].Text, documents[3].Text, documents[499].Text));
+        Assert.Equal(Enumerable.Range(1, 1000).Select(i => i % 7 == 0 ? "staff" : "public"), documents.Select(document => Assert.Single(document.Labels)));
+    }
+
+    /// <summary>A byte order mark, and a share of bytes of zero, say something at the head of a file alone.</summary>
+    [Fact]
+    public void A_field_or_a_line_is_of_its_file_s_encoding_whatever_it_begins_with()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("t.csv", [.. "id,text\n1,ok\n2,"u8, 0xFF, 0xFE, .. "abcd\n3,a\0b\n"u8]);
+        Assert.Contains(
+            $"Line 3 of {path} is not UTF-8: invalid byte 0xFF at byte 0",
+            Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        Assert.Equal(["ok", "a\0b"], Corpus.Open(path, new() { SkipBroken = true }).Documents().Select(document => document.Text));
+        Assert.Equal(["ok", "\u00FF\u00FEabcd", "a\0b"], Corpus.Open(path, new() { Encoding = "windows-1252" }).Documents().Select(document => document.Text));
+        path = folder.File("u.csv", [.. "id,text\n1,ok\n2,"u8, 0xFF, 0xFE, .. "abcd\n"u8]);
+        Assert.Contains(
+            "is not UTF-8", Assert.Throws<CorpusException>(() => Corpus.Open(path, new() { Encoding = "utf-16" }).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        path = folder.File("s.txt", [.. "one\n---\n\0a\n---\n"u8, 0xFE, 0xFF, .. "b"u8]);
+        Assert.Equal(
+            ["one", "\0a", "\u00FE\u00FFb"],
+            Corpus.Open(path, new() { Separator = "---", Encoding = "latin1" }).Documents().Select(document => document.Text));
+    }
+
+    [Fact]
+    public void A_column_called_nearly_as_labels_are_is_not_passed_over()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("t.csv", "id,Labels,text\n1,staff,A secret.\n");
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message;
+        Assert.StartsWith($"The table {path} has a column \"Labels\", where labels are called \"labels\".", message, StringComparison.Ordinal);
+        Assert.Equal("staff", Corpus.Open(path, new() { Fields = new() { Labels = "Labels" } }).Documents().Single().Labels[0]);
+        string rows = folder.File("r.jsonl", "{\"LABELS\":[\"staff\"],\"text\":\"A secret.\"}\n{\"text\":\"A page.\",\"more\":{\"Labels\":1}}\n");
+        message = Assert.Throws<CorpusException>(() => Corpus.Open(rows).Documents().ToList()).Message;
+        Assert.StartsWith($"Line 1 of {rows} is broken: it has \"LABELS\", where labels are called \"labels\".", message, StringComparison.Ordinal);
+        Assert.Equal(["A page."], Corpus.Open(rows, new() { SkipBroken = true }).Documents().Select(document => document.Text));
+        Assert.Equal(2, Corpus.Open(rows, new() { Fields = new() { Labels = "none" } }).Documents().Count());
     }
 
     [Fact]
@@ -118,7 +185,13 @@ public class TableTests
         string path = folder.File("t.csv", $"text\none\n\"{string.Join('\n', Enumerable.Repeat("another line", 20))}\"\ntwo\n");
         CorpusOptions options = new() { MaximumDocumentBytes = 100 };
         Assert.Contains("100 bytes", Assert.Throws<CorpusException>(() => Corpus.Open(path, options).Documents().ToList()).Message, StringComparison.Ordinal);
-        Assert.Equal(["one"], Corpus.Open(path, options with { SkipBroken = true }).Documents().Select(document => document.Text));
+        Corpus corpus = Corpus.Open(path, options with { SkipBroken = true });
+        Assert.Equal(["one"], corpus.Documents().Select(document => document.Text));
+        Assert.Equal(21, corpus.Skipped); // all lines behind the first document
+        path = folder.File("line.csv", $"text\none\n{new string('x', 200)}\ntwo\n");
+        corpus = Corpus.Open(path, options with { SkipBroken = true });
+        Assert.Equal(["one"], corpus.Documents().Select(document => document.Text));
+        Assert.Equal(2, corpus.Skipped);
     }
 
     [Fact]

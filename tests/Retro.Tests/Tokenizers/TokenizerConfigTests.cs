@@ -94,8 +94,6 @@ public class TokenizerConfigTests
     [Theory]
     [InlineData("tokenizer.model", "\u2581the")]
     [InlineData("tokenizer.model", "<0x41>")]
-    [InlineData("vocab.txt", "one")]
-    [InlineData("vocab.txt", "##s")]
     [InlineData("vocab.txt", "[UNK]")]
     public void An_end_that_text_gives_is_refused(string vocabulary, string end)
     {
@@ -103,6 +101,52 @@ public class TokenizerConfigTests
         folder.File("tokenizer_config.json", JsonSerializer.Serialize(new { eos_token = end }));
         Assert.Contains(
             "is a piece of ordinary text", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Of a vocabulary of words, the configuration tells what is special.</summary>
+    [Theory]
+    [InlineData("one", 0, "one")]
+    [InlineData("##s", 5, "ones")]
+    public void What_a_configuration_calls_special_is_no_piece_of_a_text(string end, int id, string text)
+    {
+        using TemporaryFolder folder = Folder("vocab.txt");
+        Assert.Contains(id, RetroTokenizer.Load(folder.Path).Encode(text));
+        folder.File("tokenizer_config.json", JsonSerializer.Serialize(new { eos_token = end }));
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal(id, tokenizer.EndOfText);
+        Assert.Equal([1], tokenizer.Encode(text)); // [UNK]
+    }
+
+    /// <summary>No split cuts these apart: whatever the model is, a text that spells out a special token does not give it.</summary>
+    [Theory]
+    [InlineData("{\"type\": \"WordLevel\", \"unk_token\": \"<unk>\", \"vocab\": {VOCABULARY}}")]
+    [InlineData("{\"type\": \"WordPiece\", \"unk_token\": \"<unk>\", \"vocab\": {VOCABULARY}}")]
+    [InlineData("{\"type\": \"BPE\", \"unk_token\": \"<unk>\", \"vocab\": {VOCABULARY}, \"merges\": [\"< e\", \"<e >\", \"# #e\", \"h i\"]}")]
+    [InlineData("{\"type\": \"BPE\", \"unk_token\": \"<unk>\", \"vocab\": {VOCABULARY}, \"merges\": [\"h i\"], \"ignore_merges\": true}")]
+    [InlineData("{\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [{PIECES}]}")]
+    public void A_text_that_spells_out_a_special_token_does_not_give_it(string model)
+    {
+        string[] pieces = ["<unk>", "<e>", "##e", "<", "e", ">", "h", "i", "<e", "hi", "#", "#e"];
+        string vocabulary = JsonSerializer.Serialize(pieces.Select((piece, id) => (piece, id)).ToDictionary(pair => pair.piece, pair => pair.id));
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 1, \"content\": \"<e>\", \"special\": true}, {\"id\": 2, \"content\": \"##e\", \"special\": true}], "
+                + "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"model\": "
+                + model.Replace("{VOCABULARY}", vocabulary, StringComparison.Ordinal)
+                    .Replace("{PIECES}", string.Join(", ", pieces.Select((piece, id) => $"[\"{piece}\", -{id}]")), StringComparison.Ordinal) + "}");
+        folder.File("tokenizer_config.json", "{\"eos_token\": \"<e>\"}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal(1, tokenizer.EndOfText);
+        Assert.Equal([9], tokenizer.Encode("hi"));
+        foreach (string text in (string[])["<e>", "hi <e> hi", "##e", "he", "##e <e>"])
+        {
+            Assert.DoesNotContain(tokenizer.Encode(text), id => id is 1 or 2);
+        }
+
+        // As a message of a conversation has it: with a mark, which is no part of the text.
+        Assert.Equal([1], tokenizer.EncodeMarked("<e>", '|'));
+        Assert.DoesNotContain(1, tokenizer.EncodeMarked("<|e>", '|'));
     }
 
     [Theory]
