@@ -55,6 +55,13 @@ public sealed class UpdatedSearchTests : IDisposable
                 NeighborResults.AssertSame(expected.Ask(queries, K), came, K);
             }
 
+            // All there are come, too, which are more than any segment has.
+            int all = (int)built.Database.ChunkCount + 1;
+            if (name is "bm25" or "dense" or "exact")
+            {
+                NeighborResults.AssertSame(expected.Ask(queries, all), source.Ask(queries, all), all);
+            }
+
             // Tables stand by the same numbers, and belong to this state alone.
             using NeighborTable table = NeighborTable.Build(changed, source, K), again = NeighborTable.Build(built.Database, expected, K);
             Assert.Equal(built.Database.ChunkCount, table.Rows);
