@@ -116,7 +116,10 @@ public sealed partial class ChunkDatabase : IDisposable
     internal bool HasFolder => _lockFolder is not null;
 
     /// <summary>Whether it is what a database consisted of before anything was added to it.</summary>
-    internal bool IsFirstSegment => Folder == _lockFolder;
+    internal bool IsFirstSegment => Folder == _lockFolder && ToJoin is null;
+
+    /// <summary>The database that it is to be a segment of, and is not yet; null: none.</summary>
+    internal ChunkDatabase? ToJoin { get; set; }
 
     /// <summary>The documents' labels, and which chunks are seen with some; read when first asked for.</summary>
     internal DocumentLabels Labels => _labels.Value;

@@ -119,7 +119,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         {
             foreach (ChunkDatabase segment in of.Segments)
             {
-                KeyFile.Build(segment, keyer, !options.MemoryMapped, database, progress, cancellationToken);
+                KeyFile.Build(segment, keyer, !options.MemoryMapped, database.ToJoin ?? database, progress, cancellationToken);
             }
 
             return VectorIndexFile.Build(of, some!, progress, cancellationToken);
