@@ -10,6 +10,9 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro update`: documents into a database and out of it, without building it anew.</summary>
 internal sealed class UpdateCommand : Verb
 {
+    /// <summary>From so many segments on a search takes several times as long as over one.</summary>
+    private const int ManySegments = 20;
+
     private const string AsBuilt = "as the database was built, as its retro.json says";
 
     /// <summary>Options of build that hold for what is added, too.</summary>
@@ -262,6 +265,12 @@ internal sealed class UpdateCommand : Verb
         using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         string parts = $"{Amount.Of(now.ChunkCount, "chunk")}, {Amount.Of(now.SegmentCount, "segment")}";
         Screen.Line($"{folder}: {Amount.Of(now.Documents.Count, "document")} ({before:#,0} before), {parts}");
+        if (now.SegmentCount >= ManySegments)
+        {
+            Screen.Line($"  every search asks all {now.SegmentCount} segments, which takes several times as long as to ask one; this joins them:");
+            Screen.Line($"  {Tool.Name} update {Shell.Option(_database.Name, parsed.GetValue(_database)!)} {_compact.Name}");
+        }
+
         if (add.Length > 0 || remove.Length > 0)
         {
             Screen.Line($"  {counts.New:#,0} new, {counts.Replaced:#,0} replaced, {counts.Unchanged:#,0} unchanged, {counts.Removed:#,0} removed");

@@ -61,6 +61,36 @@ public sealed class UpdateCommandTests : IDisposable
         }
     }
 
+    [Fact]
+    public void Many_segments_are_told_with_what_joins_them()
+    {
+        _retro.Build();
+        RetroTokenizer tokenizer = RetroTokenizer.Load(_retro["work/tokenizer"]);
+        string folder;
+        using (ChunkDatabase database = _retro.Database())
+        {
+            folder = database.Folder;
+        }
+
+        for (int i = 0; i < 17; i++)
+        {
+            ChunkDatabaseUpdate.Apply(folder, [new Document($"added {i}", "", $"A stone of {i} pounds.", "")], [], tokenizer).Database.Dispose();
+        }
+
+        const string Joining = "update --database work --compact";
+        Assert.DoesNotContain(Joining, Added("one"), StringComparison.Ordinal);
+        string told = Added("two");
+        Assert.Contains("every search asks all 20 segments", told, StringComparison.Ordinal);
+        Assert.Contains(Joining, told, StringComparison.Ordinal);
+        Assert.DoesNotContain(Joining, _retro.Done("update", "--database", "work", "--compact"), StringComparison.Ordinal);
+
+        string Added(string name)
+        {
+            _retro.WriteFile($"{name}/{name}.md", $"The ferry number {name} crosses the river.");
+            return _retro.Done("update", "--database", "work", "--add", name);
+        }
+    }
+
     /// <summary>What is added to a database is labelled and cleaned as it was built, and no document loses a label that nobody spoke of.</summary>
     [Fact]
     public void What_is_added_has_the_labels_and_the_cleaning_of_the_build()
