@@ -13,8 +13,8 @@ namespace Retro.Cli;
 /// <summary>The database that a command line names, with its tokenizer, and the sources of neighbors over it.</summary>
 internal sealed class Sources : IDisposable
 {
-    /// <summary>The database's file of dense keys.</summary>
-    private const string KeyFile = "keys.bin";
+    /// <summary>The database's files of dense keys and of the words' index.</summary>
+    private const string KeyFile = "keys.bin", WordFile = "bm25.bin";
 
     /// <summary>Tokens of a database whose runs are sorted unasked, at most: three gigabytes while that is done.</summary>
     public const long MostSorted = 100_000_000;
@@ -144,6 +144,36 @@ internal sealed class Sources : IDisposable
             ChunkKeyer keyer = new(Tokenizer, Embedder());
             Stages.Run("embed chunks", progress => DenseNeighborSource.BuildShare(Database, keyer, share, progress, _cancellationToken));
         }
+    }
+
+    /// <summary>
+    /// What makes of a part that comes to the database, before anybody sees it, what the database has: the index of its words, and keys with theirs, where the
+    /// embedder is there that made those of the database; null: it has neither.
+    /// </summary>
+    public Action<ChunkDatabase, IProgress<StageProgress>>? Preparation()
+    {
+        bool words = FilesOf(WordFile).Any();
+        ChunkKeyer? keyer = FilesOf(KeyFile).Any() && HasEmbedder ? new ChunkKeyer(Tokenizer, Embedder()) : null;
+        if (FilesOf(KeyFile).Any(file => file.Details.GetValueOrDefault("keyer") != keyer?.Identity))
+        {
+            keyer = null;
+            Screen.Note(
+                $"Keys are made when neighbors are next asked for: in {EmbedderFolder} is no embedder that made those of the database (--embedder).");
+        }
+
+        DenseNeighborOptions keys = Keys;
+        return !words && keyer is null ? null : (part, progress) =>
+        {
+            if (words)
+            {
+                KeywordNeighborSource.Build(part, Words, progress, _cancellationToken).Dispose();
+            }
+
+            if (keyer is not null)
+            {
+                DenseNeighborSource.Build(part, keyer, keys, progress, _cancellationToken).Dispose();
+            }
+        };
     }
 
     /// <summary>
@@ -296,10 +326,13 @@ internal sealed class Sources : IDisposable
         }
     }
 
+    /// <summary>The files of a stage, of all segments of the database.</summary>
+    private IEnumerable<DatabaseFile> FilesOf(string stage) => Database.Files.Where(file => Path.GetFileName(file.Name) == stage);
+
     /// <summary>The dense source as it is there; null where it was not made, or with another embedder, or is not whole.</summary>
     private DenseNeighborSource? MadeDense(IProgress<StageProgress>? progress)
     {
-        if (Database.Files.All(file => file.Name != KeyFile))
+        if (!FilesOf(KeyFile).Any())
         {
             return null;
         }

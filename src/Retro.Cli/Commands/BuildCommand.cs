@@ -242,7 +242,8 @@ internal sealed class BuildCommand : Verb
         using EarlierKeys? earlier = options.StartOver && HasDatabase(workspace) ? EarlierKeys.Open(workspace.Database, tokenizer, options) : null;
         DatabasePlan plan = Stages.Run(
             "plan the database",
-            progress => DatabasePlan.For(known, tokenizer, null, parsed.GetValue(_chunk), earlier, progress, cancellationToken));
+            progress => DatabasePlan.For(
+                known, tokenizer, null, parsed.GetValue(_chunk), earlier, progress: progress, cancellationToken: cancellationToken));
         if (parsed.GetValue(_plan))
         {
             Screen.Text($"{plan}\n");

@@ -197,7 +197,7 @@ internal sealed class EvalCommand : Verb
             foreach (string folder in ModelFolder.TrainedOn(path).Where(folder => !looked.Contains(folder)))
             {
                 using ChunkDatabase other = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-                if (other.Manifest.TokenizerHash == sources.Database.Manifest.TokenizerHash && documents?.HaveAll(other) != false)
+                if (sources.Tokenizer.Hashes.Contains(other.Manifest.TokenizerHash) && documents?.HaveAll(other) != false)
                 {
                     looked.Add(folder);
                     Stages.Run($"look for held-out documents in {folder}", progress =>

@@ -10,6 +10,9 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro update`: documents into a database and out of it, without building it anew.</summary>
 internal sealed class UpdateCommand : Verb
 {
+    /// <summary>From so many segments on a search takes several times as long as over one.</summary>
+    private const int ManySegments = 20;
+
     private const string AsBuilt = "as the database was built, as its retro.json says";
 
     /// <summary>Options of build that hold for what is added, too.</summary>
@@ -17,6 +20,7 @@ internal sealed class UpdateCommand : Verb
 
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly PathOption _embedder = CommonOptions.Embedder();
     private readonly Option<string[]> _add = new("--add")
     {
         Description = "Add the documents of this file or folder; those whose ids are there take their places. May be given several times.",
@@ -48,7 +52,8 @@ internal sealed class UpdateCommand : Verb
     public UpdateCommand()
         : base(
             "update",
-            "Adds documents to a database, replaces and removes some. Keys and indexes of what is new are made when neighbors are next asked for.",
+            "Adds documents to a database, replaces and removes some. The keys and indexes that the database has are made of what is new before anybody reads "
+                + "it.",
             "retro update --database work --add news",
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
     {
@@ -59,13 +64,17 @@ internal sealed class UpdateCommand : Verb
                 result.AddError($"{_add.Name} needs the path of a file or folder, not an empty text.");
             }
         });
-        AddOptions([_database, _add, _remove, _removeGone, _compact, _clean, _labels, .. _reading.Options, _tokenizer]);
+        AddOptions([_database, _add, _remove, _removeGone, _compact, _clean, _labels, .. _reading.Options, _tokenizer, _embedder]);
     }
 
     protected override PathOption Home => _database;
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
-        => said(_add) is null ? Because("nothing is added", [_removeGone, _clean, _labels, .. _reading.Options]) : [];
+        => said(_add) is not null ? []
+            : [
+                .. Because("nothing is added", [_removeGone, _clean, _labels, .. _reading.Options]),
+                .. bool.TryParse(said(_compact), out bool compacts) && compacts ? [] : Because("nothing is added or compacted", _embedder),
+            ];
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -104,8 +113,10 @@ internal sealed class UpdateCommand : Verb
         string folder;
         string[] gone = [], heldGone = [];
         int before, withdrawn = 0;
-        using (Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken))
+        using (Sources sources = new(
+            parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), 0, null, cancellationToken))
         {
+            Action<ChunkDatabase, IProgress<StageProgress>>? prepare = add.Length > 0 || compact ? sources.Preparation() : null;
             (folder, before) = (sources.Database.Folder, sources.Database.Documents.Count);
             if (add.Length > 0 || remove.Length > 0)
             {
@@ -145,7 +156,7 @@ internal sealed class UpdateCommand : Verb
                     (ChunkDatabase changed, counts) = Stages.Run(
                         "add and remove documents",
                         progress => ChunkDatabaseUpdate.Apply(
-                            folder, documents, remove.Union(gone), sources.Tokenizer, cleaning, progress, cancellationToken));
+                            folder, documents, remove.Union(gone), sources.Tokenizer, cleaning, Prepare(progress), progress, cancellationToken));
                     changed.Dispose();
                 }
                 catch (CorpusException) when (!anyText && cleaning.Report is { } report && (leftOut.Count > 0 || report.Steps.Any(step => step.Removed > 0)))
@@ -230,27 +241,36 @@ internal sealed class UpdateCommand : Verb
                     return true;
                 }
             }
-        }
 
-        if (allHeldGone)
-        {
-            workspace.DeleteHeldOut();
-        }
+            sources.Database.Dispose(); // not every system deletes a file that is open, and compacting deletes those of before
+            if (allHeldGone)
+            {
+                workspace.DeleteHeldOut();
+            }
 
-        if (compact)
-        {
-            Stages.Run("compact the database", progress => DatabaseCompaction.Compact(folder, progress, cancellationToken)).Dispose();
-        }
+            if (compact)
+            {
+                Stages.Run("compact the database", progress => DatabaseCompaction.Compact(folder, Prepare(progress), progress, cancellationToken)).Dispose();
+            }
 
-        if (compact && heldGone.Length > 0 && !allHeldGone)
-        {
-            Stages.Run("compact the held-out documents", progress
-                => DatabaseCompaction.Compact(workspace.HeldOut, progress, cancellationToken)).Dispose();
+            if (compact && heldGone.Length > 0 && !allHeldGone)
+            {
+                Stages.Run("compact the held-out documents", progress
+                    => DatabaseCompaction.Compact(workspace.HeldOut, progress: progress, cancellationToken: cancellationToken)).Dispose();
+            }
+
+            Action<ChunkDatabase>? Prepare(IProgress<StageProgress> progress) => prepare is null ? null : part => prepare(part, progress);
         }
 
         using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         string parts = $"{Amount.Of(now.ChunkCount, "chunk")}, {Amount.Of(now.SegmentCount, "segment")}";
         Screen.Line($"{folder}: {Amount.Of(now.Documents.Count, "document")} ({before:#,0} before), {parts}");
+        if (now.SegmentCount >= ManySegments)
+        {
+            Screen.Line($"  every search asks all {now.SegmentCount} segments, which takes several times as long as to ask one; this joins them:");
+            Screen.Line($"  {Tool.Name} update {Shell.Option(_database.Name, parsed.GetValue(_database)!)} {_compact.Name}");
+        }
+
         if (add.Length > 0 || remove.Length > 0)
         {
             Screen.Line($"  {counts.New:#,0} new, {counts.Replaced:#,0} replaced, {counts.Unchanged:#,0} unchanged, {counts.Removed:#,0} removed");

@@ -119,6 +119,7 @@ internal sealed partial class BuildFolder
             FormatVersion = _settings.FormatVersion,
             TokenizerKind = _settings.TokenizerKind,
             TokenizerHash = _settings.TokenizerHash,
+            EarlierTokenizerHash = _settings.EarlierTokenizerHash == _settings.TokenizerHash ? null : _settings.EarlierTokenizerHash,
             VocabularySize = _settings.VocabularySize,
             EndOfText = _settings.EndOfText,
             BeginOfText = _settings.BeginOfText,

@@ -11,7 +11,7 @@ internal sealed record BuildSettings
 
     public required string TokenizerHash { get; init; }
 
-    /// <summary>The hash that what was made before may have in its place; null: none.</summary>
+    /// <summary>The hash that what was made before may have in its place; null: none, or it is not known.</summary>
     [JsonIgnore]
     public string? EarlierTokenizerHash { get; init; }
 
@@ -46,7 +46,7 @@ internal sealed record BuildSettings
         List<string> differences = [];
         Compare(differences, "format version", FormatVersion, asked.FormatVersion);
         Compare(differences, "tokenizer kind", TokenizerKind, asked.TokenizerKind);
-        Compare(differences, "tokenizer hash", TokenizerHash, TokenizerHash == asked.EarlierTokenizerHash ? TokenizerHash : asked.TokenizerHash);
+        Compare(differences, "tokenizer hash", TokenizerHash, HasTokenizerOf(asked) ? TokenizerHash : asked.TokenizerHash);
         Compare(differences, "vocabulary size", VocabularySize, asked.VocabularySize);
         Compare(differences, "end-of-text token", EndOfText, asked.EndOfText);
         Compare(differences, "begin-of-text token", BeginOfText ?? EndOfText, asked.BeginOfText ?? asked.EndOfText);
@@ -54,6 +54,10 @@ internal sealed record BuildSettings
         Compare(differences, "cleaning", Cleaning, asked.Cleaning);
         return differences;
     }
+
+    /// <summary>Whether the tokenizer is that of other settings, by which of its two hashes each may know it.</summary>
+    public bool HasTokenizerOf(BuildSettings other)
+        => TokenizerHash == other.TokenizerHash || TokenizerHash == other.EarlierTokenizerHash || EarlierTokenizerHash == other.TokenizerHash;
 
     /// <summary>Whether other settings differ in nothing but the tokenizer.</summary>
     public bool DiffersInTokenizerAlone(BuildSettings asked)

@@ -32,6 +32,9 @@ public sealed partial class ChunkDatabase : IDisposable
     private HashSet<(string Name, string Sha256)> _changed = [];
     private readonly Lazy<DocumentLabels> _labels;
     private readonly Lazy<Dictionary<UInt128, int>> _numbers; // by hashes of their ids, which are small
+
+    // Those of the tokenizer that it was found to be made with, any of which another database may know it by.
+    private IReadOnlyList<string> _tokenizerHashes = [];
     private bool _disposed;
 
     private ChunkDatabase(string folder, string lockFolder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
@@ -116,7 +119,10 @@ public sealed partial class ChunkDatabase : IDisposable
     internal bool HasFolder => _lockFolder is not null;
 
     /// <summary>Whether it is what a database consisted of before anything was added to it.</summary>
-    internal bool IsFirstSegment => Folder == _lockFolder;
+    internal bool IsFirstSegment => Folder == _lockFolder && ToJoin is null;
+
+    /// <summary>The database that it is to be a segment of, and is not yet; null: none.</summary>
+    internal ChunkDatabase? ToJoin { get; set; }
 
     /// <summary>The documents' labels, and which chunks are seen with some; read when first asked for.</summary>
     internal DocumentLabels Labels => _labels.Value;
@@ -268,6 +274,7 @@ public sealed partial class ChunkDatabase : IDisposable
         ArgumentNullException.ThrowIfNull(tokenizer);
         string hash = tokenizer.Hashes.Contains(Manifest.TokenizerHash) ? Manifest.TokenizerHash : tokenizer.Hash;
         RequireTokenizer(tokenizer.Kind, hash, tokenizer.VocabularySize);
+        _tokenizerHashes = tokenizer.Hashes;
     }
 
     /// <summary>Makes sure that the database has chunks of a length.</summary>
@@ -398,7 +405,9 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <exception cref="DatabaseException">They are of another; the message names both.</exception>
     internal void RequireSameTokenizer(ChunkDatabase other)
     {
-        if (other.Manifest.TokenizerHash != Manifest.TokenizerHash)
+        if (!Manifest.Settings.HasTokenizerOf(other.Manifest.Settings)
+            && !_tokenizerHashes.Contains(other.Manifest.TokenizerHash)
+            && !other._tokenizerHashes.Contains(Manifest.TokenizerHash))
         {
             throw new DatabaseException(
                 $"The database in {Folder} was made with the tokenizer {Manifest.TokenizerHash} and the one in {other.Folder} with "

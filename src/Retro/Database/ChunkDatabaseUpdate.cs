@@ -8,7 +8,8 @@ namespace Retro.Database;
 /// Adds documents to a database, replaces and removes some, without building it anew: what is new becomes a segment of its own beside what is there, and what
 /// is removed is listed. One manifest switches from the state before to the one after, so that a process that ends in between leaves the one or the other.
 /// Whoever has the database open keeps seeing it as it was; whoever opens it afterwards sees what it is now, and nothing of what was removed. Keys and indexes
-/// are made for the new segment alone, when a source is next built.
+/// are made for the new segment alone: before the switch where that is asked for, so that whoever opens sources over the database always finds theirs, or when
+/// a source is next built.
 /// </summary>
 public static class ChunkDatabaseUpdate
 {
@@ -26,6 +27,12 @@ public static class ChunkDatabaseUpdate
     /// The cleaning that <paramref name="add"/> goes through while it is enumerated, if any: it takes out of them the lines that are known to have gone from
     /// what is there (<see cref="DatabaseCleaning"/>), and those that it takes out besides are known with the change.
     /// </param>
+    /// <param name="prepare">
+    /// Makes what sources need of what is new, before anybody sees it: it is called with the new segment as a database of its own, where there is one, and
+    /// builds sources over it, with the options of those over the database, as
+    /// <c>segment => KeywordNeighborSource.Build(segment).Dispose()</c>. Nobody else can change the database meanwhile; where it throws, that stays as it was.
+    /// Null: the new segment has no index until a source is next built, and opening one fails until then.
+    /// </param>
     /// <param name="progress">Receives the number of documents compared and encoded.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The changed database, and what came of the documents.</returns>
@@ -40,11 +47,12 @@ public static class ChunkDatabaseUpdate
         IEnumerable<string> remove,
         RetroTokenizer tokenizer,
         CorpusCleaning? cleaning = null,
+        Action<ChunkDatabase>? prepare = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), cleaning, progress, cancellationToken);
+        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), cleaning, prepare, progress, cancellationToken);
     }
 
     internal static DatabaseChange Apply(
@@ -53,10 +61,11 @@ public static class ChunkDatabaseUpdate
         IEnumerable<string> remove,
         TokenizerFacts tokenizer,
         CorpusCleaning? cleaning = null,
+        Action<ChunkDatabase>? prepare = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        DatabaseChange change = Applied(folder, add, remove, tokenizer, cleaning, progress, cancellationToken);
+        DatabaseChange change = Applied(folder, add, remove, tokenizer, cleaning, prepare, progress, cancellationToken);
         if (cleaning is not null)
         {
             // Those of a new segment are there already; where nothing came of what was added, the lines that it lost are all that does.
@@ -80,6 +89,7 @@ public static class ChunkDatabaseUpdate
         IEnumerable<string> remove,
         TokenizerFacts tokenizer,
         CorpusCleaning? cleaning,
+        Action<ChunkDatabase>? prepare,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
@@ -246,6 +256,8 @@ public static class ChunkDatabaseUpdate
                         DatabaseCleaning.Keep(database, cleaning, made);
                     }
 
+                    made.ToJoin = database;
+                    prepare?.Invoke(made);
                     AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
                     AtomicFile.FlushFolder(root);
                     segments.Add(new(number, made.Manifest.TokensHash));
@@ -284,7 +296,9 @@ public static class ChunkDatabaseUpdate
     /// before. A database that was not changed stays as it is.
     /// </summary>
     /// <param name="folder">The database's folder.</param>
-    /// <param name="carry">Takes over what later stages have made, from the database to the copy that is to take its place.</param>
+    /// <param name="carry">
+    /// Takes over what later stages have made, from the database to the copy that is to take its place, and makes of that what there is to be.
+    /// </param>
     /// <param name="progress">Told of the documents copied.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The database, open; dispose it.</returns>

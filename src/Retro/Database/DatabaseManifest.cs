@@ -38,6 +38,10 @@ public sealed record DatabaseManifest
     /// <summary>SHA-256 of the tokenizer's files.</summary>
     public required string TokenizerHash { get; init; }
 
+    /// <summary>The hash that databases of the first versions know the same tokenizer by; null: that one, or it was not written down.</summary>
+    [JsonInclude]
+    internal string? EarlierTokenizerHash { get; init; }
+
     /// <summary>The tokenizer's vocabulary, <c>V</c>: every token id is below.</summary>
     public required int VocabularySize { get; init; }
 
@@ -148,6 +152,7 @@ public sealed record DatabaseManifest
         FormatVersion = FormatVersion,
         TokenizerKind = TokenizerKind,
         TokenizerHash = TokenizerHash,
+        EarlierTokenizerHash = EarlierTokenizerHash,
         VocabularySize = VocabularySize,
         EndOfText = EndOfText,
         BeginOfText = BeginOfText,
@@ -257,6 +262,9 @@ public sealed record DatabaseManifest
     /// <summary>The manifest of several databases as one; their documents and chunks are counted by whoever reads them.</summary>
     internal static DatabaseManifest Joint(IReadOnlyList<DatabaseManifest> parts) => parts[0] with
     {
+        // All are of one tokenizer, which they may know by different hashes.
+        TokenizerHash = (parts.FirstOrDefault(part => part.EarlierTokenizerHash is not null) ?? parts[0]).TokenizerHash,
+        EarlierTokenizerHash = parts.Select(part => part.EarlierTokenizerHash).FirstOrDefault(hash => hash is not null),
         CorpusHash = IdentityHash.Of(IdentityHash.SourceEnd, ["joint", .. parts.Select(part => part.CorpusHash)]),
         Files =
         [

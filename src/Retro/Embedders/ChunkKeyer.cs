@@ -9,7 +9,8 @@ namespace Retro.Embedders;
 /// <remarks>
 /// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the
 /// embedder (see <see cref="TextEmbedder"/>): tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the
-/// text is embedded. A text of punctuation alone, or of nothing, has no key: zeros. Safe for concurrent use where the embedder is.
+/// text is embedded. A text of punctuation alone, or of nothing, has no key: zeros. Keys are as long as the embedder makes them unless they are normalized.
+/// Safe for concurrent use where the embedder is.
 /// </remarks>
 public sealed class ChunkKeyer : IChunkKeyer
 {
@@ -21,6 +22,7 @@ public sealed class ChunkKeyer : IChunkKeyer
 
     // Retro's own embedders compute without a task, where nothing is wrapped around them.
     private readonly ITextEmbedder? _direct;
+    private readonly bool _normalize;
 
     /// <summary>Creates the function.</summary>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
@@ -32,15 +34,21 @@ public sealed class ChunkKeyer : IChunkKeyer
     /// Texts that a foreign embedder gets at once, at most; the keys are the same. Services refuse more than they take: 2,048 texts with OpenAI, 96 with
     /// Cohere, 32 with text-embeddings-inference where nothing is set.
     /// </param>
+    /// <param name="normalize">
+    /// Whether keys are divided by their lengths, so that squared distance and inner product both rank by the cosine: for a model that was trained to be
+    /// compared by cosines and gives vectors of any length, as a sentence-transformers folder without a Normalize module does. Their lengths count otherwise:
+    /// by the inner product the longest come first. A vector of zeros stays one. It belongs to the identity.
+    /// </param>
     /// <exception cref="ArgumentException">The embedder does not name its model, so that its keys could not be told from another's.</exception>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="batchSize"/> is not positive.</exception>
-    public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder, int batchSize = 96)
+    public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder, int batchSize = 96, bool normalize = false)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(embedder);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batchSize);
         _tokenizer = tokenizer;
         _embedder = embedder;
+        _normalize = normalize;
         string identity;
         _direct = embedder as ITextEmbedder;
         if ((_direct ?? embedder.GetService(typeof(ITextEmbedder)) as ITextEmbedder) is { } own)
@@ -69,7 +77,9 @@ public sealed class ChunkKeyer : IChunkKeyer
         }
 
         // The second kind had no spaces where the tokens bring them.
-        Identity = IdentityHash.Of(IdentityHash.KeyEnd, tokenizer.BringsSpaces ? "chunk key 3" : "chunk key 2", tokenizer.FilesHash, identity);
+        string[] length = normalize ? ["length 1"] : []; // what was made before it could be asked for has nothing in its place
+        Identity = IdentityHash.Of(
+            IdentityHash.KeyEnd, [tokenizer.BringsSpaces ? "chunk key 3" : "chunk key 2", tokenizer.FilesHash, identity, .. length]);
     }
 
     /// <summary>Length of a key.</summary>
@@ -178,6 +188,26 @@ public sealed class ChunkKeyer : IChunkKeyer
                 throw new RetroException(
                     "The embedder gave a key with a number that is not finite; its weights are damaged, or it was trained at too high a rate.");
             }
+        }
+
+        for (int start = 0; _normalize && start < keys.Length; start += Dimensions)
+        {
+            Normalize(keys.Slice(start, Dimensions));
+        }
+    }
+
+    private static void Normalize(Span<float> key)
+    {
+        double squares = 0;
+        foreach (float value in key)
+        {
+            squares += (double)value * value;
+        }
+
+        double length = Math.Sqrt(squares);
+        for (int i = 0; length > 0 && i < key.Length; i++)
+        {
+            key[i] = (float)(key[i] / length);
         }
     }
 

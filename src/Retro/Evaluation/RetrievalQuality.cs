@@ -99,7 +99,9 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
         return new(source.Name, cutoff, results, queries.Count - measured.Length, lacking);
 
         IEnumerable<long> Chunks(NeighborQuery query)
-            => query.Tokens.IsEmpty ? [] : source.Ask([query], cutoff, cancellationToken).Chunks.Where(chunk => chunk >= 0);
+            => query.Tokens.IsEmpty
+                ? []
+                : source.Ask([query], NeighborQueries.Most(database, cutoff), cancellationToken).Chunks.Where(chunk => chunk >= 0);
     }
 
     /// <summary>Such as "bm25: recall@10 0.41 [0.35, 0.48], MRR@10 0.37 [0.31, 0.43], nDCG@10 0.38 [0.32, 0.44], success@10 0.52 [0.44, 0.60]".</summary>

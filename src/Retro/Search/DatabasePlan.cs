@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text;
 using Retro.Corpora;
 using Retro.Database;
@@ -40,7 +41,10 @@ public sealed record DatabasePlan
     /// <summary>Bytes of memory that the largest stage holds beside what is mapped from files.</summary>
     public required long MemoryBytes { get; init; }
 
-    /// <summary>The vector index that the keys will have, FAISS's factory text; null where there are no keys.</summary>
+    /// <summary>
+    /// The vector index that the keys will have, where every chunk has one: FAISS's factory text, or "exact" for the managed index; null where there are no
+    /// keys.
+    /// </summary>
     public string? Index { get; init; }
 
     /// <summary>Why it is that index; null where there is none.</summary>
@@ -60,21 +64,25 @@ public sealed record DatabasePlan
     /// <param name="keyer">Makes the keys of dense neighbors; null: there are none.</param>
     /// <param name="chunkLength">Tokens of a chunk.</param>
     /// <param name="earlier">The keys of the database that is to be replaced; null: there are none.</param>
+    /// <param name="options">How the keys will be indexed; by size where null.</param>
     /// <param name="progress">Told of the documents read.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="CorpusException">There is no text.</exception>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     public static DatabasePlan For(
         IEnumerable<Document> documents,
         RetroTokenizer tokenizer,
         IChunkKeyer? keyer = null,
         int chunkLength = 64,
         EarlierKeys? earlier = null,
+        DenseNeighborOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(documents);
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkLength);
+        options = (options ?? new()).Validate();
         long count = 0, bytes = 0, longest = 0, names = 0, sampledBytes = 0, sampledTokens = 0, due = 0, reused = 0;
         Stopwatch encoding = new();
         List<ReadOnlyMemory<int>> chunks = [];
@@ -141,14 +149,19 @@ public sealed record DatabasePlan
 
         Stopwatch embedding = Stopwatch.StartNew();
         keyer.Keys(chunks, new float[chunks.Count * keyer.Dimensions], cancellationToken);
-        VectorIndexPlan index = VectorIndexPlan.For(total, keyer.Dimensions);
+        VectorIndexPlan index = options.Plan(total, keyer.Dimensions);
+        VectorEngine engine = VectorIndex.Choose(options.Engine);
         long keys = total * keyer.Dimensions * sizeof(float), indexed = index.Bytes(total, keyer.Dimensions);
         return plan with
         {
-            Index = index.Factory,
-            Why = total <= VectorIndexPlan.ExactLimit
-                ? "up to 100,000 chunks every key is compared"
-                : "above 100,000 chunks as many of the lists are looked into as finding 95 % takes" + (index.IsCoded ? "; codes, so that it fits 4 GiB" : ""),
+            Index = VectorIndexFile.FactoryOf(index, engine),
+            Why = options.Factory is not null ? "as is asked for"
+                : engine == VectorEngine.Exact ? "every key is compared, without FAISS"
+                : index.Factory == VectorIndexPlan.Exact ? "up to 100,000 chunks every key is compared"
+                : "above 100,000 chunks " + (options.Parameters is null
+                    ? string.Create(CultureInfo.InvariantCulture, $"as many of the lists are looked into as finding {100 * options.Recall:0.##} % takes")
+                    : $"it is looked into by {options.Parameters}")
+                    + (index.IsCoded ? $"; codes, so that it fits {Amount.OfBytes(options.IndexMemory)}" : ""),
             DiskBytes = disk + keys + indexed,
             MemoryBytes = Math.Max(plan.MemoryBytes, indexed),
             Time = plan.Time + (embedding.Elapsed / chunks.Count * Math.Max(0, total - (plan.KeysReused ?? 0))),

@@ -119,7 +119,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         {
             foreach (ChunkDatabase segment in of.Segments)
             {
-                KeyFile.Build(segment, keyer, !options.MemoryMapped, database, progress, cancellationToken);
+                KeyFile.Build(segment, keyer, !options.MemoryMapped, database.ToJoin ?? database, progress, cancellationToken);
             }
 
             return VectorIndexFile.Build(of, some!, progress, cancellationToken);
@@ -211,12 +211,13 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             for (int number = 0; number < found.Length; number++)
             {
                 Part part = _parts[number];
-                (found[number], values[number]) = (new long[block.Length * count], new float[block.Length * count]);
+                int most = NeighborQueries.Most(part.Segment is { } segment ? Database.Segments[segment] : part.Of, count);
+                (found[number], values[number]) = (new long[block.Length * most], new float[block.Length * most]);
                 part.Index.Find(
                     vectors,
                     part.Excluded(Database, block),
                     Array.ConvertAll(block, query => part.Visible(Database, query)),
-                    count,
+                    most,
                     found[number],
                     values[number],
                     cancellationToken);

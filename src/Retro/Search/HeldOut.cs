@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Tokenizers;
@@ -80,22 +81,24 @@ public static class HeldOut
         retrieval.RequireTokenizer(tokenizer);
         options ??= new HeldOutOptions();
         NearDuplicateIndex index = Near(heldOut, tokenizer, options);
-        Dictionary<int, string> near = [];
-        for (int i = 0; i < retrieval.Documents.Count; i++)
+        ConcurrentDictionary<int, (int There, string Names)> near = new();
+        int count = retrieval.Documents.Count, done = 0;
+        ParallelLoop.For(count, Compare, cancellationToken: cancellationToken);
+        Refuse(heldOut, retrieval, "nearly word for word", near.Count, near.Values.OrderBy(found => found.There).Select(found => found.Names));
+
+        void Compare(int i)
         {
-            cancellationToken.ThrowIfCancellationRequested();
             DocumentEntry document = retrieval.Documents[i];
             if (index.Find(Grams(retrieval.TokensOf(document), tokenizer, options)) is { } found)
             {
                 string names = $"\"{heldOut.Documents[found.Text].Id}\" (there \"{document.Id}\"";
                 string shares = FormattableString.Invariant($"{found.Containment:0.00} of it is there, {found.Excerpt:0.00} of that is here");
-                near.TryAdd(found.Text, FormattableString.Invariant($"{names}, similarity {found.Similarity:0.00}; {shares})"));
+                (int, string) one = (i, FormattableString.Invariant($"{names}, similarity {found.Similarity:0.00}; {shares})"));
+                near.AddOrUpdate(found.Text, one, (_, other) => other.There < i ? other : one); // the first, whichever thread comes first
             }
 
-            progress?.Report(new StageProgress("look for held-out documents in the database", i + 1, retrieval.Documents.Count));
+            progress?.Report(new StageProgress("look for held-out documents in the database", Interlocked.Increment(ref done), count));
         }
-
-        Refuse(heldOut, retrieval, "nearly word for word", near.Count, near.Values);
     }
 
     /// <summary>
@@ -123,7 +126,9 @@ public static class HeldOut
     private static NearDuplicateIndex Near(ChunkDatabase heldOut, RetroTokenizer tokenizer, HeldOutOptions options)
     {
         options.Validate();
-        return new([.. heldOut.Documents.Select(document => Grams(heldOut.TokensOf(document), tokenizer, options))], options);
+        ulong[][] texts = new ulong[heldOut.Documents.Count][];
+        ParallelLoop.For(texts.Length, i => texts[i] = Grams(heldOut.TokensOf(heldOut.Documents[i]), tokenizer, options));
+        return new([.. texts], options);
     }
 
     // Of what the tokenizer leaves of a text, on both sides: one that takes accents away, or does not know a word, makes another text of it.

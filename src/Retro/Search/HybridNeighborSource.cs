@@ -82,12 +82,12 @@ public sealed class HybridNeighborSource : INeighborSource
             queries = [.. queries.Select(query => query with { Key = default })];
         }
 
-        int deep = Math.Max(count, _options.Depth);
+        int deep = NeighborQueries.Most(Database, Math.Max(count, _options.Depth));
         long[][] found = new long[_sources.Length][];
-        float[] ignored = new float[queries.Count * deep];
+        float[] ignored = new float[NeighborQueries.Places(queries.Count, deep)];
         for (int s = 0; s < _sources.Length; s++)
         {
-            found[s] = new long[queries.Count * deep];
+            found[s] = new long[ignored.Length];
             _sources[s].AskInto(queries, deep, found[s], ignored, cancellationToken);
         }
 

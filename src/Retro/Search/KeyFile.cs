@@ -248,7 +248,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="verify">Whether keys that are there are compared with their checksums, which reads all of them.</param>
-    /// <param name="whole">The database that this one is a segment of: keys of the same texts in others of its segments are taken.</param>
+    /// <param name="whole">The database that this one is a segment of, or is to be: keys of the same texts in others of its segments are taken.</param>
     /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">The file cannot be written.</exception>

@@ -233,7 +233,8 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         double[][] exact = new double[_indexes.Length][];
         for (int segment = 0; segment < found.Length; segment++)
         {
-            (found[segment], exact[segment]) = (new long[chunks.Length], new double[chunks.Length]);
+            int most = NeighborQueries.Most(Database.Segments[segment], chunks.Length);
+            (found[segment], exact[segment]) = (new long[most], new double[most]);
             _indexes[segment].Search(
                 terms,
                 found[segment],

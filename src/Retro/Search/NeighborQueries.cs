@@ -17,6 +17,19 @@ internal static class NeighborQueries
         }
     }
 
+    /// <summary>K, or the chunks of the database where these are fewer: nothing finds more than there is, and room for it would be taken in vain.</summary>
+    public static int Most(ChunkDatabase? database, int count) => (int)Math.Min(count, database?.ChunkCount ?? count);
+
+    /// <summary>n·K, the places for K neighbors of each of n queries.</summary>
+    /// <exception cref="ArgumentException">They are more than an array has.</exception>
+    public static int Places(int queries, int count)
+        => (long)queries * count is var places && places <= Array.MaxLength
+            ? (int)places
+            : throw new ArgumentException(
+                $"{queries} queries for {count} neighbors each need {places} places, and an array has at most {Array.MaxLength}: ask fewer at once, or for "
+                    + "fewer.",
+                nameof(count));
+
     /// <summary>
     /// Asks a source, records it where somebody listens (<see cref="RetroTelemetry"/>), and refuses an answer that it must not give: the source may be the
     /// caller's own, and others' documents depend on it.
@@ -26,12 +39,13 @@ internal static class NeighborQueries
     /// <param name="count">K, neighbors wanted for each.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <returns><c>[n, K]</c> chunk numbers and scores, as <see cref="INeighborSource.Find"/> gives them.</returns>
+    /// <exception cref="ArgumentException">n·K places are more than an array has.</exception>
     /// <exception cref="DatabaseException">What the source finds is not in its database, or in a document that the query excludes or does not show; or it comes
     /// twice, or without a score.</exception>
     public static (long[] Chunks, float[] Scores) Ask(
         this INeighborSource source, IReadOnlyList<NeighborQuery> queries, int count, CancellationToken cancellationToken)
     {
-        long[] chunks = new long[queries.Count * count];
+        long[] chunks = new long[Places(queries.Count, count)];
         float[] scores = new float[chunks.Length];
         RetroTelemetry.Timed(RetroTelemetry.RetrievalDuration, "retro.source", source.Name, () =>
         {

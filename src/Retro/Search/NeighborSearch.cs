@@ -39,7 +39,7 @@ public static class NeighborSearch
             return [];
         }
 
-        (long[] chunks, float[] scores) = source.Ask([query], count, cancellationToken);
+        (long[] chunks, float[] scores) = source.Ask([query], NeighborQueries.Most(database, count), cancellationToken);
         return [.. chunks.Zip(scores).Where(found => found.First >= 0).Select(found =>
         {
             DocumentEntry document = database.Documents[database.DocumentOf(found.First)];

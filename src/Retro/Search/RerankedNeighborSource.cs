@@ -51,8 +51,8 @@ public sealed class RerankedNeighborSource : INeighborSource
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
     {
         NeighborQueries.Check(queries, count, chunks, scores);
-        int depth = Math.Max(count, _options.Depth);
-        long[] found = new long[queries.Count * depth];
+        int depth = NeighborQueries.Most(Database, Math.Max(count, _options.Depth));
+        long[] found = new long[NeighborQueries.Places(queries.Count, depth)];
         _candidates.AskInto(queries, depth, found, new float[found.Length], cancellationToken);
         chunks.Fill(-1);
         scores.Fill(float.NaN);

@@ -38,69 +38,43 @@ internal static class VectorIndexFile
         options = (options ?? new()).Validate();
         using (ChunkKeys keys = ChunkKeys.Open(database))
         {
-            VectorIndexPlan plan = options.Plan(keys.Count, keys.Dimensions);
-            VectorEngine engine = VectorIndex.Choose(options.Engine);
-            bool measured = engine == VectorEngine.Faiss && plan.Factory != VectorIndexPlan.Exact; // what compares with everything finds everything
-            Dictionary<string, string> details = new()
+            // An index is chosen and trained by the keys that it will hold. Of how many that is one that is there tells, and otherwise all of them.
+            if (KeyedBy(database, keys) is { } keyed)
             {
-                [KeyFile.KeyerDetail] = keys.Identity,
-                [FactoryDetail] = engine == VectorEngine.Exact ? ExactFactory : plan.Factory,
-                [MetricDetail] = options.Metric.ToString(),
-            };
-            string parameters = options.Parameters ?? (measured ? string.Create(CultureInfo.InvariantCulture, $"{RecallParameters}>={options.Recall}") : "");
-
-            // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
-            using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine, plan.Parameters, options.Threads);
-            if (!index.IsTrained)
-            {
-                details[TrainingDetail] = plan.TrainingVectors.ToString(CultureInfo.InvariantCulture);
+                using Recipe recipe = new(options, keys, keyed);
+                if (OpenMade(database, keys, recipe, options, progress, cancellationToken) is { } made)
+                {
+                    return made;
+                }
             }
 
-            double? wanted = options.Parameters is null ? options.Recall : null;
-            if (StageFile.IsMade(database, NameOf(database), details, [ParametersDetail, .. IndexRecall.Details]))
+            List<long> unkeyed = Unkeyed(keys, progress, cancellationToken);
+            using (Recipe recipe = new(options, keys, keys.Count - unkeyed.Count))
             {
-                string? there = database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(ParametersDetail);
-                try
+                if (recipe.Engine != options.Engine && recipe.Engine == VectorEngine.Exact)
                 {
-                    if (there != parameters && measured && CanBeSet(database, options.Parameters))
-                    {
-                        return MeasureAnew(database, keys, plan.Factory, wanted, parameters, options, progress, cancellationToken);
-                    }
+                    string message = "FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every "
+                        + $"query with all {keys.Count} keys.";
+                    progress?.Report(new("fill vector index", 0, keys.Count, message));
+                }
 
-                    if (there == parameters)
+                Dictionary<string, string> details = new(recipe.Details) { [ParametersDetail] = recipe.Parameters };
+                using WriterLock writing = database.Write("make the vector index");
+                Fill(recipe.Index, keys, unkeyed, recipe.Plan.TrainingVectors, progress, cancellationToken);
+                if (recipe.IsMeasured)
+                {
+                    foreach ((string name, string value) in IndexRecall.Measure(
+                        database, recipe.Index, keys, unkeyed, recipe.Plan.Factory, recipe.Recall, progress, cancellationToken))
                     {
-                        return Open(database, options, progress, cancellationToken);
+                        details[name] = value;
                     }
                 }
-                catch (DatabaseException)
-                {
-                    // It is damaged: building replaces it, which is what the message would ask for.
-                }
-            }
 
-            if (engine != options.Engine && engine == VectorEngine.Exact)
-            {
-                string message = "FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every "
-                    + $"query with all {keys.Count} keys.";
-                progress?.Report(new("fill vector index", 0, keys.Count, message));
+                database.Forget(writing, NameOf(database));
+                KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
+                recipe.Index.Save(database.PathOf(NameOf(database)));
+                database.Enter(writing, NameOf(database), details, progress, cancellationToken);
             }
-
-            details[ParametersDetail] = parameters;
-            using WriterLock writing = database.Write("make the vector index");
-            List<long> unkeyed = Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
-            if (measured)
-            {
-                foreach ((string name, string value) in IndexRecall.Measure(
-                    database, index, keys, unkeyed, plan.Factory, wanted, progress, cancellationToken))
-                {
-                    details[name] = value;
-                }
-            }
-
-            database.Forget(writing, NameOf(database));
-            KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
-            index.Save(database.PathOf(NameOf(database)));
-            database.Enter(writing, NameOf(database), details, progress, cancellationToken);
         }
 
         return Open(database, options, verify: false, made: true, progress, cancellationToken); // the checksum was taken just now
@@ -177,6 +151,9 @@ internal static class VectorIndexFile
     /// <summary>The name of a database's index.</summary>
     public static string NameOf(ChunkDatabase database) => database.IsChanged ? StageNames.AllIndex : StageNames.Index;
 
+    /// <summary>What the manifest says of the index that an engine makes by a plan: FAISS's factory text, or "exact".</summary>
+    public static string FactoryOf(VectorIndexPlan plan, VectorEngine engine) => engine == VectorEngine.Exact ? ExactFactory : plan.Factory;
+
     /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
     public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(NameOf(segment))?.Details.GetValueOrDefault(FactoryDetail);
 
@@ -193,15 +170,59 @@ internal static class VectorIndexFile
             => [.. text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries).Select(parameter => parameter.Split('=')[0])];
     }
 
+    /// <summary>How many chunks have a key, by the index of these keys that is there; null where there is none.</summary>
+    private static long? KeyedBy(ChunkDatabase database, ChunkKeys keys)
+    {
+        if (database.Refresh().Find(NameOf(database))?.Details.GetValueOrDefault(KeyFile.KeyerDetail) != keys.Identity)
+        {
+            return null;
+        }
+
+        try
+        {
+            return keys.Count - KeyedChunks.Open(database).Missing;
+        }
+        catch (DatabaseException)
+        {
+            return null; // its list is damaged, and it is made anew
+        }
+    }
+
+    /// <summary>The index that is there, where it is whole and made in this way; null where it has to be made.</summary>
+    private static VectorIndex? OpenMade(
+        ChunkDatabase database,
+        ChunkKeys keys,
+        Recipe recipe,
+        DenseNeighborOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        if (!StageFile.IsMade(database, NameOf(database), recipe.Details, [ParametersDetail, .. IndexRecall.Details]))
+        {
+            return null;
+        }
+
+        string? there = database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(ParametersDetail);
+        try
+        {
+            return there == recipe.Parameters ? Open(database, options, progress, cancellationToken)
+                : recipe.IsMeasured && CanBeSet(database, options.Parameters)
+                    ? MeasureAnew(database, keys, recipe, options, progress, cancellationToken)
+                : null;
+        }
+        catch (DatabaseException)
+        {
+            return null; // it is damaged: building replaces it, which is what the message would ask for
+        }
+    }
+
     /// <summary>
     /// Opens an index that is there and looks as far into it as another recall takes, or is said, which is no reason to train and fill it anew.
     /// </summary>
     private static VectorIndex MeasureAnew(
         ChunkDatabase database,
         ChunkKeys keys,
-        string factory,
-        double? wanted,
-        string parameters,
+        Recipe recipe,
         DenseNeighborOptions options,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
@@ -211,9 +232,9 @@ internal static class VectorIndexFile
         try
         {
             DatabaseFile entry = database.Manifest.Find(NameOf(database))!;
-            Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = parameters };
+            Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = recipe.Parameters };
             foreach ((string name, string value) in IndexRecall.Measure(
-                database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], factory, wanted, progress, cancellationToken))
+                database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], recipe.Plan.Factory, recipe.Recall, progress, cancellationToken))
             {
                 details[name] = value;
             }
@@ -235,15 +256,38 @@ internal static class VectorIndexFile
         return entry.Details.GetValueOrDefault(IndexRecall.ParametersDetail) ?? (said.StartsWith(RecallParameters, StringComparison.Ordinal) ? "" : said);
     }
 
-    /// <summary>Trains and fills an index, and gives the chunks that have no key and so no row.</summary>
-    private static List<long> Fill(
-        VectorIndex index, ChunkKeys keys, int trainingVectors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>The chunks that have no key, and so no row in the index, ascending.</summary>
+    private static List<long> Unkeyed(ChunkKeys keys, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         List<long> unkeyed = [];
+        foreach ((long first, int count) in Blocks(keys, "count keys", progress, cancellationToken))
+        {
+            ReadOnlySpan<float> rows = keys.Rows(first, count);
+            for (int row = 0; row < count; row++)
+            {
+                if (KeyedChunks.IsNone(rows.Slice(row * keys.Dimensions, keys.Dimensions)))
+                {
+                    unkeyed.Add(first + row);
+                }
+            }
+        }
+
+        return unkeyed;
+    }
+
+    /// <summary>Trains an index, and fills it with the keys of all chunks but some.</summary>
+    private static void Fill(
+        VectorIndex index,
+        ChunkKeys keys,
+        List<long> unkeyed,
+        int trainingVectors,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
         if (!index.IsTrained)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            float[] sample = Sample(keys, trainingVectors);
+            float[] sample = Sample(keys, unkeyed, trainingVectors);
             long count = sample.Length / keys.Dimensions;
             progress?.Report(new("train vector index", 0, count));
             if (count == 0)
@@ -255,45 +299,47 @@ internal static class VectorIndexFile
             progress?.Report(new("train vector index", count, count));
         }
 
-        for (long first = 0; first < keys.Count; first += AddBlock)
+        int passed = 0; // chunks without a key
+        foreach ((long first, int count) in Blocks(keys, "fill vector index", progress, cancellationToken))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new("fill vector index", first, keys.Count));
-            ReadOnlySpan<float> rows = keys.Rows(first, (int)Math.Min(AddBlock, keys.Count - first));
-            int begin = 0, end = 0; // of the rows with a key that are not added yet
-            for (; end * keys.Dimensions < rows.Length; end++)
+            ReadOnlySpan<float> rows = keys.Rows(first, count);
+            int begin = 0; // of the rows that are not added yet
+            for (; passed < unkeyed.Count && unkeyed[passed] < first + count; passed++)
             {
-                if (KeyedChunks.IsNone(rows.Slice(end * keys.Dimensions, keys.Dimensions)))
-                {
-                    unkeyed.Add(first + end);
-                    index.Add(rows[(begin * keys.Dimensions)..(end * keys.Dimensions)]);
-                    begin = end + 1;
-                }
+                int none = (int)(unkeyed[passed] - first);
+                index.Add(rows[(begin * keys.Dimensions)..(none * keys.Dimensions)]);
+                begin = none + 1;
             }
 
             index.Add(rows[(begin * keys.Dimensions)..]);
         }
-
-        progress?.Report(new("fill vector index", keys.Count, keys.Count));
-        return unkeyed;
     }
 
-    /// <summary>Keys evenly spread over the database, as many as are asked for and fit an array, without those that are none.</summary>
-    private static float[] Sample(ChunkKeys keys, int count)
+    private static IEnumerable<(long First, int Count)> Blocks(
+        ChunkKeys keys, string stage, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        count = Math.Min(count, Array.MaxLength / keys.Dimensions);
-        float[] sample = new float[count * keys.Dimensions];
-        int taken = 0;
-        for (int i = 0; i < count; i++)
+        for (long first = 0; first < keys.Count; first += AddBlock)
         {
-            ReadOnlySpan<float> key = keys.Row(i * keys.Count / count);
-            if (!KeyedChunks.IsNone(key))
-            {
-                key.CopyTo(sample.AsSpan(taken++ * keys.Dimensions));
-            }
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new(stage, first, keys.Count));
+            yield return (first, (int)Math.Min(AddBlock, keys.Count - first));
         }
 
-        return taken == count ? sample : sample[..(taken * keys.Dimensions)]; // a copy may be a GB
+        progress?.Report(new(stage, keys.Count, keys.Count));
+    }
+
+    /// <summary>Keys evenly spread over those of the database, as many as are asked for and fit an array.</summary>
+    private static float[] Sample(ChunkKeys keys, List<long> unkeyed, int count)
+    {
+        KeyedChunks keyed = KeyedChunks.Without(unkeyed);
+        count = Math.Min(count, Array.MaxLength / keys.Dimensions);
+        float[] sample = new float[count * keys.Dimensions];
+        for (int i = 0; i < count; i++)
+        {
+            keys.Row(keyed.ChunkOf(i * (keys.Count - unkeyed.Count) / count)).CopyTo(sample.AsSpan(i * keys.Dimensions));
+        }
+
+        return sample;
     }
 
     private static void Require(string path, string what, string? made, string? asked)
@@ -302,5 +348,58 @@ internal static class VectorIndexFile
         {
             throw new DatabaseException($"The vector index {path} has the {what} {made}, and {asked} is asked for: leave that out, or build the index again.");
         }
+    }
+
+    /// <summary>How an index is made: what the options come to for so many keys.</summary>
+    private sealed class Recipe : IDisposable
+    {
+        /// <param name="options">The options.</param>
+        /// <param name="keys">The keys.</param>
+        /// <param name="keyed">How many of them are none of zeros.</param>
+        public Recipe(DenseNeighborOptions options, ChunkKeys keys, long keyed)
+        {
+            Plan = options.Plan(keyed, keys.Dimensions);
+            Engine = VectorIndex.Choose(options.Engine);
+            IsMeasured = Engine == VectorEngine.Faiss && Plan.Factory != VectorIndexPlan.Exact; // what compares with everything finds everything
+            Recall = options.Parameters is null ? options.Recall : null;
+            Parameters = options.Parameters
+                ?? (IsMeasured ? string.Create(CultureInfo.InvariantCulture, $"{RecallParameters}>={options.Recall}") : "");
+
+            // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
+            Index = VectorIndex.Create(keys.Dimensions, Plan.Factory, options.Metric, Engine, Plan.Parameters, options.Threads);
+            Dictionary<string, string> details = new()
+            {
+                [KeyFile.KeyerDetail] = keys.Identity,
+                [FactoryDetail] = FactoryOf(Plan, Engine),
+                [MetricDetail] = options.Metric.ToString(),
+            };
+            if (!Index.IsTrained)
+            {
+                details[TrainingDetail] = Plan.TrainingVectors.ToString(CultureInfo.InvariantCulture);
+            }
+
+            Details = details;
+        }
+
+        public VectorIndexPlan Plan { get; }
+
+        public VectorEngine Engine { get; }
+
+        /// <summary>Whether it may miss what is near, and so is measured.</summary>
+        public bool IsMeasured { get; }
+
+        /// <summary>What it has to find; null where it is said how far it looks.</summary>
+        public double? Recall { get; }
+
+        /// <summary>How far it looks, as the manifest says it.</summary>
+        public string Parameters { get; }
+
+        /// <summary>The index, empty.</summary>
+        public VectorIndex Index { get; }
+
+        /// <summary>What the manifest says of how it is made.</summary>
+        public IReadOnlyDictionary<string, string> Details { get; }
+
+        public void Dispose() => Index.Dispose();
     }
 }

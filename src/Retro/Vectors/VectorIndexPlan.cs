@@ -67,14 +67,15 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
         return new(factory, training, string.Create(CultureInfo.InvariantCulture, $"nprobe={Math.Max(1, lists / 16)}"));
     }
 
-    /// <summary>Bytes that an index takes, with what it is trained on.</summary>
+    /// <summary>Bytes that an index takes, with what it is trained on; of a kind that is not made by size as many as its vectors take whole.</summary>
     /// <param name="count">Vectors.</param>
     /// <param name="dimensions">Numbers in a vector.</param>
     public long Bytes(long count, int dimensions)
     {
-        long vector = Factory.EndsWith("Flat", StringComparison.Ordinal) ? dimensions * sizeof(float)
-            : Factory.EndsWith("SQ8", StringComparison.Ordinal) ? dimensions
-            : int.Parse(Factory.AsSpan(Factory.LastIndexOf("PQ", StringComparison.Ordinal) + 2).TrimEnd(NotPolysemous), CultureInfo.InvariantCulture);
+        int code = Factory.LastIndexOf("PQ", StringComparison.Ordinal);
+        long vector = Factory.EndsWith("SQ8", StringComparison.Ordinal) ? dimensions
+            : code >= 0 && int.TryParse(Factory.AsSpan(code + 2).TrimEnd(NotPolysemous), CultureInfo.InvariantCulture, out int bytes) ? bytes
+            : dimensions * sizeof(float);
         return (count * (vector + (Factory == Exact ? 0 : IdBytes))) + ((long)TrainingVectors * dimensions * sizeof(float));
     }
 

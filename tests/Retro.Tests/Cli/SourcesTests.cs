@@ -86,6 +86,43 @@ public sealed class SourcesTests : IDisposable
         }
     }
 
+    /// <summary>Keys are made by the embedder alone that made those of the database.</summary>
+    [Fact]
+    public void What_comes_to_a_database_gets_the_indexes_that_this_has()
+    {
+        (Workspace workspace, Retro.Tokenizers.RetroTokenizer tokenizer) = Made();
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+        {
+            Assert.Null(sources.Preparation());
+            sources.Open("hybrid", 1);
+        }
+
+        Prepare(null, prepare => Add("added", prepare));
+        AssertReady(1);
+        Prepare(null, prepare => DatabaseCompaction.Compact(workspace.Database, prepare));
+        Prepare(null, prepare => Add("more", prepare));
+        AssertReady(1);
+        Prepare(Fixtures.Pretrained("bert-cased-cls"), prepare => Add("most", prepare));
+        AssertReady(0);
+
+        ChunkDatabase Add(string id, Action<ChunkDatabase> prepare)
+            => ChunkDatabaseUpdate.Apply(workspace.Database, [new(id, "", $"The mountain has {id} steps.", "")], [], tokenizer, null, prepare).Database;
+
+        void Prepare(string? embedder, Func<Action<ChunkDatabase>, ChunkDatabase> change)
+        {
+            using Sources sources = new(workspace.Folder, null, embedder, 1, null, default);
+            Action<ChunkDatabase, IProgress<StageProgress>> prepare = sources.Preparation()!;
+            change(part => prepare(part, new SynchronousProgress<StageProgress>(_ => { }))).Dispose();
+        }
+
+        void AssertReady(int dense)
+        {
+            using Sources sources = new(workspace.Folder, null, null, 1, null, default);
+            KeywordNeighborSource.Open(sources.Database).Dispose();
+            Assert.Equal(dense, sources.Ready().OfType<DenseNeighborSource>().Count());
+        }
+    }
+
     /// <summary>Opening compares what it reads when it reads it; where everything is made of the keys, all of them are compared first.</summary>
     [Fact]
     public void What_is_made_is_opened_and_what_is_missing_or_is_to_be_mended_is_built()

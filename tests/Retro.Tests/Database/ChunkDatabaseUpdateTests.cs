@@ -87,8 +87,9 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             }
         });
         Assert.ThrowsAny<OperationCanceledException>(() => how == "compact"
-            ? DatabaseCompaction.Compact(folder, progress, stop.Token)
-            : ChunkDatabaseUpdate.Apply(folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, null, progress, stop.Token).Database);
+            ? DatabaseCompaction.Compact(folder, null, progress, stop.Token)
+            : ChunkDatabaseUpdate.Apply(
+                folder, [new("more", "", "some more text", "")], ["d2"], TestDatabases.Bytes, null, null, progress, stop.Token).Database);
         Assert.True(isWritten);
         Assert.Equal(before, TestDatabases.Contents(folder));
     }
@@ -128,7 +129,8 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             }
 
             Assert.Equal(["held", WriterLock.FileName], Directory.GetFileSystemEntries(left).Select(Path.GetFileName).Order());
-            using ChunkDatabase compacted = DatabaseCompaction.Compact(folder, new SynchronousProgress<StageProgress>(done => told.Add($"{done.Message}")));
+            using ChunkDatabase compacted = DatabaseCompaction.Compact(
+                folder, progress: new SynchronousProgress<StageProgress>(done => told.Add($"{done.Message}")));
             AssertReadsAs([.. there, changed, more], compacted);
             Assert.Contains("cannot be deleted yet", told[^1], StringComparison.Ordinal);
         }
@@ -357,7 +359,8 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         using (ShareName.Hold(Path.Combine(folder, "keys.1-of-3.bin")))
         {
             List<string> told = [];
-            DatabaseCompaction.Compact(folder, new Reports<StageProgress>(report => told.AddRange(report.Message is { } message ? [message] : []))).Dispose();
+            DatabaseCompaction.Compact(
+                folder, progress: new Reports<StageProgress>(report => told.AddRange(report.Message is { } message ? [message] : []))).Dispose();
             Assert.Contains("tokens.1-of-2.bin, tokens.2-of-2.bin", Assert.Single(told), StringComparison.Ordinal);
         }
 
@@ -647,7 +650,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         {
             if (compacts)
             {
-                return DatabaseCompaction.Compact(where, progress);
+                return DatabaseCompaction.Compact(where, progress: progress);
             }
 
             using ChunkDatabase now = ChunkDatabase.Open(where);

@@ -139,7 +139,7 @@ public sealed class KilledWriterTests : IDisposable
 
         TestDatabases.Copy(changed, whole);
         int reports = 0;
-        DatabaseCompaction.Compact(whole, new Reports<StageProgress>(_ => reports++)).Dispose();
+        DatabaseCompaction.Compact(whole, progress: new Reports<StageProgress>(_ => reports++)).Dispose();
         Dictionary<string, string> expected = TestDatabases.Contents(whole);
         int[] places = random is { } kills ? [.. Enumerable.Repeat(0, kills)] : [1, reports / 2, reports];
         Random moments = new(9);
@@ -174,7 +174,7 @@ public sealed class KilledWriterTests : IDisposable
         string folder = ChildTest.Given(Folder);
         int stop = int.Parse(ChildTest.Given(StopAt), CultureInfo.InvariantCulture), reports = 0;
         StartAt(0);
-        DatabaseCompaction.Compact(folder, new Reports<StageProgress>(_ =>
+        DatabaseCompaction.Compact(folder, progress: new Reports<StageProgress>(_ =>
         {
             Thread.Sleep(2);
             StartAt(++reports);

@@ -69,6 +69,39 @@ public class ChunkKeyerTests
         Assert.Equal(new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity, new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity);
         Assert.NotEqual(new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity, new ChunkKeyer(s_tokenizer, new HashingEmbedder(17)).Identity);
         Assert.NotEqual(new ChunkKeyer(s_tokenizer, new Foreign("a", 3)).Identity, new ChunkKeyer(s_tokenizer, new Foreign("b", 3)).Identity);
+        Assert.NotEqual(new ChunkKeyer(s_tokenizer, new Foreign("a", 3)).Identity, new ChunkKeyer(s_tokenizer, new Foreign("a", 3), normalize: true).Identity);
+    }
+
+    /// <summary>Whoever made keys before they could be normalized has them still.</summary>
+    [Fact]
+    public void The_identity_of_keys_as_they_are_is_the_one_of_before()
+    {
+        string embedder = IdentityHash.Of(IdentityHash.KeyEnd, "test", "", "a", "3");
+        string expected = IdentityHash.Of(IdentityHash.KeyEnd, s_tokenizer.BringsSpaces ? "chunk key 3" : "chunk key 2", s_tokenizer.FilesHash, embedder);
+        Assert.Equal(expected, new ChunkKeyer(s_tokenizer, new Foreign("a", 3)).Identity);
+    }
+
+    /// <summary>By cosine: a key of any length is as near as its direction says.</summary>
+    [Fact]
+    public void Keys_are_of_length_1_where_that_is_asked_for()
+    {
+        ChunkKeyer keyer = new(s_tokenizer, new Foreign("m", 3), normalize: true);
+        float[] key = keyer.KeyOfText("Green tea"); // 9, 1, 2
+        double length = Math.Sqrt(86);
+        Assert.Equal([9 / length, 1 / length, 2 / length], key.Select(value => (double)value), (one, other) => Math.Abs(one - other) < 1e-7);
+        float[] keys = new float[9];
+        keyer.Keys([s_tokenizer.Encode("..."), s_tokenizer.Encode("Green tea"), s_tokenizer.Encode("x")], keys);
+        Assert.Equal(new float[3], keys[..3]);
+        Assert.Equal(key, keys[3..6]);
+        Assert.Equal(1, Math.Sqrt(keys[6..].Sum(value => (double)value * value)), 1e-6);
+
+        // Squares that single precision does not hold; and what has no direction stays without.
+        float[] large = new ChunkKeyer(s_tokenizer, new Foreign("m", 3, first: 1e30f), normalize: true).KeyOfText("x");
+        Assert.Equal([1, 0, 0], large, (one, other) => Math.Abs(one - other) < 1e-7);
+        Assert.Equal([0], new ChunkKeyer(s_tokenizer, new Foreign("m", 1, length: 1, first: 0), normalize: true).KeyOfText("x"));
+        float[] own = new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).KeyOfText("Green tea and coffee");
+        float[] scaled = new ChunkKeyer(s_tokenizer, new HashingEmbedder(16), normalize: true).KeyOfText("Green tea and coffee");
+        Assert.Equal(own, scaled, (one, other) => Math.Abs(one - other) < 1e-6); // it makes vectors of length 1 by itself
     }
 
     [Fact]

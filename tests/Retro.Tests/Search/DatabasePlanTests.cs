@@ -29,13 +29,31 @@ public sealed class DatabasePlanTests : IDisposable
 
         TestKeyer keyer = new((_, keys, _) => keys.Fill(1), 32, "ones");
         DenseNeighborSource.Build(database, keyer, new() { Engine = VectorEngine.Exact }).Dispose();
-        plan = DatabasePlan.For(documents, tokenizer, keyer, chunkLength: 16);
+        plan = DatabasePlan.For(documents, tokenizer, keyer, chunkLength: 16, options: new() { Engine = VectorEngine.Exact });
         Near(database.Files.Sum(file => file.Bytes), plan.DiskBytes);
-        Assert.Equal("Flat", plan.Index);
+        Assert.Equal(database.Manifest.Find(StageNames.Index)!.Details["factory"], plan.Index);
         Assert.Contains("every key is compared", plan.ToString(), StringComparison.Ordinal);
         Assert.True(plan.Time > TimeSpan.Zero);
 
         static void Near(long made, long planned) => Assert.InRange((double)planned / made, 0.9, 1.1);
+    }
+
+    /// <summary>The plan is of the index that building with the same options makes.</summary>
+    [Theory]
+    [InlineData(VectorEngine.Exact, null, null, "exact", "every key is compared, without FAISS")]
+    [InlineData(VectorEngine.Faiss, null, null, "Flat", "up to 100,000 chunks every key is compared")]
+    [InlineData(VectorEngine.Faiss, "IVF2,PQ8np", null, "IVF2,PQ8np", "as is asked for")]
+    [InlineData(VectorEngine.Faiss, null, 1L, "IVF1024,PQ2np", "as finding 99.5 % takes; codes, so that it fits 1 byte")]
+    public void The_index_is_that_of_the_options(VectorEngine engine, string? factory, long? memory, string index, string why)
+    {
+        string text = string.Concat(Enumerable.Repeat("a bridge ", memory is null ? 100 : 12_000));
+        RetroTokenizer tokenizer = BpeTrainer.Train(["a bridge"], 257, _databases.Folder("tokenizer"));
+        TestKeyer keyer = new((_, keys, _) => keys.Fill(1), 32, "ones");
+        DenseNeighborOptions options = new() { Engine = engine, Factory = factory, Recall = 0.995, IndexMemory = memory ?? VectorIndexPlan.DefaultMemory };
+        DatabasePlan plan = DatabasePlan.For([new Document("a", "a", text, "")], tokenizer, keyer, chunkLength: 1, options: options);
+        Assert.Equal(index, plan.Index);
+        Assert.Contains(why, plan.Why, StringComparison.Ordinal);
+        Assert.Throws<RetroOptionsException>(() => DatabasePlan.For([new Document("a", "a", text, "")], tokenizer, keyer, options: new() { Recall = 2 }));
     }
 
     [Fact]

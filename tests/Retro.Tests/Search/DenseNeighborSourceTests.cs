@@ -195,6 +195,45 @@ public class DenseNeighborSourceTests
     public void An_index_chosen_by_size_keeps_to_the_memory_that_is_said(long memory, string factory)
         => Assert.Equal(factory, new DenseNeighborOptions { Engine = VectorEngine.Faiss, IndexMemory = memory }.Plan(1_000_000, 128).Factory);
 
+    /// <summary>An index is chosen, and trained, by the keys that it holds, which may be few among many chunks.</summary>
+    [Theory]
+    [InlineData(VectorIndexPlan.ExactLimit + 500, null, "Flat")]
+    [InlineData(5000, "IVF32,Flat", "IVF32,Flat")]
+    public void An_index_is_made_of_the_few_chunks_that_have_a_key(int chunks, string? factory, string made)
+    {
+        // A token a chunk; those that have a key stand together.
+        const int Keyed = 300;
+        string words = string.Concat(Enumerable.Range(0, Keyed).Select(i => (char)('a' + (i % 26))));
+        using SearchDatabase data = new([TestDatabases.Document("d", new string('.', chunks - Keyed) + words)], chunkLength: 1);
+        TestKeyer keyer = new(
+            (asked, keys, _) =>
+            {
+                keys.Clear();
+                for (int i = 0; i < asked.Count; i++)
+                {
+                    if (asked[i].Span[0] is >= 'a' and <= 'z')
+                    {
+                        SearchDatabase.KeyOf(asked[i].ToArray()).CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
+                    }
+                }
+            },
+            SearchDatabase.Dimensions,
+            "letters");
+        DenseNeighborOptions options = new() { Engine = VectorEngine.Faiss, Factory = factory, TrainingVectors = 200 };
+        using (DenseNeighborSource built = DenseNeighborSource.Build(data.Database, keyer, options))
+        {
+            (long[] found, _) = built.Ask([new(new int[] { 'c' }, [])], 11);
+            Assert.Equal(Enumerable.Range(0, 11).Select(i => (long)(1 + chunks - Keyed + 2 + (i * 26))), found);
+        }
+
+        DatabaseFile index = data.Database.Manifest.Find(StageNames.Index)!;
+        Assert.Equal(made, index.Details["factory"]);
+        Assert.Equal(factory is null ? null : "200", index.Details.GetValueOrDefault("trainingVectors"));
+        DateTime written = File.GetLastWriteTimeUtc(data[StageNames.Index]);
+        DenseNeighborSource.Build(data.Database, keyer, options).Dispose();
+        Assert.Equal(written, File.GetLastWriteTimeUtc(data[StageNames.Index]));
+    }
+
     [Theory]
     [InlineData(VectorEngine.Faiss, null)]
     [InlineData(VectorEngine.Faiss, "IVF2,Flat")]

@@ -48,4 +48,43 @@ public class HeldOutTests
         Assert.False(HeldOut.Finder(heldOut, tokenizer)(near));
         Assert.True(HeldOut.Finder(heldOut, tokenizer, shorter)(near));
     }
+
+    /// <summary>Whichever thread comes first, the first document that repeats one is named, and they come in their order.</summary>
+    [Fact]
+    public void The_database_is_compared_on_several_threads_and_the_first_are_named()
+    {
+        Assert.SkipWhen(Environment.ProcessorCount == 1, "There is one processor.");
+        using TemporaryFolder folder = new();
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.Pretrained("gpt2-no-prefix"));
+        Document[] held = [.. Enumerable.Range(0, 2).Select(i => Of($"held {i}", i, 0))];
+        Document[] others = [.. Enumerable.Range(0, 40).Select(i => Of($"other {i}", i < 20 ? 7 + i : 1 - (i % 2), i))];
+        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(folder["held"], held, tokenizer, new() { ChunkLength = 8 });
+        using ChunkDatabase retrieval = ChunkDatabaseBuilder.Build(folder["retrieval"], others, tokenizer, new() { ChunkLength = 8 });
+        HashSet<int> threads = [];
+        using ManualResetEventSlim two = new();
+        SynchronousProgress<StageProgress> together = new(report =>
+        {
+            if (!report.Stage.StartsWith("look for", StringComparison.Ordinal))
+            {
+                return;
+            }
+
+            lock (threads)
+            {
+                threads.Add(Environment.CurrentManagedThreadId);
+                if (threads.Count == 2)
+                {
+                    two.Set();
+                }
+            }
+
+            two.Wait(TimeSpan.FromMinutes(1)); // for another thread, for which one alone waits in vain
+            Assert.True(two.IsSet, "One thread compares alone.");
+        });
+        string message = Assert.Throws<DatabaseException>(() => HeldOut.Require(heldOut, retrieval, tokenizer, progress: together)).Message;
+        Assert.Matches("\"held 1\" \\(there \"other 20\".*\"held 0\" \\(there \"other 21\"", message);
+
+        static Document Of(string id, int topic, int last)
+            => TestDatabases.Document(id, string.Join(' ', Enumerable.Range(0, 60).Select(i => $"t{topic}w{i}")) + $" and {last}");
+    }
 }

@@ -1,5 +1,7 @@
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Embedders;
+using Retro.Evaluation;
 using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tokenizers;
@@ -87,6 +89,37 @@ public sealed class NeighborSearchTests : IDisposable
         using CancellationTokenSource canceled = new();
         canceled.Cancel();
         Assert.ThrowsAny<OperationCanceledException>(() => _source.Search("bridge", s_tokenizer, cancellationToken: canceled.Token));
+    }
+
+    /// <summary>Room is taken for what there is, however much is asked for: a longer row could not even be held.</summary>
+    [Fact]
+    public void More_neighbors_than_there_are_chunks_are_all_there_are()
+    {
+        int all = (int)_database.ChunkCount;
+        RecordingSource asked = new(_source);
+        using DenseNeighborSource dense = DenseNeighborSource.Build(_database, new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)));
+        INeighborSource[] sources =
+        [
+            _source,
+            dense,
+            new RandomNeighborSource(_database),
+            new HybridNeighborSource(_source, dense),
+            new HybridNeighborSource(new HybridNeighborOptions { Depth = int.MaxValue }, asked),
+            new RerankedNeighborSource(asked, _source, new() { Depth = int.MaxValue }),
+            asked,
+        ];
+        Assert.All(sources, source =>
+        {
+            IReadOnlyList<RetrievedNeighbor> found = source.Search("bridge", s_tokenizer, all);
+            Assert.NotEmpty(found);
+            Assert.Equal(found, source.Search("bridge", s_tokenizer, int.MaxValue));
+            JudgedQuery judged = new("q", "bridge") { Chunks = new Dictionary<long, int> { [found[0].Chunk] = 1 } };
+            Assert.Equal(1, RetrievalQuality.Measure(source, s_tokenizer, [judged], int.MaxValue).Recall.Value);
+        });
+        Assert.Equal([all], asked.Counts.Distinct());
+        NeighborQuery[] two = [new(default, []), new(default, [])];
+        string message = Assert.Throws<ArgumentException>(() => NeighborQueries.Ask(_source, two, int.MaxValue, default)).Message;
+        Assert.Contains("2 queries for 2147483647 neighbors", message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -15,8 +15,12 @@ internal sealed class RecordingSource(INeighborSource source) : INeighborSource
 
     public ConcurrentQueue<NeighborQuery> Queries { get; } = new();
 
+    /// <summary>Neighbors wanted, each time.</summary>
+    public ConcurrentQueue<int> Counts { get; } = new();
+
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
     {
+        Counts.Enqueue(count);
         foreach (NeighborQuery query in queries)
         {
             Queries.Enqueue(query);

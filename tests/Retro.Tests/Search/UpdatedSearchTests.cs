@@ -55,6 +55,13 @@ public sealed class UpdatedSearchTests : IDisposable
                 NeighborResults.AssertSame(expected.Ask(queries, K), came, K);
             }
 
+            // All there are come, too, which are more than any segment has.
+            int all = (int)built.Database.ChunkCount + 1;
+            if (name is "bm25" or "dense" or "exact")
+            {
+                NeighborResults.AssertSame(expected.Ask(queries, all), source.Ask(queries, all), all);
+            }
+
             // Tables stand by the same numbers, and belong to this state alone.
             using NeighborTable table = NeighborTable.Build(changed, source, K), again = NeighborTable.Build(built.Database, expected, K);
             Assert.Equal(built.Database.ChunkCount, table.Rows);
@@ -95,6 +102,87 @@ public sealed class UpdatedSearchTests : IDisposable
         }
     }
 
+    /// <summary>Who starts while a change goes on, or after it, finds what was there before.</summary>
+    [Fact]
+    public void A_change_goes_live_with_the_indexes_that_are_asked_for()
+    {
+        int made = 0;
+        TestKeyer keyer = SearchDatabase.AnyKeyer(count => made += count);
+
+        // Of the whole database: a segment gets what its size asks for.
+        DenseNeighborOptions options = new() { Factory = "IVF4,Flat", Parameters = "nprobe=4" };
+        List<Document> there = SearchDatabase.Documents(40, seed: 5);
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = _databases.Build(there))
+        {
+            Make(built);
+        }
+
+        // Of a text that only moved the keys are taken over.
+        Document added = new("new", "", "a text of more than one chunk that is new here", "");
+        using (ChunkDatabase changed = Change(
+            prepare => ChunkDatabaseUpdate.Apply(folder, [added, there[3] with { Location = "elsewhere" }], [there[0].Id], TestDatabases.Bytes, null, prepare)
+                .Database))
+        {
+            Assert.Equal(changed.FindDocument("new")!.ChunkCount, made);
+        }
+
+        using (ChunkDatabase compacted = Change(prepare => DatabaseCompaction.Compact(folder, prepare)))
+        {
+            Assert.Equal((0, 1), (made, compacted.SegmentCount));
+            AssertKeys(compacted);
+        }
+
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        static void Fails(ChunkDatabase part) => throw new InvalidOperationException(part.Folder);
+        Assert.Throws<InvalidOperationException>(
+            () => ChunkDatabaseUpdate.Apply(folder, [added with { Text = "another" }], [], TestDatabases.Bytes, null, Fails));
+        Assert.Equal(before, TestDatabases.Contents(folder));
+        ChunkDatabaseUpdate.Apply(folder, [], [there[1].Id], TestDatabases.Bytes, null, Fails).Database.Dispose(); // nothing is new
+        before = TestDatabases.Contents(folder);
+        Assert.Throws<InvalidOperationException>(() => DatabaseCompaction.Compact(folder, Fails));
+        Assert.Equal(before, TestDatabases.Contents(folder));
+        Opens();
+
+        void Make(ChunkDatabase database)
+        {
+            KeywordNeighborSource.Build(database).Dispose();
+            DenseNeighborSource.Build(database, keyer, options).Dispose();
+        }
+
+        string Opens()
+        {
+            using ChunkDatabase now = ChunkDatabase.Open(folder);
+            KeywordNeighborSource.Open(now).Dispose();
+            DenseNeighborSource.Open(now, keyer).Dispose();
+            return now.Manifest.TokensHash;
+        }
+
+        ChunkDatabase Change(Func<Action<ChunkDatabase>, ChunkDatabase> change)
+        {
+            string state = Opens();
+            made = 0;
+            bool isPrepared = false;
+            ChunkDatabase changed = change(part =>
+            {
+                Assert.Equal(state, Opens());
+                Make(part);
+                Assert.Equal(state, Opens());
+                isPrepared = true;
+            });
+            Assert.True(isPrepared);
+            Assert.NotEqual(state, Opens());
+
+            // All of it is as building it afterwards makes it.
+            Dictionary<string, string> contents = TestDatabases.Contents(folder);
+            int prepared = made;
+            Make(changed);
+            Assert.Equal(prepared, made);
+            Assert.Equal(contents, TestDatabases.Contents(folder));
+            return changed;
+        }
+    }
+
     [Fact]
     public void Keys_that_are_there_outlive_a_compaction_before_the_others_are_made()
     {
@@ -118,7 +206,7 @@ public sealed class UpdatedSearchTests : IDisposable
         Add(new Document("newer", "", "another text", ""));
         List<string> messages = [];
         using (ChunkDatabase compacted = DatabaseCompaction.Compact(
-            folder, new Reports<StageProgress>(report => messages.AddRange(report.Message is { } message ? [message] : []))))
+            folder, progress: new Reports<StageProgress>(report => messages.AddRange(report.Message is { } message ? [message] : []))))
         {
             int added = compacted.FindDocument("new")!.ChunkCount + compacted.FindDocument("newer")!.ChunkCount;
             Assert.Contains(messages, message => message.StartsWith($"{added} of the {compacted.ChunkCount} chunks have no key", StringComparison.Ordinal));
@@ -237,7 +325,7 @@ public sealed class UpdatedSearchTests : IDisposable
         FlipKey(folder, at);
         List<string> messages = [];
         using ChunkDatabase compacted = DatabaseCompaction.Compact(
-            folder, new Reports<StageProgress>(report => messages.AddRange(report.Message is { } message ? [message] : [])));
+            folder, progress: new Reports<StageProgress>(report => messages.AddRange(report.Message is { } message ? [message] : [])));
         ChunkDatabaseUpdateTests.AssertReadsAs(there[1..], compacted);
         Assert.Null(compacted.Manifest.Find("keys.bin"));
         Assert.Contains(messages, message => message.Contains("have no key that could be taken over", StringComparison.Ordinal));

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Tokenizers;
@@ -340,12 +341,47 @@ public class TokenizerConfigTests
         using ChunkDatabase old = ChunkDatabase.Open(folder["before"]);
         using ChunkDatabase anew = ChunkDatabaseBuilder.Build(folder["now"], documents, now, new() { ChunkLength = 4 });
         Assert.Equal(2, old.Documents.Count);
+
+        // Databases of both kinds are read together, whichever comes first; compacting keeps what each says.
+        AssertTogether();
+        DatabaseCompaction.Compact(folder["before"]).Dispose();
+        AssertTogether();
+        TokenizerFacts other = now with { Hash = new string('b', 64), EarlierHash = tokenizer.FilesHash };
+        ChunkDatabaseBuilder.Build(folder["other"], documents, other, new() { ChunkLength = 4 }).Dispose();
+        Assert.Throws<DatabaseException>(() => ChunkDatabase.Open([folder["now"], folder["other"]]));
+
+        // What was made in between does not say that it is of the same; whoever has the tokenizer does.
+        ChunkDatabaseBuilder.Build(folder["between"], documents, now with { EarlierHash = null }, new() { ChunkLength = 4 }).Dispose();
+        using (ChunkDatabase between = ChunkDatabase.Open(folder["between"]))
+        {
+            Assert.Throws<DatabaseException>(() => between.RequireSameTokenizer(old));
+            between.RequireTokenizer(tokenizer);
+            between.RequireSameTokenizer(old);
+            old.RequireSameTokenizer(between);
+        }
+
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, Retrieval = null }) { TokenizerHash = earlier };
         Assert.Throws<RetroException>(() => model.RequireTokenizer(tokenizer.Hash));
         model.RequireTokenizer(tokenizer.Hashes);
         model.RequireTokenizer(old.Manifest.TokenizerHash);
         model.RequireTokenizer(anew.Manifest.TokenizerHash);
         Assert.Throws<RetroException>(() => model.RequireTokenizer("another"));
+
+        void AssertTogether()
+        {
+            using ChunkDatabase early = ChunkDatabase.Open(folder["before"]);
+            Assert.Equal(earlier, early.Manifest.TokenizerHash);
+            early.RequireSameTokenizer(anew);
+            anew.RequireSameTokenizer(early);
+            foreach (string[] folders in new string[][] { [folder["before"], folder["now"]], [folder["now"], folder["before"]] })
+            {
+                using ChunkDatabase both = ChunkDatabase.Open(folders);
+                Assert.Equal(4, both.Documents.Count);
+                both.RequireTokenizer(tokenizer);
+                both.RequireSameTokenizer(early);
+                anew.RequireSameTokenizer(both);
+            }
+        }
     }
 
     private static string OverAll(params (string Name, byte[] Content)[] files)

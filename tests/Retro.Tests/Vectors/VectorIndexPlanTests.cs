@@ -50,6 +50,16 @@ public class VectorIndexPlanTests
         Assert.Equal(megabytes, plan.Bytes(count, dimensions) / 1_000_000);
     }
 
+    /// <summary>What is asked for by name may be of any kind, and is planned as whole where the name does not tell.</summary>
+    [Theory]
+    [InlineData("Flat", 400)]
+    [InlineData("IVF16,Flat", 408)]
+    [InlineData("HNSW32", 408)]
+    [InlineData("IVF16,PQ4x4fs", 408)]
+    [InlineData("OPQ8,IVF16,PQ8np", 16)]
+    [InlineData("IVF16,SQ8", 108)]
+    public void An_index_of_any_kind_takes_bytes(string factory, long bytes) => Assert.Equal(bytes, new VectorIndexPlan(factory, 0, "").Bytes(1, 100));
+
     [Fact]
     public void Impossible_sizes_are_refused()
     {

@@ -1,5 +1,8 @@
 using System.Text.Json.Nodes;
+using Retro.Corpora;
 using Retro.Database;
+using Retro.Search;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli.Commands;
 
@@ -21,6 +24,7 @@ public sealed class UpdateCommandTests : IDisposable
         (int documents, string gone) = (Count(), Ids().First(id => id.StartsWith("bridge", StringComparison.Ordinal)));
         string done = _retro.Done("update", "--database", "work", "--add", "news", "--remove", gone, "--json", "update.json");
         Assert.Contains(", 2 segments", done, StringComparison.Ordinal);
+        OpenWords();
         Assert.Equal(("../news/ferry.md", "../news/river-0.md"), (Best("the ferry crosses").Document, Best("has dried up and nobody counts").Document));
         Assert.DoesNotContain(gone, Ids());
         Assert.Contains("are as they were written", _retro.Done("verify", "work"), StringComparison.Ordinal);
@@ -28,12 +32,20 @@ public sealed class UpdateCommandTests : IDisposable
         Assert.Equal(1, Count() - documents); // of another folder, it takes no place of the corpus
 
         Assert.Contains(", 1 segment\n", _retro.Done("update", "--database", "work", "--compact"), StringComparison.Ordinal);
+        OpenWords();
         Assert.Equal("../news/ferry.md", Best("the ferry crosses").Document);
         Assert.Contains("nothing to do", _retro.Run("update", "--database", "work").Errors, StringComparison.Ordinal);
         string errors = _retro.Run("update", "--database", "work", "--remove", "nowhere").Errors;
         Assert.Contains("no document with the id 'nowhere'", errors, StringComparison.Ordinal);
 
         int Count() => Ids().Length;
+
+        // As a process does that answers, which makes nothing.
+        void OpenWords()
+        {
+            using ChunkDatabase database = _retro.Database();
+            KeywordNeighborSource.Open(database).Dispose();
+        }
 
         string[] Ids()
         {
@@ -46,6 +58,36 @@ public sealed class UpdateCommandTests : IDisposable
             _retro.Done("inspect", "--database", "work", "--text", text, "--k", "1", "--json", "best.json");
             JsonObject found = _retro.Json("best.json");
             return ((string)found["source"]!, (string)found["neighbors"]![0]!["document"]!);
+        }
+    }
+
+    [Fact]
+    public void Many_segments_are_told_with_what_joins_them()
+    {
+        _retro.Build();
+        RetroTokenizer tokenizer = RetroTokenizer.Load(_retro["work/tokenizer"]);
+        string folder;
+        using (ChunkDatabase database = _retro.Database())
+        {
+            folder = database.Folder;
+        }
+
+        for (int i = 0; i < 17; i++)
+        {
+            ChunkDatabaseUpdate.Apply(folder, [new Document($"added {i}", "", $"A stone of {i} pounds.", "")], [], tokenizer).Database.Dispose();
+        }
+
+        const string Joining = "update --database work --compact";
+        Assert.DoesNotContain(Joining, Added("one"), StringComparison.Ordinal);
+        string told = Added("two");
+        Assert.Contains("every search asks all 20 segments", told, StringComparison.Ordinal);
+        Assert.Contains(Joining, told, StringComparison.Ordinal);
+        Assert.DoesNotContain(Joining, _retro.Done("update", "--database", "work", "--compact"), StringComparison.Ordinal);
+
+        string Added(string name)
+        {
+            _retro.WriteFile($"{name}/{name}.md", $"The ferry number {name} crosses the river.");
+            return _retro.Done("update", "--database", "work", "--add", name);
         }
     }
 
