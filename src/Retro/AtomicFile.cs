@@ -12,6 +12,8 @@ internal static partial class AtomicFile
     /// <summary>The ending of a file that is being written.</summary>
     public const string TemporarySuffix = ".tmp";
 
+    private const int FollowLinks = 0x400; // AT_SYMLINK_FOLLOW
+
     /// <summary>Writes or replaces a file.</summary>
     /// <param name="path">The file's path; its folder is created where it is missing.</param>
     /// <param name="write">Writes the content; the stream can seek. What it throws goes through, and the old file stays.</param>
@@ -95,7 +97,7 @@ internal static partial class AtomicFile
     }
 
     /// <summary>Gives the bytes of a whole file a second name, beside the place of another: nothing is written, and either name may go.</summary>
-    /// <param name="from">The file that is there.</param>
+    /// <param name="from">The file that is there; of a link, the file that it leads to.</param>
     /// <param name="path">The file that the name is for.</param>
     /// <returns>Whether it has been done; not where the file system, or the owner of the file, does not let it be. On Linux alone, where
     /// <see cref="CreateBeside"/> can tell a second name from a file of its own.</returns>
@@ -108,7 +110,7 @@ internal static partial class AtomicFile
         }
 
         TryDelete(beside);
-        return Link(from, beside) == 0;
+        return Link(FileIdentity.CurrentFolder, from, FileIdentity.CurrentFolder, beside, FollowLinks) == 0;
     }
 
     /// <summary>
@@ -182,8 +184,8 @@ internal static partial class AtomicFile
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int OpenFile(string path, int flags);
 
-    [LibraryImport("libc", EntryPoint = "link", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Link(string from, string to);
+    [LibraryImport("libc", EntryPoint = "linkat", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Link(int fromFolder, string from, int toFolder, string to, int flags);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int Flush(int handle);

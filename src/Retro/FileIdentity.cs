@@ -5,7 +5,9 @@ namespace Retro;
 /// <summary>What a path leads to, links followed: whether it is a file of bytes, and which one, whatever names it has.</summary>
 internal static partial class FileIdentity
 {
-    private const int CurrentFolder = -100; // AT_FDCWD
+    /// <summary>What a path is taken from by Linux's functions that ask for a folder: the current one.</summary>
+    public const int CurrentFolder = -100; // AT_FDCWD
+
     private const uint Asked = 0x105; // STATX_TYPE | STATX_NLINK | STATX_INO
 
     /// <summary>
