@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Retro.Database;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -34,7 +35,7 @@ public static class Checkpoint
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it
-    /// would be lost. Or the model has no values, on the device meta.</exception>
+    /// would be lost. Or a training, or another saving, has the folder, and is named. Or the model has no values, on the device meta.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public static void Save(
@@ -62,6 +63,8 @@ public static class Checkpoint
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        RequireReplaceable(folder);
+        using WriterLock writing = WriterLock.TakeOfCheckpoint(folder, "save a model");
         using StagedFiles staged = Begin(folder);
         StageCounter counter = Stage(staged, folder, model, earlier, options, notes, compared, progress, cancellationToken);
         staged.Commit();

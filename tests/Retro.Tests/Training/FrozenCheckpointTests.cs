@@ -176,7 +176,11 @@ public sealed class FrozenCheckpointTests : IDisposable
         trainer.Save(made);
         byte[] whole = File.ReadAllBytes(file);
         Directory.CreateDirectory(next);
-        Assert.True(AtomicFile.TryLinkBeside(file, Path.Combine(next, Frozen)));
+        using (FileStream? left = AtomicFile.LinkBeside(file, Path.Combine(next, Frozen)))
+        {
+            Assert.NotNull(left);
+        }
+
         Change(trained: false);
         trainer.Save(next);
         Assert.Equal(whole, File.ReadAllBytes(file));
