@@ -101,12 +101,10 @@ internal sealed class TrainingTensors : IDisposable
         KeyValuePair<string, Tensor>[] buffers = [.. Checkpoint.Buffers(Model).Where(pair => stored.Buffers.ContainsKey(pair.Key))];
         foreach ((string name, Tensor buffer) in buffers)
         {
-            if (!buffer.shape.SequenceEqual(stored.Buffers[name].shape))
-            {
-                throw new CheckpointException($"{path} has {name} as {Shape(stored.Buffers[name])}; the model's is {Shape(buffer)}.");
-            }
+            RequireLike(name, buffer, stored.Buffers[name], path);
         }
 
+        RequireAverages(stored.Averages, path);
         Optimizer.LoadState(stored.Memory, state.OptimizerSteps);
         using IDisposable noGradients = no_grad();
         foreach ((string name, Parameter parameter) in trained)
@@ -141,11 +139,26 @@ internal sealed class TrainingTensors : IDisposable
 
         foreach ((string name, Parameter parameter) in trained)
         {
-            if (!parameter.shape.SequenceEqual(stored[name].shape) || parameter.dtype != stored[name].dtype)
-            {
-                throw new CheckpointException(
-                    $"{path} has {name} as {stored[name].dtype} {Shape(stored[name])}; the model's is {parameter.dtype} {Shape(parameter)}.");
-            }
+            RequireLike(name, parameter, stored[name], path);
+        }
+    }
+
+    private static void RequireLike(string name, Tensor own, Tensor stored, string path)
+    {
+        if (!own.shape.SequenceEqual(stored.shape) || own.dtype != stored.dtype)
+        {
+            throw new CheckpointException($"{path} has {name} as {stored.dtype} {Shape(stored)}; the model's is {own.dtype} {Shape(own)}.");
+        }
+    }
+
+    private void RequireAverages(Dictionary<string, Tensor> stored, string path)
+    {
+        Dictionary<string, Tensor> own = new(_average?.State ?? []);
+        foreach ((string name, Tensor average) in stored)
+        {
+            Tensor of = own.GetValueOrDefault(name)
+                ?? throw new CheckpointException($"{path} has the average of {name}, which is not trained; use another checkpoint.");
+            RequireLike($"the average of {name}", of, average, path);
         }
     }
 
