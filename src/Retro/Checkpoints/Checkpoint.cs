@@ -27,6 +27,7 @@ public static class Checkpoint
     /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves
     /// the old checkpoint or the new one, never a mixture, and the disk holds both until then.
     /// Weights of an earlier save in the folder are replaced, and what <see cref="Pretrained.Retrofit.Save"/> wrote there goes: it would be of other weights.
+    /// What a training has left there besides stays, its state and its best model: its trainer's Load tells where the model is not its own any more.
     /// Parameters that are frozen (requires_grad false) beside others lie in files of their own, and a file that the folder holds with the same bytes stays.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>

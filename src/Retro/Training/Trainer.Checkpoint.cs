@@ -104,7 +104,8 @@ public sealed partial class Trainer
     /// <param name="cancellationToken">Stops between two tensors; the training is then as it was.</param>
     /// <exception cref="CheckpointException">
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
-    /// could not be stored, or it has an average of the weights and this trainer keeps none.
+    /// could not be stored, or it has an average of the weights and this trainer keeps none. Or another model was saved into the folder since, which this would
+    /// pass over.
     /// </exception>
     /// <exception cref="InvalidOperationException">The training runs, or the model holds the average of its weights.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>

@@ -77,7 +77,7 @@ internal sealed class TrainingTensors : IDisposable
     /// <param name="stored">The checkpoint's.</param>
     /// <param name="state">What it knows besides.</param>
     /// <param name="path">Its file.</param>
-    /// <exception cref="CheckpointException">They are of another training.</exception>
+    /// <exception cref="CheckpointException">They are of another training, or the model beside them is not of theirs.</exception>
     public void Load(TrainingParts stored, TrainingState state, string path)
     {
         if (stored.Averages.Count > 0 && _average is null)
@@ -105,6 +105,7 @@ internal sealed class TrainingTensors : IDisposable
         }
 
         RequireAverages(stored.Averages, path);
+        RequireSaved(stored, path);
         Optimizer.LoadState(stored.Memory, state.OptimizerSteps);
         using IDisposable noGradients = no_grad();
         foreach ((string name, Parameter parameter) in trained)
@@ -159,6 +160,34 @@ internal sealed class TrainingTensors : IDisposable
             Tensor of = own.GetValueOrDefault(name)
                 ?? throw new CheckpointException($"{path} has the average of {name}, which is not trained; use another checkpoint.");
             RequireLike($"the average of {name}", of, average, path);
+        }
+    }
+
+    /// <summary>Refuses a state beside which another model was saved since, for whose own the checkpoint would be taken; by itself it goes on alone.</summary>
+    private static void RequireSaved(TrainingParts stored, string path)
+    {
+        string folder = Path.GetDirectoryName(path)!;
+        WeightFolder model;
+        try
+        {
+            model = WeightFolder.Open(folder);
+        }
+        catch (CheckpointException)
+        {
+            return; // none, or none that can be read
+        }
+
+        using WeightFolder opened = model;
+        foreach ((string name, Tensor weight) in stored.Weights)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            if (!model.Holds(name, stored.Averages.GetValueOrDefault(name)?.to_type(weight.dtype) ?? weight))
+            {
+                throw new CheckpointException(
+                    $"The model in '{folder}' is not the one that was saved with {path}, as {name} shows: another was saved there since. To train that one, "
+                        + $"begin a training from it, with Checkpoint.Load; to go on with the training, move {Path.GetFileName(path)} into a folder of its own "
+                        + "and load that.");
+            }
         }
     }
 

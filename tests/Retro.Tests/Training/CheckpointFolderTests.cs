@@ -95,6 +95,34 @@ public sealed class CheckpointFolderTests : IDisposable
         AssertSameWeights(first, saved);
     }
 
+    /// <summary>Its weights would be passed over for those of the state.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(0.9)]
+    public void A_training_does_not_go_on_where_another_model_was_saved_since(double? averageDecay)
+    {
+        using RetroModel model = Model(Config), other = Model(Config, seed: 2), into = Model(Config, seed: 3);
+        TrainingOptions options = Options with { CheckpointFolder = Folder, AverageDecay = averageDecay };
+        string alone = Directory.CreateDirectory(_folder["alone"]).FullName;
+        using Trainer trainer = new(model, options) { Measure = _ => 1 }, resumed = new(into, options);
+        trainer.Run(new CopyingData(Config, 2, 3, seed: 1));
+        Dictionary<string, double[]> before = Weights(into);
+        using RetroModel same = Checkpoint.Load(Folder);
+        Checkpoint.Save(Folder, other);
+        Assert.Contains("another was saved there since", Assert.Throws<CheckpointException>(() => resumed.Load(Folder)).Message, StringComparison.Ordinal);
+        Assert.Equal(0, resumed.StepsDone);
+        Assert.Equal(before, Weights(into));
+
+        // Nothing of the training was lost, and a model that is the same does no harm.
+        Checkpoint.Load(Path.Combine(Folder, Trainer.BestFolder)).Dispose();
+        File.Copy(Path.Combine(Folder, Trainer.StateFile), Path.Combine(alone, Trainer.StateFile));
+        resumed.Load(alone);
+        AssertSameWeights(model, into);
+        Checkpoint.Save(Folder, same);
+        resumed.Load(Folder);
+        AssertSameWeights(model, into);
+    }
+
     /// <summary>Whoever trains for hours learns at once that nothing of it could be kept.</summary>
     [Fact]
     public void A_folder_that_can_take_no_checkpoint_is_told_before_the_first_step()
