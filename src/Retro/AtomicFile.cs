@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Retro;
 
@@ -11,6 +12,15 @@ internal static partial class AtomicFile
 {
     /// <summary>The ending of a file that is being written.</summary>
     public const string TemporarySuffix = ".tmp";
+
+    private const int FollowLinks = 0x400; // AT_SYMLINK_FOLLOW
+    private const int SharedAtOnce = 5; // LOCK_SH | LOCK_NB
+
+    /// <summary>How one alone opens a file that it renames or deletes while it is open: for that Windows wants to be asked, and Unix never does.</summary>
+    public static FileShare Alone => OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None;
+
+    // EAGAIN, as the systems number it.
+    private static int HeldError => OperatingSystem.IsMacOS() ? 35 : 11;
 
     /// <summary>Writes or replaces a file.</summary>
     /// <param name="path">The file's path; its folder is created where it is missing.</param>
@@ -29,29 +39,28 @@ internal static partial class AtomicFile
         => Write(path, stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(text)), fault);
 
     /// <summary>Writes or replaces a file whose content another library writes, which is given a path.</summary>
+    /// <remarks>On Windows nobody is kept out meanwhile: what is open to one alone no library could write there.</remarks>
     /// <param name="path">The file's path; its folder has to exist.</param>
     /// <param name="write">Writes the content to the path that it is given. What it throws goes through, and the old file stays.</param>
     /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it.</param>
     public static void WriteByPath(string path, Action<string> write, Func<string, Exception, RetroException> fault)
     {
         string beside = path + TemporarySuffix;
+        FileStream? held = null;
         try
         {
             Guard(path, fault, () =>
             {
-                RemoveLink(beside);
+                held = CreateBeside(path, OperatingSystem.IsWindows() ? FileShare.ReadWrite | FileShare.Delete : Alone);
+                AdmitReaders(held);
                 write(beside);
-                using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
-                {
-                    written.Flush(flushToDisk: true);
-                }
-
-                Move(beside, path);
+                held.Flush(flushToDisk: true);
+                TakeName(held, path);
             });
         }
         finally
         {
-            TryDelete(beside); // it has its name, or is not whole
+            Discard(held, path);
         }
     }
 
@@ -84,31 +93,88 @@ internal static partial class AtomicFile
         }
     }
 
-    /// <summary>Opens a file for new content beside its place. A link of either kind that stands there goes: what it leads to is not ours to write.</summary>
+    /// <summary>
+    /// Opens a file for new content beside its place; for as long as it is open nobody else does. A link of either kind that stands there goes: what it leads
+    /// to is not ours to write.
+    /// </summary>
     /// <param name="path">The file that the content is for.</param>
-    /// <param name="share">What others may do meanwhile.</param>
-    public static FileStream CreateBeside(string path, FileShare share)
+    /// <exception cref="IOException">Another has it (<see cref="IsHeld"/>), or it cannot be written.</exception>
+    public static FileStream CreateBeside(string path) => CreateBeside(path, Alone);
+
+    /// <summary>
+    /// Lets others read a file that <see cref="CreateBeside(string)"/> has opened, whose content is whole and on the disk: under its name it is read before it
+    /// is closed. Nobody else writes it still.
+    /// </summary>
+    /// <param name="file">The file.</param>
+    /// <exception cref="IOException">Another has come to it in between.</exception>
+    public static void AdmitReaders(FileStream file)
     {
-        string beside = path + TemporarySuffix;
-        RemoveLink(beside);
-        return new FileStream(beside, FileMode.Create, FileAccess.ReadWrite, share, 1 << 16);
+        // What keeps no such locks kept nobody out before.
+        if (!OperatingSystem.IsWindows() && LockFile(file.SafeFileHandle, SharedAtOnce) != 0 && Marshal.GetLastPInvokeError() == HeldError)
+        {
+            throw new IOException(Marshal.GetPInvokeErrorMessage(HeldError), HeldError);
+        }
+    }
+
+    /// <summary>Makes sure that a file which was opened beside a place is there still, so that what takes its name is its content.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="path">The place.</param>
+    /// <exception cref="IOException">It is not.</exception>
+    public static void RequireAt(FileStream file, string path)
+    {
+        if (!FileIdentity.IsAt(file.SafeFileHandle, path + TemporarySuffix))
+        {
+            throw new IOException($"'{path + TemporarySuffix}' was taken away, or replaced, while it was to be written");
+        }
+    }
+
+    /// <summary>Gives a file that was opened beside a place its name, as <see cref="Move"/> does, and closes it.</summary>
+    /// <param name="file">The file, whose bytes are on the disk.</param>
+    /// <param name="path">The place.</param>
+    /// <exception cref="IOException">It is not there any more, or cannot have the name.</exception>
+    public static void TakeName(FileStream file, string path)
+    {
+        RequireAt(file, path);
+        Move(path + TemporarySuffix, path);
+        file.Dispose();
+    }
+
+    /// <summary>Removes and closes a file that was opened beside a place and has not taken its name.</summary>
+    /// <param name="file">The file; null: it was not opened.</param>
+    /// <param name="path">The place.</param>
+    public static void Discard(FileStream? file, string path)
+    {
+        if (file is null || file.SafeFileHandle.IsClosed)
+        {
+            return;
+        }
+
+        // While it is still open, so that it is not another's. The fault that brought us here is the one to report; the next writing replaces a left-over.
+        if (FileIdentity.IsAt(file.SafeFileHandle, path + TemporarySuffix))
+        {
+            TryDelete(path + TemporarySuffix);
+        }
+
+        file.Dispose();
     }
 
     /// <summary>Gives the bytes of a whole file a second name, beside the place of another: nothing is written, and either name may go.</summary>
-    /// <param name="from">The file that is there.</param>
+    /// <param name="from">The file that is there; of a link, the file that it leads to.</param>
     /// <param name="path">The file that the name is for.</param>
-    /// <returns>Whether it has been done; not where the file system, or the owner of the file, does not let it be. On Linux alone, where
-    /// <see cref="CreateBeside"/> can tell a second name from a file of its own.</returns>
-    public static bool TryLinkBeside(string from, string path)
+    /// <returns>The file, open for reading; null where the file system, or the owner of the file, does not let it be. On Linux alone, where
+    /// <see cref="CreateBeside(string)"/> can tell a second name from a file of its own.</returns>
+    public static FileStream? LinkBeside(string from, string path)
     {
         string beside = path + TemporarySuffix;
         if (!OperatingSystem.IsLinux())
         {
-            return false;
+            return null;
         }
 
         TryDelete(beside);
-        return Link(from, beside) == 0;
+        return Link(FileIdentity.CurrentFolder, from, FileIdentity.CurrentFolder, beside, FollowLinks) == 0
+            ? new(beside, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1)
+            : null;
     }
 
     /// <summary>
@@ -171,6 +237,36 @@ internal static partial class AtomicFile
         }
     }
 
+    private static FileStream CreateBeside(string path, FileShare share)
+    {
+        string beside = path + TemporarySuffix;
+        RemoveLink(beside);
+
+        // A device that stands there holds nothing that two could mix.
+        FileStream file = new(
+            beside,
+            FileMode.OpenOrCreate,
+            FileAccess.ReadWrite,
+            File.Exists(beside) && !FileIdentity.IsFile(beside) ? FileShare.ReadWrite : share,
+            bufferSize: 0); // what a full disk has refused must not be written, and fail, once more when the file is closed
+        try
+        {
+            // Between opening it and having it alone, whoever had it may have given it its name: then it is theirs.
+            RequireAt(file, path);
+            if (file.Length > 0)
+            {
+                file.SetLength(0);
+            }
+
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
     private static void RemoveLink(string path)
     {
         if (FileIdentity.IsLink(path) || FileIdentity.HasOtherNames(path))
@@ -182,8 +278,11 @@ internal static partial class AtomicFile
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
     private static partial int OpenFile(string path, int flags);
 
-    [LibraryImport("libc", EntryPoint = "link", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int Link(string from, string to);
+    [LibraryImport("libc", EntryPoint = "linkat", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Link(int fromFolder, string from, int toFolder, string to, int flags);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    private static partial int LockFile(SafeFileHandle file, int operation);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int Flush(int handle);
@@ -196,7 +295,7 @@ internal static partial class AtomicFile
     /// </summary>
     /// <param name="exception">What came of opening it.</param>
     public static bool IsHeld(IOException exception)
-        => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == (OperatingSystem.IsMacOS() ? 35 : 11);
+        => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == HeldError;
 
     /// <summary>One sentence about a failed writing, with what to do.</summary>
     /// <param name="path">The file that was written.</param>
@@ -207,6 +306,11 @@ internal static partial class AtomicFile
         {
             return $"There is no space left on the disk to write '{path}'; free some space or choose another folder, and run again (what was complete "
                 + "before is kept).";
+        }
+
+        if (exception is IOException held && IsHeld(held))
+        {
+            return $"'{path}' is being written by another process, or by another part of this one; wait until it is done, and run again.";
         }
 
         return exception is UnauthorizedAccessException

@@ -1,11 +1,15 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 
 namespace Retro;
 
 /// <summary>What a path leads to, links followed: whether it is a file of bytes, and which one, whatever names it has.</summary>
 internal static partial class FileIdentity
 {
-    private const int CurrentFolder = -100; // AT_FDCWD
+    /// <summary>What a path is taken from by Linux's functions that ask for a folder: the current one.</summary>
+    public const int CurrentFolder = -100; // AT_FDCWD
+
+    private const int OfHandle = 0x1000; // AT_EMPTY_PATH
     private const uint Asked = 0x105; // STATX_TYPE | STATX_NLINK | STATX_INO
 
     /// <summary>
@@ -104,10 +108,22 @@ internal static partial class FileIdentity
     /// <summary>Names the file or folder that a path leads to: paths to one have one name, by links of either kind.</summary>
     /// <param name="path">The path; something has to be there.</param>
     public static string Of(string path) => Ask(path) is { } found
-        ? $"{found.MajorDevice}:{found.MinorDevice}:{found.Inode}"
+        ? Name(found)
         : new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
 
-    private static Found? Ask(string path)
+    /// <summary>Whether a path leads to a file that is open; where the system does not tell, whether anything is there.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="path">The path.</param>
+    public static bool IsAt(SafeFileHandle file, string path)
+    {
+        bool isAt = Ask("", (int)file.DangerousGetHandle(), OfHandle) is { } open ? Ask(path) is { } found && Name(open) == Name(found) : File.Exists(path);
+        GC.KeepAlive(file);
+        return isAt;
+    }
+
+    private static string Name(Found found) => $"{found.MajorDevice}:{found.MinorDevice}:{found.Inode}";
+
+    private static Found? Ask(string path, int folder = CurrentFolder, int flags = 0)
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -116,7 +132,7 @@ internal static partial class FileIdentity
 
         try
         {
-            return Statx(CurrentFolder, path, 0, Asked, out Found found) == 0 ? found : null;
+            return Statx(folder, path, flags, Asked, out Found found) == 0 ? found : null;
         }
         catch (EntryPointNotFoundException)
         {

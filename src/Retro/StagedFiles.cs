@@ -19,13 +19,11 @@ internal sealed class StagedFiles : IDisposable
 
     private const int MaximumRecordBytes = 1 << 24;
 
-    // One alone opens the record, and renames and deletes it while it is open; for that Windows wants to be asked, and Unix never does.
-    private static readonly FileShare s_alone = OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None;
-
     private readonly string _folder;
     private readonly Func<string, Exception, RetroException> _fault;
-    private readonly List<string> _written = [];
+    private readonly List<(string Path, FileStream File)> _written = []; // open until they have their names, so that nobody else writes them
     private readonly List<string> _removed = [];
+    private bool _isRecorded;
 
     /// <summary>Begins, after what another process has left half done.</summary>
     /// <param name="folder">The folder that the files lie in, or below; whoever reads them calls <see cref="Finish"/> for it.</param>
@@ -48,10 +46,16 @@ internal sealed class StagedFiles : IDisposable
             try
             {
                 // Whoever renames holds the record; it is gone when they are done.
-                using FileStream stream = new(record, FileMode.Open, FileAccess.Read, s_alone);
-                if (File.Exists(record))
+                using FileStream stream = new(record, FileMode.Open, FileAccess.Read, AtomicFile.Alone);
+                if (File.Exists(record) && Path.GetFullPath(folder) is var of)
                 {
-                    Carry(Path.GetFullPath(folder), Record.Read(stream, folder));
+                    Record left = Record.Read(stream, folder);
+                    foreach (string path in left.Written.Select(name => Path.Combine(of, name)).Where(path => File.Exists(path + AtomicFile.TemporarySuffix)))
+                    {
+                        AtomicFile.Move(path + AtomicFile.TemporarySuffix, path); // what has its name already is passed over
+                    }
+
+                    Remove(of, left);
                 }
             }
             catch (FileNotFoundException)
@@ -81,15 +85,20 @@ internal sealed class StagedFiles : IDisposable
     /// <summary>Writes a file beside its place.</summary>
     /// <param name="path">The file's place; its folder is created where it is missing.</param>
     /// <param name="write">Writes the content; the stream can seek. What it throws goes through.</param>
+    /// <exception cref="RetroException">It cannot be written, or another is writing it.</exception>
     public void Write(string path, Action<Stream> write)
     {
-        AtomicFile.Guard(path, _fault, () => AtomicFile.CreateFolder(FolderOf(path)));
-        _written.Add(path);
+        Finish(_folder, _fault); // what a record names is not to be written over
         AtomicFile.Guard(path, _fault, () =>
         {
-            using FileStream stream = AtomicFile.CreateBeside(path, FileShare.Read);
-            write(stream);
-            stream.Flush(flushToDisk: true);
+            AtomicFile.CreateFolder(FolderOf(path));
+            FileStream file = AtomicFile.CreateBeside(path);
+            _written.Add((path, file));
+            BufferedStream content = new(file, 1 << 16);
+            write(content);
+            content.Flush();
+            file.Flush(flushToDisk: true);
+            AtomicFile.AdmitReaders(file);
         });
     }
 
@@ -103,13 +112,18 @@ internal sealed class StagedFiles : IDisposable
     /// <returns>Whether it is; where the file system has no such links, <see cref="Write"/> it.</returns>
     public bool Link(string path, string from)
     {
-        AtomicFile.Guard(path, _fault, () => AtomicFile.CreateFolder(FolderOf(path)));
-        if (!AtomicFile.TryLinkBeside(from, path))
+        FileStream? file = null;
+        AtomicFile.Guard(path, _fault, () =>
+        {
+            AtomicFile.CreateFolder(FolderOf(path));
+            file = AtomicFile.LinkBeside(from, path);
+        });
+        if (file is null)
         {
             return false;
         }
 
-        _written.Add(path);
+        _written.Add((path, file));
         return true;
     }
 
@@ -118,55 +132,74 @@ internal sealed class StagedFiles : IDisposable
     public void Remove(string path) => _removed.Add(path);
 
     /// <summary>Gives all files their names.</summary>
+    /// <exception cref="RetroException">That cannot be, or one of them is not there any more; where it cannot begin, what was there before stays.</exception>
     public void Commit()
     {
-        string[] removed = [.. _removed.Except(_written, StringComparer.Ordinal).Where(File.Exists)];
+        string[] removed = [.. _removed.Except(_written.Select(one => one.Path), StringComparer.Ordinal).Where(File.Exists)];
         if (_written.Count == 1 && removed.Length == 0)
         {
-            AtomicFile.Guard(_written[0], _fault, () => AtomicFile.Move(_written[0] + AtomicFile.TemporarySuffix, _written[0]));
-            _written.Clear();
+            (string path, FileStream file) = _written[0];
+            AtomicFile.Guard(path, _fault, () => AtomicFile.TakeName(file, path));
         }
         else if (_written.Count + removed.Length > 0)
         {
             string path = Path.Combine(_folder, RecordName);
             AtomicFile.Guard(path, _fault, () =>
             {
-                Record record = new([.. _written.Select(Name)], [.. removed.Select(Name)]);
-                foreach (string folder in _written.Select(FolderOf).Distinct(StringComparer.Ordinal))
+                Record record = new([.. _written.Select(one => Name(one.Path))], [.. removed.Select(Name)]);
+                foreach (string folder in _written.Select(one => FolderOf(one.Path)).Distinct(StringComparer.Ordinal))
                 {
                     AtomicFile.FlushFolder(folder);
                 }
 
-                using FileStream stream = AtomicFile.CreateBeside(path, s_alone);
-                JsonSerializer.Serialize(stream, record);
-                stream.Flush(flushToDisk: true);
-                AtomicFile.Move(path + AtomicFile.TemporarySuffix, path);
-                _written.Clear(); // they are the record's now
-                Carry(_folder, record);
+                FileStream stream = AtomicFile.CreateBeside(path);
+                try
+                {
+                    Finish(_folder, _fault); // that of a saving of other files, in whose record's place this one comes
+                    _written.ForEach(one => AtomicFile.RequireAt(one.File, one.Path));
+                    JsonSerializer.Serialize(stream, record);
+                    stream.Flush(flushToDisk: true);
+                    AtomicFile.Move(path + AtomicFile.TemporarySuffix, path);
+                    _isRecorded = true;
+                    _written.ForEach(one => AtomicFile.TakeName(one.File, one.Path));
+                    Remove(_folder, record);
+                }
+                finally
+                {
+                    if (!_isRecorded)
+                    {
+                        AtomicFile.Discard(stream, path);
+                    }
+
+                    stream.Dispose();
+                }
             });
         }
+
+        Dispose();
     }
 
     /// <summary>Takes away what has not taken its name.</summary>
     public void Dispose()
     {
-        foreach (string path in _written)
+        foreach ((string path, FileStream file) in _written)
         {
-            // The fault that brought us here is the one to report; a left-over is replaced by the next writing.
-            AtomicFile.TryDelete(path + AtomicFile.TemporarySuffix);
+            if (_isRecorded)
+            {
+                file.Dispose(); // it is the record's, where it has not its name
+            }
+            else
+            {
+                AtomicFile.Discard(file, path);
+            }
         }
 
         _written.Clear();
     }
 
-    // As many times as it takes: what is done already is passed over.
-    private static void Carry(string folder, Record record)
+    // The end of a saving: what is to go, and the record.
+    private static void Remove(string folder, Record record)
     {
-        foreach (string path in record.Written.Select(name => Path.Combine(folder, name)).Where(path => File.Exists(path + AtomicFile.TemporarySuffix)))
-        {
-            AtomicFile.Move(path + AtomicFile.TemporarySuffix, path);
-        }
-
         foreach (string name in record.Removed.Append(RecordName))
         {
             File.Delete(Path.Combine(folder, name));

@@ -28,6 +28,90 @@ public sealed class StagedFilesTests
         Assert.Equal([second, first], Directory.EnumerateFiles(folder.Path, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal));
     }
 
+    /// <summary>Two that wrote the same bytes beside a place would leave a mixture, and both would say that theirs is saved.</summary>
+    [Fact]
+    public void Of_two_that_write_one_file_the_second_is_refused_for_as_long_as_the_first_is_at_it()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder["file"], other = folder["other"];
+        using (StagedFiles first = new(folder.Path, Fault))
+        {
+            first.Write(file, stream =>
+            {
+                stream.Write("one"u8);
+                Refused();
+                stream.Write(" whole"u8);
+            });
+            Refused();
+            first.WriteText(other, "its own");
+            Refused();
+            first.Commit();
+        }
+
+        Assert.Equal(("one whole", "its own"), (File.ReadAllText(file), File.ReadAllText(other)));
+        using (StagedFiles given = new(folder.Path, Fault))
+        {
+            given.WriteText(file, "two");
+        }
+
+        AtomicFile.WriteText(file, "three", Fault);
+        AtomicFile.WriteByPath(file, path =>
+        {
+            using FileStream stream = new(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete);
+            stream.Write("four"u8);
+            if (!OperatingSystem.IsWindows())
+            {
+                Refused();
+            }
+        }, Fault);
+        Assert.Equal("four", File.ReadAllText(file));
+        Assert.Equal([file, other], Directory.GetFiles(folder.Path).Order(StringComparer.Ordinal));
+
+        void Refused()
+        {
+            string message = Assert.Throws<DatabaseException>(() => AtomicFile.WriteText(file, "another's", Fault)).Message;
+            Assert.Contains($"'{file}' is being written by another", message, StringComparison.Ordinal);
+            Assert.Throws<DatabaseException>(() => AtomicFile.WriteByPath(file, path => File.WriteAllText(path, "another's"), Fault));
+        }
+    }
+
+    [Fact]
+    public void What_a_killed_process_has_left_is_written_over()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("file" + AtomicFile.TemporarySuffix, "longer than what is written now")[..^AtomicFile.TemporarySuffix.Length];
+        AtomicFile.WriteText(file, "new", Fault);
+        Assert.Equal("new", File.ReadAllText(file));
+        Assert.Equal([file], Directory.GetFiles(folder.Path));
+    }
+
+    /// <summary>A file that is not there any more, or is another's by now, is not the one that was written.</summary>
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(1, true)]
+    [InlineData(2, false)]
+    [InlineData(2, true)]
+    public void What_was_taken_away_before_it_has_its_name_is_missed_and_what_was_there_stays(int files, bool replaced)
+    {
+        Assert.SkipUnless(!replaced || OperatingSystem.IsLinux(), "Whose file it is shows on Linux alone.");
+        using TemporaryFolder folder = new();
+        string[] paths = [.. Enumerable.Range(0, files).Select(number => folder.File($"{number}", "old"))];
+        using (StagedFiles staged = new(folder.Path, Fault))
+        {
+            Array.ForEach(paths, path => staged.WriteText(path, "new"));
+            File.Delete(paths[^1] + AtomicFile.TemporarySuffix);
+            if (replaced)
+            {
+                File.WriteAllText(paths[^1] + AtomicFile.TemporarySuffix, "another's");
+            }
+
+            Assert.Contains(paths[^1], Assert.Throws<DatabaseException>(staged.Commit).Message, StringComparison.Ordinal);
+        }
+
+        Assert.All(paths, path => Assert.Equal("old", File.ReadAllText(path)));
+        Assert.Equal(files + (replaced ? 1 : 0), Directory.GetFiles(folder.Path).Length);
+    }
+
     /// <summary>A folder in the place of a file stops the renaming there, as a kill would; the record stands by then.</summary>
     [Theory]
     [InlineData("a")]

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Retro.Database;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -26,6 +27,7 @@ public static class Checkpoint
     /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves
     /// the old checkpoint or the new one, never a mixture, and the disk holds both until then.
     /// Weights of an earlier save in the folder are replaced, and what <see cref="Pretrained.Retrofit.Save"/> wrote there goes: it would be of other weights.
+    /// What a training has left there besides stays, its state and its best model: its trainer's Load tells where the model is not its own any more.
     /// Parameters that are frozen (requires_grad false) beside others lie in files of their own, and a file that the folder holds with the same bytes stays.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -34,7 +36,7 @@ public static class Checkpoint
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it
-    /// would be lost. Or the model has no values, on the device meta.</exception>
+    /// would be lost. Or a training, or another saving, has the folder, and is named. Or the model has no values, on the device meta.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public static void Save(
@@ -62,6 +64,8 @@ public static class Checkpoint
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        RequireReplaceable(folder);
+        using WriterLock writing = WriterLock.TakeOfCheckpoint(folder, "save a model");
         using StagedFiles staged = Begin(folder);
         StageCounter counter = Stage(staged, folder, model, earlier, options, notes, compared, progress, cancellationToken);
         staged.Commit();

@@ -135,6 +135,19 @@ public sealed partial class Safetensors
         }
     }
 
+    /// <summary>Whether a tensor of the file has the type, shape and bytes of another.</summary>
+    internal bool Holds(string name, Tensor tensor)
+    {
+        SafetensorsEntry entry = Entry(name);
+        long done = 0;
+        return entry.Dtype == SafetensorsTypes.ToName(tensor.dtype) && entry.Shape.AsSpan().SequenceEqual(tensor.shape) && EachPiece(tensor, bytes =>
+        {
+            bool isSame = bytes.SequenceEqual(Bytes(name, done, bytes.Length));
+            done += bytes.Length;
+            return isSame;
+        });
+    }
+
     private static List<(string Name, string Dtype, Tensor Tensor)> InOrder(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors)
     {
         List<(string Name, string Dtype, Tensor Tensor)> list = [];

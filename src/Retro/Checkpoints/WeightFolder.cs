@@ -201,6 +201,11 @@ internal sealed class WeightFolder : StoredWeights
         return true;
     }
 
+    /// <summary>Whether a tensor is there with the type, shape and bytes of another. It is read up to the first difference.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="tensor">The other, on any device.</param>
+    public bool Holds(string name, Tensor tensor) => Contains(name) && FileOf(name).Holds(name, tensor);
+
     /// <summary>Copies a tensor into one of the same shape that there is already, in whatever type and on whatever device.</summary>
     public void CopyTo(string name, Tensor target) => FileOf(name).CopyTo(name, target);
 

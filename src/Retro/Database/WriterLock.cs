@@ -4,8 +4,9 @@ namespace Retro.Database;
 
 /// <summary>
 /// The right to change a folder, such as a database's or one of databases and models, which one process, and one stage of it, has at a time: every change of
-/// a database takes it for the database's own folder, and every training for that of its checkpoint. The operating system gives it back when the process ends,
-/// however it ends; the file writer.lock that it is tied to stays, but in a checkpoint's folder, and writer.txt beside it says who has it.
+/// a database takes it for the database's own folder, every training for that of its checkpoint, and every saving of a model for the model's. The operating
+/// system gives it back when the process ends, however it ends; the file writer.lock that it is tied to stays, but in a model's folder, and writer.txt beside
+/// it says who has it.
 /// </summary>
 public sealed class WriterLock : IDisposable
 {
@@ -38,7 +39,7 @@ public sealed class WriterLock : IDisposable
     public static WriterLock Take(string folder, string what)
         => Take(folder, what, stays: true, DatabaseException.Of, (message, holder, inner) => new DatabaseException(message, inner) { Holder = holder });
 
-    /// <summary>Takes the right to change the folder of a checkpoint, in which nothing of it is left.</summary>
+    /// <summary>Takes the right to change the folder of a checkpoint, or of another model, in which nothing of it is left.</summary>
     /// <exception cref="CheckpointException">Somebody else has it; the message says who, and since when. Or the folder cannot be written.</exception>
     internal static WriterLock TakeOfCheckpoint(string folder, string what)
         => Take(folder, what, stays: false, CheckpointException.Of, (message, _, inner) => new CheckpointException(message, inner));

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -70,7 +71,8 @@ public sealed partial class TextEmbedder
     /// <param name="folder">The folder; made where it is missing, an embedder that was saved there is replaced.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds another model, which would be lost.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds another model, which would be lost. Or a training, or another
+    /// saving, has the folder, and is named.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -86,6 +88,7 @@ public sealed partial class TextEmbedder
         KeyValuePair<string, Tensor>[] dense =
             [.. parts[true].Select(pair => KeyValuePair.Create(TextEncoderWeights.DensePrefix + pair.Name[DensePrefix.Length..], pair.Weight))];
         StageCounter counter = Safetensors.Saving(weights.Length + dense.Length, progress, cancellationToken);
+        using WriterLock writing = WriterLock.TakeOfCheckpoint(folder, "save an embedder");
         using StagedFiles staged = new(folder, CheckpointException.Of);
         _tokenizer.Stage(staged, folder);
         Safetensors.Stage(staged, Path.Combine(folder, WeightFolder.SingleName), weights, Metadata(), counter);

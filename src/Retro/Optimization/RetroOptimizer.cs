@@ -389,7 +389,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// </summary>
     /// <param name="state">What <see cref="State"/> gave; copied.</param>
     /// <param name="steps">What <see cref="StepCounts"/> gave.</param>
-    /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer.</exception>
+    /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer, or counts below zero.</exception>
     /// <exception cref="InvalidOperationException">The module was cast or moved after the optimizer was made.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
     public void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
@@ -408,6 +408,11 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             throw new CheckpointException(
                 $"The optimizer state is of another model or optimizer: {missing.Length} tensors are missing ({Some(missing)}), {surplus.Length} are "
                     + $"surplus ({Some(surplus)}). Resume with the options of the first run.");
+        }
+
+        if (steps.FirstOrDefault(pair => pair.Value < 0) is { Key: { } below })
+        {
+            throw new CheckpointException($"The optimizer state has {below} moved {steps[below]} times; use another checkpoint.");
         }
 
         Dictionary<string, Tensor> own = Own();

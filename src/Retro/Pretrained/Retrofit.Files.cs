@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -27,7 +28,7 @@ public sealed partial class Retrofit
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">The file cannot be written.</exception>
+    /// <exception cref="CheckpointException">The file cannot be written, or a training, or another saving, has the folder, and is named.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -52,6 +53,7 @@ public sealed partial class Retrofit
         }
 
         StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
+        using WriterLock writing = WriterLock.TakeOfCheckpoint(folder, "save what was added to a decoder");
         using StagedFiles staged = new(folder, CheckpointException.Of);
         Safetensors.Stage(
             staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);

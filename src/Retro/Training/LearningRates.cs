@@ -66,6 +66,19 @@ internal sealed class LearningRates
         ? FormattableString.Invariant($"the learning rates, AdamW's ({rate}) and Muon's ({Muon(rate)}),")
         : FormattableString.Invariant($"the learning rate ({rate})");
 
+    /// <summary>Makes sure that what gives the rates can go on from a step.</summary>
+    /// <param name="step">The steps that are done there.</param>
+    /// <param name="done">The steps that are done here.</param>
+    /// <exception cref="InvalidOperationException">A scheduler is beyond it, which knows no way back.</exception>
+    public void RequireReaches(long step, long done)
+    {
+        if (_scheduled is not null && step < done)
+        {
+            throw new InvalidOperationException(
+                $"The scheduler has made {done} steps, and cannot go back to a checkpoint of {step}: load that into a new trainer.");
+        }
+    }
+
     /// <summary>Takes a scheduler steps on.</summary>
     public void Advance(long steps)
     {

@@ -95,18 +95,20 @@ public sealed partial class Trainer
     /// <remarks>
     /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of custom branches go
     /// on as they were. An average of the weights that the checkpoint does not have begins with its weights; one that it has goes on, and a trainer without
-    /// <see cref="TrainingOptions.AverageDecay"/> would lose it. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps
-    /// on. A best model that lies there and is this training's counts, also where it was found after the checkpoint; <see cref="TrainingOptions.Patience"/>
-    /// counts from the checkpoint on as it did then.
+    /// <see cref="TrainingOptions.AverageDecay"/> would lose it. The schedule is that of this trainer; a scheduler is taken on to the checkpoint's step, and
+    /// never back. A best model that lies there and is this training's counts, also where it was found after the checkpoint;
+    /// <see cref="TrainingOptions.Patience"/> counts from the checkpoint on as it did then.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; the training is then as it was.</param>
     /// <exception cref="CheckpointException">
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
-    /// could not be stored, or it has an average of the weights and this trainer keeps none.
+    /// could not be stored, or it has an average of the weights and this trainer keeps none. Or another model was saved into the folder since, which this would
+    /// pass over.
     /// </exception>
-    /// <exception cref="InvalidOperationException">The training runs, or the model holds the average of its weights.</exception>
+    /// <exception cref="InvalidOperationException">The training runs, the model holds the average of its weights, or a scheduler is beyond the checkpoint's
+    /// step, from where it knows no way back.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -127,6 +129,7 @@ public sealed partial class Trainer
         using TrainingFile file = TrainingFile.Open(folder);
         TrainingState stored = file.State;
         stored.RequireOf(Model, _tensors.OptimizerName, file.Path);
+        _rates.RequireReaches(stored.Steps, StepsDone);
         using DisposeScope scope = NewDisposeScope();
         _tensors.Load(file.Read(progress, cancellationToken), stored, file.Path);
         _rates.Advance(stored.Steps - StepsDone);

@@ -15,11 +15,13 @@ public sealed partial class Trainer
     /// set, unless no step was done since the trainer was made or loaded, which leaves the folder as it was.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
     /// with a checkpoint, and so does a step for which the memory does not suffice; where that cannot be written, or the step had begun to change the model,
-    /// the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken when the training goes on, before its next
-    /// step. A checkpoint replaces what a training before has left in the folder, its best model too, and is
-    /// written before the first best model takes that one's place. Where the last steps were skipped, since the gradient was not finite, the training's last
-    /// checkpoint stays as it is until a step is done again, and at the run's end alone is written whatever is: weights that give no finite gradient are no
-    /// place to go on from.</remarks>
+    /// the exception's Data say why under <see cref="NotSaved"/>. Where gradients are taken for several batches side by side, or with
+    /// <see cref="TrainingOptions.RecomputeActivations"/>, too little memory for them ends the process instead, with the steps since the last checkpoint: how
+    /// many that are, <see cref="TrainingOptions.CheckpointEvery"/> and <see cref="TrainingOptions.CheckpointInterval"/> decide.
+    /// A measure or look that was due then is taken when the training goes on, before its next step. A checkpoint replaces what a training before has left in
+    /// the folder, its best model too, and is written before the first best model takes that one's place. Where the last steps were skipped, since the gradient
+    /// was not finite, the training's last checkpoint stays as it is until a step is done again, and at the run's end alone is written whatever is: weights
+    /// that give no finite gradient are no place to go on from.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written, or another training has its folder, which is named before
     /// the first step.</exception>

@@ -77,7 +77,7 @@ internal sealed class TrainingTensors : IDisposable
     /// <param name="stored">The checkpoint's.</param>
     /// <param name="state">What it knows besides.</param>
     /// <param name="path">Its file.</param>
-    /// <exception cref="CheckpointException">They are of another training.</exception>
+    /// <exception cref="CheckpointException">They are of another training, or the model beside them is not of theirs.</exception>
     public void Load(TrainingParts stored, TrainingState state, string path)
     {
         if (stored.Averages.Count > 0 && _average is null)
@@ -101,12 +101,11 @@ internal sealed class TrainingTensors : IDisposable
         KeyValuePair<string, Tensor>[] buffers = [.. Checkpoint.Buffers(Model).Where(pair => stored.Buffers.ContainsKey(pair.Key))];
         foreach ((string name, Tensor buffer) in buffers)
         {
-            if (!buffer.shape.SequenceEqual(stored.Buffers[name].shape))
-            {
-                throw new CheckpointException($"{path} has {name} as {Shape(stored.Buffers[name])}; the model's is {Shape(buffer)}.");
-            }
+            RequireLike(name, buffer, stored.Buffers[name], path);
         }
 
+        RequireAverages(stored.Averages, path);
+        RequireSaved(stored, path);
         Optimizer.LoadState(stored.Memory, state.OptimizerSteps);
         using IDisposable noGradients = no_grad();
         foreach ((string name, Parameter parameter) in trained)
@@ -141,10 +140,53 @@ internal sealed class TrainingTensors : IDisposable
 
         foreach ((string name, Parameter parameter) in trained)
         {
-            if (!parameter.shape.SequenceEqual(stored[name].shape) || parameter.dtype != stored[name].dtype)
+            RequireLike(name, parameter, stored[name], path);
+        }
+    }
+
+    private static void RequireLike(string name, Tensor own, Tensor stored, string path)
+    {
+        if (!own.shape.SequenceEqual(stored.shape) || own.dtype != stored.dtype)
+        {
+            throw new CheckpointException($"{path} has {name} as {stored.dtype} {Shape(stored)}; the model's is {own.dtype} {Shape(own)}.");
+        }
+    }
+
+    private void RequireAverages(Dictionary<string, Tensor> stored, string path)
+    {
+        Dictionary<string, Tensor> own = new(_average?.State ?? []);
+        foreach ((string name, Tensor average) in stored)
+        {
+            Tensor of = own.GetValueOrDefault(name)
+                ?? throw new CheckpointException($"{path} has the average of {name}, which is not trained; use another checkpoint.");
+            RequireLike($"the average of {name}", of, average, path);
+        }
+    }
+
+    /// <summary>Refuses a state beside which another model was saved since, for whose own the checkpoint would be taken; by itself it goes on alone.</summary>
+    private static void RequireSaved(TrainingParts stored, string path)
+    {
+        string folder = Path.GetDirectoryName(path)!;
+        WeightFolder model;
+        try
+        {
+            model = WeightFolder.Open(folder);
+        }
+        catch (CheckpointException)
+        {
+            return; // none, or none that can be read
+        }
+
+        using WeightFolder opened = model;
+        foreach ((string name, Tensor weight) in stored.Weights)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            if (!model.Holds(name, stored.Averages.GetValueOrDefault(name)?.to_type(weight.dtype) ?? weight))
             {
                 throw new CheckpointException(
-                    $"{path} has {name} as {stored[name].dtype} {Shape(stored[name])}; the model's is {parameter.dtype} {Shape(parameter)}.");
+                    $"The model in '{folder}' is not the one that was saved with {path}, as {name} shows: another was saved there since. To train that one, "
+                        + $"begin a training from it, with Checkpoint.Load; to go on with the training, move {Path.GetFileName(path)} into a folder of its own "
+                        + "and load that.");
             }
         }
     }

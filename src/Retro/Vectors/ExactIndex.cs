@@ -176,7 +176,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         BinaryPrimitives.WriteInt32LittleEndian(header[12..], (int)Metric);
         BinaryPrimitives.WriteInt32LittleEndian(header[16..], Dimensions);
         BinaryPrimitives.WriteInt64LittleEndian(header[24..], _count);
-        using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.Read);
+        using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete); // whoever has it written holds it open
         file.Write(header);
         long end = HeaderSize + _count * RowBytes;
         const int Block = 1 << 24;

@@ -311,6 +311,10 @@ public class RetroOptimizerTests
         other.Step(0.1, 0.1);
 
         Assert.Equal(Values(one), Values(copy));
+        double[] moved = Values(copy);
+        Dictionary<string, long> below = new() { ["one.weight"] = -1 };
+        Assert.Contains("-1 times", Assert.Throws<CheckpointException>(() => other.LoadState(optimizer.State(), below)).Message, StringComparison.Ordinal);
+        Assert.Equal(moved, Values(copy));
         using RetroOptimizer foreign = new(Kinds([("two.weight", new Parameter(zeros(2, 3, dtype: ScalarType.Float64)))]), options);
         Assert.Contains(
             "two.weight",

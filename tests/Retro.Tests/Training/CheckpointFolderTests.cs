@@ -1,5 +1,7 @@
 using Retro.Checkpoints;
+using Retro.Embedders;
 using Retro.Modeling;
+using Retro.Tests.Embedders;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -45,6 +47,80 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.Throws<InvalidDataException>(() => two.Run(new CopyingData(Config, rows: 2, chunks: 3, seed: 1) { FailAt = 0 }));
         two.Save(Folder);
         Assert.Equal(0, Trainer.Stored(Folder).Steps);
+    }
+
+    /// <summary>What is saved between two checkpoints of a training would be lost, or the training's own be refused for it.</summary>
+    [Fact]
+    public void While_a_training_has_its_folder_no_other_model_is_saved_there()
+    {
+        using RetroModel model = Model(Config), other = Model(Config, seed: 2);
+        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny), EmbeddingInputs.Tokenizer);
+        using Trainer trainer = new(model, Options with { CheckpointFolder = Folder, CheckpointEvery = 5 });
+        List<string> told = [];
+        trainer.Run(new CopyingData(Config, 2, 3, seed: 1), new Reports<TrainingProgress>(done =>
+        {
+            if (done.Step == 1)
+            {
+                told.Add(Assert.Throws<CheckpointException>(() => embedder.Save(Folder)).Message);
+            }
+
+            if (done.Step is 1 or 7)
+            {
+                told.Add(Assert.Throws<CheckpointException>(() => Checkpoint.Save(Folder, other)).Message);
+                Checkpoint.Save(Folder + "-other", other);
+            }
+        }));
+        Assert.Equal(3, told.Count);
+        Assert.All(told, message => Assert.Contains("which is to train a model, since", message, StringComparison.Ordinal));
+        using RetroModel saved = Checkpoint.Load(Folder);
+        AssertSameWeights(model, saved);
+        Checkpoint.Save(Folder, other);
+    }
+
+    [Fact]
+    public void Of_two_savings_into_one_folder_the_second_is_refused_and_the_first_is_whole()
+    {
+        using RetroModel first = Model(Config), second = Model(Config, seed: 2);
+        string? told = null;
+        Checkpoint.Save(Folder, first, progress: new Reports<StageProgress>(done =>
+        {
+            if (done.Done == done.Total / 2)
+            {
+                told = Assert.Throws<CheckpointException>(() => Checkpoint.Save(Folder, second)).Message;
+            }
+        }));
+        Assert.Contains("is being changed by process", told, StringComparison.Ordinal);
+        Assert.Equal(["config.json", "model.safetensors"], Directory.GetFiles(Folder).Select(Path.GetFileName).Order());
+        using RetroModel saved = Checkpoint.Load(Folder);
+        AssertSameWeights(first, saved);
+    }
+
+    /// <summary>Its weights would be passed over for those of the state.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(0.9)]
+    public void A_training_does_not_go_on_where_another_model_was_saved_since(double? averageDecay)
+    {
+        using RetroModel model = Model(Config), other = Model(Config, seed: 2), into = Model(Config, seed: 3);
+        TrainingOptions options = Options with { CheckpointFolder = Folder, AverageDecay = averageDecay };
+        string alone = Directory.CreateDirectory(_folder["alone"]).FullName;
+        using Trainer trainer = new(model, options) { Measure = _ => 1 }, resumed = new(into, options);
+        trainer.Run(new CopyingData(Config, 2, 3, seed: 1));
+        Dictionary<string, double[]> before = Weights(into);
+        using RetroModel same = Checkpoint.Load(Folder);
+        Checkpoint.Save(Folder, other);
+        Assert.Contains("another was saved there since", Assert.Throws<CheckpointException>(() => resumed.Load(Folder)).Message, StringComparison.Ordinal);
+        Assert.Equal(0, resumed.StepsDone);
+        Assert.Equal(before, Weights(into));
+
+        // Nothing of the training was lost, and a model that is the same does no harm.
+        Checkpoint.Load(Path.Combine(Folder, Trainer.BestFolder)).Dispose();
+        File.Copy(Path.Combine(Folder, Trainer.StateFile), Path.Combine(alone, Trainer.StateFile));
+        resumed.Load(alone);
+        AssertSameWeights(model, into);
+        Checkpoint.Save(Folder, same);
+        resumed.Load(Folder);
+        AssertSameWeights(model, into);
     }
 
     /// <summary>Whoever trains for hours learns at once that nothing of it could be kept.</summary>

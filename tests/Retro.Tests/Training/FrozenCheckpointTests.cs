@@ -126,6 +126,36 @@ public sealed class FrozenCheckpointTests : IDisposable
         Checkpoint.Load(next).Dispose();
     }
 
+    /// <summary>A folder from a cache may hold links alone, relative ones, to files that lie elsewhere under other names.</summary>
+    [Fact]
+    public void A_checkpoint_that_goes_on_from_a_folder_of_links_holds_the_frozen_weights_themselves()
+    {
+        string made = _folder["snapshots/made"], next = _folder["next"], best = Path.Combine(made, Trainer.BestFolder), stored = _folder["stored"];
+        using (Trainer trainer = new(_model, s_options))
+        {
+            trainer.Save(made);
+        }
+
+        Directory.CreateDirectory(stored);
+        foreach (string file in Directory.GetFiles(made))
+        {
+            File.Move(file, Path.Combine(stored, Path.GetFileName(file) + ".blob"));
+            File.CreateSymbolicLink(file, Path.Combine("..", "..", "stored", Path.GetFileName(file) + ".blob"));
+        }
+
+        using Trainer resumed = new(_model, s_options with { CheckpointFolder = made, MeasureEvery = 2 }) { Measure = _ => 1 };
+        resumed.Load(made);
+        resumed.Save(next);
+        RequireSaved(next);
+        resumed.Run(new CopyingData(SmallModel.Config, 2, 3, seed: 2));
+        RequireSaved(made);
+        Checkpoint.Load(best).Dispose();
+        Assert.All(new[] { next, best }, folder => Assert.Null(new FileInfo(Path.Combine(folder, Frozen)).LinkTarget));
+        Directory.Delete(_folder["snapshots"], recursive: true);
+        Directory.Delete(stored, recursive: true);
+        Checkpoint.Load(next).Dispose();
+    }
+
     [Fact]
     public void Where_there_are_no_links_the_frozen_weights_are_written()
     {
@@ -146,7 +176,11 @@ public sealed class FrozenCheckpointTests : IDisposable
         trainer.Save(made);
         byte[] whole = File.ReadAllBytes(file);
         Directory.CreateDirectory(next);
-        Assert.True(AtomicFile.TryLinkBeside(file, Path.Combine(next, Frozen)));
+        using (FileStream? left = AtomicFile.LinkBeside(file, Path.Combine(next, Frozen)))
+        {
+            Assert.NotNull(left);
+        }
+
         Change(trained: false);
         trainer.Save(next);
         Assert.Equal(whole, File.ReadAllBytes(file));

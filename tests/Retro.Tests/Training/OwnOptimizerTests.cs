@@ -108,6 +108,32 @@ public sealed class OwnOptimizerTests : IDisposable
         Assert.Equal(0, Distance(whole, second));
     }
 
+    /// <summary>Its steps are counted within it, and change what cannot be undone, such as momentum.</summary>
+    [Fact]
+    public void A_scheduler_that_is_beyond_a_checkpoint_is_not_taken_for_one_that_stands_at_its_step()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string folder = Path.Combine(_folder.Path, "checkpoint");
+        using RetroModel model = Model(), other = Model();
+        using Trainer trainer = Make(model), again = Make(other);
+        Step(trainer);
+        trainer.Save(folder);
+        double second = Step(trainer);
+        Assert.Contains("new trainer", Assert.Throws<InvalidOperationException>(() => trainer.Load(folder)).Message, StringComparison.Ordinal);
+        Assert.Equal((2, Peak / 4), (trainer.StepsDone, Step(trainer)));
+        again.Load(folder);
+        Assert.Equal((second, Peak / 2), (Step(again), second));
+
+        static Trainer Make(RetroModel of) => new(
+            of, s_options, optimizer: parameters => SGD(parameters, Peak), scheduler: optimizer => lr_scheduler.StepLR(optimizer, 1, 0.5));
+
+        double Step(Trainer of)
+        {
+            using TrainingBatch batch = data.Batch(of.StepsDone, 0).ToTensors();
+            return of.Step([batch]).LearningRate;
+        }
+    }
+
     [Fact]
     public void What_cannot_be_stored_or_is_of_another_optimizer_is_refused_by_name_and_not_begun_anew()
     {

@@ -182,6 +182,42 @@ public sealed class WeightAverageTests : IDisposable
         }
     }
 
+    /// <summary>A tensor of one value would fill every weight, and one of another shape be refused when the others were replaced.</summary>
+    [Theory]
+    [InlineData("average/embedding.weight", 1, ScalarType.Float32)]
+    [InlineData("average/embedding.weight", 7, ScalarType.Float32)]
+    [InlineData("average/embedding.weight", 0, ScalarType.Float64)]
+    [InlineData("average/of.nothing", 1, ScalarType.Float32)]
+    public void One_that_does_not_fit_is_refused_before_anything_is_replaced(string name, int values, ScalarType dtype)
+    {
+        string folder = Path.Combine(_folder.Path, "made"), path = Path.Combine(folder, Trainer.StateFile);
+        using RetroModel model = Model(), other = Model();
+        using (Trainer trainer = new(model, Options with { Steps = 3, CheckpointFolder = folder }))
+        {
+            trainer.Run(new CopyingData(SmallModel.Config, 2, 3, seed: 2));
+        }
+
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            Dictionary<string, Tensor> tensors;
+            IReadOnlyDictionary<string, string> metadata;
+            using (Safetensors file = Safetensors.Open(path))
+            {
+                (tensors, metadata) = (file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name)), file.Metadata!);
+            }
+
+            tensors[name] = values > 0 ? ones(values, dtype) : tensors[name].to_type(dtype);
+            Safetensors.Write(path, tensors, metadata);
+        }
+
+        double[] before = Embedding(other);
+        using Trainer resumed = new(other, Options with { Steps = 6 });
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => resumed.Load(folder));
+        Assert.Contains($"the average of {name["average/".Length..]}", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(0, resumed.StepsDone);
+        Assert.Equal(before, Embedding(other));
+    }
+
     [Fact]
     public void A_training_that_has_one_does_not_go_on_without()
     {
