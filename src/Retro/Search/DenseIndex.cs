@@ -141,6 +141,7 @@ internal sealed class DenseIndex : IDisposable
         Span<float> scores,
         CancellationToken cancellationToken)
     {
+        using ChunkKeys.Held held = _keys is null ? default : _keys.Hold();
         int dimensions = _index.Dimensions;
         bool inside = _index.SearchesAmong;
         long lists = _index.ListCount;

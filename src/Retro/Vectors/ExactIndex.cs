@@ -163,6 +163,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
+            using SharedHandle.Held held = _memory.Hold();
             new ExactSearch(Vectors, _count, Dimensions, Metric, Threads, among).Find(x, (int)n, count, found, values);
         }
     }
@@ -176,6 +177,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         BinaryPrimitives.WriteInt32LittleEndian(header[12..], (int)Metric);
         BinaryPrimitives.WriteInt32LittleEndian(header[16..], Dimensions);
         BinaryPrimitives.WriteInt64LittleEndian(header[24..], _count);
+        using SharedHandle.Held held = _memory.Hold();
         using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.Read);
         file.Write(header);
         long end = HeaderSize + _count * RowBytes;

@@ -104,7 +104,7 @@ internal sealed partial class FaissIndex : VectorIndex
 
     public override bool AnswersEachByItself => ListCount > 0 && SearchesAmong;
 
-    private protected override bool IsDisposed => _handle.IsClosed;
+    private protected override bool IsDisposed => _handle.IsDisposed;
 
     private protected override unsafe void TrainOn(long n, ReadOnlySpan<float> vectors)
     {
@@ -235,8 +235,8 @@ internal sealed partial class FaissIndex : VectorIndex
     /// <returns>Whether it was done: not with another kind of index.</returns>
     private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among)
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
-        return TryFindByProducts(held.Index, n, queries, count, ids, distances, among, Threads);
+        using SharedHandle.Held held = Handle().Hold();
+        return TryFindByProducts(held.Address, n, queries, count, ids, distances, among, Threads);
     }
 
     private unsafe bool TryFindByProducts(
@@ -300,9 +300,9 @@ internal sealed partial class FaissIndex : VectorIndex
     private (long[] Lists, float[] Distances) Nearest(int n, ReadOnlySpan<float> queries, int lists, int threads)
     {
         (long[] nearest, float[] distances) = (new long[n * lists], new float[n * lists]);
-        using FaissIndexHandle.Held held = Handle().Hold();
+        using SharedHandle.Held held = Handle().Hold();
         TryFindByProducts(
-            FaissNative.Quantizer(FaissNative.AsInvertedLists(held.Index)), n, queries, lists, nearest, distances, null, threads);
+            FaissNative.Quantizer(FaissNative.AsInvertedLists(held.Address)), n, queries, lists, nearest, distances, null, threads);
         return (nearest, distances);
     }
 
@@ -322,7 +322,7 @@ internal sealed partial class FaissIndex : VectorIndex
         ReadOnlySpan<long> given = default,
         ReadOnlySpan<float> centroidDistances = default)
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
+        using SharedHandle.Held held = Handle().Hold();
         nint selector = 0, parameters = 0;
         fixed (float* x = queries)
         fixed (long* labels = ids)
@@ -349,7 +349,7 @@ internal sealed partial class FaissIndex : VectorIndex
                     given.IsEmpty
                         ? FaissNative.SearchWith(_handle, n, x, count, parameters, found, labels)
                         : FaissNative.SearchGivenLists(
-                            FaissNative.AsInvertedLists(held.Index), n, x, count, nearest, near, parameters, found, labels),
+                            FaissNative.AsInvertedLists(held.Address), n, x, count, nearest, near, parameters, found, labels),
                     action);
             }
             finally
@@ -399,8 +399,8 @@ internal sealed partial class FaissIndex : VectorIndex
     /// <summary>Whether it takes the lists that are to be looked into: not where vectors are transformed first, and centroids in no exact index.</summary>
     private bool TryTakeLists()
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
-        nint lists = FaissNative.SearchesGivenLists ? FaissNative.AsInvertedLists(held.Index) : 0;
+        using SharedHandle.Held held = Handle().Hold();
+        nint lists = FaissNative.SearchesGivenLists ? FaissNative.AsInvertedLists(held.Address) : 0;
         float[] query = new float[Dimensions], distances = new float[1];
         long[] nearest = new long[1];
         try
@@ -430,15 +430,15 @@ internal sealed partial class FaissIndex : VectorIndex
 
     private FaissIndexHandle Handle()
     {
-        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        ObjectDisposedException.ThrowIf(_handle.IsDisposed, this);
         return _handle;
     }
 
     /// <summary>Calls back with the inverted-list index inside of id maps and transforms, and says whether there is one.</summary>
     private bool WithLists(Action<nint> use)
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
-        nint inner = held.Index;
+        using SharedHandle.Held held = Handle().Hold();
+        nint inner = held.Address;
         while (true)
         {
             if (FaissNative.AsInvertedLists(inner) is var lists and not 0)

@@ -5,7 +5,8 @@ namespace Retro.Vectors;
 
 /// <summary>
 /// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that
-/// library is missing. Searching from several threads at once is safe; training, adding and disposing are not, beside anything else.
+/// library is missing. Searching from several threads at once is safe, and disposing beside it: what is searched then ends with its answer or says that it was
+/// disposed. Training and adding are not safe beside anything else.
 /// </summary>
 internal abstract class VectorIndex : IDisposable
 {
