@@ -18,6 +18,12 @@ internal sealed partial class FaissIndex : VectorIndex
     /// </summary>
     public const int EachByItself = 16;
 
+    /// <summary>
+    /// Vectors, or inverted lists, that a graph of NSG is built of at least. FAISS (1.7.3) ends the process where it divides by how many there are beyond 100,
+    /// and where ten that it draws for one of them are all among its 64 nearest, since it looks no farther than those then: of 512 once in two million.
+    /// </summary>
+    private const int LeastOfNsg = 512;
+
     /// <summary>Queries that are compared with the centroids together: each time those come from memory, they are used for so many.</summary>
     private const int Group = 64;
 
@@ -30,6 +36,9 @@ internal sealed partial class FaissIndex : VectorIndex
 
     // How many vectors of the inverted lists a query is compared with, 0 for all; the C API sets it and does not tell it.
     private ulong _mostCodes;
+
+    // Vectors that the index takes at once at least.
+    private int _least;
 
     private FaissIndex(FaissIndexHandle handle, int threads)
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
@@ -77,10 +86,18 @@ internal sealed partial class FaissIndex : VectorIndex
                     + "have 24 bits at most.");
         }
 
+        MatchCollection lists = NsgOfLists().Matches(factory);
+        if (lists.FirstOrDefault(few => !long.TryParse(few.Groups[1].Value, CultureInfo.InvariantCulture, out long count) || count < LeastOfNsg) is { } graph)
+        {
+            throw new FaissException(
+                $"No index \"{factory}\" can be made: of fewer than {LeastOfNsg} lists FAISS builds no graph of NSG; take one of HNSW "
+                    + $"(IVF{graph.Groups[1].Value}_HNSW32), or none (IVF{graph.Groups[1].Value}).");
+        }
+
         FaissNative.Check(
             FaissNative.Factory(out FaissIndexHandle handle, dimensions, factory, (int)metric),
             $"No index \"{factory}\" can be made for vectors of {dimensions} numbers");
-        return new(handle, threads);
+        return new(handle, threads) { _least = Nsg().Count(factory) > lists.Count ? LeastOfNsg : 0 };
     }
 
     /// <summary>Reads a file; the caller has seen that it exists and that FAISS is there.</summary>
@@ -122,6 +139,13 @@ internal sealed partial class FaissIndex : VectorIndex
         if (!IsTrained)
         {
             throw new FaissException("The index takes no vectors before it has been trained: call Train first.");
+        }
+
+        if (n < _least)
+        {
+            throw new FaissException(
+                $"The index cannot take {n} vectors: of fewer than {_least} at once FAISS builds no graph of NSG; take one of HNSW (HNSW32), or "
+                    + $"\"{VectorIndexPlan.Exact}\".");
         }
 
         fixed (float* x = vectors)
@@ -374,7 +398,10 @@ internal sealed partial class FaissIndex : VectorIndex
         }
     }
 
-    /// <summary>Exact indexes and those with inverted lists can; graphs refuse in FAISS 1.7.3.</summary>
+    /// <summary>
+    /// Exact indexes can, and of those with inverted lists the ones that our library knows to; graphs refuse in FAISS 1.7.3, and so do additive codes, but
+    /// from inside a parallel region.
+    /// </summary>
     private bool TrySearchAmong()
     {
         if (!FaissNative.SearchesAmong)
@@ -464,6 +491,13 @@ internal sealed partial class FaissIndex : VectorIndex
 
     [GeneratedRegex(@"(?<![^, ])max_codes=([^, ]*)")]
     private static partial Regex MostCodes();
+
+    [GeneratedRegex("(?<![A-Za-z])NSG")]
+    private static partial Regex Nsg();
+
+    // The graph that leads to the inverted lists (IVF256_NSG16, IVF256(NSG16)), and how many lists these are.
+    [GeneratedRegex(@"IVF(\d+)(?:_|\((?:(?!IVF)[^()])*?)(?<![A-Za-z])NSG\d*")]
+    private static partial Regex NsgOfLists();
 
     // A number that is 0, of a graph's links 1, and more than 24 bits of a code (PQ4x64).
     [GeneratedRegex(@"(?<![\d.])0+(?![\d.])|\bHNSW0*1(?!\d)|(?<=_)HNSW0*1(?!\d)|(?<!Lattice\d+)x0*(?:2[5-9]|[3-9]\d|[1-9]\d{2,})(?!\d)")]
