@@ -55,6 +55,8 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override bool SearchesAmong => true;
 
+    public override bool ComparesAll => true;
+
     public override bool AnswersEachByItself => true;
 
     private protected override bool IsDisposed => _disposed;
@@ -157,14 +159,21 @@ internal sealed unsafe class ExactIndex : VectorIndex
     }
 
     private protected override void Find(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists,
+        ChunkSet? among,
+        ExcludedChunks[]? excluded)
     {
         fixed (float* x = queries)
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
             using SharedHandle.Held held = _memory.Hold();
-            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads, among).Find(x, (int)n, count, found, values);
+            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads, among, excluded).Find(x, (int)n, count, found, values);
         }
     }
 

@@ -29,7 +29,7 @@ internal sealed partial class FaissIndex : VectorIndex
 
     private readonly FaissIndexHandle _handle;
 
-    private readonly Lazy<bool> _searchesAmong, _takesLists;
+    private readonly Lazy<bool> _searchesAmong, _takesLists, _comparesAll;
 
     // The number of probed lists belongs to the native index: where FAISS does not take it with the search, searches take turns.
     private readonly Lock _gate = new();
@@ -44,7 +44,7 @@ internal sealed partial class FaissIndex : VectorIndex
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
     {
         _handle = handle;
-        (_searchesAmong, _takesLists) = (new(TrySearchAmong), new(TryTakeLists));
+        (_searchesAmong, _takesLists, _comparesAll) = (new(TrySearchAmong), new(TryTakeLists), new(IsExact));
     }
 
     public override VectorEngine Engine => VectorEngine.Faiss;
@@ -119,6 +119,8 @@ internal sealed partial class FaissIndex : VectorIndex
 
     public override bool SearchesAmong => _searchesAmong.Value;
 
+    public override bool ComparesAll => _comparesAll.Value;
+
     public override bool AnswersEachByItself => ListCount > 0 && SearchesAmong;
 
     private protected override bool IsDisposed => _handle.IsDisposed;
@@ -156,7 +158,14 @@ internal sealed partial class FaissIndex : VectorIndex
     }
 
     private protected override void Find(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists,
+        ChunkSet? among,
+        ExcludedChunks[]? excluded)
     {
         bool hasLists = ListCount > 0;
         if (hasLists && SearchesAmong)
@@ -165,9 +174,9 @@ internal sealed partial class FaissIndex : VectorIndex
             return;
         }
 
-        if (among is not null)
+        if (among is not null || excluded is not null)
         {
-            if (!TryFindByProducts(n, queries, count, ids, distances, among))
+            if (!TryFindByProducts(n, queries, count, ids, distances, among, excluded))
             {
                 FindByParameters(n, queries, count, ids, distances, 0, among, Threads);
             }
@@ -257,32 +266,48 @@ internal sealed partial class FaissIndex : VectorIndex
     /// for few queries and for any number that may see only some of the vectors: among 100,000 that is a tenth to a seventh of the time for 16 queries.
     /// </summary>
     /// <returns>Whether it was done: not with another kind of index.</returns>
-    private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among)
+    private unsafe bool TryFindByProducts(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among, ExcludedChunks[]? excluded = null)
     {
         using SharedHandle.Held held = Handle().Hold();
-        return TryFindByProducts(held.Address, n, queries, count, ids, distances, among, Threads);
+        return TryFindByProducts(held.Address, n, queries, count, ids, distances, among, Threads, excluded);
     }
 
     private unsafe bool TryFindByProducts(
-        nint index, long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among, int threads)
+        nint index,
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        ChunkSet? among,
+        int threads,
+        ExcludedChunks[]? excluded = null)
     {
-        nint exact = FaissNative.AsExact(index);
-        VectorMetric metric = (VectorMetric)FaissNative.Metric(index);
-        if (exact == 0 || !Enum.IsDefined(metric))
+        if (!IsExact(index))
         {
             return false;
         }
 
-        FaissNative.ExactVectors(exact, out float* vectors, out nuint numbers);
+        FaissNative.ExactVectors(FaissNative.AsExact(index), out float* vectors, out nuint numbers);
         fixed (float* x = queries)
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
-            new ExactSearch(vectors, (long)numbers / Dimensions, Dimensions, metric, threads, among).Find(x, (int)n, count, found, values);
+            VectorMetric metric = (VectorMetric)FaissNative.Metric(index);
+            new ExactSearch(vectors, (long)numbers / Dimensions, Dimensions, metric, threads, among, excluded).Find(x, (int)n, count, found, values);
         }
 
         return true;
     }
+
+    private bool IsExact()
+    {
+        using SharedHandle.Held held = Handle().Hold();
+        return IsExact(held.Address);
+    }
+
+    private static bool IsExact(nint index) => FaissNative.AsExact(index) != 0 && Enum.IsDefined((VectorMetric)FaissNative.Metric(index));
 
     /// <summary>
     /// Looks into inverted lists for groups of queries, each on a thread of its own: so few at once FAISS would leave the other threads idle. Which lists, this

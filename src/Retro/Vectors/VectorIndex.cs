@@ -53,6 +53,12 @@ internal abstract class VectorIndex : IDisposable
     /// <summary>Whether a search can be limited to some of the vectors.</summary>
     public abstract bool SearchesAmong { get; }
 
+    /// <summary>
+    /// Whether every query is compared with all vectors by this library's own search: it leaves out others for each, ties come by number, and an answer depends
+    /// on nothing that is asked at once.
+    /// </summary>
+    public abstract bool ComparesAll { get; }
+
     /// <summary>Whether what a query finds does not depend on the others, however many are asked at once.</summary>
     public abstract bool AnswersEachByItself { get; }
 
@@ -175,11 +181,18 @@ internal abstract class VectorIndex : IDisposable
     /// <param name="distances"><c>[n, count]</c>: squared distances or inner products, NaN beside -1.</param>
     /// <param name="probedLists">How many of the inverted lists this search looks into; null for <see cref="ProbedLists"/>.</param>
     /// <param name="among">The vectors that may come, where <see cref="SearchesAmong"/>; null: all.</param>
+    /// <param name="excluded">Of each query, the vectors that must not come, where <see cref="ComparesAll"/>; null: none.</param>
     /// <exception cref="ArgumentException">A length does not fit, or a number is not finite or too large.</exception>
     /// <exception cref="InvalidOperationException">A number of lists was given, and the index has none.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
     public void Search(
-        ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists = null, ChunkSet? among = null)
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists = null,
+        ChunkSet? among = null,
+        ExcludedChunks[]? excluded = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         if (probedLists is { } lists)
@@ -204,7 +217,7 @@ internal abstract class VectorIndex : IDisposable
         }
         else if (n > 0)
         {
-            Find(n, queries, count, ids, distances, probedLists, among);
+            Find(n, queries, count, ids, distances, probedLists, among, excluded);
         }
     }
 
@@ -280,7 +293,14 @@ internal abstract class VectorIndex : IDisposable
     private protected abstract void Take(long n, ReadOnlySpan<float> vectors);
 
     private protected abstract void Find(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among);
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists,
+        ChunkSet? among,
+        ExcludedChunks[]? excluded);
 
     private protected abstract void Write(string path);
 
