@@ -44,7 +44,10 @@ int faiss_IndexIVF_search_preassigned_with_params(
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexIVFFastScan.h>
+#include <faiss/IndexIVFFlat.h>
+#include <faiss/IndexIVFPQ.h>
 #include <faiss/IndexPreTransform.h>
+#include <faiss/IndexScalarQuantizer.h>
 #include <faiss/impl/FaissAssert.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/IDSelector.h>
@@ -94,6 +97,19 @@ T* index_as(FaissIndex* index) {
     return dynamic_cast<T*>(index_of(index));
 }
 
+// The kinds that can search among some ids alone. Others say that they cannot, some of them (1.7.3: additive codes and spectral hashes in inverted lists) from
+// inside a parallel region, which ends the process.
+bool takes_selector(const faiss::Index* index) {
+    if (auto* transform = dynamic_cast<const faiss::IndexPreTransform*>(index)) return takes_selector(transform->index);
+    return dynamic_cast<const faiss::IndexFlat*>(index) || dynamic_cast<const faiss::IndexScalarQuantizer*>(index) ||
+        dynamic_cast<const faiss::IndexIVFFlat*>(index) || dynamic_cast<const faiss::IndexIVFScalarQuantizer*>(index) ||
+        dynamic_cast<const faiss::IndexIVFPQ*>(index);
+}
+
+void require_selector(const faiss::Index* index, const faiss::SearchParameters* params) {
+    FAISS_THROW_IF_NOT_MSG(!params || !params->sel || takes_selector(index), "an index of this kind cannot be searched among some ids");
+}
+
 }  // namespace
 
 extern "C" {
@@ -121,7 +137,11 @@ int faiss_Index_search(const FaissIndex* index, idx_t n, const float* x, idx_t k
 
 int faiss_Index_search_with_params(
     const FaissIndex* index, idx_t n, const float* x, idx_t k, const FaissSearchParameters* params, float* distances, idx_t* labels) {
-    return guarded([&] { index_of(index)->search(n, x, k, distances, labels, reinterpret_cast<const faiss::SearchParameters*>(params)); });
+    return guarded([&] {
+        auto* own = reinterpret_cast<const faiss::SearchParameters*>(params);
+        require_selector(index_of(index), own);
+        index_of(index)->search(n, x, k, distances, labels, own);
+    });
 }
 
 // --- Making, files ------------------------------------------------------------------------------------------------
@@ -218,6 +238,7 @@ int faiss_IndexIVF_search_preassigned_with_params(
         FAISS_THROW_IF_NOT_MSG(!dynamic_cast<const faiss::IndexIVFFastScan*>(lists), "an index that scans fast looks for its lists itself");
         auto* of_lists = dynamic_cast<const faiss::SearchParametersIVF*>(reinterpret_cast<const faiss::SearchParameters*>(params));
         FAISS_THROW_IF_NOT_MSG(of_lists, "parameters of inverted lists are needed");
+        require_selector(lists, of_lists);
         lists->search_preassigned(n, x, k, assign, centroid_dis, distances, labels, false, of_lists);
     });
 }

@@ -8,23 +8,26 @@ namespace Retro;
 /// <summary>
 /// A file read through the memory of the process, where its values are read as they lie, without copies; or memory of any length that is laid out as such a
 /// file before there is one. Its owner disposes it: there is no finalizer, so that no span or pointer into it becomes invalid before. Every access is checked
-/// against disposal, and <see cref="Values"/> against the length.
+/// against disposal, and <see cref="Values"/> against the length. Where others may read while the owner disposes it, they hold it
+/// (<see cref="SharedHandle.Hold"/>).
 /// </summary>
-internal sealed unsafe class MappedFile : IDisposable
+internal sealed unsafe class MappedFile : SharedHandle
 {
     // Spans count in 32 bits.
     private const int Block = 1 << 24;
 
     private readonly MemoryMappedViewAccessor? _view;
-    private byte* _start;
 
+#pragma warning disable CA1816 // not in Dispose: whoever owns it and does not dispose it may have handed out spans
     private MappedFile(string path, long length, byte* start, MemoryMappedViewAccessor? view)
     {
         Path = path;
         Length = length;
-        _start = start;
         _view = view;
+        SetHandle((nint)start);
+        GC.SuppressFinalize(this);
     }
+#pragma warning restore CA1816
 
     /// <summary>The file's path; empty for memory without a file.</summary>
     public string Path { get; }
@@ -32,18 +35,11 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>The length in bytes.</summary>
     public long Length { get; }
 
-    /// <summary>The first byte; valid until disposal. Whoever computes with it checks the length.</summary>
+    /// <summary>The first byte; valid until disposal, and for who holds it until then. Whoever computes with it checks the length.</summary>
     /// <exception cref="ObjectDisposedException">The file was disposed.</exception>
-    public byte* Pointer
-    {
-        get
-        {
-            byte* start = _start;
-            return start is null ? throw Closed() : start;
-        }
-    }
+    public byte* Pointer => IsDisposed ? throw Closed() : (byte*)handle;
 
-    private ObjectDisposedException Closed() => new(
+    protected override ObjectDisposedException Closed() => new(
         Path.Length == 0 ? nameof(MappedFile) : Path, "What reads from it, such as a database or an index, was disposed; dispose it after its last use.");
 
     /// <summary>Zeroed memory that may be written to.</summary>
@@ -142,24 +138,18 @@ internal sealed unsafe class MappedFile : IDisposable
         return hash.GetHashAndReset();
     }
 
-    /// <summary>Releases the file; later reads throw.</summary>
-    public void Dispose()
+    protected override bool ReleaseHandle()
     {
-        if (_start is null)
-        {
-            return;
-        }
-
-        byte* start = _start;
-        _start = null;
         if (_view is null)
         {
-            NativeMemory.Free(start);
+            NativeMemory.Free((void*)handle);
         }
         else
         {
             _view.SafeMemoryMappedViewHandle.ReleasePointer();
             _view.Dispose();
         }
+
+        return true;
     }
 }

@@ -13,8 +13,8 @@ namespace Retro;
 /// and retro.retrieve below it.</para>
 /// <para>Of every source that the library asks, with its name as retro.source: histogram retro.retrieval.duration (s) of each search; counters
 /// retro.retrieval.queries and, of those for which nothing was found, retro.retrieval.empty ({query}); histogram retro.retrieval.best_score of each query's
-/// best neighbor, of dense sources a distance or a cosine; counter retro.retrieval.short ({neighbor}) of what is missing where some were found. A source that
-/// asks others, such as a hybrid one, is one source.</para>
+/// best neighbor, of dense sources minus the squared distance or the inner product; counter retro.retrieval.short ({neighbor}) of what is missing where some
+/// were found. A source that asks others, such as a hybrid one, is one source.</para>
 /// <para>Counter retro.retrieval.rejected ({neighbor}): neighbors of tables that the rule of same documents refused.</para>
 /// <para>Of every reader by which the library measures, fits or answers, with its name as retro.reader: histogram retro.reader.duration (s) of each batch, and
 /// counter retro.reader.tokens ({token}) of targets; of a reader on top of another one, both.</para>

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace Retro.Tests;
@@ -12,7 +13,7 @@ public sealed class MappedFileTests
     {
         using TemporaryFolder folder = new();
         int[] values = [3, 1, 4, 1, 5];
-        string path = folder.File("values.bin", System.Runtime.InteropServices.MemoryMarshal.AsBytes<int>(values).ToArray());
+        string path = folder.File("values.bin", MemoryMarshal.AsBytes<int>(values).ToArray());
         MappedFile file = MappedFile.Open(path, 8, Fault);
         Assert.Equal((path, 20L), (file.Path, file.Length));
         Assert.Equal([1, 4], file.Values<int>(4, 2).ToArray());
@@ -62,6 +63,29 @@ public sealed class MappedFileTests
         {
             Assert.Equal((byte)(i * 7), span[i]);
         }
+    }
+
+    /// <summary>What gave the memory back at once would end the process here.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_is_held_is_there_until_the_last_lets_go_and_nobody_holds_it_anew(bool mapped)
+    {
+        using TemporaryFolder folder = new();
+        byte[] values = [.. Enumerable.Range(0, 1 << 22).Select(i => (byte)(i * 7))];
+        MappedFile file = mapped ? MappedFile.Open(folder.File("values.bin", values), 1, Fault) : MappedFile.Allocate(values.Length);
+        SharedHandle.Held first = file.Hold(), second = file.Hold();
+        first.Dispose();
+        file.Dispose();
+        file.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => file.Hold());
+        Assert.Throws<ObjectDisposedException>(() => file.Values<byte>(0, 1).Length);
+        for (int i = 0; i < values.Length; i += 4096)
+        {
+            Assert.Equal(mapped ? values[i] : 0, Marshal.ReadByte(second.Address, i));
+        }
+
+        second.Dispose();
     }
 
     [Fact]

@@ -211,6 +211,7 @@ public sealed partial class ChunkDatabase
         }
 
         // The checksums hold, so the database is as it was built; this finds a tokenizer that gave ids beyond its own vocabulary.
+        using SharedHandle.Held held = HoldTokens();
         for (long chunk = 0; chunk < ChunkCount; chunk++)
         {
             if ((chunk & 0xfff) == 0)
@@ -220,7 +221,7 @@ public sealed partial class ChunkDatabase
             }
 
             // Reading a chunk checks it.
-            _ = Tokens(chunk);
+            _ = Row(chunk, ChunkLength);
         }
 
         for (int document = 0; document < _documents!.Count; document++)

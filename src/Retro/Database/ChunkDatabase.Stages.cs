@@ -143,10 +143,15 @@ public sealed partial class ChunkDatabase
     {
         lock (_opened)
         {
-            _opened.Add(one);
+            if (!_disposed)
+            {
+                _opened.Add(one);
+                return one;
+            }
         }
 
-        return one;
+        one.Dispose(); // nobody else would close it
+        throw new ObjectDisposedException(nameof(ChunkDatabase));
     }
 
     /// <summary>Forgets what has been closed.</summary>

@@ -6,9 +6,9 @@ namespace Retro.Database;
 /// <summary>
 /// A retrieval database for reading: documents cut into chunks of <c>M</c> tokens that never cross a document (the paper's section 2.3).
 /// A document's tokens are the end-of-text token, its text, and the end-of-text token again; its last chunk is padded with that token.
-/// The continuation of a chunk is the next chunk of the same document. Files are read in place; reading is safe from several threads,
-/// disposing while others read is not. No span taken from a database may be used after its disposal. What sources and neighbor tables have opened of its folder
-/// is closed with it at the latest, so that whoever disposes the database need not dispose them.
+/// The continuation of a chunk is the next chunk of the same document. Reading is safe from several threads, and disposing while others read or search: they
+/// end with what they read or with <see cref="ObjectDisposedException"/>. What sources and neighbor tables have opened of its folder is closed with it at the
+/// latest, so that whoever disposes the database need not dispose them.
 /// <para>Documents that <see cref="ChunkDatabaseUpdate"/> adds or removes are seen by who opens the database afterwards; one that is open stays.</para>
 /// </summary>
 public sealed partial class ChunkDatabase : IDisposable
@@ -129,7 +129,7 @@ public sealed partial class ChunkDatabase : IDisposable
 
     /// <summary>The tokens of a chunk.</summary>
     /// <param name="chunk">The chunk's number.</param>
-    /// <returns><c>[M]</c> ids, where the file lies; beyond <see cref="TokenCount"/> they are padding (the end-of-text token).</returns>
+    /// <returns><c>[M]</c> ids, a copy; beyond <see cref="TokenCount"/> they are padding (the end-of-text token).</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
     /// <exception cref="DatabaseException">The file is damaged: one of them is no id of the vocabulary.</exception>
     /// <exception cref="ObjectDisposedException">The database was disposed.</exception>
@@ -137,19 +137,34 @@ public sealed partial class ChunkDatabase : IDisposable
     {
         Check(chunk);
         (ChunkDatabase segment, chunk) = Place(chunk);
-        return segment.Row(chunk, ChunkLength);
+        using SharedHandle.Held held = segment.HoldTokens();
+        return segment.Row(chunk, ChunkLength).ToArray();
     }
 
     /// <summary>The tokens of a chunk that belong to its document.</summary>
     /// <param name="chunk">The chunk's number.</param>
-    /// <returns>Its first <see cref="TokenCount"/> ids, where the file lies.</returns>
+    /// <returns>Its first <see cref="TokenCount"/> ids, a copy.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
     /// <exception cref="DatabaseException">The file is damaged: one of them is no id of the vocabulary.</exception>
     /// <exception cref="ObjectDisposedException">The database was disposed.</exception>
     public ReadOnlySpan<int> OwnTokens(long chunk) => Tokens(chunk)[..TokenCount(chunk)];
 
     /// <summary>A token by its place in all chunks one after the other: that of token i of chunk c is c·M + i.</summary>
-    internal int TokenAt(long place) => Tokens(place / ChunkLength)[(int)(place % ChunkLength)];
+    internal int TokenAt(long place)
+    {
+        long chunk = place / ChunkLength;
+        Check(chunk);
+        (ChunkDatabase segment, chunk) = Place(chunk);
+        using SharedHandle.Held held = segment.HoldTokens();
+        return segment.Row(chunk, ChunkLength)[(int)(place % ChunkLength)];
+    }
+
+    /// <summary>Keeps the tokens of a segment there for <see cref="HeldTokens"/>, once for whoever reads many chunks.</summary>
+    /// <exception cref="ObjectDisposedException">The database was disposed.</exception>
+    internal SharedHandle.Held HoldTokens() => _tokens!.Hold();
+
+    /// <summary>What <see cref="OwnTokens"/> says of a segment's chunk, in place, for who holds its tokens.</summary>
+    internal ReadOnlySpan<int> HeldTokens(long chunk) => Row(chunk, TokenCount(chunk));
 
     /// <summary>The tokens of a document.</summary>
     /// <param name="document">One of <see cref="Documents"/>.</param>
@@ -254,6 +269,7 @@ public sealed partial class ChunkDatabase : IDisposable
             Check(chunk);
             (ChunkDatabase segment, chunk) = Place(chunk);
             count = (int)Math.Min(tokens.Length, segment.TokensToDocumentEnd(chunk));
+            using SharedHandle.Held held = segment.HoldTokens();
             ReadOnlySpan<int> row = segment.Row(chunk, count);
             for (int token = 0; token < count; token++)
             {
@@ -457,8 +473,8 @@ public sealed partial class ChunkDatabase : IDisposable
         return (Segments[segment], chunk);
     }
 
-    // Opening does not read the tokens, and whoever gets one counts on an id of the vocabulary; looking at a row costs next to nothing beside what is done
-    // with it.
+    // Tokens of a segment, in place, for who holds them. Opening does not read the tokens, and whoever gets one counts on an id of the vocabulary; looking at
+    // a row costs next to nothing beside what is done with it.
     private ReadOnlySpan<int> Row(long chunk, int count)
     {
         ReadOnlySpan<int> tokens = _tokens!.Values<int>(TokenFile.HeaderBytes + chunk * ChunkLength * sizeof(int), count);

@@ -40,6 +40,7 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
         {
             ArgumentOutOfRangeException.ThrowIfNegative(index);
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, Count);
+            using SharedHandle.Held held = _file.Hold();
             ReadOnlySpan<byte> entry = _file.Values<byte>(HeaderBytes + (long)index * IndexBytes, IndexBytes);
             long offset = HeaderBytes + (long)Count * IndexBytes + BinaryPrimitives.ReadInt64LittleEndian(entry[8..]);
             ReadOnlySpan<byte> record = _file.Values<byte>(offset, BinaryPrimitives.ReadInt32LittleEndian(entry[20..]));

@@ -10,7 +10,7 @@ namespace Retro.Readers;
 /// <summary>
 /// A decoder's own states at every token of a database, each with the token that followed: what <see cref="NearestNeighborReader"/> looks up. A key is what the
 /// last feed-forward branch reads, after its norm, which of all states finds best (arXiv 1911.00172, section 5). D numbers a token: for a small model two
-/// hundred times its text. Safe for concurrent use.
+/// hundred times its text. Safe for concurrent use, disposal included.
 /// </summary>
 public sealed unsafe class TokenStore : IDisposable
 {
@@ -126,6 +126,7 @@ public sealed unsafe class TokenStore : IDisposable
     /// <param name="among">The keys that may come; null: all.</param>
     internal void Find(ReadOnlySpan<double> states, int count, Span<long> keys, Span<double> distances, ChunkSet? among = null)
     {
+        using SharedHandle.Held held = _memory.Hold();
         if (among?.Count <= FewSeen)
         {
             CompareAll(states, count, keys, distances, among);
@@ -158,7 +159,7 @@ public sealed unsafe class TokenStore : IDisposable
             }
 
             _index.Require(keys[i]);
-            Key(keys[i], key);
+            _layout.Read(_memory, keys[i], key);
             distances[i] = Distance(states.Slice(i / count * Width, Width), key);
         }
     }
@@ -183,7 +184,7 @@ public sealed unsafe class TokenStore : IDisposable
         float[] key = new float[Width];
         foreach (long number in among.Members())
         {
-            Key(number, key);
+            _layout.Read(_memory, number, key);
             for (int row = 0; row < rows; row++)
             {
                 Ranking best = Of(row, keys, distances);
@@ -257,7 +258,11 @@ public sealed unsafe class TokenStore : IDisposable
     }
 
     /// <summary>Reads a key.</summary>
-    internal void Key(long number, Span<float> key) => _layout.Read(_memory, number, key);
+    internal void Key(long number, Span<float> key)
+    {
+        using SharedHandle.Held held = _memory.Hold();
+        _layout.Read(_memory, number, key);
+    }
 
     /// <summary>The document of a key: not one of one token, which has none and begins where the next one does.</summary>
     internal int DocumentOf(long number) => Ascending.LastAtMost(_starts, number);

@@ -210,6 +210,10 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         return null;
     }
 
+    /// <summary>Keeps the arrays there while they are read.</summary>
+    /// <exception cref="ObjectDisposedException">It was disposed.</exception>
+    public SharedHandle.Held Hold() => _memory.Hold();
+
     public void Dispose() => _memory.Dispose();
 
     private int Postings(int rank) => (int)(PostingsAt[rank + 1] - PostingsAt[rank]);

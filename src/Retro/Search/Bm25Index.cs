@@ -16,7 +16,7 @@ internal delegate ReadOnlySpan<int> TermsOf(long document);
 /// <para>The result is exact and does not depend on the route: the search reads the lists of the query's terms in the order of the most that each can add,
 /// stops when no document outside of those seen can enter the best, and computes the scores of those that still can from their own terms, in double precision,
 /// in the order of the terms.</para>
-/// Searching from several threads at once is safe.
+/// Searching from several threads at once is safe, and disposing beside it.
 /// </summary>
 internal sealed class Bm25Index : IDisposable
 {
@@ -120,8 +120,9 @@ internal sealed class Bm25Index : IDisposable
             }
             else
             {
+                using SharedHandle.Held held = database.HoldTokens();
                 using Bm25Index index = Build(
-                    database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken);
+                    database.ChunkCount, chunk => database.HeldTokens(chunk).Trim(database.Manifest.Bounds), options, progress, cancellationToken);
                 file.Write(path, index._image.CopyTo);
             }
 
@@ -164,9 +165,10 @@ internal sealed class Bm25Index : IDisposable
             }
 
             (long first, long end) = block.Of(database.ChunkCount);
+            using SharedHandle.Held held = database.HoldTokens();
             using Bm25Image image = Bm25Image.Build(
                 (int)(end - first),
-                document => KeywordNeighborSource.TermsOf(database, first + document),
+                document => database.HeldTokens(first + document).Trim(database.Manifest.Bounds),
                 k1: 0,
                 b: 0,
                 part,
@@ -266,7 +268,11 @@ internal sealed class Bm25Index : IDisposable
 
     /// <summary>The inverse document frequency of a term, 0 for one that no document has.</summary>
     /// <param name="term">The term.</param>
-    public double InverseDocumentFrequency(int term) => _image.Rank(term) is var rank and >= 0 ? _statistics.InverseDocumentFrequency(rank) : 0;
+    public double InverseDocumentFrequency(int term)
+    {
+        using SharedHandle.Held held = _image.Hold();
+        return _image.Rank(term) is var rank and >= 0 ? _statistics.InverseDocumentFrequency(rank) : 0;
+    }
 
     /// <summary>The score of one document.</summary>
     /// <param name="query">The query's terms; a repeated one counts each time.</param>
@@ -280,6 +286,7 @@ internal sealed class Bm25Index : IDisposable
             throw new ArgumentOutOfRangeException(nameof(document), document, $"The index holds the documents 0 to {Count - 1}.");
         }
 
+        using SharedHandle.Held held = _image.Hold();
         Bm25Search search = Rent();
         double score = search.Score(query, (int)document);
         _searches.Add(search);
@@ -289,7 +296,11 @@ internal sealed class Bm25Index : IDisposable
     /// <summary>What of a document's terms is not as it is in the index; null: all is.</summary>
     /// <param name="document">The document's number.</param>
     /// <param name="terms">Its terms.</param>
-    public string? FaultOf(long document, ReadOnlySpan<int> terms) => _image.FaultOf((int)document, terms);
+    public string? FaultOf(long document, ReadOnlySpan<int> terms)
+    {
+        using SharedHandle.Held held = _image.Hold();
+        return _image.FaultOf((int)document, terms);
+    }
 
     /// <summary>Finds the documents of the highest scores above 0.</summary>
     /// <param name="query">The query's terms; a repeated one counts each time, one that no document has counts nothing.</param>
@@ -309,6 +320,7 @@ internal sealed class Bm25Index : IDisposable
             throw new ArgumentException($"Expected as much room for scores as for documents ({documents.Length}), got {scores.Length}.", nameof(scores));
         }
 
+        using SharedHandle.Held held = _image.Hold();
         Bm25Search search = Rent();
         int found = search.Find(query, documents, scores, excluded, among);
 

@@ -59,7 +59,11 @@ internal sealed class ChunkKeys : IDisposable
         return null;
     }
 
-    /// <summary>The key of a chunk.</summary>
+    /// <summary>Keeps the keys there while they are read in place, where another may dispose them.</summary>
+    /// <exception cref="ObjectDisposedException">They were disposed.</exception>
+    public Held Hold() => new(_files);
+
+    /// <summary>The key of a chunk, in place.</summary>
     /// <param name="chunk">The chunk's number.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
     public ReadOnlySpan<float> Row(long chunk)
@@ -165,4 +169,28 @@ internal sealed class ChunkKeys : IDisposable
     /// <summary>A segment whose keys are of another function than those of the first; null for none.</summary>
     private int? FindOther()
         => Array.FindIndex(_files, file => (file.Identity, file.Dimensions) != (Identity, Dimensions)) is >= 0 and int segment ? segment : null;
+
+    /// <summary>Keys that are there until this is disposed.</summary>
+    public readonly ref struct Held : IDisposable
+    {
+        private readonly List<SharedHandle.Held>? _files = [];
+
+        public Held(KeyFile[] files)
+        {
+            try
+            {
+                foreach (KeyFile file in files)
+                {
+                    _files.Add(file.Hold());
+                }
+            }
+            catch
+            {
+                Dispose();
+                throw;
+            }
+        }
+
+        public void Dispose() => _files?.ForEach(file => file.Dispose()); // null: of none
+    }
 }

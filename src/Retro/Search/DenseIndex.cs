@@ -24,19 +24,17 @@ internal sealed class DenseIndex : IDisposable
     /// </summary>
     private const int MostOfGraph = 16;
 
-    /// <summary>Chunks among which everything is compared where a query may see no more, but for an exact index, which does so by itself.</summary>
+    /// <summary>Chunks among which everything is compared where a query may see no more.</summary>
     private const int FewSeen = 4096;
 
     private readonly VectorIndex _index;
     private readonly KeyedChunks _keyed;
 
-    // The keys that FAISS's index was made of, to score anew what it finds; null for other engines, or where they are not there any more.
+    // The keys that FAISS's index was made of, to score anew what it finds; null for an exact one, or where they are not there any more.
     private readonly ChunkKeys? _keys;
     private readonly int _together;
 
-    // Whether the index compares with everything, so that what it left out is known to be worse; and how many candidates are scored anew for each that is
-    // wanted: an index of codes ranks them roughly.
-    private readonly bool _exact;
+    // How many candidates are scored anew for each that is wanted: an index of codes ranks them roughly.
     private readonly int _candidates;
 
     // The rows of the index that stand for some chunks.
@@ -69,11 +67,10 @@ internal sealed class DenseIndex : IDisposable
 
         _index = index;
         _keys = keys;
-        _exact = factory == VectorIndexPlan.Exact;
         _candidates = keys is null || factory is null || !VectorIndexPlan.HasCodes(factory) ? 1
             : factory.Contains("PQ", StringComparison.Ordinal) ? CandidatesOfProducts
             : CandidatesOfBytes;
-        _together = index.AnswersEachByItself || (_exact && keys is not null) ? Block : FaissIndex.EachByItself;
+        _together = index.AnswersEachByItself ? Block : FaissIndex.EachByItself;
         string? sha256 = segment.Manifest.Find(VectorIndexFile.NameOf(segment))?.Sha256;
 
         // Where keys would change more than rounding, an index without them answers otherwise.
@@ -88,12 +85,12 @@ internal sealed class DenseIndex : IDisposable
     public VectorMetric Metric => _index.Metric;
 
     /// <summary>Whether a query is compared with everything, so that nothing near is passed over.</summary>
-    public bool ComparesAll => _exact || _index.Engine == VectorEngine.Exact;
+    public bool ComparesAll => _index.ComparesAll;
 
     /// <summary>What its answers depend on beside the chunks and their keys.</summary>
     public object?[] Identity { get; }
 
-    /// <summary>Opens the index of a segment with its keys, where they are there and it is one of FAISS.</summary>
+    /// <summary>Opens the index of a segment with its keys, where they are there and it is none that compares with everything.</summary>
     /// <param name="segment">The database, or the segment.</param>
     /// <param name="index">The index; disposed with this.</param>
     /// <param name="keyer">The function that the keys have to be of.</param>
@@ -106,7 +103,7 @@ internal sealed class DenseIndex : IDisposable
         {
             // Without them the index answers alone, and its identity says so where its own scores are rougher. Damaged ones are a fault: they are there, and
             // whoever asks counts on them.
-            keys = index.Engine == VectorEngine.Faiss ? ChunkKeys.TryOpen(segment, keyer.Identity, verify) : null;
+            keys = index.ComparesAll ? null : ChunkKeys.TryOpen(segment, keyer.Identity, verify);
             return new DenseIndex(segment, index, keyer.Dimensions, KeyedChunks.Open(segment), keys, VectorIndexFile.FactoryOf(segment));
         }
         catch
@@ -141,15 +138,22 @@ internal sealed class DenseIndex : IDisposable
         Span<float> scores,
         CancellationToken cancellationToken)
     {
+        using ChunkKeys.Held held = _keys is null ? default : _keys.Hold();
         int dimensions = _index.Dimensions;
+        chunks.Fill(-1);
+        scores.Fill(float.NaN);
+        if (_index.ComparesAll)
+        {
+            FindAmongAll(vectors, excluded, visible, count, chunks, scores, cancellationToken);
+            return;
+        }
+
         bool inside = _index.SearchesAmong;
         long lists = _index.ListCount;
 
         // What a query gets does not depend on the others: each widens its search by itself, and those that look equally far are searched together.
         (long Width, long Probed, ChunkSet? Among)[] efforts = new (long, long, ChunkSet?)[excluded.Length];
         List<int> open = [], compared = [];
-        chunks.Fill(-1);
-        scores.Fill(float.NaN);
         for (int q = 0; q < excluded.Length; q++)
         {
             if (KeyedChunks.IsNone(vectors.AsSpan(q * dimensions, dimensions)))
@@ -163,7 +167,7 @@ internal sealed class DenseIndex : IDisposable
             }
             else
             {
-                ChunkSet? among = inside && visible[q] is { } set ? _rows.GetValue(set, RowsOf) : null;
+                ChunkSet? among = inside ? RowsOf(visible[q]) : null;
                 if (TotalOf(among) == 0)
                 {
                     continue;
@@ -192,7 +196,7 @@ internal sealed class DenseIndex : IDisposable
                 foreach (int[] some in alike.Chunk((int)Math.Clamp((1 << 20) / width, 1, _together)))
                 {
                     cancellationToken.ThrowIfCancellationRequested();
-                    (long[] ids, float[] distances) = Search(some, (int)width, probed, among);
+                    (long[] ids, float[] distances) = Search(vectors, some, (int)width, lists > 0 ? probed : null, among);
                     for (int i = 0; i < some.Length; i++)
                     {
                         int q = some[i];
@@ -202,13 +206,12 @@ internal sealed class DenseIndex : IDisposable
                             row,
                             distances.AsSpan(i * (int)width, (int)width),
                             vectors.AsSpan(q * dimensions, dimensions),
-                            ended || width == total,
                             excluded[q],
                             visible[q],
                             chunks.Slice(q * count, count),
                             scores.Slice(q * count, count));
                         bool seen = !ended && width == (among?.Count ?? _index.Count);
-                        bool isFar = lists == 0 && !_exact && width >= (visible[q]?.Count ?? total) / MostOfGraph;
+                        bool isFar = lists == 0 && width >= (visible[q]?.Count ?? total) / MostOfGraph;
                         if (!met && !seen && _keys is not null && ((ended && probed >= lists) || isFar))
                         {
                             // A graph does not lead to every key, however far it is followed, and soon that is more work: all that may come are
@@ -254,27 +257,78 @@ internal sealed class DenseIndex : IDisposable
 
         // As many as a query that may see everything is compared with: below, nothing is quicker than to compare what may be seen, and nothing finds more.
         long FewEnough()
-            => _exact ? 0 : Math.Max(FewSeen, lists > 0 ? (long)((double)_index.Count * _index.ProbedLists / lists) : 0);
-
-        (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed, ChunkSet? among)
-        {
-            float[] asked = new float[some.Length * dimensions];
-            for (int i = 0; i < some.Length; i++)
-            {
-                vectors.AsSpan(some[i] * dimensions, dimensions).CopyTo(asked.AsSpan(i * dimensions));
-            }
-
-            long[] ids = new long[some.Length * wide];
-            float[] distances = new float[ids.Length];
-            _index.Search(asked, wide, ids, distances, lists > 0 ? probed : null, among);
-            return (ids, distances);
-        }
-
-        long TotalOf(ChunkSet? among) => Math.Min(among?.Count ?? _index.Count, 1 << 28); // a row of more could not be held
+            => Math.Max(FewSeen, lists > 0 ? (long)((double)_index.Count * _index.ProbedLists / lists) : 0);
     }
 
-    /// <summary>The rows of the index that stand for some chunks.</summary>
-    private ChunkSet RowsOf(ChunkSet chunks)
+    /// <summary>Asks an index that compares with everything, once: it leaves out what each query excludes while it compares, and ties come by number.</summary>
+    private void FindAmongAll(
+        float[] vectors,
+        ExcludedChunks[] excluded,
+        ChunkSet?[] visible,
+        int count,
+        Span<long> chunks,
+        Span<float> scores,
+        CancellationToken cancellationToken)
+    {
+        IEnumerable<int> asked = Enumerable.Range(0, excluded.Length)
+            .Where(q => !KeyedChunks.IsNone(vectors.AsSpan(q * _index.Dimensions, _index.Dimensions)));
+        foreach (IGrouping<ChunkSet?, int> alike in asked.GroupBy(q => visible[q]))
+        {
+            ChunkSet? among = RowsOf(alike.Key);
+            int width = (int)Math.Min(TotalOf(among), count);
+            if (width == 0)
+            {
+                continue;
+            }
+
+            foreach (int[] some in alike.Chunk(Math.Clamp((1 << 20) / width, 1, Block)))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                (long[] ids, float[] distances) = Search(vectors, some, width, null, among, Array.ConvertAll(some, q => RowsOf(excluded[q])));
+                for (int i = 0; i < ids.Length; i++)
+                {
+                    if (ids[i] >= 0)
+                    {
+                        int place = (some[i / width] * count) + (i % width);
+                        chunks[place] = _keyed.ChunkOf(ids[i]);
+                        scores[place] = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>Asks the index for some of the queries.</summary>
+    private (long[] Ids, float[] Distances) Search(
+        float[] vectors, int[] some, int wide, long? probed, ChunkSet? among, ExcludedChunks[]? excluded = null)
+    {
+        int dimensions = _index.Dimensions;
+        float[] asked = new float[some.Length * dimensions];
+        for (int i = 0; i < some.Length; i++)
+        {
+            vectors.AsSpan(some[i] * dimensions, dimensions).CopyTo(asked.AsSpan(i * dimensions));
+        }
+
+        long[] ids = new long[some.Length * wide];
+        float[] distances = new float[ids.Length];
+        _index.Search(asked, wide, ids, distances, probed, among, excluded);
+        return (ids, distances);
+    }
+
+    /// <summary>How many rows there may be in an answer: one of more could not be held.</summary>
+    private long TotalOf(ChunkSet? among) => Math.Min(among?.Count ?? _index.Count, 1 << 28);
+
+    /// <summary>The rows of the index that stand for some chunks; null: all.</summary>
+    private ChunkSet? RowsOf(ChunkSet? chunks) => chunks is null ? null : _rows.GetValue(chunks, MakeRows);
+
+    /// <summary>The rows that stand for chunks that must not come.</summary>
+    private ExcludedChunks RowsOf(ExcludedChunks chunks) => _keyed.Missing == 0 ? chunks : new(Array.ConvertAll(chunks.Ranges, range =>
+    {
+        long first = _keyed.RowsBefore(range.First);
+        return new ChunkRange(first, _keyed.RowsBefore(range.End) - first);
+    }));
+
+    private ChunkSet MakeRows(ChunkSet chunks)
         => _keyed.Missing == 0
             ? chunks
             : new(_index.Count, Rows(_index.Count).Where(row => chunks.Contains(_keyed.ChunkOf(row))).Select(row => (row, 1L)));
@@ -289,13 +343,12 @@ internal sealed class DenseIndex : IDisposable
 
     /// <summary>
     /// Takes the best that may come, ties by number, and says whether there are enough. Where the keys are at hand they are scored anew, in one way
-    /// whatever was asked beside them; then there have to be so many that what an exact index left out, by its own rounding, cannot belong to them.
+    /// whatever was asked beside them.
     /// </summary>
     private bool Take(
         ReadOnlySpan<long> rows,
         ReadOnlySpan<float> distances,
         ReadOnlySpan<float> query,
-        bool all,
         ExcludedChunks excluded,
         ChunkSet? visible,
         Span<long> chunks,
@@ -303,7 +356,6 @@ internal sealed class DenseIndex : IDisposable
     {
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
         Ranking best = new(chunks, exact);
-        double last = double.PositiveInfinity;
         for (int i = 0; i < rows.Length; i++)
         {
             if (rows[i] < 0)
@@ -314,15 +366,13 @@ internal sealed class DenseIndex : IDisposable
             _index.Require(rows[i]);
             long chunk = _keyed.ChunkOf(rows[i]);
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
-            last = Math.Min(last, score);
             if (excluded.Admits(chunk, visible))
             {
                 best.Offer(chunk, _keys is null ? score : Score(_index.Metric, query, _keys.Row(chunk)));
             }
         }
 
-        int found = best.Finish(scores);
-        return found == chunks.Length && (all || _keys is null || !_exact || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
+        return best.Finish(scores) == chunks.Length;
     }
 
     /// <summary>Takes the best of all that may come, by their keys; those that may be seen are gone through, not all.</summary>
@@ -363,17 +413,5 @@ internal sealed class DenseIndex : IDisposable
         }
 
         return sum;
-    }
-
-    /// <summary>How far the index's score of a key may be off: it computes in single precision, squares of lengths and products apart.</summary>
-    private static double Tolerance(ReadOnlySpan<float> query, ReadOnlySpan<float> key)
-    {
-        double squares = 0;
-        for (int j = 0; j < query.Length; j++)
-        {
-            squares += (double)query[j] * query[j] + (double)key[j] * key[j];
-        }
-
-        return 1e-5 * squares;
     }
 }

@@ -7,8 +7,9 @@ namespace Retro.Search;
 /// <summary>
 /// The chunks with the nearest keys, which is the retrieval of RETRO (section 2.3). The score is minus the squared distance, or the inner product.
 /// What a query's labels hide is passed over by the index while it compares, where its kind can (FAISS's exact one and those with inverted lists, and the
-/// managed one). It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or
-/// the index has no more; an index with inverted lists is then looked into more of them. Chunks without a key (zero: they hold no word) are never found, and a
+/// managed one). An exact index passes over the excluded documents likewise, and ties come by number. Any other is asked for more than are wanted, since the
+/// excluded documents fall out afterwards, and for more and more until there are enough or the index has no more; an index with inverted lists is then looked
+/// into more of them. Chunks without a key (zero: they hold no word) are never found, and a
 /// query without one finds nothing. What a query finds does not depend on those asked at once with it.
 /// </summary>
 /// <remarks>

@@ -27,9 +27,9 @@ public interface INeighborSource
     /// <param name="queries">The chunks; n of them.</param>
     /// <param name="count">K, neighbors wanted for each.</param>
     /// <param name="chunks"><c>[n, K]</c>: chunk numbers of the database, best first, ties by number; -1 where there are no more. Of several chunks that are
-    /// as good as the last that comes, those of the lowest numbers come. A <see cref="DenseNeighborSource"/> over an index of FAISS's keeps to that where the
-    /// index is exact and the stored keys are there; elsewhere it orders by number what the index gives, and the index keeps of equal ones whichever it
-    /// has.</param>
+    /// as good as the last that comes, those of the lowest numbers come. A <see cref="DenseNeighborSource"/> keeps to that where its index is exact; elsewhere
+    /// it orders by number what the index gives, and the index keeps of equal ones whichever it has. Equals come in a drawn order from a
+    /// <see cref="RandomNeighborSource"/>, to which all are equal, and in that of the candidates from a <see cref="RerankedNeighborSource"/>.</param>
     /// <param name="scores"><c>[n, K]</c>: greater is better in every source; NaN beside -1, and nowhere else.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, or an excluded document does not exist.</exception>

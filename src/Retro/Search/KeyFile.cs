@@ -143,12 +143,16 @@ internal sealed unsafe class KeyFile : IDisposable
         return known.Length == none.Length ? known : none;
     }
 
-    /// <summary>The key of a chunk.</summary>
+    /// <summary>Keeps the keys there while they are read in place.</summary>
+    /// <exception cref="ObjectDisposedException">It was disposed.</exception>
+    public SharedHandle.Held Hold() => _memory.Hold();
+
+    /// <summary>The key of a chunk, in place.</summary>
     /// <param name="chunk">The chunk's number.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
     public ReadOnlySpan<float> Row(long chunk) => Rows(chunk, 1);
 
-    /// <summary>The keys of chunks that follow one another.</summary>
+    /// <summary>The keys of chunks that follow one another, in place.</summary>
     /// <param name="first">The first chunk's number.</param>
     /// <param name="count">How many.</param>
     /// <exception cref="ArgumentOutOfRangeException">There are no such chunks.</exception>
@@ -176,6 +180,7 @@ internal sealed unsafe class KeyFile : IDisposable
     public bool TryRead(long chunk, Span<float> key)
     {
         RequireChunks(chunk, 1);
+        using SharedHandle.Held held = Hold();
         long block = chunk / BlockChunks;
         if (_blocks is not null && _blocks[block] == BlockState.Unknown)
         {

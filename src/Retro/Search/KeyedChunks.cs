@@ -42,6 +42,19 @@ internal sealed class KeyedChunks
     /// <summary>The chunk of a row of the index.</summary>
     public long ChunkOf(long row) => row + Ascending.LastAtMost(_before, row) + 1;
 
+    /// <summary>How many chunks with a key come before a chunk: its row of the index, where it has one.</summary>
+    public long RowsBefore(long chunk)
+    {
+        int low = 0, high = _before.Length;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = _before[middle] + middle < chunk ? (middle + 1, high) : (low, middle);
+        }
+
+        return chunk - low;
+    }
+
     /// <summary>Which chunks of a database that was changed have no key, by what its segments say.</summary>
     /// <exception cref="DatabaseException">A list is damaged.</exception>
     public static KeyedChunks OfSegments(ChunkDatabase database)

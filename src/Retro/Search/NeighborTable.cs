@@ -8,7 +8,7 @@ namespace Retro.Search;
 /// none. The header names what the table was made of, so that it is used with nothing else.
 /// </summary>
 /// <remarks>
-/// A table in a database's folder is closed with that database at the latest. What reads its neighbors reads them in <see cref="Retrieval"/>, which stays the
+/// Reading from several threads at once is safe, and disposing beside it. A table in a database's folder is closed with that database at the latest. What reads its neighbors reads them in <see cref="Retrieval"/>, which stays the
 /// caller's and has to stay open as long.
 /// </remarks>
 public sealed unsafe partial class NeighborTable : IDisposable
@@ -136,8 +136,9 @@ public sealed unsafe partial class NeighborTable : IDisposable
 
     /// <summary>The neighbors of a chunk.</summary>
     /// <param name="chunk">The chunk's number.</param>
-    /// <returns>[K] chunk numbers, best first, -1 where there are no more.</returns>
+    /// <returns>[K] chunk numbers, best first, -1 where there are no more; a copy, which stays when the table is disposed.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    /// <exception cref="ObjectDisposedException">The table was disposed.</exception>
     public ReadOnlySpan<long> Row(long chunk)
     {
         if (chunk < 0 || chunk >= Rows)
@@ -145,7 +146,8 @@ public sealed unsafe partial class NeighborTable : IDisposable
             throw new ArgumentOutOfRangeException(nameof(chunk), chunk, $"The table has rows for the chunks 0 to {Rows - 1}.");
         }
 
-        return new((long*)(_memory.Pointer + NeighborTableHeader.Size) + chunk * Count, Count);
+        using SharedHandle.Held held = _memory.Hold();
+        return new ReadOnlySpan<long>((long*)(held.Address + NeighborTableHeader.Size) + (chunk * Count), Count).ToArray();
     }
 
     /// <inheritdoc/>

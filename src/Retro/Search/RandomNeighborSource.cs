@@ -6,8 +6,8 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Any chunks of the database, each with the same chance and none twice: what retrieval has to beat. The choice depends on the seed and the chunk's own tokens
-/// alone, so that it is the same in every order and every batch.
+/// Any chunks of the database, each with the same chance and none twice, all of score 0 and in a drawn order: what retrieval has to beat. The choice depends on
+/// the seed and the chunk's own tokens alone, so that it is the same in every order and every batch.
 /// </summary>
 public sealed class RandomNeighborSource : INeighborSource
 {

@@ -223,7 +223,7 @@ public sealed class WindowSampler : ITrainingData
                 retrieved.Valid[start + token] = exists;
                 retrieved.Tokens[start + token] = !exists ? 0
                     : random.NextDouble() < noise ? batch.Tokens[row * batch.Length + random.Below(batch.Length)]
-                    : _database.Tokens(begins + position / _database.ChunkLength)[(int)(position % _database.ChunkLength)];
+                    : _database.TokenAt((begins * _database.ChunkLength) + position);
             }
         }
     }

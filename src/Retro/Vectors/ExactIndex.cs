@@ -55,6 +55,8 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override bool SearchesAmong => true;
 
+    public override bool ComparesAll => true;
+
     public override bool AnswersEachByItself => true;
 
     private protected override bool IsDisposed => _disposed;
@@ -157,13 +159,21 @@ internal sealed unsafe class ExactIndex : VectorIndex
     }
 
     private protected override void Find(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists,
+        ChunkSet? among,
+        ExcludedChunks[]? excluded)
     {
         fixed (float* x = queries)
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
-            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads, among).Find(x, (int)n, count, found, values);
+            using SharedHandle.Held held = _memory.Hold();
+            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads, among, excluded).Find(x, (int)n, count, found, values);
         }
     }
 
@@ -176,6 +186,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         BinaryPrimitives.WriteInt32LittleEndian(header[12..], (int)Metric);
         BinaryPrimitives.WriteInt32LittleEndian(header[16..], Dimensions);
         BinaryPrimitives.WriteInt64LittleEndian(header[24..], _count);
+        using SharedHandle.Held held = _memory.Hold();
         using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete); // whoever has it written holds it open
         file.Write(header);
         long end = HeaderSize + _count * RowBytes;

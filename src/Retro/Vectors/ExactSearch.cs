@@ -14,6 +14,7 @@ namespace Retro.Vectors;
 /// <param name="metric">How vectors are compared.</param>
 /// <param name="threads">Threads that search; 0 for one per processor.</param>
 /// <param name="among">The vectors that may come; null: all.</param>
+/// <param name="excluded">Of each query, vectors that must not come; null: none.</param>
 /// <param name="byDifferences">Whether it is squared distances that are ranked, and by differences alone, which takes several times as long.</param>
 /// <remarks>
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
@@ -23,7 +24,14 @@ namespace Retro.Vectors;
 /// <para>Where less than half of the vectors may come, those are copied together block by block, and the others cost nothing.</para>
 /// </remarks>
 internal sealed unsafe partial class ExactSearch(
-    float* vectors, long total, int dimensions, VectorMetric metric, int threads, ChunkSet? among, bool byDifferences = false)
+    float* vectors,
+    long total,
+    int dimensions,
+    VectorMetric metric,
+    int threads,
+    ChunkSet? among,
+    ExcludedChunks[]? excluded = null,
+    bool byDifferences = false)
 {
     private const int QueryTile = 4;
     private const int VectorTile = 3;
@@ -92,8 +100,8 @@ internal sealed unsafe partial class ExactSearch(
             {
                 (long start, long end) = (p * compared / parts, (p + 1) * compared / parts);
                 found[b][p] = _few is null
-                    ? Scan(queries + (long)first * dimensions, count, start, end, wanted)
-                    : ScanFew(queries + (long)first * dimensions, count, _few.Members(start, end - start), end - start, wanted);
+                    ? Scan(queries, first, count, start, end, wanted)
+                    : ScanFew(queries, first, count, _few.Members(start, end - start), end - start, wanted);
             }
 
             // Whoever finishes a block's last part joins them, so that no more is held than is being worked on.
@@ -129,7 +137,8 @@ internal sealed unsafe partial class ExactSearch(
         fixed (float* x = asked, values = far)
         fixed (long* found = nearest)
         {
-            new ExactSearch(vectors, total, dimensions, metric, threads, among, byDifferences: true).Find(x, rows.Length, wanted, found, values);
+            ExcludedChunks[]? without = excluded is null ? null : Array.ConvertAll(rows, row => excluded[row]);
+            new ExactSearch(vectors, total, dimensions, metric, threads, among, without, byDifferences: true).Find(x, rows.Length, wanted, found, values);
         }
 
         for (int i = 0; i < rows.Length; i++)
@@ -140,9 +149,10 @@ internal sealed unsafe partial class ExactSearch(
     }
 
     /// <summary>Ranks a range of vectors for a block of queries.</summary>
-    private Part Scan(float* queries, int count, long start, long end, int wanted)
+    private Part Scan(float* queries, int query, int count, long start, long end, int wanted)
     {
-        Part part = NewPart(count, end - start, wanted);
+        Part part = NewPart(query, count, end - start, wanted);
+        queries += (long)query * dimensions;
         for (long first = start; first < end; first += _block)
         {
             Scan(part, queries, count, vectors + (first * dimensions), first, null, (int)Math.Min(_block, end - first));
@@ -152,9 +162,10 @@ internal sealed unsafe partial class ExactSearch(
     }
 
     /// <summary>Ranks some vectors for a block of queries.</summary>
-    private Part ScanFew(float* queries, int count, IEnumerable<long> members, long few, int wanted)
+    private Part ScanFew(float* queries, int query, int count, IEnumerable<long> members, long few, int wanted)
     {
-        Part part = NewPart(count, few, wanted);
+        Part part = NewPart(query, count, few, wanted);
+        queries += (long)query * dimensions;
         long[] numbers = new long[_block];
         float[] copies = new float[_block * dimensions];
         int length = 0;
@@ -177,10 +188,10 @@ internal sealed unsafe partial class ExactSearch(
         return part;
     }
 
-    private Part NewPart(int count, long compared, int wanted)
+    private Part NewPart(int query, int count, long compared, int wanted)
     {
         int room = (int)Math.Min(compared, (long)wanted + (_ranksByProducts ? Slack : 0));
-        return new(count, room, _block, _few is null ? among : null) { HoldsAll = room == compared };
+        return new(count, room, _block, _few is null ? among : null, excluded is null ? default : excluded.AsMemory(query)) { HoldsAll = room == compared };
     }
 
     /// <summary>Ranks a block of vectors for a block of queries.</summary>
@@ -277,7 +288,7 @@ internal sealed unsafe partial class ExactSearch(
     }
 
     /// <summary>The best of some vectors for every query of a block, as heaps, with the room that a block of them takes.</summary>
-    private sealed class Part(int queries, int room, int block, ChunkSet? among)
+    private sealed class Part(int queries, int room, int block, ChunkSet? among, ReadOnlyMemory<ExcludedChunks> excluded)
     {
         public int Room { get; } = room;
 
@@ -309,20 +320,22 @@ internal sealed unsafe partial class ExactSearch(
                 // Nearly all are worse than the worst that is held.
                 if (Vector.GreaterThanOrEqualAny(new Vector<float>(products[i..]) - new Vector<float>(half[i..]), new Vector<float>(least)))
                 {
-                    least = OfferSome(ref best, i, i + width, first, numbers, products);
+                    least = OfferSome(ref best, query, i, i + width, first, numbers, products);
                 }
             }
 
-            _ = OfferSome(ref best, i, products.Length, first, numbers, products);
+            _ = OfferSome(ref best, query, i, products.Length, first, numbers, products);
             Counts[query] = best.Count;
         }
 
-        private float OfferSome(ref Ranking best, int from, int to, long first, long[]? numbers, ReadOnlySpan<float> products)
+        private float OfferSome(ref Ranking best, int query, int from, int to, long first, long[]? numbers, ReadOnlySpan<float> products)
         {
             for (int i = from; i < to; i++)
             {
                 long number = numbers is null ? first + i : numbers[i];
-                if (products[i] - Half[i] is var score && score >= best.Least && among?.Contains(number) != false)
+                if (products[i] - Half[i] is var score && score >= best.Least && (excluded.IsEmpty
+                    ? among?.Contains(number) != false
+                    : excluded.Span[query].Admits(number, among)))
                 {
                     best.Offer(number, score);
                 }

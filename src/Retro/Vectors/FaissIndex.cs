@@ -18,12 +18,18 @@ internal sealed partial class FaissIndex : VectorIndex
     /// </summary>
     public const int EachByItself = 16;
 
+    /// <summary>
+    /// Vectors, or inverted lists, that a graph of NSG is built of at least. FAISS (1.7.3) ends the process where it divides by how many there are beyond 100,
+    /// and where ten that it draws for one of them are all among its 64 nearest, since it looks no farther than those then: of 512 once in two million.
+    /// </summary>
+    private const int LeastOfNsg = 512;
+
     /// <summary>Queries that are compared with the centroids together: each time those come from memory, they are used for so many.</summary>
     private const int Group = 64;
 
     private readonly FaissIndexHandle _handle;
 
-    private readonly Lazy<bool> _searchesAmong, _takesLists;
+    private readonly Lazy<bool> _searchesAmong, _takesLists, _comparesAll;
 
     // The number of probed lists belongs to the native index: where FAISS does not take it with the search, searches take turns.
     private readonly Lock _gate = new();
@@ -31,11 +37,14 @@ internal sealed partial class FaissIndex : VectorIndex
     // How many vectors of the inverted lists a query is compared with, 0 for all; the C API sets it and does not tell it.
     private ulong _mostCodes;
 
+    // Vectors that the index takes at once at least.
+    private int _least;
+
     private FaissIndex(FaissIndexHandle handle, int threads)
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
     {
         _handle = handle;
-        (_searchesAmong, _takesLists) = (new(TrySearchAmong), new(TryTakeLists));
+        (_searchesAmong, _takesLists, _comparesAll) = (new(TrySearchAmong), new(TryTakeLists), new(IsExact));
     }
 
     public override VectorEngine Engine => VectorEngine.Faiss;
@@ -77,10 +86,18 @@ internal sealed partial class FaissIndex : VectorIndex
                     + "have 24 bits at most.");
         }
 
+        MatchCollection lists = NsgOfLists().Matches(factory);
+        if (lists.FirstOrDefault(few => !long.TryParse(few.Groups[1].Value, CultureInfo.InvariantCulture, out long count) || count < LeastOfNsg) is { } graph)
+        {
+            throw new FaissException(
+                $"No index \"{factory}\" can be made: of fewer than {LeastOfNsg} lists FAISS builds no graph of NSG; take one of HNSW "
+                    + $"(IVF{graph.Groups[1].Value}_HNSW32), or none (IVF{graph.Groups[1].Value}).");
+        }
+
         FaissNative.Check(
             FaissNative.Factory(out FaissIndexHandle handle, dimensions, factory, (int)metric),
             $"No index \"{factory}\" can be made for vectors of {dimensions} numbers");
-        return new(handle, threads);
+        return new(handle, threads) { _least = Nsg().Count(factory) > lists.Count ? LeastOfNsg : 0 };
     }
 
     /// <summary>Reads a file; the caller has seen that it exists and that FAISS is there.</summary>
@@ -102,9 +119,11 @@ internal sealed partial class FaissIndex : VectorIndex
 
     public override bool SearchesAmong => _searchesAmong.Value;
 
+    public override bool ComparesAll => _comparesAll.Value;
+
     public override bool AnswersEachByItself => ListCount > 0 && SearchesAmong;
 
-    private protected override bool IsDisposed => _handle.IsClosed;
+    private protected override bool IsDisposed => _handle.IsDisposed;
 
     private protected override unsafe void TrainOn(long n, ReadOnlySpan<float> vectors)
     {
@@ -124,6 +143,13 @@ internal sealed partial class FaissIndex : VectorIndex
             throw new FaissException("The index takes no vectors before it has been trained: call Train first.");
         }
 
+        if (n < _least)
+        {
+            throw new FaissException(
+                $"The index cannot take {n} vectors: of fewer than {_least} at once FAISS builds no graph of NSG; take one of HNSW (HNSW32), or "
+                    + $"\"{VectorIndexPlan.Exact}\".");
+        }
+
         fixed (float* x = vectors)
         {
             using FaissNative.ThreadCount own = new(Threads);
@@ -132,7 +158,14 @@ internal sealed partial class FaissIndex : VectorIndex
     }
 
     private protected override void Find(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists,
+        ChunkSet? among,
+        ExcludedChunks[]? excluded)
     {
         bool hasLists = ListCount > 0;
         if (hasLists && SearchesAmong)
@@ -141,9 +174,9 @@ internal sealed partial class FaissIndex : VectorIndex
             return;
         }
 
-        if (among is not null)
+        if (among is not null || excluded is not null)
         {
-            if (!TryFindByProducts(n, queries, count, ids, distances, among))
+            if (!TryFindByProducts(n, queries, count, ids, distances, among, excluded))
             {
                 FindByParameters(n, queries, count, ids, distances, 0, among, Threads);
             }
@@ -233,32 +266,48 @@ internal sealed partial class FaissIndex : VectorIndex
     /// for few queries and for any number that may see only some of the vectors: among 100,000 that is a tenth to a seventh of the time for 16 queries.
     /// </summary>
     /// <returns>Whether it was done: not with another kind of index.</returns>
-    private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among)
+    private unsafe bool TryFindByProducts(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among, ExcludedChunks[]? excluded = null)
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
-        return TryFindByProducts(held.Index, n, queries, count, ids, distances, among, Threads);
+        using SharedHandle.Held held = Handle().Hold();
+        return TryFindByProducts(held.Address, n, queries, count, ids, distances, among, Threads, excluded);
     }
 
     private unsafe bool TryFindByProducts(
-        nint index, long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, ChunkSet? among, int threads)
+        nint index,
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        ChunkSet? among,
+        int threads,
+        ExcludedChunks[]? excluded = null)
     {
-        nint exact = FaissNative.AsExact(index);
-        VectorMetric metric = (VectorMetric)FaissNative.Metric(index);
-        if (exact == 0 || !Enum.IsDefined(metric))
+        if (!IsExact(index))
         {
             return false;
         }
 
-        FaissNative.ExactVectors(exact, out float* vectors, out nuint numbers);
+        FaissNative.ExactVectors(FaissNative.AsExact(index), out float* vectors, out nuint numbers);
         fixed (float* x = queries)
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
-            new ExactSearch(vectors, (long)numbers / Dimensions, Dimensions, metric, threads, among).Find(x, (int)n, count, found, values);
+            VectorMetric metric = (VectorMetric)FaissNative.Metric(index);
+            new ExactSearch(vectors, (long)numbers / Dimensions, Dimensions, metric, threads, among, excluded).Find(x, (int)n, count, found, values);
         }
 
         return true;
     }
+
+    private bool IsExact()
+    {
+        using SharedHandle.Held held = Handle().Hold();
+        return IsExact(held.Address);
+    }
+
+    private static bool IsExact(nint index) => FaissNative.AsExact(index) != 0 && Enum.IsDefined((VectorMetric)FaissNative.Metric(index));
 
     /// <summary>
     /// Looks into inverted lists for groups of queries, each on a thread of its own: so few at once FAISS would leave the other threads idle. Which lists, this
@@ -300,9 +349,9 @@ internal sealed partial class FaissIndex : VectorIndex
     private (long[] Lists, float[] Distances) Nearest(int n, ReadOnlySpan<float> queries, int lists, int threads)
     {
         (long[] nearest, float[] distances) = (new long[n * lists], new float[n * lists]);
-        using FaissIndexHandle.Held held = Handle().Hold();
+        using SharedHandle.Held held = Handle().Hold();
         TryFindByProducts(
-            FaissNative.Quantizer(FaissNative.AsInvertedLists(held.Index)), n, queries, lists, nearest, distances, null, threads);
+            FaissNative.Quantizer(FaissNative.AsInvertedLists(held.Address)), n, queries, lists, nearest, distances, null, threads);
         return (nearest, distances);
     }
 
@@ -322,7 +371,7 @@ internal sealed partial class FaissIndex : VectorIndex
         ReadOnlySpan<long> given = default,
         ReadOnlySpan<float> centroidDistances = default)
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
+        using SharedHandle.Held held = Handle().Hold();
         nint selector = 0, parameters = 0;
         fixed (float* x = queries)
         fixed (long* labels = ids)
@@ -349,7 +398,7 @@ internal sealed partial class FaissIndex : VectorIndex
                     given.IsEmpty
                         ? FaissNative.SearchWith(_handle, n, x, count, parameters, found, labels)
                         : FaissNative.SearchGivenLists(
-                            FaissNative.AsInvertedLists(held.Index), n, x, count, nearest, near, parameters, found, labels),
+                            FaissNative.AsInvertedLists(held.Address), n, x, count, nearest, near, parameters, found, labels),
                     action);
             }
             finally
@@ -374,7 +423,10 @@ internal sealed partial class FaissIndex : VectorIndex
         }
     }
 
-    /// <summary>Exact indexes and those with inverted lists can; graphs refuse in FAISS 1.7.3.</summary>
+    /// <summary>
+    /// Exact indexes can, and of those with inverted lists the ones that our library knows to; graphs refuse in FAISS 1.7.3, and so do additive codes, but
+    /// from inside a parallel region.
+    /// </summary>
     private bool TrySearchAmong()
     {
         if (!FaissNative.SearchesAmong)
@@ -399,8 +451,8 @@ internal sealed partial class FaissIndex : VectorIndex
     /// <summary>Whether it takes the lists that are to be looked into: not where vectors are transformed first, and centroids in no exact index.</summary>
     private bool TryTakeLists()
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
-        nint lists = FaissNative.SearchesGivenLists ? FaissNative.AsInvertedLists(held.Index) : 0;
+        using SharedHandle.Held held = Handle().Hold();
+        nint lists = FaissNative.SearchesGivenLists ? FaissNative.AsInvertedLists(held.Address) : 0;
         float[] query = new float[Dimensions], distances = new float[1];
         long[] nearest = new long[1];
         try
@@ -430,15 +482,15 @@ internal sealed partial class FaissIndex : VectorIndex
 
     private FaissIndexHandle Handle()
     {
-        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        ObjectDisposedException.ThrowIf(_handle.IsDisposed, this);
         return _handle;
     }
 
     /// <summary>Calls back with the inverted-list index inside of id maps and transforms, and says whether there is one.</summary>
     private bool WithLists(Action<nint> use)
     {
-        using FaissIndexHandle.Held held = Handle().Hold();
-        nint inner = held.Index;
+        using SharedHandle.Held held = Handle().Hold();
+        nint inner = held.Address;
         while (true)
         {
             if (FaissNative.AsInvertedLists(inner) is var lists and not 0)
@@ -464,6 +516,13 @@ internal sealed partial class FaissIndex : VectorIndex
 
     [GeneratedRegex(@"(?<![^, ])max_codes=([^, ]*)")]
     private static partial Regex MostCodes();
+
+    [GeneratedRegex("(?<![A-Za-z])NSG")]
+    private static partial Regex Nsg();
+
+    // The graph that leads to the inverted lists (IVF256_NSG16, IVF256(NSG16)), and how many lists these are.
+    [GeneratedRegex(@"IVF(\d+)(?:_|\((?:(?!IVF)[^()])*?)(?<![A-Za-z])NSG\d*")]
+    private static partial Regex NsgOfLists();
 
     // A number that is 0, of a graph's links 1, and more than 24 bits of a code (PQ4x64).
     [GeneratedRegex(@"(?<![\d.])0+(?![\d.])|\bHNSW0*1(?!\d)|(?<=_)HNSW0*1(?!\d)|(?<!Lattice\d+)x0*(?:2[5-9]|[3-9]\d|[1-9]\d{2,})(?!\d)")]

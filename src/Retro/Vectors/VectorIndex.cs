@@ -5,7 +5,8 @@ namespace Retro.Vectors;
 
 /// <summary>
 /// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that
-/// library is missing. Searching from several threads at once is safe; training, adding and disposing are not, beside anything else.
+/// library is missing. Searching from several threads at once is safe, and disposing beside it: what is searched then ends with its answer or says that it was
+/// disposed. Training and adding are not safe beside anything else.
 /// </summary>
 internal abstract class VectorIndex : IDisposable
 {
@@ -51,6 +52,12 @@ internal abstract class VectorIndex : IDisposable
 
     /// <summary>Whether a search can be limited to some of the vectors.</summary>
     public abstract bool SearchesAmong { get; }
+
+    /// <summary>
+    /// Whether every query is compared with all vectors by this library's own search: it leaves out others for each, ties come by number, and an answer depends
+    /// on nothing that is asked at once.
+    /// </summary>
+    public abstract bool ComparesAll { get; }
 
     /// <summary>Whether what a query finds does not depend on the others, however many are asked at once.</summary>
     public abstract bool AnswersEachByItself { get; }
@@ -174,11 +181,18 @@ internal abstract class VectorIndex : IDisposable
     /// <param name="distances"><c>[n, count]</c>: squared distances or inner products, NaN beside -1.</param>
     /// <param name="probedLists">How many of the inverted lists this search looks into; null for <see cref="ProbedLists"/>.</param>
     /// <param name="among">The vectors that may come, where <see cref="SearchesAmong"/>; null: all.</param>
+    /// <param name="excluded">Of each query, the vectors that must not come, where <see cref="ComparesAll"/>; null: none.</param>
     /// <exception cref="ArgumentException">A length does not fit, or a number is not finite or too large.</exception>
     /// <exception cref="InvalidOperationException">A number of lists was given, and the index has none.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
     public void Search(
-        ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists = null, ChunkSet? among = null)
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists = null,
+        ChunkSet? among = null,
+        ExcludedChunks[]? excluded = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         if (probedLists is { } lists)
@@ -203,7 +217,7 @@ internal abstract class VectorIndex : IDisposable
         }
         else if (n > 0)
         {
-            Find(n, queries, count, ids, distances, probedLists, among);
+            Find(n, queries, count, ids, distances, probedLists, among, excluded);
         }
     }
 
@@ -279,7 +293,14 @@ internal abstract class VectorIndex : IDisposable
     private protected abstract void Take(long n, ReadOnlySpan<float> vectors);
 
     private protected abstract void Find(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among);
+        long n,
+        ReadOnlySpan<float> queries,
+        int count,
+        Span<long> ids,
+        Span<float> distances,
+        long? probedLists,
+        ChunkSet? among,
+        ExcludedChunks[]? excluded);
 
     private protected abstract void Write(string path);
 

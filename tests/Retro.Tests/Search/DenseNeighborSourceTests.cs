@@ -128,6 +128,41 @@ public class DenseNeighborSourceTests
         Assert.DoesNotContain(0L, chunks);
     }
 
+    /// <summary>
+    /// Documents that begin alike are as many neighbors of each other, as near as any can be: an index that compares with everything needs no second look for
+    /// them, and both give the same answer.
+    /// </summary>
+    [Fact]
+    public void Among_many_copies_of_a_chunk_an_exact_index_looks_no_further_and_gives_the_first()
+    {
+        Random random = new(9);
+        using SearchDatabase data = new(Enumerable.Range(0, 1200).Select(i => TestDatabases.Document(
+            $"d{i}", (i < 600 ? "licence" : "") + string.Concat(Enumerable.Range(0, 7).Select(_ => (char)random.Next('a', 'z' + 1))))));
+        int other = data.Database.DocumentOf(data.Chunks.Count - 1);
+        long[] copies = [.. Enumerable.Range(0, 600).Select(document => data.Database.Documents[document].FirstChunk)];
+        VectorEngine[] engines = FaissNative.IsLoaded ? [VectorEngine.Exact, VectorEngine.Faiss] : [VectorEngine.Exact];
+        List<float[]> scores = [];
+        foreach (VectorEngine engine in engines)
+        {
+            using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Engine = engine });
+            NeighborQuery copy = new(data.Chunks[(int)copies[1]], [1]), unlike = new(data.Chunks[^1], [other]);
+            (long[] chunks, float[] found) = source.Ask([copy], 4);
+            Assert.Equal([copies[0], copies[2], copies[3], copies[4]], chunks);
+            Assert.All(found, score => Assert.Equal(0, score));
+            scores.Add(source.Ask([unlike], 4).Scores);
+            Assert.InRange(Allocated(copy), 0, 4 * Allocated(unlike));
+
+            long Allocated(NeighborQuery query)
+            {
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                source.Ask([query], 4);
+                return GC.GetAllocatedBytesForCurrentThread() - before;
+            }
+        }
+
+        Assert.All(scores, found => Assert.Equal(scores[0], found));
+    }
+
     [Fact]
     public void The_order_of_queries_and_keys_that_came_along_change_nothing()
     {
@@ -581,7 +616,8 @@ public class DenseNeighborSourceTests
     public void Damaged_keys_are_made_again_and_where_they_are_not_looked_at_the_fault_says_how()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 12));
-        using (DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer()))
+        DenseNeighborOptions? options = FaissNative.IsLoaded ? new() { Factory = "HNSW8" } : null; // an exact index needs no keys
+        using (DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), options))
         {
             byte[] whole = File.ReadAllBytes(data["keys.bin"]);
             foreach (int at in new[] { 0, 100, whole.Length / 2, whole.Length - 1 })
@@ -599,20 +635,20 @@ public class DenseNeighborSourceTests
                     StringComparison.Ordinal);
                 if (at != whole.Length / 2)
                 {
-                    // FAISS's index, whose own scores are rougher, is not searched alone without a word.
+                    // One whose own scores are rougher is not searched alone without a word.
                     Assert.Equal(
                         VectorIndex.Choose(VectorEngine.Auto) == VectorEngine.Faiss,
-                        Record.Exception(() => DenseNeighborSource.Open(data.Database, data.Keyer()).Dispose()) is DatabaseException);
+                        Record.Exception(() => DenseNeighborSource.Open(data.Database, data.Keyer(), options).Dispose()) is DatabaseException);
                     Assert.Throws<DatabaseException>(() => DatabaseVerification.Recompute(data.Database, [source]));
                 }
                 else
                 {
-                    DenseNeighborSource.Build(data.Database, data.Keyer(), new() { MemoryMapped = true }).Dispose();
+                    DenseNeighborSource.Build(data.Database, data.Keyer(), (options ?? new()) with { MemoryMapped = true }).Dispose();
                     Assert.Equal(changed, File.ReadAllBytes(data["keys.bin"]));
                 }
 
                 int made = data.KeysMade;
-                DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
+                DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
                 Assert.Equal(made + data.Chunks.Count, data.KeysMade);
                 Assert.Equal(whole, File.ReadAllBytes(data["keys.bin"]));
             }

@@ -328,6 +328,48 @@ public class ExactIndexTests
         }
     }
 
+    /// <summary>What each query leaves out is not in its answer, and everything else is as if it were not there, copies of one vector included.</summary>
+    [Theory]
+    [InlineData(VectorEngine.Exact, VectorMetric.SquaredL2)]
+    [InlineData(VectorEngine.Exact, VectorMetric.InnerProduct)]
+    [InlineData(VectorEngine.Faiss, VectorMetric.SquaredL2)]
+    [InlineData(VectorEngine.Faiss, VectorMetric.InnerProduct)]
+    public void Each_query_leaves_out_vectors_of_its_own(VectorEngine engine, VectorMetric metric)
+    {
+        Assert.SkipWhen(engine == VectorEngine.Faiss && !FaissNative.IsLoaded, "There is no libfaiss_c.");
+        const int Count = 900, Size = 8, K = 6, Queries = 150;
+        float[] vectors = TestVectors.Random(Count, Size, seed: 31), queries = TestVectors.Random(Queries, Size, seed: 32);
+        for (int i = 0; i < Count; i += 3)
+        {
+            vectors.AsSpan(0, Size).CopyTo(vectors.AsSpan(i * Size));
+        }
+
+        for (int q = 0; q < Queries; q += 5)
+        {
+            vectors.AsSpan(0, Size).CopyTo(queries.AsSpan(q * Size));
+        }
+
+        ExcludedChunks[] excluded =
+            [.. Enumerable.Range(0, Queries).Select(q => new ExcludedChunks(new ChunkRange(q, 1 + (q % 40)), new ChunkRange(3 * q, q)))];
+        using VectorIndex index = VectorIndex.Create(Size, metric: metric, engine: engine);
+        using VectorIndex whole = VectorIndex.Create(Size, metric: metric, engine: VectorEngine.Exact);
+        index.Add(vectors);
+        whole.Add(vectors);
+        (long[] all, float[] far) = Search(whole, queries, Count);
+        foreach (ChunkSet? among in new[] { null, new ChunkSet(Count, [(0, 700)]), new ChunkSet(Count, [(100, 50), (400, 60)]) })
+        {
+            (long[] ids, float[] distances) = (new long[Queries * K], new float[Queries * K]);
+            index.Search(queries, K, ids, distances, among: among, excluded: excluded);
+            for (int q = 0; q < Queries; q++)
+            {
+                (long Id, float Distance)[] expected =
+                    [.. all.Zip(far).Skip(q * Count).Take(Count).Where(one => excluded[q].Admits(one.First, among)).Take(K)];
+                Assert.Equal(expected.Select(one => one.Id), ids[(q * K)..((q + 1) * K)]);
+                Assert.Equal(expected.Select(one => one.Distance), distances[(q * K)..((q + 1) * K)]);
+            }
+        }
+    }
+
     private static double Compare(float[] vectors, long id, float[] queries, int query, int dimensions, VectorMetric metric)
     {
         double sum = 0;

@@ -385,8 +385,54 @@ public class VectorIndexTests(ITestOutputHelper output)
             Assert.Contains("FAISS makes nothing", Assert.Throws<FaissException>(() => VectorIndex.Create(8, few)).Message, StringComparison.Ordinal);
         }
 
+        string[] graphsOfFewLists = ["IVF4_NSG8,Flat", "IVF100_NSG8,Flat", "PCA4,IVF511_NSG8,SQ8", "IVF16(NSG8),Flat", "IVF1024(IVF4_NSG8,Flat),Flat"];
+        foreach (string few in graphsOfFewLists)
+        {
+            Assert.Contains("take one of HNSW", Assert.Throws<FaissException>(() => VectorIndex.Create(8, few)).Message, StringComparison.Ordinal);
+        }
+
+        VectorIndex.Create(8, "IVF512_NSG8,Flat").Dispose();
         VectorIndex.Create(8, "HNSW10,Flat").Dispose();
         Assert.Throws<ArgumentOutOfRangeException>(() => Search(index, new float[8], 1, probedLists: 0));
+    }
+
+    /// <summary>FAISS would end the process.</summary>
+    [Theory]
+    [InlineData("NSG8")]
+    [InlineData("NSG8,Flat")]
+    [InlineData("PCA4,NSG8")]
+    public void A_graph_of_NSG_is_not_built_of_few_vectors(string factory)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        float[] vectors = TestVectors.Random(512, 8, seed: 16);
+        using VectorIndex index = VectorIndex.Create(8, factory);
+        index.Train(vectors);
+        foreach (int few in new[] { 1, 30, 100, 511 })
+        {
+            Assert.Contains(
+                "take one of HNSW", Assert.Throws<FaissException>(() => index.Add(vectors.AsSpan(0, few * 8))).Message, StringComparison.Ordinal);
+        }
+
+        index.Add(vectors);
+        Assert.InRange(Search(index, vectors[..8], 1).Ids[0], 0, 511);
+    }
+
+    /// <summary>Their refusal of a selection comes from inside a parallel region, so that asking them would end the process.</summary>
+    [Theory]
+    [InlineData("IVF4,RQ2x4")]
+    [InlineData("IVF4,LSQ2x4")]
+    [InlineData("IVF4,PRQ2x2x4")]
+    [InlineData("PCA4,IVF4,RQ2x4")]
+    [InlineData("IVF4,ITQ8,SH1.2")]
+    public void Codes_that_cannot_be_searched_among_some_are_not_asked_to(string factory)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        float[] vectors = TestVectors.Random(400, 8, seed: 17);
+        using VectorIndex index = VectorIndex.Create(8, factory, parameters: "nprobe=4");
+        index.Train(vectors);
+        index.Add(vectors);
+        Assert.False(index.SearchesAmong);
+        Assert.DoesNotContain(-1, Search(index, vectors[..(40 * 8)], 3).Ids);
     }
 
     [Fact]

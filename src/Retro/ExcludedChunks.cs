@@ -1,4 +1,4 @@
-namespace Retro.Search;
+namespace Retro;
 
 /// <summary>Chunks that must not come.</summary>
 internal readonly struct ExcludedChunks

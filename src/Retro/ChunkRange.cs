@@ -1,4 +1,4 @@
-namespace Retro.Search;
+namespace Retro;
 
 /// <summary>Chunks that follow one another, as those of a document do.</summary>
 /// <param name="First">The first chunk's number.</param>
