@@ -46,6 +46,25 @@ public sealed class EvalCommandTests : IDisposable
         Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
     }
 
+    /// <summary>Which database they are measured on is the first one's to say, of those that know one, and that another has another is told.</summary>
+    [Fact]
+    public void Models_of_several_databases_are_measured_on_the_first_which_is_told()
+    {
+        _retro.Build();
+        _retro.Done(
+            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "again", "--chunk", "16", "--held-out-share", "0.2");
+        string[] train = ["train", "--source", "none", "--steps", "1", .. CliRun.Tiny];
+        _retro.Done([.. train, "--database", "work", "--out", "one"]);
+        _retro.Done([.. train, "--database", "again", "--out", "other"]);
+        string told = $"{Path.DirectorySeparatorChar}{Path.Combine("work", "database")}, which all are measured on";
+        string[] eval = ["eval", "--window", "64", "--model"];
+        string both = _retro.Done([.. eval, "one", "other"]);
+        Assert.Contains("other was trained on another database than ", both, StringComparison.Ordinal);
+        Assert.Contains(told, both, StringComparison.Ordinal);
+        Assert.DoesNotContain("another database", _retro.Done([.. eval, "one", "one"]), StringComparison.Ordinal);
+        Assert.DoesNotContain("another database", _retro.Done([.. eval, "one", "other", "--database", "work"]), StringComparison.Ordinal);
+    }
+
     /// <summary>The database that a model was trained on may be another by the time that the model is measured.</summary>
     [Fact]
     public void Documents_that_a_model_was_trained_on_are_not_called_unseen_though_they_are_held_out_now()
