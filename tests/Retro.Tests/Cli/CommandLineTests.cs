@@ -223,6 +223,9 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
     [InlineData(2, "--origin * lets every page that is open on this machine ask; say what requests have to bring", "serve --model x --origin *")]
     [InlineData(2, "such as https://app.example or http://localhost:3000, or *, not 'app.example'.", "serve --model x --origin app.example")]
+    [InlineData(2, "--api-key takes a key of at least one character, and no white space;", "serve --model x --api-key ''")]
+    [InlineData(2, "--api-key takes a key of at least one character, and no white space;", "serve --model x --address 0.0.0.0 --api-key \"a b\"")]
+    [InlineData(2, "--name takes what the model is called, and not an empty text.", "serve --model x --name ''")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "serve --model nowhere")]
     [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]
     [InlineData(1, "empty holds no .txt, .md, ", "build --corpus empty --out work")]
@@ -320,6 +323,20 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("--resume and --start-over exclude each other; leave out one of them.", "experiment ablations --resume --start-over")]
     [InlineData("--steps and --minutes exclude each other; leave out one of them.", "experiment evaluate --steps 3 --minutes 1")]
     [InlineData("--decoder-steps does nothing here: the decoder is there;", "experiment retrofit --model m --decoder-steps 3")]
+    /// <summary>It would leave open to all what was to have a key, or let nobody in.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("secret\n")]
+    public void A_key_that_no_request_can_bring_starts_no_server_wherever_it_is_said(string key)
+    {
+        _retro.Variables["RETRO_API_KEY"] = key;
+        ChildProcess.Outcome run = _retro.Run("serve", "--model", "nowhere");
+        Assert.Equal(2, run.ExitCode);
+        Assert.StartsWith("RETRO_API_KEY takes a key of at least one character, and no white space;", run.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(1, _retro.Run("serve", "--model", "nowhere", "--api-key", "own").ExitCode); // which takes the variable's place
+    }
+
     [InlineData("--attention does nothing here: it is for --reader retro;", "fit --base b --database w --out o --reader copying --attention paper")]
     [InlineData("--source does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --source dense")]
     [InlineData("--embedder does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --embedder e")]
