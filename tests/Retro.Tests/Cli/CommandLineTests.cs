@@ -230,6 +230,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]
     [InlineData(1, "empty holds no .txt, .md, ", "build --corpus empty --out work")]
     [InlineData(1, "There is no tokenizer at nowhere;", "build --corpus docs --out work --tokenizer nowhere")]
+    [InlineData(1, "--megabytes 0.001 takes 1 document of the corpus; one has to be held out", "build --corpus docs --out work --megabytes 0.001")]
     [InlineData(1, "There is no tokenizer at nowhere.bin;", "build --corpus docs --out work --tokenizer nowhere.bin")]
     [InlineData(1, "a-file is a file; name a folder to write into.", "build --corpus docs --out a-file")]
     [InlineData(1, "/proc/work cannot be made", "build --corpus docs --out /proc/work")]
