@@ -175,7 +175,8 @@ internal sealed class ReadingOptions
             }
 
             RetroTokenizer tokenizer = sources?.Tokenizer
-                ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
+                ?? RetroTokenizer.Load(
+                    parsed.GetValue(_tokenizer) is { } named ? Workspace.TokenizerOf(named) : workspace.Model, cancellationToken: cancellationToken);
             (trained, tokenizer) = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             const string NotWhileWriting = "the model reads nothing while it writes";
             bool readsWhileWriting = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path), finds = readsWhileWriting || inPrompt is not null;

@@ -431,7 +431,7 @@ internal sealed class BuildCommand : Verb
     }
 
     private static RetroTokenizer LoadTokenizer(string folder)
-        => Path.Exists(folder) ? RetroTokenizer.Load(folder)
+        => Path.Exists(folder) ? RetroTokenizer.Load(Workspace.TokenizerOf(folder))
             : throw new RetroException($"There is no tokenizer at {folder}; name a folder with tokenizer.json, tokenizer.model, vocab.json or vocab.txt.");
 
     /// <summary>How many are held out where nothing is said: a share, at least what intervals need, at most a quarter.</summary>

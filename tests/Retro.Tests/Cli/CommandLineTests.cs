@@ -230,7 +230,12 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]
     [InlineData(1, "empty holds no .txt, .md, ", "build --corpus empty --out work")]
     [InlineData(1, "There is no tokenizer at nowhere;", "build --corpus docs --out work --tokenizer nowhere")]
+    [InlineData(1, "or train one (retro build without --tokenizer).", "build --corpus docs --out work --tokenizer empty")]
     [InlineData(1, "--megabytes 0.001 takes 1 document of the corpus; one has to be held out", "build --corpus docs --out work --megabytes 0.001")]
+    [InlineData(1, "docs holds no database (database/manifest.json); make one with: retro build --corpus TEXT --out FOLDER", "train --database docs --out m")]
+    [InlineData(1, "docs holds no model (model/config.json); make one with: retro train --database FOLDER --out FOLDER", "ask --model docs what")]
+    [InlineData(1, "begun holds no model yet (model/config.json): it is being trained,", "fit --base begun --database nowhere --out m")]
+    [InlineData(1, "or go on with: retro train --out begun", "ask --model begun what")]
     [InlineData(1, "There is no tokenizer at nowhere.bin;", "build --corpus docs --out work --tokenizer nowhere.bin")]
     [InlineData(1, "a-file is a file; name a folder to write into.", "build --corpus docs --out a-file")]
     [InlineData(1, "/proc/work cannot be made", "build --corpus docs --out /proc/work")]
@@ -254,7 +259,10 @@ public sealed partial class CommandLineTests : IDisposable
         _retro.WriteCorpus();
         Directory.CreateDirectory(_retro["empty"]);
         File.WriteAllText(_retro["a-file"], "text");
-        foreach ((string folder, string json) in new[] { ("broken", "{"), ("unknown", """{"build": {"stepz": "3"}}""") })
+        foreach ((string folder, string json) in new[]
+        {
+            ("broken", "{"), ("unknown", """{"build": {"stepz": "3"}}"""), ("begun", """{"train": {"database": "../nowhere"}}"""),
+        })
         {
             Directory.CreateDirectory(_retro[folder]);
             File.WriteAllText(Path.Combine(_retro[folder], "retro.json"), json);
@@ -315,15 +323,6 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.DoesNotContain("Unrecognized", _retro.Run(Words("retro eval --model=--repotr")).Errors, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("--steps and --minutes exclude each other; leave out one of them.", "train --database work --out m --steps 3 --minutes 1")]
-    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "train --database w --out m --resume --start-over")]
-    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "fit --base b --database w --out m --resume --start-over")]
-    [InlineData("--window does nothing here: answers are measured, and not text; leave it out.", "eval --model m --task qa --window 64")]
-    [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
-    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "experiment ablations --resume --start-over")]
-    [InlineData("--steps and --minutes exclude each other; leave out one of them.", "experiment evaluate --steps 3 --minutes 1")]
-    [InlineData("--decoder-steps does nothing here: the decoder is there;", "experiment retrofit --model m --decoder-steps 3")]
     /// <summary>It would leave open to all what was to have a key, or let nobody in.</summary>
     [Theory]
     [InlineData("")]
@@ -338,6 +337,15 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Equal(1, _retro.Run("serve", "--model", "nowhere", "--api-key", "own").ExitCode); // which takes the variable's place
     }
 
+    [Theory]
+    [InlineData("--steps and --minutes exclude each other; leave out one of them.", "train --database work --out m --steps 3 --minutes 1")]
+    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "train --database w --out m --resume --start-over")]
+    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "fit --base b --database w --out m --resume --start-over")]
+    [InlineData("--window does nothing here: answers are measured, and not text; leave it out.", "eval --model m --task qa --window 64")]
+    [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
+    [InlineData("--resume and --start-over exclude each other; leave out one of them.", "experiment ablations --resume --start-over")]
+    [InlineData("--steps and --minutes exclude each other; leave out one of them.", "experiment evaluate --steps 3 --minutes 1")]
+    [InlineData("--decoder-steps does nothing here: the decoder is there;", "experiment retrofit --model m --decoder-steps 3")]
     [InlineData("--attention does nothing here: it is for --reader retro;", "fit --base b --database w --out o --reader copying --attention paper")]
     [InlineData("--source does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --source dense")]
     [InlineData("--embedder does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --embedder e")]

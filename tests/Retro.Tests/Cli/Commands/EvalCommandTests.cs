@@ -32,7 +32,7 @@ public sealed class EvalCommandTests : IDisposable
 
         // The same text and tokenizer, with other documents held out.
         _retro.Done(
-            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w3", "--chunk", "16", "--held-out-share", "0.2", "--seed",
+            "build", "--corpus", "docs", "--tokenizer", "decoder", "--out", "w3", "--chunk", "16", "--held-out-share", "0.2", "--seed",
             "5");
         ChildProcess.Outcome seen = _retro.Run("eval", "--model", "decoder", "--database", "w3");
         Assert.Equal(1, seen.ExitCode);
@@ -123,6 +123,13 @@ public sealed class EvalCommandTests : IDisposable
             ChildProcess.Outcome idle = _retro.Run("generate", "--model", "decoder", option, "river", "The");
             Assert.Equal(2, idle.ExitCode);
             Assert.StartsWith(said, idle.Errors, StringComparison.Ordinal);
+        }
+
+        foreach (string option in new[] { "--stop", "--ban" })
+        {
+            ChildProcess.Outcome empty = _retro.Run("generate", "--model", "decoder", option, "", "The");
+            Assert.Equal(2, empty.ExitCode);
+            Assert.StartsWith($"{option} is ", empty.Errors, StringComparison.Ordinal);
         }
 
         Assert.Contains(
