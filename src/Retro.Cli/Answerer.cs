@@ -1,7 +1,9 @@
+using System.Text.Json.Nodes;
 using Retro.Answering;
 using Retro.Cli.Workflow;
 using Retro.Database;
 using Retro.Generation;
+using Retro.Search;
 
 namespace Retro.Cli;
 
@@ -63,10 +65,15 @@ internal sealed class Answerer : IDisposable
 
     /// <summary>A question as it is read: its lines without spaces around them. A line's end may be typed as \n, which any shell passes on.</summary>
     /// <param name="typed">What was typed.</param>
-    public string Question(string typed) => string.Join(
-        '\n',
-        _opened.AsCleaned(typed.Replace("\\n", "\n", StringComparison.Ordinal))
-            .Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+    /// <exception cref="UsageException">Nothing was but that.</exception>
+    public string Question(string typed)
+    {
+        string question = string.Join(
+            '\n',
+            _opened.AsCleaned(typed.Replace("\\n", "\n", StringComparison.Ordinal))
+                .Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+        return question.Length > 0 ? question : throw new UsageException("The question is empty; ask something.");
+    }
 
     /// <summary>The passages that are found for a question.</summary>
     /// <param name="question">The question.</param>
@@ -101,6 +108,20 @@ internal sealed class Answerer : IDisposable
     /// <param name="answer">The answer.</param>
     public double Bits(string question, IReadOnlyList<long> passages, string answer)
         => _reader.LogLikelihoods(question, passages, [answer])[0] / Math.Log(2);
+
+    /// <summary>
+    /// A passage that was read, for programs: by the document of the database that it was cut from and its number among that one's passages, from 0. It is no
+    /// chunk of the database, and it has no score: all that is known where it is read is its rank.
+    /// </summary>
+    /// <param name="passage">What was read.</param>
+    public static JsonObject Json(RetrievedNeighbor passage)
+    {
+        JsonObject json = ReadingOptions.Json(passage);
+        json["document"] = AnsweringData.DocumentOf(passage.DocumentId);
+        json["passage"] = AnsweringData.NumberOf(passage.DocumentId);
+        json["chunk"] = json["chunkInDocument"] = json["score"] = null;
+        return json;
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _data.Dispose();

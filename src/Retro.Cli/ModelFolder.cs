@@ -154,6 +154,17 @@ internal static class ModelFolder
         return (workspace, taken);
     }
 
+    /// <summary>What goes on with the training that was begun in a folder, or begins it again, as it is typed; null: none was.</summary>
+    /// <param name="path">The folder that was named.</param>
+    public static string? Begun(string path)
+    {
+        Workspace workspace = new(path);
+        string resume = File.Exists(Path.Combine(workspace.Model, Trainer.StateFile)) ? " --resume" : "";
+        return Array.Find(s_makers, maker => workspace.Section(maker) is not null) is { } verb
+            ? $"{Tool.Name} {verb} {Shell.Option("--out", path)}{resume}"
+            : null;
+    }
+
     /// <summary>Whether a model was fitted to answer questions.</summary>
     /// <param name="path">The folder that was named.</param>
     public static bool Answers(string path)

@@ -138,10 +138,15 @@ internal sealed class ReadingOptions
     /// <summary>Loads the model and opens what it reads from.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="needsDatabase">Whether it makes no sense without a database.</param>
+    /// <param name="inPrompt">
+    /// The verb's option that says how many passages are found for the prompt, which any model can read; null: it finds none, and what a model does not find
+    /// while it writes is not read.
+    /// </param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <param name="reading">Options of the verb's own that say what is read.</param>
+    /// <param name="whileWriting">Options of the verb's own that say what is read while it is written.</param>
     /// <returns>All of it; dispose it.</returns>
-    public Opened Open(ParseResult parsed, bool needsDatabase, CancellationToken cancellationToken, params Option[] reading)
+    public Opened Open(
+        ParseResult parsed, bool needsDatabase, Option? inPrompt, CancellationToken cancellationToken, params Option[] whileWriting)
     {
         string path = parsed.GetValue(Model)!;
         Workspace workspace = Workspace.OfModel(path);
@@ -170,23 +175,26 @@ internal sealed class ReadingOptions
             }
 
             RetroTokenizer tokenizer = sources?.Tokenizer
-                ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
+                ?? RetroTokenizer.Load(
+                    parsed.GetValue(_tokenizer) is { } named ? Workspace.TokenizerOf(named) : workspace.Model, cancellationToken: cancellationToken);
             (trained, tokenizer) = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
-            bool canRead = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path);
-            RequireReads(parsed, canRead, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
-            if (!needsDatabase && !canRead && (parsed.GetValue(Source) ?? "none") != "none")
+            const string NotWhileWriting = "the model reads nothing while it writes";
+            bool readsWhileWriting = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path), finds = readsWhileWriting || inPrompt is not null;
+            Option[] finding = inPrompt is null ? [_exclude, _labels] : [_exclude, _labels, inPrompt];
+            RequireRead(parsed, readsWhileWriting, NotWhileWriting, [K, .. whileWriting]);
+            RequireRead(parsed, finds, NotWhileWriting, finding);
+            RequireRead(parsed, sources is not null || !reads, $"which database is read from is in no retro.json, and {_database.Name} names none", finding);
+            if (!finds && (parsed.GetValue(Source) ?? "none") != "none")
             {
                 Screen.Note($"It reads nothing, whatever {Source.Name} says: the model is a decoder alone.");
             }
 
-            if (reads && sources is null && canRead)
+            if (reads && sources is null && finds)
             {
                 Screen.Note($"It reads nothing: which database it reads from is in no retro.json; {_database.Name} names one.");
             }
 
-            INeighborSource? source = sources is null || (!canRead && !needsDatabase)
-                ? null
-                : sources.Open(parsed.GetValue(Source) ?? "bm25", Seed(parsed));
+            INeighborSource? source = finds ? sources?.Open(parsed.GetValue(Source) ?? "bm25", Seed(parsed)) : null;
             return new(trained, sources is null ? null : ModelFolder.Copying(path, trained, sources), tokenizer, sources, source);
         }
         catch
@@ -197,12 +205,12 @@ internal sealed class ReadingOptions
         }
     }
 
-    /// <summary>Refuses what says how is read where the model, as it turns out, reads nothing while it writes.</summary>
-    private static void RequireReads(ParseResult parsed, bool reads, params Option[] reading)
+    /// <summary>Refuses what says how is read where, as it turns out, nothing is.</summary>
+    private static void RequireRead(ParseResult parsed, bool isRead, string why, params Option[] reading)
     {
-        if (!reads && reading.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } idle)
+        if (!isRead && reading.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } idle)
         {
-            throw new UsageException($"{idle.Name} does nothing here: the model reads nothing while it writes; leave it out.");
+            throw new UsageException($"{idle.Name} does nothing here: {why}; leave it out.");
         }
     }
 

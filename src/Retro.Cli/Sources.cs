@@ -47,7 +47,7 @@ internal sealed class Sources : IDisposable
         _threads = threads;
         _device = device;
         _cancellationToken = cancellationToken;
-        string folder = tokenizer ?? Workspace.Tokenizer;
+        string folder = tokenizer is null ? Workspace.Tokenizer : Workspace.TokenizerOf(tokenizer);
         Tokenizer = Directory.Exists(folder) || File.Exists(folder)
             ? RetroTokenizer.Load(folder, cancellationToken: cancellationToken)
             : throw new RetroException($"There is no tokenizer in {folder}; name the one that the database was made with (--tokenizer).");

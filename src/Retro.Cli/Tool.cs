@@ -8,6 +8,7 @@ using Retro.Cli.Commands;
 using Retro.Cli.Experiments;
 using Retro.Cli.Workflow;
 using Retro.Generation;
+using Retro.Tokenizers;
 using Retro.Training;
 
 namespace Retro.Cli;
@@ -48,6 +49,7 @@ internal static partial class Tool
         ("MaximumNewTokens", "--tokens"), ("Temperature", "--temperature"), ("TopK", "--top-k"), ("TopP", "--top-p"), ("MinP", "--min-p"),
         ("RepetitionPenalty", "--repetition-penalty"), ("FrequencyPenalty", "--frequency-penalty"), ("PresencePenalty", "--presence-penalty"),
         ("Beams", "--beams"), ("Neighbors", "--k"), ("Passages", "--passage"), ("RetrievalStride", "--retrieve-every"),
+        ("Stop", "--stop"), ("BannedStrings", "--ban"),
     ];
 
     /// <summary>Runs the tool.</summary>
@@ -137,7 +139,7 @@ internal static partial class Tool
             fault = Regex.Replace(fault, $@"(?<![\w.]){Regex.Escape(member)}\b", option);
         }
 
-        return fault;
+        return fault.Replace(nameof(BpeTrainer), $"{Name} build without --tokenizer", StringComparison.Ordinal);
     }
 
     /// <summary>The command with all its verbs.</summary>

@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
 using Retro.Database;
+using Retro.Tokenizers;
 using Retro.Training;
 
 namespace Retro.Cli;
@@ -93,11 +94,24 @@ internal sealed class Workspace(string folder)
             || (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)) && ModelFolder.IsOurs(folder));
     }
 
+    /// <summary>Whether the tool has written into a folder.</summary>
+    public static bool IsOurs(string path) => File.Exists(Path.Combine(path, SettingsFile));
+
+    /// <summary>
+    /// Where the tokenizer lies that is named: a folder of one, or its file, or a folder of the tool's with a model or a database, which have theirs. What
+    /// holds none is given back as it is.
+    /// </summary>
+    public static string TokenizerOf(string path)
+    {
+        Workspace workspace = new(path);
+        return Array.Find([path, workspace.Model, workspace.Tokenizer], RetroTokenizer.IsIn) ?? path;
+    }
+
     /// <summary>The workspace that a named database belongs to.</summary>
     /// <param name="path">The workspace, or the database in it.</param>
     /// <exception cref="RetroException">There is no database.</exception>
     public static Workspace OfDatabase(string path)
-        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT {Shell.Option("--out", path)}");
+        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT {Shell.Option("--out", ToBeMade(path))}");
 
     /// <summary>The workspace that a named database belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfDatabase"/>
@@ -107,11 +121,15 @@ internal sealed class Workspace(string folder)
     /// <param name="path">The workspace, or the model in it.</param>
     /// <exception cref="RetroException">There is no model.</exception>
     public static Workspace OfModel(string path)
-        => FindModel(path) ?? throw (FindDatabase(path) is { } bare
+        => FindModel(path) ?? throw (ModelFolder.Begun(path) is { } goOn
+            ? new RetroException(
+                $"{path} holds no model yet ({Path.Combine(s_model.Part, s_model.File)}): it is being trained, or that was stopped before there was one. Wait "
+                    + $"for it, or go on with: {goOn}")
+            : FindDatabase(path) is { } bare
             ? new RetroException(
                 $"{path} is a database without a model; train a decoder on it first: {Tool.Name} train {Shell.Option("--database", bare.Folder)} --out decoder "
                     + "--source none")
-            : Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER {Shell.Option("--out", path)}"));
+            : Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER {Shell.Option("--out", ToBeMade(path))}"));
 
     /// <summary>The workspace that a named model belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfModel"/>
@@ -304,6 +322,9 @@ internal sealed class Workspace(string folder)
             : File.Exists(Path.Combine(full, what.File)) ? itself(full)
             : null;
     }
+
+    /// <summary>Where what was not found is to be made: where it was looked for, but in no folder of somebody else's, such as a corpus.</summary>
+    private static string ToBeMade(string path) => Directory.Exists(path) && !IsOurs(path) ? "FOLDER" : path;
 
     private static RetroException Missing(string path, (string Part, string File) what, string remedy) => new(File.Exists(path)
         ? $"{path} is a file; name the folder of a {what.Part}."

@@ -59,7 +59,7 @@ internal sealed class AskCommand : Verb
             throw new UsageException("The question is empty; ask something.");
         }
 
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, _inPrompt, cancellationToken);
         using Answerer? answerer = Answerer.Open(
             parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), running: null, cancellationToken);
         Answer answer = answerer is null
@@ -75,10 +75,9 @@ internal sealed class AskCommand : Verb
             ["onMinusOffBits"] = answer.Bits,
             ["passages"] = new JsonArray([.. answer.Passages.Select(passage =>
             {
-                JsonObject json = ReadingOptions.Json(passage.Neighbor);
-                json["read"] = passage.How;
-                json["onMinusOffBits"] = passage.Bits;
-                return json;
+                passage.Json["read"] = passage.How;
+                passage.Json["onMinusOffBits"] = passage.Bits;
+                return passage.Json;
             })]),
             ["copied"] = answer.Copied.Json(),
         });
@@ -93,7 +92,7 @@ internal sealed class AskCommand : Verb
         List<Passage> passages =
         [
             .. Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken)
-                .Select(found => new Passage(InPrompt, found)),
+                .Select(found => new Passage(InPrompt, found, ReadingOptions.Json(found))),
         ];
         string asked = opened.AsCleaned(question), prompt = Prompt(passages, asked);
         Answer answer = await WriteAsync(opened.Generator().GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
@@ -108,7 +107,8 @@ internal sealed class AskCommand : Verb
 
         if (scores.ReadsWhileWriting)
         {
-            passages.AddRange(answer.Neighbors.Select(neighbor => new Passage(WhileWriting, neighbor) { Bits = scores.With(neighbor.Chunk) - off }));
+            passages.AddRange(answer.Neighbors.Select(
+                neighbor => new Passage(WhileWriting, neighbor, ReadingOptions.Json(neighbor)) { Bits = scores.With(neighbor.Chunk) - off }));
         }
 
         double? all = scores.ReadsWhileWriting ? await scores.OnAsync(cancellationToken).ConfigureAwait(false) - off : null;
@@ -136,8 +136,8 @@ internal sealed class AskCommand : Verb
             Passages =
             [
                 .. answer.Neighbors.Select(neighbor => answerer.ReadsNeighbors
-                    ? new Passage(WhileWriting, neighbor) { Bits = Bits([neighbor.Chunk]) - off }
-                    : new Passage(InPrompt, neighbor) { Bits = on - Bits([.. found.Where(other => other != neighbor.Chunk)]) }),
+                    ? new Passage(WhileWriting, neighbor, Answerer.Json(neighbor)) { Bits = Bits([neighbor.Chunk]) - off }
+                    : new Passage(InPrompt, neighbor, Answerer.Json(neighbor)) { Bits = on - Bits([.. found.Where(other => other != neighbor.Chunk)]) }),
             ],
         };
 
@@ -207,8 +207,8 @@ internal sealed class AskCommand : Verb
         foreach (Passage passage in ordered.Take(most))
         {
             RetrievedNeighbor neighbor = passage.Neighbor;
-            string name = Passages.Name(neighbor.Title, neighbor.DocumentId), text = Passages.Shorten(neighbor.Text);
-            Screen.Item($"{passage.Bits:+0.00;-0.00;0.00}", $"{name}, chunk {neighbor.ChunkInDocument + 1} ({passage.How}; {neighbor.Location}): {text}");
+            string name = Passages.Name(neighbor.Title, passage.Document), text = Passages.Shorten(neighbor.Text);
+            Screen.Item($"{passage.Bits:+0.00;-0.00;0.00}", $"{name}, {passage.Place} ({passage.How}; {neighbor.Location}): {text}");
         }
 
         if (passages.Count > most)
@@ -242,8 +242,16 @@ internal sealed class AskCommand : Verb
     /// <summary>A passage that was read.</summary>
     /// <param name="how">How: in the prompt, or while writing.</param>
     /// <param name="neighbor">What and where it is.</param>
-    private sealed class Passage(string how, RetrievedNeighbor neighbor)
+    /// <param name="json">The same for programs, which names it by what the database has.</param>
+    private sealed class Passage(string how, RetrievedNeighbor neighbor, JsonObject json)
     {
+        public JsonObject Json => json;
+
+        public string Document => (string)json["document"]!;
+
+        /// <summary>Which part of the document it is.</summary>
+        public string Place => json["passage"] is { } number ? $"passage {(int)number + 1}" : $"chunk {(long)json["chunkInDocument"]! + 1}";
+
         public string How { get; } = how;
 
         public RetrievedNeighbor Neighbor { get; } = neighbor;

@@ -184,8 +184,12 @@ internal sealed class BuildCommand : Verb
             "read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
         if (share != 0 && count < 2)
         {
+            string has = parsed.GetValue(_megabytes) is { } megabytes
+                ? string.Create(CultureInfo.InvariantCulture, $"{_megabytes.Name} {megabytes} takes {Amount.Of(count, "document")} of the corpus")
+                : $"The corpus has {Amount.Of(count, "document")} to use";
+            string more = parsed.GetValue(_megabytes) is null ? "" : $"take more ({_megabytes.Name}), ";
             throw new CorpusException(
-                $"The corpus has {Amount.Of(count, "document")} to use; one has to be held out and one to be retrieved from: cut the text into documents, "
+                $"{has}; one has to be held out and one to be retrieved from: {more}cut the text into documents, "
                     + $"where a line of a text file parts them by naming it ({_reading.Separator}), or hold none out ({_heldOutShare.Name} 0).");
         }
 
@@ -218,6 +222,12 @@ internal sealed class BuildCommand : Verb
                     keepsOld ? workspace.NewTokenizer : workspace.Tokenizer,
                     progress,
                     cancellationToken)));
+        if (split is not null)
+        {
+            RequireChunk(parsed, split.HeldOut(documents), tokenizer, "is held out", "hold out more");
+            RequireChunk(parsed, known, tokenizer, "is left to be retrieved from", "hold out less");
+        }
+
         ChunkDatabaseOptions options = new()
         {
             ChunkLength = parsed.GetValue(_chunk),
@@ -344,6 +354,37 @@ internal sealed class BuildCommand : Verb
         return Task.CompletedTask;
     }
 
+    /// <summary>
+    /// Refuses a part of the documents, of those held out and of the others, that makes no chunk, before either is cut: what would be said of it then is said
+    /// of a corpus. One without any text is.
+    /// </summary>
+    private void RequireChunk(ParseResult parsed, IEnumerable<Document> part, RetroTokenizer tokenizer, string what, string otherwise)
+    {
+        long documents = 0, tokens = 0;
+        int chunk = parsed.GetValue(_chunk);
+        foreach (Document document in part)
+        {
+            if (tokenizer.Encode(document.Text).Length is > 0 and var length)
+            {
+                documents++;
+                tokens += length + 2; // its ends
+            }
+
+            if (tokens >= chunk)
+            {
+                return;
+            }
+        }
+
+        if (tokens > 0)
+        {
+            throw new CorpusException(
+                $"What {what} is too short for one chunk: {Amount.Of(documents, "document")} of {Amount.Of(tokens, "token")}, and a chunk takes {chunk}; "
+                    + $"{otherwise}, or nothing ({_heldOutShare.Name}), take shorter chunks ({_chunk.Name}), or "
+                    + $"{(parsed.GetValue(_megabytes) is null ? "give more text" : $"more text ({_megabytes.Name})")}.");
+        }
+    }
+
     /// <summary>Says at once where much of a corpus comes into no part: who has a corpus of forms wants the forms.</summary>
     private void WarnOfRemoved(HeldOutSplit? split)
     {
@@ -391,7 +432,7 @@ internal sealed class BuildCommand : Verb
     }
 
     private static RetroTokenizer LoadTokenizer(string folder)
-        => Path.Exists(folder) ? RetroTokenizer.Load(folder)
+        => Path.Exists(folder) ? RetroTokenizer.Load(Workspace.TokenizerOf(folder))
             : throw new RetroException($"There is no tokenizer at {folder}; name a folder with tokenizer.json, tokenizer.model, vocab.json or vocab.txt.");
 
     /// <summary>How many are held out where nothing is said: a share, at least what intervals need, at most a quarter.</summary>

@@ -73,7 +73,9 @@ internal sealed class EvalCommand : Verb
             return [];
         }
 
-        (Workspace workspace, JsonObject section) = ModelFolder.Made(named.Tokens[0].Value);
+        // Of those that know one, the first says the database; a decoder of somebody else's knows none.
+        (Workspace Workspace, JsonObject Section)[] made = [.. named.Tokens.Select(token => ModelFolder.Made(token.Value))];
+        (Workspace workspace, JsonObject section) = made.FirstOrDefault(one => one.Section.ContainsKey(_database.Name[2..]), made[0]);
         section.Remove(_source.Name[2..]); // each model's own
         return [.. ArgumentsOf(parsed, workspace, section, all: false)];
     }
@@ -112,6 +114,11 @@ internal sealed class EvalCommand : Verb
             device,
             cancellationToken);
         ChunkDatabase database = sources.Database;
+        if (!IsTyped(_database) && paths.FirstOrDefault(path => IsOfAnother(path, database)) is { } other)
+        {
+            Screen.Note($"{other} was trained on another database than {database.Folder}, which all are measured on; {_database.Name} names one for all");
+        }
+
         using ChunkDatabase heldOut = (parsed.GetValue(_heldOut) is { } there
                 ? ChunkDatabase.Open(Workspace.OfDatabase(there).Database, cancellationToken: cancellationToken)
                 : sources.HeldOut())
@@ -180,6 +187,14 @@ internal sealed class EvalCommand : Verb
         }
 
         int Window(int? longest) => CommonOptions.WindowLength(parsed, _window, database.ChunkLength, longest);
+    }
+
+    private bool IsOfAnother(string path, ChunkDatabase database)
+    {
+        (Workspace workspace, JsonObject section) = ModelFolder.Made(path);
+        return section[_database.Name[2..]]?.ToString() is { } named
+            && Workspace.FindDatabase(workspace.Locate(named)) is { } own
+            && Workspace.Full(own.Database) != Workspace.Full(database.Folder);
     }
 
     /// <summary>

@@ -109,9 +109,9 @@ internal sealed class FitCommand : Verb
             throw new RetroException($"There is no decoder at {path}; name a folder of one, or a llama2.c file ({_base.Name}).");
         }
 
-        if (Workspace.FindDatabase(path) is not null)
+        if (Workspace.IsOurs(path) || Workspace.FindDatabase(path) is not null)
         {
-            Workspace.OfModel(path); // says how one is made, where there is none
+            Workspace.OfModel(path); // says how one is made, or that it is being made, where there is none
         }
 
         bool copies = parsed.GetValue(_reader) == Copying, answers = parsed.GetValue(_task) == CommonOptions.Answering;

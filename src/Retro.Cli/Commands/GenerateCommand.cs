@@ -64,7 +64,7 @@ internal sealed class GenerateCommand : Verb
             prompt = await StandardInput.ReadAsync(_input, cancellationToken).ConfigureAwait(false);
         }
 
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _passages, _every);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, inPrompt: null, cancellationToken, _passages, _every);
         GenerationOptions options = _reading.Generation(parsed) with
         {
             Passages = parsed.GetValue(_passages) ?? [], RetrievalStride = parsed.GetValue(_every),

@@ -13,6 +13,9 @@ internal sealed class ServeCommand : Verb
     /// <summary>Texts that are written at once where each is computed by itself.</summary>
     private const int SideBySide = 2;
 
+    /// <summary>The variable of the environment that holds the key where none is typed.</summary>
+    private const string KeyVariable = "RETRO_API_KEY";
+
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Option<string> _address = new("--address")
     {
@@ -24,7 +27,7 @@ internal sealed class ServeCommand : Verb
     private readonly Option<int> _port = CommonOptions.Whole("--port", "Port to listen at; 0: any that is free.", 5110, 0, 65535);
     private readonly Option<string?> _key = new("--api-key")
     {
-        Description = "What requests have to bring, as Authorization: Bearer KEY. Default: the environment's RETRO_API_KEY, else nothing.",
+        Description = "What requests have to bring, as Authorization: Bearer KEY. Default: the environment's " + KeyVariable + ", else nothing.",
         HelpName = "KEY",
     };
 
@@ -92,6 +95,22 @@ internal sealed class ServeCommand : Verb
                         + $"not '{said}'.");
             }
         });
+        _name.Validators.Add(result =>
+        {
+            if (result.Tokens.Any(token => string.IsNullOrWhiteSpace(token.Value)))
+            {
+                result.AddError($"{_name.Name} takes what the model is called, and not an empty text.");
+            }
+        });
+        Validators.Add(result =>
+        {
+            // An empty one would leave the server open, and no request can bring one with white space.
+            if (Key(result.GetValue(_key)) is { } key && !Serving.Access.IsKey(key))
+            {
+                result.AddError(
+                    $"{(result.GetValue(_key) is null ? KeyVariable : _key.Name)} takes a key of {Serving.Access.WhatAKeyIs}; leave it out to ask for none.");
+            }
+        });
         Validators.Add(result =>
         {
             if (result.GetValue(_origins)?.Contains(Origins.Any) == true && !HasKeys(result))
@@ -131,7 +150,7 @@ internal sealed class ServeCommand : Verb
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _inPrompt);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, _inPrompt, cancellationToken);
         using Answerer? answerer = Answerer.Open(
             parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), parsed.GetValue(_running) ?? SideBySide, cancellationToken);
         if (answerer is not null && IsTyped(_inPrompt))
@@ -181,8 +200,7 @@ internal sealed class ServeCommand : Verb
 
     private bool HasKeys(CommandResult result) => Key(result.GetValue(_key)) is not null || result.GetValue(_keys) is not null;
 
-    private static string? Key(string? said)
-        => (said ?? Environment.GetEnvironmentVariable("RETRO_API_KEY")) is { Length: > 0 } key ? key : null;
+    private static string? Key(string? said) => said ?? Environment.GetEnvironmentVariable(KeyVariable);
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
 }

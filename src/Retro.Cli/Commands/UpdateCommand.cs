@@ -100,6 +100,13 @@ internal sealed class UpdateCommand : Verb
                     + "what is beside it.");
         }
 
+        if (built is null && parsed.GetValue(_removeGone))
+        {
+            throw new RetroException(
+                $"Of which corpus the database was built is in no retro.json ({workspace.SettingsPath}), so that it cannot be told what came from where and is "
+                    + $"gone, and nothing was changed: name what is to go ({_remove.Name}), or leave out {_removeGone.Name}.");
+        }
+
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
         if (_reading.Files.Any(IsTyped))

@@ -11,6 +11,7 @@ using Retro.Tokenizers;
 using Retro.Training;
 using Retro.Cli.Quickstart;
 using Retro.Cli.Workflow;
+using static TorchSharp.torch;
 
 namespace Retro.Cli.Commands;
 
@@ -31,8 +32,9 @@ internal sealed class VerifyCommand : Verb
     public VerifyCommand()
         : base(
             "verify",
-            "Reads every byte of a folder's databases and models, and its tokenizer and embedder, and says whether all is as it was written; ends with 1 where "
-                + "it is not.",
+            "Reads every byte of a folder's databases, and says whether all is as it was written, which their checksums tell; models, a tokenizer and an "
+                + "embedder have none: of these it says whether all files are there, can be read, belong together and hold finite numbers alone. Ends with 1 "
+                + "where something is not so.",
             "retro verify work",
             "retro verify work/database --recompute 0.01 --source hybrid")
     {
@@ -71,8 +73,6 @@ internal sealed class VerifyCommand : Verb
                     CheckpointLoadOptions options = new() { RequireFinite = true };
                     using RetroModel model = Stages.Run(
                         $"verify {part}", progress => Checkpoint.Load(part, options, progress, cancellationToken));
-                    string state = Path.Combine(part, Trainer.StateFile);
-
                     // That of a quickstart lies beside its closed book.
                     IEnumerable<string> places = Path.GetFileName(part) == QuickstartRun.ClosedBookFolder ? [part, folder] : [part];
                     string[] copying = [.. places.Select(place => Path.Combine(place, ModelFolder.CopyingFile)).Where(File.Exists).Distinct()];
@@ -81,19 +81,21 @@ internal sealed class VerifyCommand : Verb
                         CopyReader.Verify(file, model);
                     }
 
-                    using Safetensors? training = File.Exists(state) ? Safetensors.Open(state) : null;
+                    Stages.Run($"verify what lies beside the weights of {part}", progress => VerifyOthers(part, model, progress, cancellationToken));
                     return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite"
                         + (copying.Length > 0 ? "; so is what copies on top" : "");
                 });
             }
         }
 
-        // One that has lost its files is told, too: nothing beside it can be read without.
-        if (Directory.Exists(workspace.Tokenizer))
+        // One that is gone, or has lost its files, is told, too: nothing beside it can be read without.
+        if (Directory.Exists(workspace.Tokenizer) || all.ContainsKey(workspace.Database) || all.ContainsKey(workspace.HeldOut))
         {
             Check(workspace.Tokenizer, () =>
             {
-                RetroTokenizer tokenizer = RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken);
+                RetroTokenizer tokenizer = RetroTokenizer.IsIn(workspace.Tokenizer)
+                    ? RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken)
+                    : throw new RetroException($"{workspace.Tokenizer} holds no tokenizer, and without it nobody can read what lies beside it; put it back.");
                 foreach (string part in new[] { workspace.Database, workspace.HeldOut }.Where(part => (bool?)all[part]?["whole"] == true))
                 {
                     using ChunkDatabase database = ChunkDatabase.Open(part, cancellationToken: cancellationToken);
@@ -110,6 +112,8 @@ internal sealed class VerifyCommand : Verb
             {
                 using TextEmbedder embedder = Stages.Run(
                     $"verify {workspace.Embedder}", progress => TextEmbedder.Load(workspace.Embedder, null, progress, cancellationToken));
+                Stages.Run($"verify the weights of {workspace.Embedder}", progress => RequireFinite(
+                    Directory.GetFiles(workspace.Embedder, "*.safetensors", SearchOption.AllDirectories), progress, cancellationToken));
                 return $"keys of {embedder.Dimensions} numbers";
             });
         }
@@ -140,6 +144,53 @@ internal sealed class VerifyCommand : Verb
                 faults.Add(fault.Message);
                 all[part] = new JsonObject { ["whole"] = false, ["fault"] = fault.Message };
             }
+        }
+    }
+
+    /// <summary>Reads what a model's folder holds beside the weights, which were read, down to the best model of its training.</summary>
+    /// <exception cref="RetroException">One cannot be read, is of another model, or holds a number that is not finite.</exception>
+    private static void VerifyOthers(string folder, RetroModel model, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    {
+        if (RetroTokenizer.IsIn(folder))
+        {
+            model.RequireTokenizer(RetroTokenizer.Load(folder, cancellationToken: cancellationToken).Hashes);
+        }
+
+        _ = TrainedDocuments.Load(folder);
+        if (File.Exists(Path.Combine(folder, Trainer.StateFile)))
+        {
+            _ = Trainer.Stored(folder);
+        }
+
+        RequireFinite(
+            [
+                .. Directory.EnumerateFiles(folder, "*.safetensors", SearchOption.AllDirectories)
+                    .Where(file => Path.GetDirectoryName(file) != folder || !Path.GetFileName(file).StartsWith("model", StringComparison.Ordinal)),
+            ],
+            progress,
+            cancellationToken);
+    }
+
+    private static void RequireFinite(string[] files, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    {
+        foreach ((int i, string path) in files.Order(StringComparer.Ordinal).Index())
+        {
+            using Safetensors file = Safetensors.Open(path);
+            foreach (SafetensorsEntry entry in file.Entries)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                using Tensor tensor = file.Read(entry.Name);
+                if (tensor.is_floating_point())
+                {
+                    using Tensor finite = tensor.isfinite(), every = finite.all();
+                    if (!every.item<bool>())
+                    {
+                        throw new CheckpointException($"Tensor \"{entry.Name}\" of {path} holds a number that is not finite; take the file from a copy.");
+                    }
+                }
+            }
+
+            progress.Report(new StageProgress("", i + 1, files.Length));
         }
     }
 

@@ -143,7 +143,8 @@ internal sealed class RetrofitRun(ExperimentOptions options)
     private PretrainedDecoder Load(string path, CancellationToken cancellationToken) => Stages.Run(
         "load the decoder", progress => PretrainedDecoder.Load(path, options.Dtype, options.Device, progress, cancellationToken));
 
-    private RetroTokenizer LoadTokenizer(string model) => RetroTokenizer.Load(Tokenizer ?? (Directory.Exists(model) ? model : Beside(model)));
+    private RetroTokenizer LoadTokenizer(string model) => RetroTokenizer.Load(
+        Tokenizer is { } named ? Workspace.TokenizerOf(named) : Directory.Exists(model) ? model : Beside(model));
 
     /// <summary>llama2.c names its tokenizers tok512.bin or tokenizer.bin; a SentencePiece model may lie there instead.</summary>
     private static string Beside(string model)

@@ -38,13 +38,20 @@ internal sealed class Access
             if (!string.IsNullOrWhiteSpace(lines[i]) && !(Parse(lines[i]) is { } one && access.Add(one.Key, one.Labels)))
             {
                 throw new RetroException(
-                    $"Line {i + 1} of {path} has to be {{\"key\": \"...\", \"labels\": [\"...\"]}}: a key without spaces that no other line has, and the "
+                    $"Line {i + 1} of {path} has to be {{\"key\": \"...\", \"labels\": [\"...\"]}}: a key of {WhatAKeyIs}, that no other line has, and the "
                         + "labels that it may see, none for documents without labels alone.");
             }
         }
 
         return !access.IsEmpty ? access : throw new RetroException($"{path} names no key; write a line for each.");
     }
+
+    /// <summary>What a key has to be, so that a request can bring it.</summary>
+    public const string WhatAKeyIs = "at least one character, and no white space";
+
+    /// <summary>Whether a text can be a key: an empty one would let in whoever brings none, and one with white space, or what is not shown, nobody.</summary>
+    /// <param name="text">The text.</param>
+    public static bool IsKey(string text) => text.Length > 0 && !text.Any(one => char.IsWhiteSpace(one) || char.IsControl(one));
 
     /// <summary>Lets a key in.</summary>
     /// <param name="key">The key.</param>
@@ -89,7 +96,7 @@ internal sealed class Access
         try
         {
             return JsonNode.Parse(line) is JsonObject { Count: 2 } json
-                && json["key"] is JsonValue said && said.TryGetValue(out string? key) && key.Length > 0 && !key.Any(char.IsWhiteSpace)
+                && json["key"] is JsonValue said && said.TryGetValue(out string? key) && IsKey(key)
                 && json["labels"] is JsonArray labels && labels.All(label => label is JsonValue value && value.TryGetValue<string>(out _))
                 ? (key, [.. labels.Select(label => (string)label!)])
                 : null;

@@ -61,6 +61,8 @@ internal abstract class CompletionEndpoint(Writer writer)
         CancellationToken aborted = context.RequestAborted;
         using IDisposable turn = await writer.TakeTurnAsync(texts, aborted).ConfigureAwait(false);
         (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
+        Answerer? asked = prompts is [{ Write: not null }] ? writer.Answerer : null;
+
         // What is wrong with a prompt is told before anything is sent.
         IAsyncEnumerable<(int Text, GeneratedPiece Piece)> pieces = prompts is [{ Write: { } write }]
             ? write(settings, aborted)
@@ -95,19 +97,18 @@ internal abstract class CompletionEndpoint(Writer writer)
             tokens += piece.Token is null ? 0 : 1;
 
             // What was read for a prompt is said once for all its texts.
-            List<JsonObject> read = piece.Token is null && text % samples > 0
-                ? []
-                : [.. piece.Sources(choice.Told).Select(neighbor => Writer.Source(neighbor, Writer.HowRead(piece, neighbor), text))];
+            JsonObject[] read = piece.Token is null && text % samples > 0 ? [] : Writer.Read(piece, choice.Told, asked);
+            Array.ForEach(read, source => source["index"] = text);
             if (!streams)
             {
                 sources.AddRange(read);
                 continue;
             }
 
-            if (piece.Text.Length > 0 || scores.Length > 0 || read.Count > 0)
+            if (piece.Text.Length > 0 || scores.Length > 0 || read.Length > 0)
             {
                 JsonObject part = Event(Json(choice, Part(piece.Text), scores, null));
-                if (read.Count > 0)
+                if (read.Length > 0)
                 {
                     part["sources"] = new JsonArray([.. read]);
                 }

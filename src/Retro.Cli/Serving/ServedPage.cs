@@ -69,7 +69,8 @@ internal static class ServedPage
         const show = source => {
           const item = document.createElement('li'), name = document.createElement('strong'), place = document.createElement('div'),
             text = document.createElement('div');
-          name.textContent = (source.title || source.document || 'given passage') + ', chunk ' + (source.chunkInDocument + 1);
+          name.textContent = (source.title || source.document || 'given passage') +
+            (source.passage === undefined ? ', chunk ' + (source.chunkInDocument + 1) : ', passage ' + (source.passage + 1));
           place.className = 'soft';
           place.textContent = source.read + (source.location ? '; ' + source.location : '') +
             (source.score === null ? '' : '; score ' + source.score.toFixed(2));

@@ -16,6 +16,8 @@ namespace Retro.Cli.Serving;
 internal sealed class Writer(
     ReadingOptions.Opened opened, RetroGenerator generator, Answerer? answerer, GenerationOptions defaults, ServingOptions options, Turns turns)
 {
+    private const string InPrompt = "in the prompt";
+
     /// <summary>How it is served.</summary>
     public ServingOptions Options => options;
 
@@ -142,22 +144,29 @@ internal sealed class Writer(
     /// <summary>What was read, for programs.</summary>
     /// <param name="neighbor">What was read.</param>
     /// <param name="how">Where.</param>
-    /// <param name="choice">The choice that it was read for; null: all.</param>
-    public static JsonObject Source(RetrievedNeighbor neighbor, string how, int? choice = null)
+    public static JsonObject Source(RetrievedNeighbor neighbor, string how)
     {
         JsonObject json = ReadingOptions.Json(neighbor);
         json["read"] = how;
-        if (choice is not null)
-        {
-            json["index"] = choice;
-        }
-
         return json;
     }
 
-    /// <summary>How a source of a piece was read: it was retrieved after a part of the text, or a token was copied from it.</summary>
-    public static string HowRead(GeneratedPiece piece, RetrievedNeighbor source)
-        => piece.Retrieved is { } retrieved && retrieved.Neighbors.Contains(source) ? $"after part {retrieved.Chunk + 1}" : "copied from";
+    /// <summary>
+    /// The sources of a piece of a text, for programs: what was retrieved after a part of the text, what a token was copied from, or, of what was fitted to
+    /// answer from its prompt, the passages there.
+    /// </summary>
+    /// <param name="piece">The piece.</param>
+    /// <param name="told">Chunks that were told, to which those of this piece are added.</param>
+    /// <param name="asked">What answers; null: a text is gone on with.</param>
+    public static JsonObject[] Read(GeneratedPiece piece, ISet<long> told, Answerer? asked)
+        => [.. piece.Sources(told).Select(source =>
+        {
+            JsonObject json = asked is null ? ReadingOptions.Json(source) : Answerer.Json(source);
+            json["read"] = asked is { ReadsNeighbors: false } ? InPrompt
+                : piece.Retrieved is { } retrieved && retrieved.Neighbors.Contains(source) ? $"after part {retrieved.Chunk + 1}"
+                : "copied from";
+            return json;
+        })];
 
     /// <summary>The page's own way to write: events with text, with what was read, and at last with the whole text.</summary>
     public async Task WriteAsync(HttpContext context)
@@ -191,7 +200,7 @@ internal sealed class Writer(
             : asked.WriteAsync(text, read, settings, aborted);
         foreach (RetrievedNeighbor passage in passages)
         {
-            await events.SendAsync(new() { ["source"] = Source(passage, "in the prompt") }, aborted).ConfigureAwait(false);
+            await events.SendAsync(new() { ["source"] = Source(passage, InPrompt) }, aborted).ConfigureAwait(false);
         }
 
         int tokens = 0;
@@ -199,9 +208,9 @@ internal sealed class Writer(
         await foreach ((_, GeneratedPiece piece) in pieces.ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
-            foreach (RetrievedNeighbor neighbor in piece.Sources(seen))
+            foreach (JsonObject source in Read(piece, seen, asked))
             {
-                await events.SendAsync(new() { ["source"] = Source(neighbor, HowRead(piece, neighbor)) }, aborted).ConfigureAwait(false);
+                await events.SendAsync(new() { ["source"] = source }, aborted).ConfigureAwait(false);
             }
 
             if (piece.Text.Length > 0)

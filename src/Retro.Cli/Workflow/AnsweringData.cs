@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -160,6 +161,10 @@ internal sealed class AnsweringData : IDisposable
     /// <summary>The id of the document that a passage was cut from.</summary>
     /// <param name="passage">The passage's id.</param>
     public static string DocumentOf(string passage) => passage[..passage.LastIndexOf('#')];
+
+    /// <summary>Which of the passages of its document one is, from 0.</summary>
+    /// <param name="passage">The passage's id.</param>
+    public static int NumberOf(string passage) => int.Parse(passage.AsSpan(passage.LastIndexOf('#') + 1), CultureInfo.InvariantCulture);
 
     /// <summary>How passages are written in front of a question: nearly whole ones, as many as a window has room for, one at least.</summary>
     /// <param name="passages">How many at most.</param>

@@ -87,9 +87,9 @@ internal sealed partial class BuildFolder
             Dispose();
             TryDelete(_target);
             throw new CorpusException(documents == 0
-                ? $"The corpus has no text: of {read} documents none has a token; give documents with text."
-                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {leastTokens}; give "
-                    + "more text, or choose a smaller chunk length.");
+                ? $"The corpus has no text: of {Amount.Of(read, "document")} none has a token; give documents with text."
+                : $"The corpus is too short for one chunk: {Amount.Of(documents, "document")} of {Amount.Of(tokens, "token")}, but a chunk takes "
+                    + $"{leastTokens}; give more text, or choose a smaller chunk length.");
         }
 
         if (documents > int.MaxValue)

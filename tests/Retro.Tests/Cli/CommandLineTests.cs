@@ -223,10 +223,19 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
     [InlineData(2, "--origin * lets every page that is open on this machine ask; say what requests have to bring", "serve --model x --origin *")]
     [InlineData(2, "such as https://app.example or http://localhost:3000, or *, not 'app.example'.", "serve --model x --origin app.example")]
+    [InlineData(2, "--api-key takes a key of at least one character, and no white space;", "serve --model x --api-key ''")]
+    [InlineData(2, "--api-key takes a key of at least one character, and no white space;", "serve --model x --address 0.0.0.0 --api-key \"a b\"")]
+    [InlineData(2, "--name takes what the model is called, and not an empty text.", "serve --model x --name ''")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "serve --model nowhere")]
     [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]
     [InlineData(1, "empty holds no .txt, .md, ", "build --corpus empty --out work")]
     [InlineData(1, "There is no tokenizer at nowhere;", "build --corpus docs --out work --tokenizer nowhere")]
+    [InlineData(1, "or train one (retro build without --tokenizer).", "build --corpus docs --out work --tokenizer empty")]
+    [InlineData(1, "--megabytes 0.001 takes 1 document of the corpus; one has to be held out", "build --corpus docs --out work --megabytes 0.001")]
+    [InlineData(1, "docs holds no database (database/manifest.json); make one with: retro build --corpus TEXT --out FOLDER", "train --database docs --out m")]
+    [InlineData(1, "docs holds no model (model/config.json); make one with: retro train --database FOLDER --out FOLDER", "ask --model docs what")]
+    [InlineData(1, "begun holds no model yet (model/config.json): it is being trained,", "fit --base begun --database nowhere --out m")]
+    [InlineData(1, "or go on with: retro train --out begun", "ask --model begun what")]
     [InlineData(1, "There is no tokenizer at nowhere.bin;", "build --corpus docs --out work --tokenizer nowhere.bin")]
     [InlineData(1, "a-file is a file; name a folder to write into.", "build --corpus docs --out a-file")]
     [InlineData(1, "/proc/work cannot be made", "build --corpus docs --out /proc/work")]
@@ -250,7 +259,10 @@ public sealed partial class CommandLineTests : IDisposable
         _retro.WriteCorpus();
         Directory.CreateDirectory(_retro["empty"]);
         File.WriteAllText(_retro["a-file"], "text");
-        foreach ((string folder, string json) in new[] { ("broken", "{"), ("unknown", """{"build": {"stepz": "3"}}""") })
+        foreach ((string folder, string json) in new[]
+        {
+            ("broken", "{"), ("unknown", """{"build": {"stepz": "3"}}"""), ("begun", """{"train": {"database": "../nowhere"}}"""),
+        })
         {
             Directory.CreateDirectory(_retro[folder]);
             File.WriteAllText(Path.Combine(_retro[folder], "retro.json"), json);
@@ -309,6 +321,20 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Contains("folder --k", _retro.Run(Words("retro info -- --k")).Errors, StringComparison.Ordinal);
         Assert.Contains("--repotr", _retro.Run(Words("retro eval --model=--repotr")).Errors, StringComparison.Ordinal);
         Assert.DoesNotContain("Unrecognized", _retro.Run(Words("retro eval --model=--repotr")).Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>It would leave open to all what was to have a key, or let nobody in.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("secret\n")]
+    public void A_key_that_no_request_can_bring_starts_no_server_wherever_it_is_said(string key)
+    {
+        _retro.Variables["RETRO_API_KEY"] = key;
+        ChildProcess.Outcome run = _retro.Run("serve", "--model", "nowhere");
+        Assert.Equal(2, run.ExitCode);
+        Assert.StartsWith("RETRO_API_KEY takes a key of at least one character, and no white space;", run.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(1, _retro.Run("serve", "--model", "nowhere", "--api-key", "own").ExitCode); // which takes the variable's place
     }
 
     [Theory]

@@ -78,6 +78,33 @@ public sealed class BuildCommandTests : IDisposable
         _retro.Done("verify", "work", "--recompute", "1", "--source", "dense");
     }
 
+    /// <summary>Before anything is cut: a database that was written could not be trained on and measured, nor written again otherwise.</summary>
+    [Fact]
+    public void A_part_that_is_too_short_for_a_chunk_is_named_with_what_makes_it_longer()
+    {
+        string[] texts =
+        [
+            "Quiet foxes jump at noon.", "Zebras graze in wet mud.", "Kiwis nest by old walls.", "Bells ring over harbors.", "Mules pull heavy carts.",
+        ];
+        foreach ((int i, string text) in texts.Index())
+        {
+            _retro.WriteFile($"docs/{i}.md", text);
+        }
+
+        string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "260", "--chunk", "32"];
+        ChildProcess.Outcome held = _retro.Run(build);
+        Assert.Equal(1, held.ExitCode);
+        Assert.Matches("^What is held out is too short for one chunk: 1 document of [0-9]+ tokens, and a chunk takes 32; hold out more,", held.Errors);
+        Assert.Contains("(--held-out-share)", held.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_retro["work/database"]));
+        _retro.Done([.. build, "--held-out-share", "0.5"]);
+
+        ChildProcess.Outcome left = _retro.Run(
+            "build", "--corpus", "docs", "--out", "other", "--vocabulary", "260", "--chunk", "64", "--held-out-share", "0.5");
+        Assert.Equal(1, left.ExitCode);
+        Assert.StartsWith("What is held out is too short for one chunk: 2 documents of ", left.Errors, StringComparison.Ordinal);
+    }
+
     /// <summary>Of forms that are filled in, each is nearly a copy of any other.</summary>
     [Fact]
     public void A_corpus_of_forms_is_told_of_with_the_options_that_let_it_in()

@@ -32,7 +32,7 @@ public sealed class EvalCommandTests : IDisposable
 
         // The same text and tokenizer, with other documents held out.
         _retro.Done(
-            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w3", "--chunk", "16", "--held-out-share", "0.2", "--seed",
+            "build", "--corpus", "docs", "--tokenizer", "decoder", "--out", "w3", "--chunk", "16", "--held-out-share", "0.2", "--seed",
             "5");
         ChildProcess.Outcome seen = _retro.Run("eval", "--model", "decoder", "--database", "w3");
         Assert.Equal(1, seen.ExitCode);
@@ -44,6 +44,25 @@ public sealed class EvalCommandTests : IDisposable
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
         Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
         Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
+    }
+
+    /// <summary>Which database they are measured on is the first one's to say, of those that know one, and that another has another is told.</summary>
+    [Fact]
+    public void Models_of_several_databases_are_measured_on_the_first_which_is_told()
+    {
+        _retro.Build();
+        _retro.Done(
+            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "again", "--chunk", "16", "--held-out-share", "0.2");
+        string[] train = ["train", "--source", "none", "--steps", "1", .. CliRun.Tiny];
+        _retro.Done([.. train, "--database", "work", "--out", "one"]);
+        _retro.Done([.. train, "--database", "again", "--out", "other"]);
+        string told = $"{Path.DirectorySeparatorChar}{Path.Combine("work", "database")}, which all are measured on";
+        string[] eval = ["eval", "--window", "64", "--model"];
+        string both = _retro.Done([.. eval, "one", "other"]);
+        Assert.Contains("other was trained on another database than ", both, StringComparison.Ordinal);
+        Assert.Contains(told, both, StringComparison.Ordinal);
+        Assert.DoesNotContain("another database", _retro.Done([.. eval, "one", "one"]), StringComparison.Ordinal);
+        Assert.DoesNotContain("another database", _retro.Done([.. eval, "one", "other", "--database", "work"]), StringComparison.Ordinal);
     }
 
     /// <summary>The database that a model was trained on may be another by the time that the model is measured.</summary>
@@ -104,6 +123,13 @@ public sealed class EvalCommandTests : IDisposable
             ChildProcess.Outcome idle = _retro.Run("generate", "--model", "decoder", option, "river", "The");
             Assert.Equal(2, idle.ExitCode);
             Assert.StartsWith(said, idle.Errors, StringComparison.Ordinal);
+        }
+
+        foreach (string option in new[] { "--stop", "--ban" })
+        {
+            ChildProcess.Outcome empty = _retro.Run("generate", "--model", "decoder", option, "", "The");
+            Assert.Equal(2, empty.ExitCode);
+            Assert.StartsWith($"{option} is ", empty.Errors, StringComparison.Ordinal);
         }
 
         Assert.Contains(

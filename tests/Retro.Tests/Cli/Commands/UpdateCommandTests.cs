@@ -236,6 +236,21 @@ public sealed class UpdateCommandTests : IDisposable
         Assert.Contains(", 1 removed", _retro.Done("update", "--database", "work", "--add", "docs/sub/", "--remove-gone"), StringComparison.Ordinal);
     }
 
+    /// <summary>As of a database that was built by the library; that nothing was gone would be believed.</summary>
+    [Fact]
+    public void What_is_gone_is_not_asked_of_a_folder_that_does_not_know_what_it_was_built_of()
+    {
+        _retro.Build();
+        File.Delete(_retro["work/retro.json"]);
+        File.Delete(_retro["docs/river-0.md"]);
+        ChildProcess.Outcome refused = _retro.Run("update", "--database", "work", "--add", "docs", "--remove-gone");
+        Assert.Equal(1, refused.ExitCode);
+        Assert.StartsWith("Of which corpus the database was built is in no retro.json (", refused.Errors, StringComparison.Ordinal);
+        Assert.Contains("leave out --remove-gone.", refused.Errors, StringComparison.Ordinal);
+        using ChunkDatabase database = _retro.Database();
+        Assert.Equal((19, 1), (database.Documents.Count, database.SegmentCount));
+    }
+
     /// <summary>The last held-out document goes as any other does, and the rest of the command is done too.</summary>
     [Fact]
     public void All_that_was_held_out_can_be_removed()

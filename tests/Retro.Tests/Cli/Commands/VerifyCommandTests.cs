@@ -31,6 +31,56 @@ public sealed class VerifyCommandTests : IDisposable
         Assert.True((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("held-out", StringComparison.Ordinal)).Value!["whole"]!);
     }
 
+    /// <summary>Nothing in the folder can be read without it, and a copy of the folder may have lost it.</summary>
+    [Fact]
+    public void A_database_without_the_tokenizer_beside_it_is_not_whole()
+    {
+        _retro.Build();
+        Directory.Delete(_retro["work/tokenizer"], recursive: true);
+        ChildProcess.Outcome run = _retro.Run("verify", "work");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains($"{Path.Combine("work", "tokenizer")} holds no tokenizer", run.Errors, StringComparison.Ordinal);
+        _retro.Done("verify", Path.Combine("work", "database")); // of which alone it is asked
+    }
+
+    /// <summary>Models have no checksums: what can be told is whether all of it is there, is read and is numbers.</summary>
+    [Fact]
+    public void Every_file_of_a_model_is_read()
+    {
+        _retro.Build();
+        string[] sizes = ["--database", "work", "--steps", "2", "--window", "64"];
+        _retro.Done(["train", "--out", "decoder", "--source", "none", "--preset", "tiny", .. sizes]);
+        _retro.Done(["fit", "--base", "decoder", "--out", "fitted", .. sizes]);
+        _retro.Done(["fit", "--base", "decoder", "--out", "copied", "--reader", "copying", .. sizes]);
+        foreach (string file in new[]
+        {
+            "decoder/model/training.safetensors", "decoder/model/model.safetensors", "fitted/model/retrofit.safetensors", "copied/model/copying.safetensors",
+        })
+        {
+            string folder = file.Split('/')[0], path = _retro[file];
+            _retro.Done("verify", folder);
+            byte[] whole = File.ReadAllBytes(path);
+            long first = FirstNumber(path);
+            using (FileStream stream = File.OpenWrite(path))
+            {
+                stream.Position = first;
+                stream.Write([255, 255, 255, 255, 255, 255, 255, 255]); // no number, in any type of such
+            }
+
+            ChildProcess.Outcome run = _retro.Run("verify", folder);
+            Assert.True(run.ExitCode == 1, file);
+            Assert.Contains("not finite", run.Errors, StringComparison.Ordinal);
+            File.WriteAllBytes(path, whole);
+        }
+
+        static long FirstNumber(string path)
+        {
+            using Safetensors file = Safetensors.Open(path);
+            SafetensorsEntry first = file.Entries.First(entry => entry.Dtype is ['F' or 'B', ..] and not "BOOL");
+            return sizeof(long) + BitConverter.ToInt64(File.ReadAllBytes(path)) + first.Begin;
+        }
+    }
+
     /// <summary>A folder of several models, such as a quickstart's, has names of its own for them.</summary>
     [Fact]
     public void What_lies_beside_the_usual_parts_of_a_folder_is_looked_at_too()

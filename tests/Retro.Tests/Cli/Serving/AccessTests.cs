@@ -101,7 +101,8 @@ public sealed class AccessTests
         [
             "secret", "{\"key\": \"secret\"}", "{\"key\": \"secret\", \"label\": []}", "{\"key\": \"secret\", \"labels\": \"a\"}",
             "{\"key\": \"secret\", \"labels\": [1]}", "{\"key\": \"secret\", \"labels\": [], \"more\": 1}", "{\"key\": \"\", \"labels\": []}",
-            "{\"key\": \"secret to\", \"labels\": []}", "{\"key\": \"secret\", \"key\": \"secret\"}", "[\"secret\"]",
+            "{\"key\": \"secret to\", \"labels\": []}", "{\"key\": \"secret\\u0007\", \"labels\": []}",
+            "{\"key\": \"secret\", \"key\": \"secret\"}", "[\"secret\"]",
         ];
         foreach (string line in wrong)
         {

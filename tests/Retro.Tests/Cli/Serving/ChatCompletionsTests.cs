@@ -221,7 +221,11 @@ public sealed class ChatCompletionsTests
         }
 
         Assert.Equal(string.Concat(pieces.Select(piece => piece.Text)), (string)answer["choices"]![0]!["message"]!["content"]!);
-        Assert.Equal(found, answer["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+        string[] names = [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(passage => passage.DocumentId).Distinct()];
+        Assert.Equal(found.Count, names.Length);
+        Assert.Equal(names, Sources(answer));
+        string how = reader == "in-context" ? "in the prompt" : "after part ";
+        Assert.All(answer["sources"]!.AsArray(), source => Assert.StartsWith(how, (string)source!["read"]!, StringComparison.Ordinal));
         int alone = served.Answerer.Count(asked, []), all = served.Answerer.Count(asked, found);
         Assert.Equal(all, (int)answer["usage"]!["prompt_tokens"]!);
         Assert.Equal(reader == "in-context", all > alone);
@@ -229,20 +233,29 @@ public sealed class ChatCompletionsTests
         // What the answer begins with is looked for nowhere, and the model goes on with the line.
         JsonNode begun = await Ask(served, Message + """,{"role":"assistant","content":"12"}""");
         Assert.Equal(served.Answerer.Count($"{asked} 12", found), (int)begun["usage"]!["prompt_tokens"]!);
-        Assert.Equal(found, begun["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+        Assert.Equal(names, Sources(begun));
 
         // Passages in front of the question come where there is room for them; neighbors take none.
         await using ServedModel narrow = await ServedModel.StartAsync(options => options with { MostPrompt = all - 1 }, fitted: reader);
         JsonNode less = await Ask(narrow, Message);
         if (reader == "in-context")
         {
-            Assert.Equal(found.SkipLast(1), less["sources"]!.AsArray().Select(source => (long)source!["chunk"]!).Distinct());
+            Assert.Equal(names.SkipLast(1), Sources(less));
             Assert.InRange((int)less["usage"]!["prompt_tokens"]!, alone + 1, all - 1);
         }
         else
         {
             Assert.Equal("context_length_exceeded", (string)less["error"]!["code"]!);
         }
+
+        // What ends a line by being typed is nothing by itself.
+        Assert.Contains("question is empty", $"{await Ask(served, """{"role":"user","content":"\\n"}""")}", StringComparison.Ordinal);
+        HttpResponseMessage page = await served.Http.PostAsync("/api/write", Body("""{"text":"\\n","ask":true}"""), Cancel);
+        Assert.Equal(System.Net.HttpStatusCode.BadRequest, page.StatusCode);
+
+        // Passages by their names among those of the questions, which are made of the documents' own.
+        static IEnumerable<string> Sources(JsonNode answer)
+            => answer["sources"]!.AsArray().Select(source => $"{source!["document"]}#{source["passage"]}").Distinct();
 
         static async Task<JsonNode> Ask(ServedModel model, string messages) => await Json(await model.Http.PostAsync(
             "/v1/chat/completions", Body($$"""{"model":"tiny","messages":[{{messages}}]}"""), Cancel));
