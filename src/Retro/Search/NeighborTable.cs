@@ -8,8 +8,8 @@ namespace Retro.Search;
 /// none. The header names what the table was made of, so that it is used with nothing else.
 /// </summary>
 /// <remarks>
-/// Reading from several threads at once is safe, and disposing beside it. A table in a database's folder is closed with that database at the latest. What reads its neighbors reads them in <see cref="Retrieval"/>, which stays the
-/// caller's and has to stay open as long.
+/// Reading from several threads at once is safe, and disposing beside it. A table in a database's folder is closed with that database at the latest. What
+/// reads its neighbors reads them in <see cref="Retrieval"/>, which stays the caller's and has to stay open as long.
 /// </remarks>
 public sealed unsafe partial class NeighborTable : IDisposable
 {

@@ -224,7 +224,8 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         Assert.Equal(usual, EvaluateRun.Larger(usual, 1));
         string corpus = MadeUpCorpus.Write(_folder, documents: 48, lines: 8, words: 300);
         (int code, string output) = CliRun.In(
-            _folder.Path, "experiment", "evaluate", "--corpus", corpus, "--out", _folder["out"], "--seeds", "1", "--steps", "1", "--times", "2", "--train-only");
+            _folder.Path, "experiment", "evaluate", "--corpus", corpus, "--out", _folder["out"], "--seeds", "1", "--steps", "1", "--times", "2",
+            "--train-only");
         Assert.True(code == 0, output);
         string models = Assert.Single(Directory.GetDirectories(Path.Combine(_folder.Path, "out", "corpus", "models")));
         Assert.Equal("1-times-2", Path.GetFileName(models));
