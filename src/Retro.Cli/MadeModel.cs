@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Retro.Checkpoints;
-using Retro.Database;
 using Retro.Tokenizers;
 using Retro.Training;
 

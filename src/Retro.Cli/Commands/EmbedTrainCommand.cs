@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
-using Retro.Database;
 using Retro.Embedders;
 using Retro.Retrievers;
 using Retro.Cli.Workflow;

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Answering;
 using Retro.Checkpoints;
-using Retro.Database;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Readers;

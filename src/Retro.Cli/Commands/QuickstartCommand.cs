@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Retro.Cli.Quickstart;
-using Retro.Database;
 
 namespace Retro.Cli.Commands;
 

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
-using Retro.Database;
 using Retro.Modeling;
 using Retro.Training;
 using static TorchSharp.torch;

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using Retro.Database;
 
 namespace Retro.Cli.Experiments;
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Retro.Database;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Retro.Checkpoints;
-using Retro.Database;
 using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;

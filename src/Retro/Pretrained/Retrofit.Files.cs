@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
-using Retro.Database;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;

@@ -1,5 +1,4 @@
 using Retro.Checkpoints;
-using Retro.Database;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Retro.Database;
+namespace Retro;
 
 /// <summary>
 /// The right to change a folder, such as a database's or one of databases and models, which one process, and one stage of it, has at a time: every change of
