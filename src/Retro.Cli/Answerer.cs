@@ -100,7 +100,11 @@ internal sealed class Answerer : IDisposable
     /// <param name="cancellationToken">Ends it before the next token.</param>
     public IAsyncEnumerable<(int Text, GeneratedPiece Piece)> WriteAsync(
         string question, IReadOnlyList<long> passages, GenerationOptions options, CancellationToken cancellationToken)
-        => _reader.WriteAsync(question, passages, options with { Neighbors = null, ExcludedDocuments = [] }, cancellationToken); // as was found
+        => _reader.WriteAsync(
+            question,
+            passages,
+            options with { Neighbors = null, ExcludedDocuments = [] }, // what was found is as many as are read, and none of these
+            cancellationToken);
 
     /// <summary>Log₂ of an answer's probability, its end included.</summary>
     /// <param name="question">The question.</param>

@@ -9,6 +9,9 @@ internal static class Asking
     /// <summary>What ends an answer: the next question, or an empty line.</summary>
     public static readonly string[] Stops = ["\nQuestion:", "\n\n"];
 
+    /// <summary>How a passage was read that stands in the prompt.</summary>
+    public const string InPrompt = "in the prompt";
+
     /// <summary>The passages that a source finds for a question.</summary>
     /// <param name="opened">The model, and what it reads from.</param>
     /// <param name="question">The question.</param>

@@ -46,6 +46,55 @@ internal static class DatabaseBenchmark
             => double.IsNaN(value) ? "" : value.ToString(value >= 100 ? "#,0" : value >= 1 ? "0.0" : "0.####", CultureInfo.InvariantCulture);
     }
 
+    /// <summary>What a search takes in a database to which documents were added one by one, each a segment, and once these are joined.</summary>
+    public static void Segments()
+    {
+        const int Chunks = 10_000, Most = 101;
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("retro-benchmark");
+        string At(string name) => Path.Combine(folder.FullName, name);
+        try
+        {
+            (RetroTokenizer tokenizer, int documents) = Corpus(Chunks, At("tokenizer"));
+            ChunkKeyer keyer = new(tokenizer, new HashingEmbedder(Dimensions));
+            ChunkDatabaseBuilder.Build(At("database"), Documents(documents, 2), tokenizer).Dispose();
+            Document one = Documents(1, 3).Single();
+            Measuring.Head("Segments", "segments", "chunks", "BM25, 8 neighbors of a whole chunk, ms", "dense, ms");
+            for (int segments = 1; segments <= Most; segments++)
+            {
+                if (segments is 1 or 21 or 51 or Most)
+                {
+                    Tell();
+                }
+
+                ChunkDatabaseUpdate.Apply(At("database"), [one with { Id = $"new {segments}" }], [], tokenizer).Database.Dispose();
+            }
+
+            DatabaseCompaction.Compact(At("database")).Dispose();
+            Tell();
+
+            void Tell()
+            {
+                using ChunkDatabase database = ChunkDatabase.Open(At("database"));
+                using KeywordNeighborSource keyword = KeywordNeighborSource.Build(database);
+                using DenseNeighborSource dense = DenseNeighborSource.Build(database, keyer);
+                NeighborQuery[] queries = [.. Enumerable.Range(0, Queries).Select(i =>
+                {
+                    long chunk = i * database.ChunkCount / Queries;
+                    return new NeighborQuery(database.OwnTokens(chunk).ToArray(), [database.DocumentOf(chunk)]);
+                })];
+                long[] found = new long[8];
+                float[] scores = new float[8];
+                double Alone(INeighborSource source)
+                    => 1e3 / Queries * Measuring.Median(3, () => Array.ForEach(queries, query => source.Find([query], 8, found, scores)));
+                Measuring.Row($"{database.SegmentCount}", $"{database.ChunkCount:N0}", $"{Alone(keyword):0.00}", $"{Alone(dense):0.00}");
+            }
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     private static Dictionary<string, double> Measure(long size)
     {
         Dictionary<string, double> row = [];

@@ -22,6 +22,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["prompts"] = PromptBenchmark.Run,
     ["report"] = ReportBenchmark.Run,
     ["sampling"] = ReportBenchmark.Sampling,
+    ["segments"] = DatabaseBenchmark.Segments,
     ["start"] = ReportBenchmark.Start,
     ["step"] = StepBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,

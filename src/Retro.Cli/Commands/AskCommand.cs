@@ -10,7 +10,7 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro ask`: an answer from the database, and what each passage that was read changed about it.</summary>
 internal sealed class AskCommand : Verb
 {
-    private const string InPrompt = "in the prompt", WhileWriting = "while writing";
+    private const string WhileWriting = "while writing";
 
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Argument<string> _question = new("question")
@@ -92,7 +92,7 @@ internal sealed class AskCommand : Verb
         List<Passage> passages =
         [
             .. Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken)
-                .Select(found => new Passage(InPrompt, found, ReadingOptions.Json(found))),
+                .Select(found => new Passage(Asking.InPrompt, found, ReadingOptions.Json(found))),
         ];
         string asked = opened.AsCleaned(question), prompt = Prompt(passages, asked);
         Answer answer = await WriteAsync(opened.Generator().GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
@@ -137,7 +137,7 @@ internal sealed class AskCommand : Verb
             [
                 .. answer.Neighbors.Select(neighbor => answerer.ReadsNeighbors
                     ? new Passage(WhileWriting, neighbor, Answerer.Json(neighbor)) { Bits = Bits([neighbor.Chunk]) - off }
-                    : new Passage(InPrompt, neighbor, Answerer.Json(neighbor)) { Bits = on - Bits([.. found.Where(other => other != neighbor.Chunk)]) }),
+                    : new Passage(Asking.InPrompt, neighbor, Answerer.Json(neighbor)) { Bits = on - Bits([.. found.Where(other => other != neighbor.Chunk)]) }),
             ],
         };
 
@@ -203,7 +203,9 @@ internal sealed class AskCommand : Verb
         }
 
         Screen.Note($"\nread, with what it changed: with it - without it, in bits of the answer's {tokens} tokens (above 0: it made the answer more probable)");
-        IEnumerable<Passage> ordered = passages.OrderByDescending(passage => passage.How == InPrompt).ThenByDescending(passage => Math.Abs(passage.Bits));
+        IEnumerable<Passage> ordered = passages
+            .OrderByDescending(passage => passage.How == Asking.InPrompt)
+            .ThenByDescending(passage => Math.Abs(passage.Bits));
         foreach (Passage passage in ordered.Take(most))
         {
             RetrievedNeighbor neighbor = passage.Neighbor;

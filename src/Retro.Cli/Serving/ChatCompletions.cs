@@ -74,7 +74,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template) : C
                 () => Writer.Find(said.Question, settings, cancellationToken), some => Writer.Count(Tokens(some)), settings, cancellationToken)
                 .ConfigureAwait(false);
             int[] tokens = Tokens(passages);
-            return ([new(tokens, Writer.Count(tokens), "", [])], [.. passages.Select(passage => Writer.Source(passage, "in the prompt"))]);
+            return ([new(tokens, Writer.Count(tokens), "", [])], [.. passages.Select(passage => Writer.Source(passage, Asking.InPrompt))]);
         });
 
         int[] Tokens(IReadOnlyList<RetrievedNeighbor> passages) => written is null

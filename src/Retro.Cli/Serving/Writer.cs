@@ -16,8 +16,6 @@ namespace Retro.Cli.Serving;
 internal sealed class Writer(
     ReadingOptions.Opened opened, RetroGenerator generator, Answerer? answerer, GenerationOptions defaults, ServingOptions options, Turns turns)
 {
-    private const string InPrompt = "in the prompt";
-
     /// <summary>How it is served.</summary>
     public ServingOptions Options => options;
 
@@ -162,7 +160,7 @@ internal sealed class Writer(
         => [.. piece.Sources(told).Select(source =>
         {
             JsonObject json = asked is null ? ReadingOptions.Json(source) : Answerer.Json(source);
-            json["read"] = asked is { ReadsNeighbors: false } ? InPrompt
+            json["read"] = asked is { ReadsNeighbors: false } ? Asking.InPrompt
                 : piece.Retrieved is { } retrieved && retrieved.Neighbors.Contains(source) ? $"after part {retrieved.Chunk + 1}"
                 : "copied from";
             return json;
@@ -200,7 +198,7 @@ internal sealed class Writer(
             : asked.WriteAsync(text, read, settings, aborted);
         foreach (RetrievedNeighbor passage in passages)
         {
-            await events.SendAsync(new() { ["source"] = Source(passage, InPrompt) }, aborted).ConfigureAwait(false);
+            await events.SendAsync(new() { ["source"] = Source(passage, Asking.InPrompt) }, aborted).ConfigureAwait(false);
         }
 
         int tokens = 0;

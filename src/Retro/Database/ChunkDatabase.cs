@@ -32,9 +32,6 @@ public sealed partial class ChunkDatabase : IDisposable
     private HashSet<(string Name, string Sha256)> _changed = [];
     private readonly Lazy<DocumentLabels> _labels;
     private readonly Lazy<Dictionary<UInt128, int>> _numbers; // by hashes of their ids, which are small
-
-    // Those of the tokenizer that it was found to be made with, any of which another database may know it by.
-    private IReadOnlyList<string> _tokenizerHashes = [];
     private bool _disposed;
 
     private ChunkDatabase(string folder, string lockFolder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
@@ -290,7 +287,6 @@ public sealed partial class ChunkDatabase : IDisposable
         ArgumentNullException.ThrowIfNull(tokenizer);
         string hash = tokenizer.Hashes.Contains(Manifest.TokenizerHash) ? Manifest.TokenizerHash : tokenizer.Hash;
         RequireTokenizer(tokenizer.Kind, hash, tokenizer.VocabularySize);
-        _tokenizerHashes = tokenizer.Hashes;
     }
 
     /// <summary>Makes sure that the database has chunks of a length.</summary>
@@ -421,9 +417,7 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <exception cref="DatabaseException">They are of another; the message names both.</exception>
     internal void RequireSameTokenizer(ChunkDatabase other)
     {
-        if (!Manifest.Settings.HasTokenizerOf(other.Manifest.Settings)
-            && !_tokenizerHashes.Contains(other.Manifest.TokenizerHash)
-            && !other._tokenizerHashes.Contains(Manifest.TokenizerHash))
+        if (!Manifest.Settings.HasTokenizerOf(other.Manifest.Settings))
         {
             throw new DatabaseException(
                 $"The database in {Folder} was made with the tokenizer {Manifest.TokenizerHash} and the one in {other.Folder} with "

@@ -69,7 +69,8 @@ public static class FeedbackTrainer
                 $"Chunk {lost.Chunk}, which a pair names, has no key, so that no tower can find it; leave out the pairs that name it.", nameof(pairs));
         }
 
-        FeedbackPair[] read = AsRead(pairs, source.Database, tokenizer), accepted = [.. read.Where(pair => pair.Accepted)];
+        using RetrieverTower tower = new(start ?? embedder, tokenizer);
+        FeedbackPair[] read = AsRead(pairs, source.Database, tokenizer, tower), accepted = [.. read.Where(pair => pair.Accepted)];
         ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         ILookup<string, long> rejected = read.Where(pair => !pair.Accepted && !wanted[pair.Prompt].Contains(pair.Chunk))
             .ToLookup(pair => pair.Prompt, pair => pair.Chunk);
@@ -82,7 +83,6 @@ public static class FeedbackTrainer
                     + "larger.");
         }
 
-        using RetrieverTower tower = new(start ?? embedder, tokenizer);
         Dictionary<string, int[]> asked = wanted.ToDictionary(prompt => prompt.Key, prompt => tower.Read(prompt.Key));
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
@@ -144,11 +144,11 @@ public static class FeedbackTrainer
     /// Pairs by what a tower reads of them: a prompt as it is asked with, as a query of the database, decoded again; and for a chunk the first of those that
     /// have its text. What reads alike cannot be told apart, and was accepted with its copies.
     /// </summary>
-    private static FeedbackPair[] AsRead(IReadOnlyList<FeedbackPair> pairs, ChunkDatabase database, RetroTokenizer tokenizer)
+    private static FeedbackPair[] AsRead(IReadOnlyList<FeedbackPair> pairs, ChunkDatabase database, RetroTokenizer tokenizer, RetrieverTower tower)
     {
         Dictionary<string, string> prompts = pairs.Select(pair => pair.Prompt).Distinct().ToDictionary(
             prompt => prompt, prompt => tokenizer.Decode(NeighborQuery.Of(prompt, database, tokenizer).Tokens.Span));
-        Dictionary<long, long> chunks = pairs.Select(pair => pair.Chunk).Distinct().GroupBy(chunk => tokenizer.Decode(database.OwnTokens(chunk)))
+        Dictionary<long, long> chunks = pairs.Select(pair => pair.Chunk).Distinct().GroupBy(chunk => tower.Text(database, chunk))
             .SelectMany(alike => alike.Select(chunk => (chunk, First: alike.First()))).ToDictionary(pair => pair.chunk, pair => pair.First);
         return [.. pairs.Select(pair => new FeedbackPair(prompts[pair.Prompt], chunks[pair.Chunk], pair.Accepted))];
     }

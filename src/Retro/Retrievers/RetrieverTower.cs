@@ -59,5 +59,6 @@ internal sealed class RetrieverTower : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Encoder.Dispose();
 
-    private string Text(ChunkDatabase database, long chunk) => _tokenizer.Decode(database.OwnTokens(chunk));
+    /// <summary>The text of a chunk, as a tower reads it.</summary>
+    public string Text(ChunkDatabase database, long chunk) => _tokenizer.Decode(database.OwnTokens(chunk));
 }

@@ -327,7 +327,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         // What is of an example's own document, in which its target stands, is no negative of it, nor is a copy of one of its passages.
         Tensor Barred()
         {
-            string[] spelled = [.. all.Select(chunk => _tokenizer.Decode(_source.Database.OwnTokens(chunk)))];
+            string[] spelled = [.. all.Select(chunk => _queries.Text(_source.Database, chunk))];
             return tensor([.. examples.SelectMany(BarredOf)], [rows.Length, all.Length], device: device);
 
             IEnumerable<bool> BarredOf(long example, int row)

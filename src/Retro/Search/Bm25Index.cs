@@ -122,7 +122,7 @@ internal sealed class Bm25Index : IDisposable
             {
                 using SharedHandle.Held held = database.HoldTokens();
                 using Bm25Index index = Build(
-                    database.ChunkCount, chunk => database.HeldTokens(chunk).Trim(database.Manifest.Bounds), options, progress, cancellationToken);
+                    database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, database.HeldTokens(chunk)), options, progress, cancellationToken);
                 file.Write(path, index._image.CopyTo);
             }
 
@@ -168,7 +168,7 @@ internal sealed class Bm25Index : IDisposable
             using SharedHandle.Held held = database.HoldTokens();
             using Bm25Image image = Bm25Image.Build(
                 (int)(end - first),
-                document => database.HeldTokens(first + document).Trim(database.Manifest.Bounds),
+                document => KeywordNeighborSource.TermsOf(database, database.HeldTokens(first + document)),
                 k1: 0,
                 b: 0,
                 part,

@@ -144,8 +144,11 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     internal static ReadOnlySpan<int> TermsOf(ChunkDatabase database, long chunk)
     {
         ArgumentNullException.ThrowIfNull(database);
-        return database.OwnTokens(chunk).Trim(database.Manifest.Bounds);
+        return TermsOf(database, database.OwnTokens(chunk));
     }
+
+    /// <summary>The same of a chunk's own tokens, in place.</summary>
+    internal static ReadOnlySpan<int> TermsOf(ChunkDatabase database, ReadOnlySpan<int> tokens) => tokens.Trim(database.Manifest.Bounds);
 
     /// <inheritdoc/>
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
