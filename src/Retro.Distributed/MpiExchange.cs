@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using Retro.Optimization;
@@ -48,6 +49,13 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         IsRemote = here.Length != size;
         Place = $"rank {rank} of {size} on {Environment.MachineName}";
         TakeThreads(here);
+        if (size == 1 && Unjoined(Environment.GetEnvironmentVariable) is { } said)
+        {
+            Console.Error.WriteLine(
+                $"Retro: {said} says that several processes were started, and OpenMPI joins this one with none, so that each would train alone: start them "
+                    + "with OpenMPI's own mpirun, or with srun --mpi=pmix.");
+        }
+
         AppDomain.CurrentDomain.UnhandledException += EndOthers;
     }
 
@@ -176,6 +184,36 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
         }
     }
 
+    /// <summary>
+    /// Has the first process make what all then open, such as a tokenizer, a database and its indexes, while the others wait: files are written by one process
+    /// at a time, and who comes second is refused.
+    /// </summary>
+    /// <param name="make">What the first does.</param>
+    /// <exception cref="ExchangeException">In the others: the first could not; the message says why. The first throws what <paramref name="make"/> did.</exception>
+    public void ByFirst(Action make)
+    {
+        ArgumentNullException.ThrowIfNull(make);
+        ExceptionDispatchInfo? failed = null;
+        if (Rank == 0)
+        {
+            try
+            {
+                make();
+            }
+            catch (Exception fault)
+            {
+                failed = ExceptionDispatchInfo.Capture(fault); // thrown once the others know
+            }
+        }
+
+        string said = Gather(failed is null ? "" : $"{Place}: {failed.SourceException.Message}")[0];
+        failed?.Throw();
+        if (said.Length > 0)
+        {
+            throw new ExchangeException($"What all processes were to open was not made by {said}");
+        }
+    }
+
     /// <inheritdoc/>
     public void Abort(string reason)
     {
@@ -217,6 +255,11 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
             return !_isApart;
         }
     }
+
+    /// <summary>The variable by which MPICH's or Slurm's launcher says that it started several processes; null: none does.</summary>
+    /// <param name="variable">Gives a variable of the environment.</param>
+    internal static string? Unjoined(Func<string, string?> variable)
+        => new[] { "PMI_SIZE", "SLURM_STEP_NUM_TASKS" }.FirstOrDefault(name => int.TryParse(variable(name), out int started) && started > 1);
 
     // Asked of MPI, since each launcher says it in variables of its own, and some in none.
     private static (int Rank, string[] Processors) OfThisMachine(int rank)

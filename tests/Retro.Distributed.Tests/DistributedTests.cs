@@ -169,6 +169,30 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
         }
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void What_all_open_is_made_by_the_first_while_the_others_wait(int processes)
+    {
+        Together.Require();
+        Said(processes, 0, "by-first", "CheckpointException: There is no room.");
+        for (int rank = 1; rank < processes; rank++)
+        {
+            Said(processes, rank, "by-first", $"ExchangeException: What all processes were to open was not made by rank 0 of {processes} on ");
+            Said(processes, rank, "by-first", ": There is no room.");
+        }
+    }
+
+    /// <summary>Launchers that OpenMPI does not know start processes that train alone, each the whole.</summary>
+    [Theory]
+    [InlineData("PMI_SIZE", "4", true)]
+    [InlineData("SLURM_STEP_NUM_TASKS", "2", true)]
+    [InlineData("SLURM_STEP_NUM_TASKS", "1", false)]
+    [InlineData("PMI_SIZE", "", false)]
+    [InlineData("SLURM_NTASKS", "4", false)] // a batch script's, whose own process is one
+    public void Several_processes_that_MPI_does_not_join_are_told(string variable, string value, bool told)
+        => Assert.Equal(told ? variable : null, MpiExchange.Unjoined(name => name == variable ? value : null));
+
     /// <summary>As MPI itself knows it: the worker sees none of mpirun's variables, as under another launcher.</summary>
     [Theory]
     [InlineData(2)]

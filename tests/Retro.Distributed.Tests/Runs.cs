@@ -17,7 +17,7 @@ public sealed class Runs : IDisposable
             {
                 scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "wide-sharded", "wide-recomputed", "other-options", "other-config",
                     "other-data", "other-weights", "crowded", "diverged", "unwritable", "other-folder", "other-measure", "other-parameters", "exchange",
-                    "again", "nccl", "too-few-gpus", "placed"];
+                    "again", "by-first", "nccl", "too-few-gpus", "placed"];
             }
 
             Together.Done(processes, folder, scenarios);

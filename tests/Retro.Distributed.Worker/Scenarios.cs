@@ -116,6 +116,9 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
             case "measured":
                 Measured();
                 break;
+            case "by-first":
+                ByFirst();
+                break;
             case "other-options":
                 Refused(name, s_options with { LearningRate = Rank == 1 ? 2e-3 : 1e-3 }, SmallModel.Config, "random");
                 break;
@@ -343,6 +346,19 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
 
         string Hash() => Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(
             [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())]));
+    }
+
+    /// <summary>What the first process makes late the others find made, and that it could not all are told.</summary>
+    private void ByFirst()
+    {
+        string made = Path.Combine(folder, "made-by-first.txt");
+        mpi!.ByFirst(() =>
+        {
+            Thread.Sleep(200);
+            File.AppendAllText(made, "by the first");
+        });
+        Require(File.ReadAllText(made) == "by the first", "made once, before any goes on");
+        Say("by-first", () => mpi.ByFirst(() => throw new CheckpointException("There is no room.")));
     }
 
     private void Measured()
