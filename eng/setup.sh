@@ -51,6 +51,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   rm -f "$log"
 fi
 
+grep -qs IDSelectorBitmap /usr/include/faiss/impl/IDSelector.h ||
+  fail "this system's FAISS is too old: 1.7.3 or newer is needed, which Debian 12 and Ubuntu 24.04 have. Pack Retro on one of these: the package runs here."
+
 # The checksum of what goes in decides whether a build is needed; it stands beside what came out.
 fingerprint=$({ cat "$root"/src/Native/*; dpkg-query -W libfaiss-dev libopenblas-pthread-dev 2>/dev/null || true; } | sha256sum | cut -d' ' -f1)
 if [ -e "$native/libfaiss_c.so" ] && [ "$(cat "$native/fingerprint" 2>/dev/null)" = "$fingerprint" ]; then

@@ -26,10 +26,11 @@ provide mpirun "training in several processes is not tested" openmpi-bin
 
 arguments=()
 filter=
+also() { filter=${filter:+($filter)&}${1:+($1)}; }
 while [ $# -gt 0 ]; do
   case $1 in
-    --filter) filter=${2-}; shift ;;
-    --filter=* | --filter:*) filter=${1#--filter?} ;;
+    --filter) also "${2-}"; shift ;;
+    --filter=* | --filter:*) also "${1#--filter?}" ;;
     *) arguments+=("$1") ;;
   esac
   shift

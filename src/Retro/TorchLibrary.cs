@@ -113,7 +113,11 @@ public static partial class TorchLibrary
         }
 
         Match needed = NeededVersion().Match(reason);
-        string text = torchCpu is null
+        string text = torchCpu is null && !IsServed(RuntimeInformation.RuntimeIdentifier)
+            ? $"There is no libtorch of TorchSharp {version.ToString(3)} for this system ({RuntimeInformation.RuntimeIdentifier}): its packages have one for "
+                + "Linux (of glibc) and Windows on x64, and for macOS on arm64. In a container on another processor, run it for one of these "
+                + "(docker --platform linux/amd64)."
+            : torchCpu is null
             ? $"libtorch is not beside the program: add the package TorchSharp-cpu {version.ToString(3)} (or, for NVIDIA GPUs, TorchSharp-cuda-linux or "
                 + "TorchSharp-cuda-windows) to its project and build it again."
             : own is null
@@ -126,6 +130,14 @@ public static partial class TorchLibrary
                 + "the NuGet cache, then restore and build the program again.";
         return new TorchLibraryException(text, fault);
     }
+
+    /// <summary>Whether the packages of TorchSharp have a libtorch for a system.</summary>
+    /// <param name="system">The system's runtime identifier, such as ubuntu.24.04-x64.</param>
+    internal static bool IsServed(string system)
+        => system.EndsWith("-x64", StringComparison.Ordinal)
+            ? !system.StartsWith("osx", StringComparison.Ordinal) && !system.Contains("musl", StringComparison.Ordinal)
+                && !system.StartsWith("alpine", StringComparison.Ordinal)
+            : system.StartsWith("osx", StringComparison.Ordinal) && system.EndsWith("-arm64", StringComparison.Ordinal);
 
     /// <summary>Where .NET looks for native files of the program and of its packages.</summary>
     private static string[] Folders(Assembly torchSharp)

@@ -127,10 +127,9 @@ public class ReadmeTests
         RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 300, folder["tokenizer"]);
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["database"], texts, tokenizer, new() { ChunkLength = 16 });
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
-        using NeighborTable table = NeighborTable.Build(database, source);
         manual_seed(1); // of two tokens that are as probable, rounding would choose one
         using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize });
-        Loop(model, database, table, folder["loop"]);
+        Loop(model, database, source, folder["loop"]);
         Assert.Equal(tokenizer.Hash, model.TokenizerHash);
         await Sampler(model, tokenizer, database, source);
         Layer();
@@ -228,13 +227,15 @@ public class ReadmeTests
         return source;
     }
 
-    private static void Loop(RetroModel model, ChunkDatabase database, NeighborTable table, string folder)
+    private static void Loop(RetroModel model, ChunkDatabase database, INeighborSource source, string folder)
     {
         // <loop>
         List<float> losses = [];
-        WindowSampler windows = new(database, new() { WindowLength = 128, RetrievalDropout = 0 }, table);
+        using NeighborTable table = NeighborTable.Build(database, source);
+        WindowSampler windows = new(database, new() { WindowLength = 128, Neighbors = model.Config.Retrieval!.Neighbors, RetrievalDropout = 0 }, table);
         model.TieTokenizer(database.Manifest.TokenizerHash); // so that a checkpoint says whose ids it reads, as a Trainer's does
         TorchSharp.Modules.AdamW adam = optim.AdamW(model.parameters(), lr: 1e-3); // of its own type: optim.Optimizer does not keep its state
+        model.train();
         for (int step = 0; step < 20; step++)
         {
             using FinalizerGate.Hold gate = FinalizerGate.Close(); // TorchSharp's optimizer makes numbers of its own

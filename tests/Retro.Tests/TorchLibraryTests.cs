@@ -127,6 +127,20 @@ public sealed class TorchLibraryTests : IDisposable
         GC.WaitForPendingFinalizers();
     }
 
+    [Theory]
+    [InlineData("linux-x64", true)]
+    [InlineData("debian.13-x64", true)]
+    [InlineData("win-x64", true)]
+    [InlineData("osx-arm64", true)]
+    [InlineData("osx.14-arm64", true)]
+    [InlineData("linux-arm64", false)]
+    [InlineData("win-arm64", false)]
+    [InlineData("osx-x64", false)]
+    [InlineData("linux-musl-x64", false)]
+    [InlineData("alpine.3.20-x64", false)]
+    public void Systems_that_no_package_has_a_libtorch_for_are_known(string system, bool served)
+        => Assert.Equal(served, TorchLibrary.IsServed(system));
+
     [Fact]
     public void Damage_is_seen_in_any_cut_and_never_throws()
     {

@@ -13,7 +13,8 @@ public sealed record RetrievalConfig
     public int RetrievedLength { get; init; } = 128;
 
     /// <summary>
-    /// K: neighbors per chunk that training and generation ask for. Default 2. No parameter depends on it, and a forward pass takes any number.
+    /// K: neighbors per chunk that evaluation and generation ask for where they are not told another number; a training reads as many as its data hold
+    /// (<see cref="Training.WindowSamplerOptions.Neighbors"/>). Default 2. No parameter depends on it, and a forward pass takes any number.
     /// </summary>
     public int Neighbors { get; init; } = 2;
 

@@ -9,7 +9,10 @@ public sealed record WindowSamplerOptions
     /// <summary>B: windows of a batch. Default 2.</summary>
     public int BatchSize { get; init; } = 2;
 
-    /// <summary>K: neighbors per chunk. Default 2. 0: retrieval off.</summary>
+    /// <summary>
+    /// K: neighbors per chunk. Default 2. 0: retrieval off. The model that is trained takes any number; the one that it is to generate with is
+    /// <see cref="Modeling.RetrievalConfig.Neighbors"/> of its configuration.
+    /// </summary>
     public int Neighbors { get; init; } = 2;
 
     /// <summary>R: tokens per neighbor, chunk and continuation. Null, the default: twice the chunk length of the database that they are from.</summary>
