@@ -19,7 +19,7 @@ internal sealed class PlacedPiece : IPlacedRows
     /// <param name="cache">What was read before.</param>
     /// <param name="pass">How much.</param>
     /// <param name="tokens">A, padding included.</param>
-    /// <returns>Null where it lies so already.</returns>
+    /// <returns>Null where it lies so already, and no chunk of it compares neighbors with the text before.</returns>
     public static PlacedPiece? Of(DecodingCache cache, DecodingPass pass, long tokens)
     {
         if (cache.Model.Config.Retrieval is not { } retrieval)
@@ -29,7 +29,8 @@ internal sealed class PlacedPiece : IPlacedRows
 
         long chunk = retrieval.ChunkLength, front = cache.Kept is null ? 0 : chunk;
         long[] starts = [.. pass.Before.Select(before => front + (before % chunk))];
-        return starts.All(start => start == 0) ? null : new(cache, starts, tokens);
+        bool looksBack = retrieval.MatchBias && chunk < MatchFeatures.Compared && pass.Before.Any(before => before > 0);
+        return starts.All(start => start == 0) && !looksBack ? null : new(cache, starts, tokens);
     }
 
     /// <summary>Whether neighbors are kept.</summary>

@@ -68,11 +68,46 @@ public sealed partial class RetroModel
         }
     }
 
+    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid)
+    {
+        CheckShapes(tokens, neighbors, valid, tokens.shape[1] / (Config.Retrieval?.ChunkLength ?? 1));
+        if (neighbors is not null)
+        {
+            CheckIds(neighbors, nameof(neighbors));
+        }
+    }
+
+    /// <summary>Checks what was retrieved for chunks that rows complete, and leaves out what stands for others.</summary>
     /// <param name="tokens">[B, T].</param>
     /// <param name="neighbors">[B, C, K, R].</param>
     /// <param name="valid">The same.</param>
-    /// <param name="completed">Chunks that they complete, of the row that completes the most; null: of what begins with them.</param>
-    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid, long? completed = null)
+    /// <param name="completed">Chunks that each row completes.</param>
+    private (Tensor? Neighbors, Tensor? Valid) OfCompleted(Tensor tokens, Tensor? neighbors, Tensor? valid, long[] completed)
+    {
+        CheckShapes(tokens, neighbors, valid, completed.Max());
+        if (neighbors is not null)
+        {
+            long chunks = neighbors.shape[1];
+            Guard.Type(neighbors, nameof(neighbors), ScalarType.Int64, Device);
+            if (completed.Any(count => count < chunks))
+            {
+                bool[] own = [.. completed.SelectMany(count => Enumerable.Range(0, (int)chunks).Select(i => i < count))];
+                Tensor isOwn = tensor(own, [completed.Length, chunks, 1, 1], device: Device);
+                neighbors = neighbors.where(isOwn, zeros_like(neighbors));
+                valid = isOwn.logical_and(valid ?? ones_like(neighbors, ScalarType.Bool));
+            }
+
+            CheckIds(neighbors, nameof(neighbors));
+        }
+
+        return (neighbors, valid);
+    }
+
+    /// <param name="tokens">[B, T].</param>
+    /// <param name="neighbors">[B, C, K, R].</param>
+    /// <param name="valid">The same.</param>
+    /// <param name="complete">Chunks that they complete, of the row that completes the most.</param>
+    private void CheckShapes(Tensor tokens, Tensor? neighbors, Tensor? valid, long complete)
     {
         if (neighbors is null)
         {
@@ -86,7 +121,6 @@ public sealed partial class RetroModel
 
         CheckRetrieves();
         Guard.Shape(neighbors, "[B, C, K, R]", [tokens.shape[0], null, null, Config.Retrieval!.RetrievedLength]);
-        long complete = completed ?? (tokens.shape[1] / Config.Retrieval!.ChunkLength);
         if (neighbors.shape[1] > complete || neighbors.shape[2] == 0)
         {
             throw new ShapeException(
@@ -95,7 +129,6 @@ public sealed partial class RetroModel
                 neighbors.shape);
         }
 
-        CheckIds(neighbors, nameof(neighbors));
         if (valid is not null)
         {
             CheckValid(valid, neighbors.shape);

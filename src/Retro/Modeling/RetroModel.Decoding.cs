@@ -74,10 +74,10 @@ public sealed partial class RetroModel
         }
 
         long[] after = [.. rows.Zip(cache.Lengths, (own, before) => own + before)];
-        CheckNeighbors(tokens, neighbors, valid, after.Zip(cache.Lengths, (all, before) => (all / chunk) - (before / chunk)).Max());
-        CheckLength(after.Max(), nameof(tokens));
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
+        (neighbors, valid) = OfCompleted(tokens, neighbors, valid, [.. after.Zip(cache.Lengths, (all, before) => (all / chunk) - (before / chunk))]);
+        CheckLength(after.Max(), nameof(tokens));
         long chunks = tap is not null ? long.MaxValue / chunk : Math.Max(1, PieceTokens / (batch * chunk)), most = Math.Min(width, chunks * chunk);
         // Of whole chunks, so that each row completes as many in each.
         Tensor? last = null;

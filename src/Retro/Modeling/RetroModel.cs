@@ -145,15 +145,14 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         AttentionPlan[] plans = CausalPlans(x.shape[1], pass);
         AttentionPlan? crossPlan = null;
         PlacedPiece? piece = cache is null ? null : PlacedPiece.Of(cache, pass!, tokens.shape[1]);
-        bool reads = neighbors is not null || piece?.ReadsKept == true;
+        bool reads = neighbors is not null || piece?.ReadsKept == true, isHooked = IsHooked;
         for (int i = 0; i < _layers.Length; i++)
         {
             int index = i;
-            bool isHooked = _layers[i].IsHooked;
-            Tensor y = isHooked ? _layers[i].Hooked(x, plans[i], encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
-            if (!isHooked && (i == 0 || !_layers[i - 1].IsHooked))
+            Tensor y = _layers[i].IsHooked ? _layers[i].Hooked(x, plans[i], encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
+            if (!isHooked)
             {
-                x.Dispose(); // no later layer reads it; backward has what it needs of it
+                x.Dispose(); // no later layer reads it; backward has what it needs of it; a hook may have kept it
             }
 
             x = y;

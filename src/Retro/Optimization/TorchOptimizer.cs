@@ -19,6 +19,7 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     private readonly double _peak, _clipNorm;
     private readonly IGradientExchange? _exchange;
     private readonly double[] _rates;
+    private readonly HashSet<string> _late = []; // tensors that its state holds once they are used, such as SGD's momentum
 
     /// <summary>Takes over an optimizer.</summary>
     /// <param name="optimizer">The optimizer; disposed with this.</param>
@@ -50,6 +51,9 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
             }
 
             _parameters = Array.FindAll(_parameters, pair => held.Contains(pair.Parameter.Handle));
+            _late = [.. States().SelectMany(state => AllFields(state.State)
+                .Where(field => field.FieldType == typeof(Tensor) && field.GetValue(state.State) is null)
+                .Select(field => $"{state.Name}/{field.Name}"))];
         }
 
         _peak = peak ?? 0;
@@ -192,12 +196,16 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
                 Tensor? own = field.GetValue(memory) as Tensor;
                 if (!state.TryGetValue(key, out Tensor? stored))
                 {
-                    // A buffer that its first use makes, such as SGD's momentum, is not there before.
-                    if (!holdsTensor || own is not null)
+                    if (!holdsTensor || (own is not null && !_late.Contains(key)))
                     {
                         throw new CheckpointException($"The optimizer state {key} is missing; resume with the optimizer of the first run.");
                     }
 
+                    changes.Add(() =>
+                    {
+                        own?.Dispose(); // it was made since
+                        field.SetValue(memory, null);
+                    });
                     continue;
                 }
 
@@ -254,12 +262,7 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
 
     private FieldInfo[] Fields(OptimizerState state)
     {
-        List<FieldInfo> fields = [];
-        for (Type type = state.GetType(); type != typeof(OptimizerState); type = type.BaseType!)
-        {
-            fields.AddRange(type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly));
-        }
-
+        List<FieldInfo> fields = AllFields(state);
         if (fields.Find(field => field.FieldType != typeof(Tensor) && field.FieldType != typeof(long) && field.FieldType != typeof(double)) is { } other)
         {
             throw new CheckpointException(
@@ -268,5 +271,16 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
         }
 
         return [.. fields.OrderBy(field => field.Name, StringComparer.Ordinal)];
+    }
+
+    private static List<FieldInfo> AllFields(OptimizerState state)
+    {
+        List<FieldInfo> fields = [];
+        for (Type type = state.GetType(); type != typeof(OptimizerState); type = type.BaseType!)
+        {
+            fields.AddRange(type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly));
+        }
+
+        return fields;
     }
 }

@@ -60,9 +60,14 @@ public sealed partial class Trainer
         Model.eval();
 
         // Not behind the finalizers' gate, closed for minutes: what is left to finalizers may be large, and the threads of BitsPerByte wait for it to open.
-        T said = asked(Model);
-        Model.train();
-        return said;
+        try
+        {
+            return asked(Model);
+        }
+        finally
+        {
+            Model.train();
+        }
     }
 
     private void KeepMeasure(double measure)

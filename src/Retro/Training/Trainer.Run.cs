@@ -176,8 +176,8 @@ public sealed partial class Trainer
                     progress?.Report(done);
                 }
 
-                // A step that was skipped has moved nothing: weights that give no finite gradient replace none that do.
-                if (!finished && !done.Skipped && IsCheckpointDue(StepsDone - saved))
+                // A step that was skipped has moved nothing, nor has one without a target behind it: weights that give no finite gradient replace none that do.
+                if (!finished && _state.SkippedInARow == 0 && IsCheckpointDue(StepsDone - saved))
                 {
                     SaveIfAsked();
                     saved = StepsDone;

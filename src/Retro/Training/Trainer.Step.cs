@@ -68,8 +68,8 @@ public sealed partial class Trainer
         (Tensor sum, long targets, long tokens) = _gradients.Add(found, StepsDone, hasOwn);
         _isMoving = _isAhead = true;
         (double norm, double loss) = targets == 0 ? (0, 0) : optimizer.Step(rate, _rates.Muon(rate), sum);
-        bool skipped = !double.IsFinite(norm);
-        if (!skipped)
+        bool skipped = !double.IsFinite(norm), moved = targets > 0 && !skipped;
+        if (moved)
         {
             _tensors.Average(StepsDone);
         }
@@ -82,9 +82,9 @@ public sealed partial class Trainer
             Batches = _state.Batches + ofData,
             Tokens = _state.Tokens + tokens,
             Elapsed = _state.Elapsed + (_clock.IsRunning ? TimeSpan.Zero : _clock.Since(began)),
-            SkippedInARow = skipped ? _state.SkippedInARow + 1 : 0,
+            SkippedInARow = skipped ? _state.SkippedInARow + 1 : moved ? 0 : _state.SkippedInARow,
             HasTargets = _state.HasTargets || targets > 0,
-            Learns = _state.Learns || (targets > 0 && !skipped && norm != 0),
+            Learns = _state.Learns || (moved && norm != 0),
             Reads = _state.Reads || !closedBook,
             Unseen = null,
         };

@@ -116,6 +116,48 @@ public class PrefillTests
         }
     }
 
+    /// <summary>Neighbors are compared with more tokens than a short chunk has, also with those that none were found for.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void What_was_read_without_neighbors_is_compared_with_those_of_the_next_piece(int chunks)
+    {
+        RetroConfig config = ModelCase.Config("match bias, no encoder layers");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        int begun = chunks * config.Retrieval!.ChunkLength;
+        Text text = new(model, 2, begun + (2 * config.Retrieval.ChunkLength), 2);
+        text.Valid.narrow(1, 0, chunks).fill_(false);
+        int run = Math.Min(begun, config.Retrieval.RetrievedLength);
+        text.Neighbors.narrow(3, 0, run).copy_(text.Tokens.narrow(1, begun - run, run).unsqueeze(1).unsqueeze(1));
+        using DecodingCache cache = model.NewCache(2);
+        model.Prefill(cache, text.Tokens.narrow(1, 0, begun));
+        Assert.InRange(text.Read(cache, [[config.Retrieval.ChunkLength, config.Retrieval.ChunkLength]]), 0, Rounding);
+    }
+
+    /// <summary>What stands for chunks that a row does not have is ignored, whatever it is, and not encoded.</summary>
+    [Fact]
+    public void Neighbors_of_chunks_that_a_row_does_not_complete_may_be_anything()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        int chunk = config.Retrieval!.ChunkLength;
+        Text text = new(model, 2, (3 * chunk) + 1, 2);
+        text.Valid.fill_(true);
+        text.Compute();
+        Tensor neighbors = text.Neighbors.clone();
+        neighbors[1].narrow(0, 1, 2).fill_(-1);
+        using DecodingCache cache = model.NewCache(2);
+        Tensor logits = model.Prefill(cache, text.Tokens.narrow(1, 0, 3 * chunk), [3 * chunk, chunk], neighbors);
+        Assert.InRange(ModelCase.Distance(logits, text.At(cache, [0, 1])), 0, Rounding);
+        neighbors[0].narrow(0, 2, 1).fill_(-1);
+        using DecodingCache other = model.NewCache(2);
+        Assert.Throws<ArgumentException>(() => model.Prefill(other, text.Tokens.narrow(1, 0, 3 * chunk), [3 * chunk, chunk], neighbors));
+    }
+
     [Theory]
     [InlineData("rotary")]
     [InlineData("llama")]

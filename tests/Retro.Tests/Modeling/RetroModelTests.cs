@@ -65,6 +65,25 @@ public class RetroModelTests
         Assert.All(outputs[..^1], output => Assert.True(output.IsInvalid));
     }
 
+    /// <summary>Branches are handed what their layer reads.</summary>
+    [Fact]
+    public void What_a_hook_of_a_branch_takes_out_of_the_scope_stays()
+    {
+        using RetroModel model = new(SmallModel.Config);
+        using Tensor tokens = randint(0, 31, [1, 16], ScalarType.Int64);
+        Tensor? kept = null;
+        model.Layers[1].SelfAttention.register_forward_pre_hook((_, x, _) =>
+        {
+            kept = x.DetachFromDisposeScope();
+            return null;
+        });
+        using IDisposable noGradients = no_grad();
+        using Tensor logits = model.forward(tokens);
+        Assert.False(kept!.IsInvalid);
+        Assert.Equal([1, 16, SmallModel.Config.Width], kept.shape);
+        kept.Dispose();
+    }
+
     /// <summary>What a model computes differs by where it is used; a hook on a layer is told everywhere, and what it gives counts.</summary>
     [Fact]
     public async Task A_hook_on_a_layer_runs_wherever_the_layer_is_computed()

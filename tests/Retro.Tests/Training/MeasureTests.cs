@@ -51,6 +51,16 @@ public sealed class MeasureTests : IDisposable
         Assert.NotEqual(weights[1], weights[2]);
     }
 
+    /// <summary>Who goes on with a loop of their own would else train without dropout.</summary>
+    [Fact]
+    public void A_measure_that_throws_leaves_the_model_in_training_mode()
+    {
+        using RetroModel model = Model();
+        using Trainer trainer = new(model, Options with { MeasureEvery = 3 }) { Measure = _ => throw new InvalidDataException("The share is gone.") };
+        Assert.Throws<InvalidDataException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+        Assert.True(model.training);
+    }
+
     /// <summary>0.58 times 50 is less than 29 in floating point.</summary>
     [Theory]
     [InlineData(8, 3, new long[] { 3, 6, 8 })]

@@ -151,6 +151,24 @@ public sealed class NothingLearnedTests : IDisposable
         Assert.Equal(3 * trainer.Options.Accumulation, state.RootElement.GetProperty("Batches").GetInt64());
     }
 
+    /// <summary>A step without a target moves nothing: it does not show that gradients are finite again, and its weights are the same.</summary>
+    [Fact]
+    public void Steps_without_anything_to_predict_are_no_sound_ones_between_those_that_are_skipped()
+    {
+        using RetroModel model = Model(Config);
+        using (no_grad())
+        {
+            model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+        }
+
+        TrainingOptions options = Options with { Steps = 40, Accumulation = 1, MaximumSkippedSteps = 3, CheckpointFolder = Folder, CheckpointEvery = 1 };
+        using Trainer trainer = new(model, options);
+        TrainingException exception = Assert.Throws<TrainingException>(() => trainer.Run(new Masked(new(Config, 2, 3, seed: 1), from: 1, every: 2)));
+        Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Equal(5, trainer.StepsDone);
+        Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
+    }
+
     [Fact]
     public void Steps_that_were_skipped_before_an_interruption_count_among_those_in_a_row()
     {
@@ -194,15 +212,15 @@ public sealed class NothingLearnedTests : IDisposable
         }
     }
 
-    /// <summary>The same whose batches from one on have nothing to predict.</summary>
-    private sealed class Masked(CopyingData data, long from) : ITrainingData
+    /// <summary>The same whose batches from one on, all or every so many, have nothing to predict.</summary>
+    private sealed class Masked(CopyingData data, long from, long every = 1) : ITrainingData
     {
-        public string Identity => $"{data.Identity}, masked from {from}";
+        public string Identity => $"{data.Identity}, masked from {from} every {every}";
 
         public TokenBatch Batch(long index, double progress)
         {
             TokenBatch batch = data.Batch(index, progress);
-            Array.Clear(index < from ? [] : batch.LossMask);
+            Array.Clear(index < from || (index - from) % every != 0 ? [] : batch.LossMask);
             return batch;
         }
     }

@@ -108,6 +108,31 @@ public sealed class OwnOptimizerTests : IDisposable
         Assert.Equal(0, Distance(whole, second));
     }
 
+    /// <summary>What its first step makes is not in a checkpoint of before, and goes when that is loaded.</summary>
+    [Fact]
+    public void The_same_trainer_goes_back_to_before_its_first_step()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string folder = Path.Combine(_folder.Path, "beginning");
+        using RetroModel whole = Model(), model = Model();
+        using (Trainer trainer = new(whole, s_options, optimizer: s_optimizers["SGD"]))
+        {
+            trainer.Run(data);
+        }
+
+        using Trainer back = new(model, s_options, optimizer: s_optimizers["SGD"]);
+        back.Save(folder);
+        using (TrainingBatch batch = data.Batch(0, 0).ToTensors())
+        {
+            back.Step([batch]);
+        }
+
+        back.Load(folder);
+        back.Run(data);
+        Assert.Equal(8, back.StepsDone);
+        Assert.Equal(0, Distance(whole, model));
+    }
+
     /// <summary>Its steps are counted within it, and change what cannot be undone, such as momentum.</summary>
     [Fact]
     public void A_scheduler_that_is_beyond_a_checkpoint_is_not_taken_for_one_that_stands_at_its_step()
