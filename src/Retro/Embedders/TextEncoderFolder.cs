@@ -57,6 +57,7 @@ internal sealed record TextEncoderFolder(
 
         StagedFiles.Finish(folder, CheckpointException.Of);
         Modules modules = ReadModules(folder);
+        Checkpoints.WeightFolder.RequireNoAdapter(modules.Transformer);
         using StrictJson config = StrictJson.Open(
             Path.Combine(modules.Transformer, "config.json"),
             hint: "the folder of a text embedder holds config.json, model.safetensors and the tokenizer's files");

@@ -392,6 +392,28 @@ public sealed class TextEmbedderTests : IDisposable
         Assert.Contains("safe_serialization=True", exception.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Other programs would put it on the weights that lie there, or on those of the model that it names.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("model.safetensors")]
+    [InlineData("model.safetensors config.json")]
+    public void An_adapter_is_named_whatever_of_a_model_lies_beside_it(string missing)
+    {
+        _embedder.Save(Folder);
+        foreach (string name in missing.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            File.Delete(Path.Combine(Folder, name));
+        }
+
+        string adapter = Path.Combine(Folder, "adapter_config.json");
+        File.WriteAllText(adapter, "{}");
+
+        string message = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder)).Message;
+
+        Assert.Contains($"{adapter} says that the folder holds an adapter", message, StringComparison.Ordinal);
+        Assert.Contains("merge_and_unload", message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_tokenizer_of_another_size_is_refused()
     {
