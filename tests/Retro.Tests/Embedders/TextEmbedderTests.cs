@@ -210,7 +210,8 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("num_hidden_layers", "3", "tensor \"encoder.layer.2.attention.self.query.weight\" is missing")]
     [InlineData("num_hidden_layers", "3", "is missing; and 11 more.")]
     [InlineData("num_attention_heads", "5", "Width 32 does not divide by Heads 5.")]
-    [InlineData("max_position_embeddings", "39", "MaximumLength 40 has to lie between 3 (a token and its frame) and MaximumPositions 39.")]
+    [InlineData("max_position_embeddings", "39", "tensor \"embeddings.position_embeddings.weight\" is [40, 32], the configuration says [39, 32]")]
+    [InlineData("max_position_embeddings", "2", "MaximumLength 2 has to lie between 3 (a token and its frame) and MaximumPositions 2.")]
     public void A_configuration_that_does_not_fit_is_refused_by_name(string key, string value, string expected)
     {
         _embedder.Save(Folder);
