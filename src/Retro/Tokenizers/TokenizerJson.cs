@@ -48,10 +48,17 @@ internal static partial class TokenizerJson
             .Select(token => ReadAdded(token, token.GetProperty("id").GetInt32()))
             .ToList();
         ILookup<string, AddedToken> beside = (flagged ?? []).ToLookup(token => token.Content, StringComparer.Ordinal);
-        List<AddedToken> added = [.. said.Select(token => (beside[token.Content].LastOrDefault() ?? token) with
-        {
-            Id = token.Id, Special = token.Special || special?.Contains(token.Content) == true,
-        })];
+
+        // Of a token that the file itself calls special the originals go on seeking what they sought before, as tokenizers up to 0.22 do.
+        List<AddedToken> added = [.. said.Select(token => beside[token.Content].LastOrDefault() is { } other
+            ? token with
+            {
+                SingleWord = other.SingleWord,
+                StripLeft = other.StripLeft,
+                StripRight = other.StripRight,
+                Normalized = token.Special ? token.Normalized : other.Normalized,
+            }
+            : token).Select(token => token with { Special = token.Special || special?.Contains(token.Content) == true })];
         IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark, added);
         RequireIds(added, model);
         List<int> before = [];

@@ -91,6 +91,8 @@ public class TokenizerConfigTests
         Assert.Equal([32, 257, 32, 98], same.Tokenizer.EncodeToIds(" <|im_end|> b"));
         Assert.Equal(bare.Hash, same.Hash);
 
+        Assert.Equal(bare.Hash, With("\"lstrip\": false, \"rstrip\": false, \"normalized\": true").Hash); // of a special token it stays as it was
+
         RetroTokenizer right = With("\"lstrip\": false, \"rstrip\": true, \"normalized\": false");
         Assert.Equal([32, 257, 98], right.Tokenizer.EncodeToIds(" <|im_end|> b"));
         right.Save(copy.Path);
