@@ -25,6 +25,9 @@ internal sealed class WeightFolder : StoredWeights
 
     private static readonly string[] s_pickleEndings = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
 
+    // Pickles that a training of others leaves behind, and no weights.
+    private static readonly string[] s_trainingBeginnings = ["training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state", "random_states"];
+
     private readonly Dictionary<string, Safetensors> _owners = new(StringComparer.Ordinal);
     private readonly List<Safetensors> _files = [];
     private readonly List<string> _names = [];
@@ -113,6 +116,21 @@ internal sealed class WeightFolder : StoredWeights
         {
             throw new CheckpointException(
                 $"'{folder}' holds a model that is not {kind}, which saving would replace; nothing was touched. Save into another folder, or empty this one.");
+        }
+    }
+
+    /// <summary>Refuses a folder with an adapter: alone it is a part of a model, and beside whole weights other programs put it on top of them.</summary>
+    /// <param name="folder">The folder; it need not be there.</param>
+    /// <exception cref="CheckpointException">There is one.</exception>
+    public static void RequireNoAdapter(string folder)
+    {
+        string adapter = Path.Combine(folder, "adapter_config.json");
+        if (File.Exists(adapter))
+        {
+            throw new CheckpointException(
+                $"{adapter} says that the folder holds an adapter (PEFT), which is a part of a model and is not read here. Merge it in Python, "
+                    + "model.merge_and_unload().save_pretrained(folder), and name that folder; or, where the model beside it is meant without it, move the "
+                    + "adapter's files (adapter_config.json and adapter_model) away.");
         }
     }
 
@@ -225,9 +243,13 @@ internal sealed class WeightFolder : StoredWeights
     private static CheckpointException Missing(string folder)
     {
         string? pickle = Directory.Exists(folder)
-            ? Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).FirstOrDefault(file => s_pickleEndings.Contains(Path.GetExtension(file)))
+            ? Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).FirstOrDefault(IsPickle)
             : null;
         return pickle is not null ? Pickle(pickle) : new($"{folder} holds no weights: expected {SingleName}, or {IndexName} with its files.");
+
+        static bool IsPickle(string file)
+            => s_pickleEndings.Contains(Path.GetExtension(file))
+                && !s_trainingBeginnings.Any(begin => Path.GetFileName(file).StartsWith(begin, StringComparison.Ordinal));
     }
 
     private Safetensors FileOf(string name) => _owners.TryGetValue(name, out Safetensors? file)

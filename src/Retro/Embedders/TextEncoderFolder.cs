@@ -42,8 +42,15 @@ internal sealed record TextEncoderFolder(
         "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_",
     ];
 
-    // What sentence-transformers writes beside the two that are read; what they hold is passed to other loaders only where it says something.
-    private static readonly string[] s_sentenceWithoutEffect = ["cache_dir"];
+    // What sentence-transformers takes for the settings of its Transformer: the first of these that is there.
+    private static readonly string[] s_sentenceNames =
+    [
+        "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json", "sentence_camembert_config.json",
+        "sentence_albert_config.json", "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json",
+    ];
+
+    // What it writes there and changes no vector: where files were kept, and whether padding is computed.
+    private static readonly string[] s_sentenceWithoutEffect = ["cache_dir", "unpad_inputs"];
 
     /// <summary>Reads a folder.</summary>
     /// <exception cref="CheckpointException">A file is missing or damaged, the architecture is not known, or a value that would change the vectors is not
@@ -57,15 +64,20 @@ internal sealed record TextEncoderFolder(
 
         StagedFiles.Finish(folder, CheckpointException.Of);
         Modules modules = ReadModules(folder);
+        Checkpoints.WeightFolder.RequireNoAdapter(modules.Transformer);
         using StrictJson config = StrictJson.Open(
             Path.Combine(modules.Transformer, "config.json"),
             hint: "the folder of a text embedder holds config.json, model.safetensors and the tokenizer's files");
         TextEncoderFamily family = TextEncoderFamily.Read(config);
         CheckArchitecture(config);
-        using StrictJson? sentence = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "sentence_bert_config.json"));
+        string? settings = s_sentenceNames.Select(name => Path.Combine(modules.Transformer, name)).FirstOrDefault(File.Exists);
+        using StrictJson? sentence = settings is null ? null : StrictJson.Open(settings);
         using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
         int positions = config.Integer("max_position_embeddings") ?? 512, first = family.FirstPosition(config);
-        int length = sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions - first);
+
+        // A file may say more than there are positions for, or count RoBERTa's rows for padding among them: what lies beyond has no vector.
+        int length = Math.Min(
+            sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions), positions - first);
         tokenizer?.Require(TruncationSide, "right");
         try
         {
@@ -107,8 +119,11 @@ internal sealed record TextEncoderFolder(
             string? identity = config.Text(IdentityKey);
             config.RequireAllRead(s_withoutEffect);
             bool lowerCase = sentence?.Boolean("do_lower_case") ?? false;
-            sentence?.Require("transformer_task", "feature-extraction");
-            sentence?.RequireAllRead(s_sentenceWithoutEffect);
+            if (sentence is not null)
+            {
+                CheckSettings(sentence);
+            }
+
             return new TextEncoderFolder(sizes, lowerCase, modules.Transformer, modules.Dense, identity, modules.Prompts, modules.Prompt);
         }
         catch (RetroOptionsException exception)
@@ -132,6 +147,23 @@ internal sealed record TextEncoderFolder(
         config.Require("is_decoder", false);
         config.Require("is_encoder_decoder", false);
         config.Require("add_cross_attention", false);
+    }
+
+    // Versions from 5.4 on say what is fed and what is taken: a text as it is, and its tokens' last states.
+    private static void CheckSettings(StrictJson sentence)
+    {
+        sentence.Require("transformer_task", "feature-extraction");
+        sentence.Require("module_output_name", "token_embeddings");
+        if (sentence.Part("modality_config") is { } kinds)
+        {
+            StrictJson text = kinds.Part("text") ?? throw kinds.Fault("\"text\" is missing; supported is a model of texts");
+            text.Require("method", "forward");
+            text.Require("method_output_name", "last_hidden_state");
+            text.RequireAllRead();
+            kinds.RequireAllRead(); // of "message" a text would be put into a chat template
+        }
+
+        sentence.RequireAllRead(s_sentenceWithoutEffect);
     }
 
     private sealed record Modules(
@@ -198,6 +230,7 @@ internal sealed record TextEncoderFolder(
             file.Require(key, "sentence_embedding");
         }
 
+        file.Require("use_residual", false);
         TextDense dense = new(file.Size("out_features"), file.Boolean("bias") ?? true, activation == Tanh);
         file.RequireAllRead();
         return dense;

@@ -9,6 +9,8 @@ namespace Retro.Embedders;
 /// <remarks>
 /// BERT's originals recognize special tokens in a text and strip it, and so does this for a WordPiece vocabulary, and for any other whose template frames a
 /// text; in a byte-level one without such a template, as Retro trains, special tokens written in a text are plain characters and white space around it counts.
+/// It is sentence-transformers up to version 5.3 that strips, by which most models were trained. Later versions leave white space around a text, whoever saved
+/// the folder, which vocabularies such as RoBERTa's see.
 /// </remarks>
 internal sealed class TextFrame
 {
@@ -32,7 +34,7 @@ internal sealed class TextFrame
         };
     }
 
-    /// <summary>Whether a text is read as the originals of sentence-transformers read it: without white space around it, special tokens as such.</summary>
+    /// <summary>Whether a text is read as sentence-transformers up to version 5.3 reads it: without white space around it, special tokens as such.</summary>
     public bool IsOriginals { get; }
 
     /// <summary>The id before a text.</summary>

@@ -155,6 +155,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
     private static List<(string Name, byte[] Content)> ReadKept(string folder)
     {
+        WeightFolder.RequireNoAdapter(folder);
         if (!File.Exists(System.IO.Path.Combine(folder, Checkpoint.ConfigName)))
         {
             throw new CheckpointException(
@@ -181,12 +182,6 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     private static string? Instead(string folder)
     {
         string reference = System.IO.Path.Combine(folder, "refs", "main"), snapshots = System.IO.Path.Combine(folder, "snapshots");
-        if (File.Exists(System.IO.Path.Combine(folder, "adapter_config.json")))
-        {
-            return "It holds an adapter (PEFT), which is a part of a model; merge it in Python, model.merge_and_unload().save_pretrained(folder), and name "
-                + "that folder.";
-        }
-
         if (!Directory.Exists(snapshots))
         {
             return null;

@@ -13,9 +13,14 @@ internal sealed class AddedTokens
     public AddedTokens(IReadOnlyList<AddedToken> tokens, Func<string, string> normalize)
     {
         All = tokens;
-        _raw = new Finder(tokens.Where(token => !token.Normalized).Select(token => (token, token.Content)));
-        _marked = new Finder(tokens.Where(token => !token.Normalized || token.Special).Select(token => (token, token.Content)));
-        _normalized = new Finder(tokens.Where(token => token.Normalized).Select(token => (token, normalize(token.Content))));
+
+        // As in the originals: of a token that is listed twice the last record counts; of several that read alike once they are normalized the first, and
+        // special ones stand before others.
+        AddedToken[] sought = [.. tokens.GroupBy(token => token.Content, StringComparer.Ordinal).Select(group => group.Last())
+            .OrderByDescending(token => token.Special)];
+        _raw = new Finder(sought.Where(token => !token.Normalized).Select(token => (token, token.Content)));
+        _marked = new Finder(sought.Where(token => !token.Normalized || token.Special).Select(token => (token, token.Content)));
+        _normalized = new Finder(sought.Where(token => token.Normalized).Select(token => (token, normalize(token.Content))));
     }
 
     public IReadOnlyList<AddedToken> All { get; }

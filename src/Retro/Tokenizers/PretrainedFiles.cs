@@ -15,10 +15,12 @@ internal static class PretrainedFiles
         // A file under its usual name is its folder's tokenizer; one under another stands by itself.
         bool isFile = File.Exists(path), isAlone = isFile && Path.GetFileName(path) is not (TokenizerJson.FileName or SentencePiecePipeline.FileName);
         string folder = isFile ? Path.GetDirectoryName(Path.GetFullPath(path))! : path;
-        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(path, isAlone ? null : TokenizerConfig.SpecialIn(folder));
+        TokenizerConfig config = isAlone ? TokenizerConfig.Read(null, path) : TokenizerConfig.OfFolder(folder);
+
+        // transformers adds the tokens of tokenizer_config.json to those of the tokenizer's own file, with its flags.
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(path, isAlone ? null : TokenizerConfig.SpecialIn(folder), config.Flagged);
         TextPipeline pipeline = tokenizer.Pipeline;
         string name = pipeline is SentencePiecePipeline ? SentencePiecePipeline.FileName : TokenizerJson.FileName;
-        TokenizerConfig config = isAlone ? TokenizerConfig.Read(null, path) : TokenizerConfig.OfFolder(folder);
         RequireAgreement(folder, config, name, pipeline);
         config.RequireAdded(name, pipeline);
         config = isAlone ? config : Completed(config, folder, pipeline);

@@ -24,12 +24,13 @@ public sealed class PretrainedTokenizer : Tokenizer
     /// <summary>Loads a tokenizer.</summary>
     /// <param name="path">A folder with <c>tokenizer.json</c> or <c>tokenizer.model</c>, or such a file.</param>
     /// <exception cref="CorpusException">There is none, it is malformed, or it asks for something that is not supported, which is named.</exception>
-    public static PretrainedTokenizer Load(string path) => Load(path, null);
+    public static PretrainedTokenizer Load(string path) => Load(path, null, []);
 
-    /// <summary>Loads a tokenizer, of which further tokens are special.</summary>
+    /// <summary>Loads a tokenizer, of which further tokens are special, or recognized otherwise.</summary>
     /// <param name="path">The folder or file.</param>
     /// <param name="special">What the files beside it call special tokens; null: nothing.</param>
-    internal static PretrainedTokenizer Load(string path, IReadOnlySet<string>? special)
+    /// <param name="flagged">How they say that added tokens are recognized.</param>
+    internal static PretrainedTokenizer Load(string path, IReadOnlySet<string>? special, IReadOnlyList<AddedToken> flagged)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         string file = path;
@@ -43,7 +44,7 @@ public sealed class PretrainedTokenizer : Tokenizer
 
         byte[] bytes = TokenizerFiles.Read(file);
         return new PretrainedTokenizer(file.EndsWith(".json", StringComparison.OrdinalIgnoreCase)
-            ? TokenizerJson.Parse(bytes, file, special)
+            ? TokenizerJson.Parse(bytes, file, special, flagged)
             : SentencePiecePipeline.Parse(bytes, file, special));
     }
 

@@ -40,7 +40,7 @@ public sealed class RetroTokenizer
         _files = files;
         IEnumerable<(string Name, byte[] Content)> said
             = beyond is null || beyond == TokenizerConfig.Nothing ? [] : [(WordPiece.ConfigurationFile, beyond.Counted)];
-        Hash = TokenizerFiles.Hash([.. files.Where(IsRead), .. said], pipeline.MadeSpecial);
+        Hash = TokenizerFiles.Hash([.. files.Where(IsRead), .. said], pipeline.Altered);
 
         // What lies beside the file that ids are read from is kept for those who read it.
         bool IsRead((string Name, byte[] Content) file)
@@ -70,7 +70,7 @@ public sealed class RetroTokenizer
     public IReadOnlyList<string> Hashes => _hashes ??=
     [
         Hash,
-        TokenizerFiles.Hash([.. _files.Select(Counted)], _tokenizer.Pipeline.MadeSpecial),
+        TokenizerFiles.Hash([.. _files.Select(Counted)], _tokenizer.Pipeline.Altered),
     ];
 
     private static (string Name, byte[] Content) Counted((string Name, byte[] Content) file)

@@ -109,7 +109,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
                 }
             }
 
-            return new SentencePiecePipeline(model) { MadeSpecial = made };
+            return new SentencePiecePipeline(model) { Altered = made };
         }
         catch (FormatException exception) when (IsRanks(bytes))
         {

@@ -25,8 +25,8 @@ internal abstract class TextPipeline
     /// <summary>The id that the file itself says ends a text, -1 where it says none.</summary>
     public int EndId { get; init; } = -1;
 
-    /// <summary>Tokens that are special by other files than the tokenizer's own alone.</summary>
-    public IReadOnlyList<string> MadeSpecial { get; init; } = [];
+    /// <summary>Tokens that are special, or recognized otherwise, by other files than the tokenizer's own alone.</summary>
+    public IReadOnlyList<string> Altered { get; init; } = [];
 
     public abstract int VocabularySize { get; }
 

@@ -13,7 +13,7 @@ internal sealed class TokenAutomaton
     private readonly string[] _patterns;
     private long _steps;
 
-    /// <param name="patterns">What is sought; none is empty. Of equal ones the last counts.</param>
+    /// <param name="patterns">What is sought; none is empty. Of equal ones the first counts.</param>
     public TokenAutomaton(IReadOnlyList<string> patterns)
     {
         _patterns = [.. patterns];
@@ -37,7 +37,10 @@ internal sealed class TokenAutomaton
                 state = next;
             }
 
-            _match[state] = id;
+            if (_match[state] < 0)
+            {
+                _match[state] = id;
+            }
         }
 
         foreach ((int state, char c, int parent) in breadthFirst.OrderBy(entry => depths[entry.State]))

@@ -34,6 +34,9 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     /// <summary>The tokens that it names as special: under a key of their own, or among those that are added.</summary>
     public IReadOnlySet<string> Special { get; private init; } = new HashSet<string>();
 
+    /// <summary>The tokens that the file itself adds, special ones among them, and how they are recognized.</summary>
+    public IReadOnlyList<AddedToken> Flagged { get; private init; } = [];
+
     /// <summary>Whether it names a class of transformers that stands for any tokenizer and takes the tokenizer's own file as it is.</summary>
     public bool IsOfAnyClass => Beyond.GetValueOrDefault("tokenizer_class") is "PreTrainedTokenizerFast" or "TokenizersBackend";
 
@@ -122,8 +125,10 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
         {
             using JsonDocument document = Utf8Json.Parse(content);
             JsonElement root = document.RootElement;
-            JsonProperty[]? added = TokenizerJson.Part(root, AddedTokensKey) is { } tokens ? [.. tokens.EnumerateObject()] : null;
-            HashSet<string> special = [.. Named(root), .. (added ?? []).Where(token => TokenizerJson.Flag(token.Value, "special", false)).Select(TextOf)];
+            AddedToken[]? added = TokenizerJson.Part(root, AddedTokensKey) is { } tokens
+                ? [.. tokens.EnumerateObject().Select(token => TokenizerJson.ReadAdded(token.Value, int.Parse(token.Name, CultureInfo.InvariantCulture)))]
+                : null;
+            HashSet<string> special = [.. Named(root), .. (added ?? []).Where(token => token.Special).Select(token => token.Content)];
             return new TokenizerConfig(
                 Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), Token("eos_token"), Flag("add_bos_token"))
             {
@@ -133,8 +138,8 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 AddsSpace = Flag("add_prefix_space"),
                 Special = special,
                 ListsAdded = added is not null,
-                Added = added is null ? null : [.. added.Where(token => !special.Contains(TextOf(token)))
-                    .Select(token => (TextOf(token), int.Parse(token.Name, CultureInfo.InvariantCulture), path))],
+                Flagged = added ?? [],
+                Added = added is null ? null : [.. added.Where(token => !special.Contains(token.Content)).Select(token => (token.Content, token.Id, path))],
                 Beyond = s_beyond.Select(key => (Key: key, Value: TokenizerJson.Part(root, key)))
                     .Where(entry => entry.Value is not null)
                     .ToDictionary(entry => entry.Key, entry => Token(entry.Key) ?? entry.Value!.Value.GetRawText()),
@@ -186,9 +191,6 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
             }
         }
     }
-
-    private static string TextOf(JsonProperty token)
-        => token.Value.GetProperty("content").GetString() ?? throw new FormatException("an added token is null.");
 
     // What is under keys such as "pad_token", in either file. Of the further ones newer files have a list, or an object of names and tokens.
     private static IEnumerable<string> Named(JsonElement root) => root.EnumerateObject()

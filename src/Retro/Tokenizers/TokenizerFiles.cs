@@ -59,8 +59,8 @@ internal static class TokenizerFiles
 
     /// <summary>SHA-256 over names, lengths and contents, in hexadecimal.</summary>
     /// <param name="files">What is read of the files: of a configuration <see cref="TokenizerConfig.Counted"/>.</param>
-    /// <param name="madeSpecial">Tokens that a text would give by these files, and does not by others.</param>
-    public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files, IReadOnlyList<string> madeSpecial)
+    /// <param name="altered">Tokens that a text would give by these files, and does not by others, or gives otherwise.</param>
+    public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files, IReadOnlyList<string> altered)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach ((string name, byte[] content) in files.OrderBy(file => file.Name, StringComparer.Ordinal))
@@ -69,7 +69,7 @@ internal static class TokenizerFiles
             hash.AppendData(content);
         }
 
-        foreach (string token in madeSpecial)
+        foreach (string token in altered)
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"special\n{token.Length}\n{token}"));
         }

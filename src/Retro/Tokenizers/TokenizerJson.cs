@@ -15,13 +15,14 @@ internal static partial class TokenizerJson
     /// <param name="bytes">The file's content.</param>
     /// <param name="file">Names it in the error.</param>
     /// <param name="special">What other files call special tokens, besides those that it calls so itself; null: nothing.</param>
+    /// <param name="flagged">How other files say that added tokens are recognized, which counts more than what it says itself; null: nothing.</param>
     /// <exception cref="CorpusException">It is malformed, or has what is not supported.</exception>
-    public static TextPipeline Parse(byte[] bytes, string file, IReadOnlySet<string>? special = null)
+    public static TextPipeline Parse(byte[] bytes, string file, IReadOnlySet<string>? special = null, IReadOnlyList<AddedToken>? flagged = null)
     {
         try
         {
             using JsonDocument document = Utf8Json.Parse(bytes);
-            return Read(document.RootElement, special);
+            return Read(document.RootElement, special, flagged);
         }
         catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException
             or ArgumentException or OverflowException or IndexOutOfRangeException)
@@ -31,7 +32,7 @@ internal static partial class TokenizerJson
         }
     }
 
-    private static JsonPipeline Read(JsonElement root, IReadOnlySet<string>? special)
+    private static JsonPipeline Read(JsonElement root, IReadOnlySet<string>? special, IReadOnlyList<AddedToken>? flagged)
     {
         List<Func<string, string>> normalizers = Part(root, "normalizer") is { } normalizer ? Normalizers(normalizer).ToList() : [];
         Func<string, string> normalize = Chain(normalizers);
@@ -43,8 +44,21 @@ internal static partial class TokenizerJson
 
         steps.SplitWords();
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
-        List<AddedToken> said = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
-        List<AddedToken> added = [.. said.Select(token => token with { Special = token.Special || special?.Contains(token.Content) == true })];
+        List<AddedToken> said = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default)
+            .Select(token => ReadAdded(token, token.GetProperty("id").GetInt32()))
+            .ToList();
+        ILookup<string, AddedToken> beside = (flagged ?? []).ToLookup(token => token.Content, StringComparer.Ordinal);
+
+        // Of a token that the file itself calls special the originals go on seeking what they sought before, as tokenizers up to 0.22 do.
+        List<AddedToken> added = [.. said.Select(token => beside[token.Content].LastOrDefault() is { } other
+            ? token with
+            {
+                SingleWord = other.SingleWord,
+                StripLeft = other.StripLeft,
+                StripRight = other.StripRight,
+                Normalized = token.Special ? token.Normalized : other.Normalized,
+            }
+            : token).Select(token => token with { Special = token.Special || special?.Contains(token.Content) == true })];
         IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark, added);
         RequireIds(added, model);
         List<int> before = [];
@@ -77,12 +91,20 @@ internal static partial class TokenizerJson
             // What transformers changes by its configuration: a ByteLevel that stands alone, and models with a mark for spaces, which it converts anew.
             AddsSpace = spaceMark is not null || (Part(root, "pre_tokenizer") is { } cut && Type(cut) == "ByteLevel") ? addsSpace : null,
             MarksSpaces = spaceMark is not null,
-            MadeSpecial = [.. added.Except(said).Select(token => token.Content)],
+            Altered = Altered(said, added),
         };
         int? outside = before.Concat(after).Where(id => (uint)id >= (uint)pipeline.VocabularySize).Select(id => (int?)id).FirstOrDefault();
         return outside is null
             ? pipeline
             : throw new FormatException($"its post_processor puts the id {outside} around a text, but ids go from 0 to {pipeline.VocabularySize - 1}.");
+    }
+
+    // A token that is made special is named, as ever; one that is recognized otherwise with all that is said of it.
+    private static string[] Altered(List<AddedToken> said, List<AddedToken> added)
+    {
+        HashSet<AddedToken> own = [.. said];
+        return [.. added.Except(said).Select(token => own.Contains(token with { Special = false }) ? token.Content
+            : $"{token.Content}\n{token.Special} {token.SingleWord} {token.StripLeft} {token.StripRight} {token.Normalized}")];
     }
 
     /// <summary>What stands for a space in pieces, null where nothing does, and whether one is put before a text.</summary>
@@ -165,10 +187,9 @@ internal static partial class TokenizerJson
             ? text
             : throw Unsupported(part, element, "a \"pattern\" of a \"String\" that is not empty", "with another pattern");
 
-    private static AddedToken ReadAdded(JsonElement element)
+    internal static AddedToken ReadAdded(JsonElement element, int id)
     {
         bool special = Flag(element, "special", false);
-        int id = element.GetProperty("id").GetInt32();
         return new AddedToken(
             id is >= 0 and <= HighestId
                 ? id

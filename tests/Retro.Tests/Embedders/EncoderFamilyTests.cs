@@ -141,18 +141,84 @@ public sealed class EncoderFamilyTests : IDisposable
     [InlineData("sentence_bert_config.json", """{"max_seq_length": 40, "mask_prompt": true}""", "\"mask_prompt\" (true), which is not known here")]
     [InlineData("sentence_bert_config.json", """{"max_seq_length": 40, "tokenizer_args": {"truncation_side": "left"}}""", "\"tokenizer_args\"")]
     [InlineData("sentence_bert_config.json", """{"transformer_task": "sequence-classification"}""", "supported is \"feature-extraction\"")]
+    [InlineData("sentence_bert_config.json", """{"module_output_name": "sentence_embedding"}""", "supported is \"token_embeddings\"")]
+    [InlineData("sentence_bert_config.json", """{"modality_config": {"text": {"method": "get_text_features"}}}""", "\"method\" is \"get_text_features\"")]
+    [InlineData("sentence_bert_config.json", """{"modality_config": {"text": {"method_output_name": "pooler_output"}}}""", "supported is \"last_hidden_state\"")]
+    [InlineData("sentence_bert_config.json", """{"modality_config": {"text": {"method_output_name": ["a", "b"]}}}""", "\"method_output_name\" has to be a string")]
+    [InlineData("sentence_bert_config.json", """{"modality_config": {"text": {"method": "forward"}, "message": {"format": "flat"}}}""", "\"modality_config.message\"")]
+    [InlineData("sentence_bert_config.json", """{"modality_config": {"image": {"method": "forward"}}}""", "\"text\" is missing")]
+    [InlineData("sentence_bert_config.json", """{"processing_kwargs": {"text": {"padding": "max_length"}}}""", "\"processing_kwargs\"")]
     [InlineData("tokenizer_config.json", """{"truncation_side": "left"}""", "\"truncation_side\" is \"left\"; supported is \"right\"")]
     public void What_would_change_which_tokens_count_is_refused(string name, string content, string expected)
+    {
+        CopyBert();
+        _folder.File("sentence_bert_config.json", """{"max_seq_length": 40, "do_lower_case": false, "model_args": {}, "cache_dir": "/tmp"}""");
+        TextEmbedder.Load(_folder.Path).Dispose();
+        _folder.File(name, content);
+        Assert.Contains(expected, Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>As sentence-transformers saves from version 5.4 on: the maximum length is the tokenizer's.</summary>
+    [Fact]
+    public void The_settings_of_newer_versions_are_those_of_before_under_other_names()
+    {
+        CopyBert();
+        _folder.File("tokenizer_config.json", """{"do_lower_case": true, "model_max_length": 30, "tokenizer_class": "BertTokenizer"}""");
+        _folder.File("sentence_bert_config.json", """{"max_seq_length": 30, "do_lower_case": false}""");
+        using TextEmbedder before = TextEmbedder.Load(_folder.Path);
+        _folder.File(
+            "sentence_bert_config.json",
+            """
+            {"transformer_task": "feature-extraction", "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+             "module_output_name": "token_embeddings", "processing_kwargs": {}, "unpad_inputs": false}
+            """);
+        using TextEmbedder loaded = TextEmbedder.Load(_folder.Path);
+        Assert.Equal((30, before.Identity), (loaded.Encoder.Config.MaximumLength, loaded.Identity));
+    }
+
+    [Theory]
+    [InlineData("roberta")]
+    [InlineData("distilbert")]
+    [InlineData("camembert")]
+    [InlineData("albert")]
+    [InlineData("xlm-roberta")]
+    [InlineData("xlnet")]
+    public void The_settings_have_other_names_in_older_folders(string kind)
+    {
+        CopyBert();
+        _folder.File($"sentence_{kind}_config.json", """{"max_seq_length": 25, "do_lower_case": true}""");
+        TextEncoderFolder older = TextEncoderFolder.Read(_folder.Path);
+        Assert.Equal((25, true), (older.Config.MaximumLength, older.LowerCase));
+        _folder.File("sentence_bert_config.json", """{"max_seq_length": 40, "do_lower_case": false}""");
+        TextEncoderFolder both = TextEncoderFolder.Read(_folder.Path);
+        Assert.Equal((40, false), (both.Config.MaximumLength, both.LowerCase));
+    }
+
+    /// <summary>Of RoBERTa's rows of positions, which such files count, two are for padding.</summary>
+    [Theory]
+    [InlineData("roberta", 42)]
+    [InlineData("mpnet", 512)]
+    [InlineData("distilbert", 41)]
+    public void A_maximum_length_beyond_the_positions_ends_with_them(string kind, int said)
+    {
+        using (TextEmbedder embedder = new(new TextEncoder(Tiny(kind), seed: 5), EmbeddingInputs.Tokenizer))
+        {
+            embedder.Save(_folder.Path);
+        }
+
+        _folder.File("sentence_bert_config.json", $$"""{"max_seq_length": {{said}}, "do_lower_case": false}""");
+        using TextEmbedder loaded = TextEmbedder.Load(_folder.Path);
+        Assert.Equal(40, loaded.Encoder.Config.MaximumLength);
+        Assert.All(EncoderFolder.Embed(loaded, string.Join(' ', Enumerable.Range(0, 200))), value => Assert.True(float.IsFinite(value)));
+    }
+
+    // A folder of sentence-transformers without the settings of its Transformer, and without its tokenizer's.
+    private void CopyBert()
     {
         foreach (string file in new[] { "config.json", "model.safetensors", "modules.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json" })
         {
             _folder.File(file, File.ReadAllBytes(Path.Combine(Fixtures.Own, "pretrained", "bert", file)));
         }
-
-        _folder.File("sentence_bert_config.json", """{"max_seq_length": 40, "do_lower_case": false, "model_args": {}, "cache_dir": "/tmp"}""");
-        TextEmbedder.Load(_folder.Path).Dispose();
-        _folder.File(name, content);
-        Assert.Contains(expected, Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder.Path)).Message, StringComparison.Ordinal);
     }
 
     private static TextEncoderConfig Tiny(string kind) => kind switch

@@ -85,7 +85,7 @@ public class PretrainedEmbedderTests
 
         target.File("2_Dense/config.json", new JsonObject
         {
-            ["in_features"] = pooled.Length, ["out_features"] = Width, ["bias"] = bias,
+            ["in_features"] = pooled.Length, ["out_features"] = Width, ["bias"] = bias, ["use_residual"] = false,
             ["activation_function"] = tanh ? "torch.nn.modules.activation.Tanh" : "torch.nn.modules.linear.Identity",
         }.ToJsonString());
         WriteModules(target, ["Transformer", "Pooling", "Dense", .. normalize ? new[] { "Normalize" } : []]);
@@ -113,6 +113,7 @@ public class PretrainedEmbedderTests
     [InlineData("out_features", "6", "\"linear.weight\" [6, ")]
     [InlineData("bias", "true", "linear.bias")]
     [InlineData("module_input_name", "\"token_embeddings\"", "module_input_name")]
+    [InlineData("use_residual", "true", "\"use_residual\" is true; supported is false")]
     [InlineData("use_new_trick", "true", "use_new_trick")]
     public void What_would_change_a_dense_module_is_refused_by_name(string key, string value, string says)
     {

@@ -210,7 +210,8 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("num_hidden_layers", "3", "tensor \"encoder.layer.2.attention.self.query.weight\" is missing")]
     [InlineData("num_hidden_layers", "3", "is missing; and 11 more.")]
     [InlineData("num_attention_heads", "5", "Width 32 does not divide by Heads 5.")]
-    [InlineData("max_position_embeddings", "39", "MaximumLength 40 has to lie between 3 (a token and its frame) and MaximumPositions 39.")]
+    [InlineData("max_position_embeddings", "39", "tensor \"embeddings.position_embeddings.weight\" is [40, 32], the configuration says [39, 32]")]
+    [InlineData("max_position_embeddings", "2", "MaximumLength 2 has to lie between 3 (a token and its frame) and MaximumPositions 2.")]
     public void A_configuration_that_does_not_fit_is_refused_by_name(string key, string value, string expected)
     {
         _embedder.Save(Folder);
@@ -390,6 +391,28 @@ public sealed class TextEmbedderTests : IDisposable
 
         Assert.Contains("pytorch_model.bin is a Python pickle", exception.Message, StringComparison.Ordinal);
         Assert.Contains("safe_serialization=True", exception.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Other programs would put it on the weights that lie there, or on those of the model that it names.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("model.safetensors")]
+    [InlineData("model.safetensors config.json")]
+    public void An_adapter_is_named_whatever_of_a_model_lies_beside_it(string missing)
+    {
+        _embedder.Save(Folder);
+        foreach (string name in missing.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            File.Delete(Path.Combine(Folder, name));
+        }
+
+        string adapter = Path.Combine(Folder, "adapter_config.json");
+        File.WriteAllText(adapter, "{}");
+
+        string message = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder)).Message;
+
+        Assert.Contains($"{adapter} says that the folder holds an adapter", message, StringComparison.Ordinal);
+        Assert.Contains("merge_and_unload", message, StringComparison.Ordinal);
     }
 
     [Fact]

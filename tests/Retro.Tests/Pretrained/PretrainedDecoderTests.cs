@@ -524,6 +524,13 @@ public sealed class PretrainedDecoderTests
         folder.File("adapter/adapter_config.json", "{}"u8.ToArray());
         Refused(folder["adapter"], "merge_and_unload");
 
+        // Beside a model, whole or without its weights, it would change what that says.
+        folder.File("adapter_config.json", "{}"u8.ToArray());
+        Refused(folder.Path, "holds an adapter");
+        File.Delete(folder["model.safetensors"]);
+        folder.File("optimizer.pt", [0x80, 2]);
+        Refused(folder.Path, "holds an adapter");
+
         folder.File("cache/refs/main", "second\n"u8.ToArray());
         Directory.CreateDirectory(folder["cache/snapshots/first"]);
         string snapshot = folder["cache/snapshots/second"];
@@ -692,13 +699,18 @@ public sealed class PretrainedDecoderTests
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         File.Delete(Path.Combine(folder.Path, "model.safetensors"));
+        foreach (string name in (string[])["optimizer.pt", "scheduler.pt", "training_args.bin", "rng_state_0.pth"])
+        {
+            folder.File(name, [0x80, 2]); // of a training, and no weights
+        }
+
         Assert.Contains("holds no weights", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message, StringComparison.Ordinal);
         string pickle = Path.Combine(folder.Path, "pytorch_model.bin");
         File.WriteAllBytes(pickle, [(byte)'P', (byte)'K', 3, 4, .. new byte[40]]);
         foreach (string path in (string[])[folder.Path, pickle])
         {
             string message = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message;
-            Assert.Contains("pickle", message, StringComparison.Ordinal);
+            Assert.Contains($"{pickle} is a Python pickle", message, StringComparison.Ordinal);
             Assert.Contains("safe_serialization=True", message, StringComparison.Ordinal);
         }
 

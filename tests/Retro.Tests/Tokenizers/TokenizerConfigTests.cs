@@ -77,6 +77,41 @@ public class TokenizerConfigTests
         Assert.Contains(id, RetroTokenizer.Load(folder.Path).Encode("xdotnetx"));
     }
 
+    /// <summary>transformers adds them once more, as the configuration has them.</summary>
+    [Fact]
+    public void How_an_added_token_is_recognized_the_configuration_says_last()
+    {
+        using TemporaryFolder folder = Folder("tokenizer.json"), copy = new();
+        string file = folder["tokenizer.json"];
+        File.WriteAllText(
+            file,
+            File.ReadAllText(file).Insert(
+                1, "\"added_tokens\": [{\"id\": 257, \"content\": \"<|im_end|>\", \"special\": true, \"normalized\": false}], "));
+        RetroTokenizer bare = RetroTokenizer.Load(folder.Path), same = With("\"lstrip\": false, \"rstrip\": false, \"normalized\": false");
+        Assert.Equal([32, 257, 32, 98], same.Tokenizer.EncodeToIds(" <|im_end|> b"));
+        Assert.Equal(bare.Hash, same.Hash);
+
+        Assert.Equal(bare.Hash, With("\"lstrip\": false, \"rstrip\": false, \"normalized\": true").Hash); // of a special token it stays as it was
+
+        RetroTokenizer right = With("\"lstrip\": false, \"rstrip\": true, \"normalized\": false");
+        Assert.Equal([32, 257, 98], right.Tokenizer.EncodeToIds(" <|im_end|> b"));
+        right.Save(copy.Path);
+        Assert.Equal(right.Hash, RetroTokenizer.Load(copy.Path).Hash);
+
+        RetroTokenizer left = With("\"lstrip\": true, \"rstrip\": false, \"normalized\": false");
+        Assert.Equal([257, 32, 98], left.Tokenizer.EncodeToIds(" <|im_end|> b"));
+        Assert.NotEqual(bare.Hash, right.Hash);
+        Assert.NotEqual(right.Hash, left.Hash);
+
+        RetroTokenizer With(string flags)
+        {
+            folder.File(
+                "tokenizer_config.json",
+                $"{{\"added_tokens_decoder\": {{\"257\": {{\"content\": \"<|im_end|>\", \"special\": true, \"single_word\": false, {flags}}}}}}}");
+            return RetroTokenizer.Load(folder.Path);
+        }
+    }
+
     /// <summary>As the fine-tunes of Llama by Alpaca's script have it.</summary>
     [Theory]
     [InlineData("special_tokens_map.json", "{\"pad_token\": \"[PAD]\"}")]
