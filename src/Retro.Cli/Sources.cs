@@ -141,7 +141,7 @@ internal sealed class Sources : IDisposable
 
         if (NeedsKeys(name))
         {
-            ChunkKeyer keyer = new(Tokenizer, Embedder());
+            ChunkKeyer keyer = Keyer();
             Stages.Run("embed chunks", progress => DenseNeighborSource.BuildShare(Database, keyer, share, progress, _cancellationToken));
         }
     }
@@ -153,7 +153,7 @@ internal sealed class Sources : IDisposable
     public Action<ChunkDatabase, IProgress<StageProgress>>? Preparation()
     {
         bool words = FilesOf(WordFile).Any();
-        ChunkKeyer? keyer = FilesOf(KeyFile).Any() && HasEmbedder ? new ChunkKeyer(Tokenizer, Embedder()) : null;
+        ChunkKeyer? keyer = FilesOf(KeyFile).Any() && HasEmbedder ? Keyer() : null;
         if (FilesOf(KeyFile).Any(file => file.Details.GetValueOrDefault("keyer") != keyer?.Identity))
         {
             keyer = null;
@@ -312,7 +312,7 @@ internal sealed class Sources : IDisposable
         {
             if (_dense is null)
             {
-                ChunkKeyer keyer = new(Tokenizer, Embedder());
+                ChunkKeyer keyer = Keyer();
 
                 // Of several indexes building measures whether they find enough together.
                 bool opens = !mends && Database.SegmentCount == 1;
@@ -324,6 +324,14 @@ internal sealed class Sources : IDisposable
 
             return _dense;
         }
+    }
+
+    /// <summary>What makes keys with the embedder: divided by their lengths where those that are there are, which the library made so.</summary>
+    private ChunkKeyer Keyer()
+    {
+        ChunkKeyer normalizing = new(Tokenizer, Embedder(), normalize: true);
+        bool isMade = FilesOf(KeyFile).Any(file => file.Details.GetValueOrDefault("keyer") == normalizing.Identity);
+        return isMade ? normalizing : new(Tokenizer, Embedder());
     }
 
     /// <summary>The files of a stage, of all segments of the database.</summary>
@@ -339,7 +347,7 @@ internal sealed class Sources : IDisposable
 
         try
         {
-            return DenseNeighborSource.Open(Database, new ChunkKeyer(Tokenizer, Embedder()), Keys, progress, _cancellationToken);
+            return DenseNeighborSource.Open(Database, Keyer(), Keys, progress, _cancellationToken);
         }
         catch (RetroException)
         {

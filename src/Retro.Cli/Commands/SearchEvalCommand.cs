@@ -29,6 +29,12 @@ internal sealed class SearchEvalCommand : Verb
     private readonly Option<string[]> _fields = CorpusReading.FieldNames("text, and for the id _id, as BEIR calls them");
     private readonly Option<string> _source = CommonOptions.Source("bm25");
     private readonly Option<int> _k = CommonOptions.Whole("--k", "k: places of the ranking that count.", 10, 1, 100_000);
+    private readonly Option<bool> _leaveOutOwn = new("--leave-out-own")
+    {
+        Description = "Leave the document with a query's own id out of what is found for it, as BEIR's evaluation does: for queries that are documents "
+            + "themselves, such as ArguAna's.",
+    };
+
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
     private readonly Option<long> _seed = CommonOptions.Seed();
@@ -42,7 +48,7 @@ internal sealed class SearchEvalCommand : Verb
                 + "success among the first k, as trec_eval does, with intervals over the queries.",
             "retro search-eval --database work --queries queries.jsonl --judgments qrels.tsv",
             "retro search-eval --database work --queries queries.jsonl --judgments qrels.tsv --source hybrid --k 100")
-        => AddOptions(_database, _queries, _judgments, _fields, _source, _k, _tokenizer, _embedder, _seed, _threads, _device);
+        => AddOptions(_database, _queries, _judgments, _fields, _source, _k, _leaveOutOwn, _tokenizer, _embedder, _seed, _threads, _device);
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
         => Sources.NeedsKeys(said(_source)) ? [] : Because(Sources.NoKeys, _embedder);
@@ -58,7 +64,8 @@ internal sealed class SearchEvalCommand : Verb
         INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
         RetrievalQuality found = Stages.Run(
             "ask the queries",
-            progress => RetrievalQuality.Measure(source, sources.Tokenizer, queries, parsed.GetValue(_k), progress, cancellationToken));
+            progress => RetrievalQuality.Measure(
+                source, sources.Tokenizer, queries, parsed.GetValue(_k), parsed.GetValue(_leaveOutOwn), progress, cancellationToken));
         int k = found.Cutoff;
         Screen.Table(
             string.Create(CultureInfo.InvariantCulture, $"queries by {found.Source}: {found.Queries.Count:#,0}"),

@@ -72,7 +72,8 @@ internal sealed class AblationsRun(ExperimentOptions options)
             # What makes a small model read
 
             {data.Corpus.Kind}: {data.Corpus.Training.Count:#,0} documents, {data.Database.ChunkCount:#,0} chunks, to train on and retrieve from;
-            {Steps} steps, seed {options.Seed}, in {CommonOptions.NameOf(options.Dtype)}.
+            {Steps} steps, and {FittingSteps} more where something is fitted onto what was trained before; seed {options.Seed},
+            in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(entries, baselines).ToMarkdown()}
             {SampleCorpus.HeldOutNote}
@@ -115,11 +116,13 @@ internal sealed class AblationsRun(ExperimentOptions options)
                     cancellationToken,
                     options.Device);
             using RetroModel model = trained.Model;
+            trained = reading.Fitted ? After(Variant.ClosedBook, trained) : trained;
+            string source = data.Keyword.Name;
             return
             [
-                Entry($"{reading.Name}: off", trained, Measure(new DecoderReader(model, $"{reading.Name}: off"), null)),
-                Entry($"{reading.Name}: random", trained, Measure(new RetroReader(model, name: $"{reading.Name}: random"), data.Random)),
-                Entry(reading.Name, trained, Measure(new RetroReader(model, name: reading.Name), data.Found)),
+                Entry($"{reading.Name}: off", trained, Measure(new DecoderReader(model, $"{reading.Name}: off"), null), source),
+                Entry($"{reading.Name}: random", trained, Measure(new RetroReader(model, name: $"{reading.Name}: random"), data.Random), source),
+                Entry(reading.Name, trained, Measure(new RetroReader(model, name: reading.Name), data.Found), source),
             ];
         }
 
@@ -131,12 +134,19 @@ internal sealed class AblationsRun(ExperimentOptions options)
             CopyReaderOptions settings = copying.Options with { Steps = FittingSteps, Seed = options.Seed };
             using CopyReader reader = Stages.Run($"train {copying.Name}", progress => CopyReader.Fit(
                 model, data.Database, data.Keyword, settings, name: copying.Name, progress: progress, cancellationToken: cancellationToken));
-            TrainedModel made = new(model, settings.Steps, clock.Elapsed, []);
+            TrainedModel made = After(copying.On, new(model, settings.Steps, clock.Elapsed, []));
             return
             [
-                Entry($"{copying.Name}: random", made, Ask(reader, new RandomNeighborSource(data.Database, options.Seed))),
-                Entry(copying.Name, made, Ask(reader, data.Keyword)),
+                Entry($"{copying.Name}: random", made, Ask(reader, new RandomNeighborSource(data.Database, options.Seed)), data.Keyword.Name),
+                Entry(copying.Name, made, Ask(reader, data.Keyword), data.Keyword.Name),
             ];
+        }
+
+        // What was trained before, and measured, is part of what a row was given.
+        TrainedModel After(string before, TrainedModel trained)
+        {
+            EvaluationEntry first = Load(before)![^1];
+            return trained with { Steps = trained.Steps + (long)first.Steps!.Value, Time = trained.Time + first.Time!.Value };
         }
 
         BitsPerByteResult Measure(IReader reader, NeighborTable? neighbors) => Stages.Run($"measure {reader.Name}", progress => BitsPerByte.Measure(
@@ -224,6 +234,6 @@ internal sealed class AblationsRun(ExperimentOptions options)
         }
     }
 
-    private static EvaluationEntry Entry(string name, TrainedModel trained, BitsPerByteResult result)
-        => new(name, [result]) { Steps = trained.Steps, Time = trained.Time };
+    private static EvaluationEntry Entry(string name, TrainedModel trained, BitsPerByteResult result, string? trainedWith = null)
+        => new(name, [result]) { TrainedWith = trainedWith, Steps = trained.Steps, Time = trained.Time };
 }

@@ -60,7 +60,7 @@ internal sealed class CompareTable
         string rows = MarkdownTable.Of(header, table.Rows.Select(row => (string[])
         [
             row.Entry.Reader,
-            Runs(row.Entry.Reader)[0].From,
+            string.Join("; ", Runs(row.Entry.Reader).Select(run => run.From).Distinct()), // what is fitted differs from seed to seed
             Page.Number(row.Entry.Value, "0.0000"),
             .. row.Differences.Select(difference => difference?.ToString() ?? "-"),
             Page.Number(Runs(row.Entry.Reader).Average(run => run.PerSecond), "#,0"),

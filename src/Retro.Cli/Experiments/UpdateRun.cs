@@ -76,7 +76,8 @@ internal sealed class UpdateRun(ExperimentOptions options)
         // --- training, without a word about the subject ---
         (RetroConfig config, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         BitsPerByteOptions measure = new() { WindowLength = _recipe.WindowTokens };
-        TrainedModel decoder, retro;
+        TrainedModel decoder, copied, retro;
+        string trainedWith;
         CopyReader copying;
         PointerRule rule;
         using (ChunkDatabase database = Cut("database", known))
@@ -88,6 +89,8 @@ internal sealed class UpdateRun(ExperimentOptions options)
                 cancellationToken);
             rule = PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, cancellationToken: cancellationToken);
             decoder = _recipe.Train($"train {ClosedBook}", config, _recipe.Windows(database), Steps, closedBookFolder, cancellationToken);
+            trainedWith = keyword.Name;
+            Stopwatch learning = Stopwatch.StartNew();
             copying = Stages.Run(
                 "train copying",
                 progress => CopyReader.Fit(
@@ -97,6 +100,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
                     new() { Steps = FittingSteps, Seed = options.Seed },
                     progress: progress,
                     cancellationToken: cancellationToken));
+            copied = decoder with { Steps = decoder.Steps + FittingSteps, Time = decoder.Time + learning.Elapsed };
             retro = _recipe.Fit(
                 "fit RETRO",
                 closedBookFolder,
@@ -105,6 +109,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
                 FittingSteps,
                 Path.Combine(folder[Models], "retro"),
                 cancellationToken);
+            retro = retro with { Steps = decoder.Steps + retro.Steps, Time = decoder.Time + retro.Time };
         }
 
         using RetroModel closedBook = decoder.Model, reading = retro.Model;
@@ -112,6 +117,8 @@ internal sealed class UpdateRun(ExperimentOptions options)
         DecoderReader alone = new(closedBook, ClosedBook);
         Add(
             ClosedBook,
+            decoder,
+            null,
             "measure closed book",
             progress => BitsPerByte.Measure(alone, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
@@ -123,14 +130,18 @@ internal sealed class UpdateRun(ExperimentOptions options)
         // --- the alternative: the decoder is trained on what was added ---
         Stopwatch clock = Stopwatch.StartNew();
         using RetroModel trained = Checkpoint.Load(closedBookFolder, new() { Device = options.Device }, cancellationToken: cancellationToken);
+        TrainedModel further;
         using (Trainer trainer = new(trained, _recipe.Training(FittingSteps)))
         {
             Stages.Train("train on the subject", null, progress => trainer.Run(_recipe.Windows(subjectAlone), progress, cancellationToken));
+            further = new(trained, decoder.Steps + trainer.StepsDone, decoder.Time + trainer.Elapsed, []);
         }
 
         TimeSpan training = clock.Elapsed;
         Add(
             Trained,
+            further,
+            null,
             $"measure {Trained}",
             progress => BitsPerByte.Measure(
                 new DecoderReader(trained, Trained), heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
@@ -184,19 +195,21 @@ internal sealed class UpdateRun(ExperimentOptions options)
             using NeighborTable found = Stages.Make(
                 "find held-out neighbors",
                 progress => NeighborTable.Build(heldOut, keyword, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken), cancellationToken);
-            ByTable($"rule, {state}", new PointerReader(alone, rule));
+            ByTable($"rule, {state}", decoder, null, new PointerReader(alone, rule));
             Add(
                 $"copying, {state}",
+                copied,
+                trainedWith,
                 $"measure copying, {state}",
                 progress => BitsPerByte.Measure(copying, heldOut, keyword, measure, progress, cancellationToken));
-            ByTable($"RETRO, {state}", new RetroReader(reading));
+            ByTable($"RETRO, {state}", retro, trainedWith, new RetroReader(reading));
             await facts.AskAsync(
                 state, state == "added", cancellationToken, (ClosedBook, alone), ("copying", copying), ("RETRO", new RetroReader(reading)))
                 .ConfigureAwait(false);
             return ready;
 
-            void ByTable(string name, IReader reader) => Add(
-                name, $"measure {name}", progress => BitsPerByte.Measure(reader, heldOut, found, measure, progress, cancellationToken));
+            void ByTable(string name, TrainedModel given, string? source, IReader reader) => Add(
+                name, given, source, $"measure {name}", progress => BitsPerByte.Measure(reader, heldOut, found, measure, progress, cancellationToken));
         }
 
         ChunkDatabase Cut(string name, IReadOnlyList<Document> content)
@@ -233,8 +246,9 @@ internal sealed class UpdateRun(ExperimentOptions options)
 
     private int FittingSteps => Recipe.Fitting(Steps);
 
-    private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
-        => _entries.Add(new(name, [Stages.Run(stage, measure)]));
+    /// <summary>Measures a reader, whose steps and time are its own and those of what was trained before it and is gone on from.</summary>
+    private void Add(string name, TrainedModel trained, string? trainedWith, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
+        => _entries.Add(new(name, [Stages.Run(stage, measure)]) { TrainedWith = trainedWith, Steps = trained.Steps, Time = trained.Time });
 
     /// <summary>The beginning, up to the last separator, that most ids have, though not more than a fifth of them.</summary>
     private static string Largest(List<Document> documents)

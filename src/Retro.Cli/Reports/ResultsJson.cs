@@ -81,6 +81,7 @@ internal static class ResultsJson
                 KeyValuePair.Create(one.Noise.ToString(CultureInfo.InvariantCulture), Number(one.Accuracy)))),
             ["rejection"] = Number(row.Abilities.NegativeRejection),
             ["integration"] = Number(row.Abilities.InformationIntegration),
+            ["counterfactualQuestions"] = row.Abilities.Counterfactual.Select(one => one.Questions).FirstOrDefault(),
             ["counterfactual"] = new JsonObject(row.Abilities.Counterfactual.Select(one => KeyValuePair.Create(one.Passages, Number(one.Right)))),
         })]);
 

@@ -34,6 +34,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
     public string[] AbilityHeader =>
     [
         "reader", "questions", .. Noises.Select(noise => $"right, {noise} of noise"), "rejection (AUROC)", "integration",
+        "questions with a changed passage",
         .. s_given.Select(given => $"right against a wrong answer, given {given}"),
     ];
 
@@ -45,6 +46,7 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
         .. Noises.Select(noise => row.Abilities.NoiseRobustness.Where(one => one.Noise == noise).Select(one => $"{one.Accuracy}").FirstOrDefault("-")),
         $"{row.Abilities.NegativeRejection}",
         $"{row.Abilities.InformationIntegration}",
+        row.Abilities.Counterfactual.Select(one => $"{one.Questions}").FirstOrDefault("-"),
         .. s_given.Select(given => row.Abilities.Counterfactual.Where(one => one.Passages == given).Select(one => $"{one.Right}").FirstOrDefault("-")),
     ]);
 
@@ -101,8 +103,9 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
             RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {Chance(result => result.Chance)});
             how well the likelihood tells that no passage holds it (chance 0.50); how often a pair of answers from two passages is likelier than
             up to three wrong pairs (chance {Chance(result => result.PairChance)}; - where no two questions ask the same of two titles); and how often the right answer is likelier than
-            the one that a passage was changed to. A reader is not asked the questions that have no wrong answer, or whose passage does not
-            hold the right one as far as it reads it, alone and beside others.
+            the one that a passage was changed to. A reader is not asked the questions that have no wrong answer or less noise than others, or whose
+            passage does not hold the right one as far as it reads it, alone and beside others; nor with a changed passage those whose wrong answer
+            it does not read there.
             """));
         return text.ToString();
 

@@ -5,7 +5,8 @@ namespace Retro.Answering;
 /// <summary>RGB's four abilities of a reader.</summary>
 /// <param name="Reader">The reader's name.</param>
 /// <param name="NoiseRobustness">
-/// Share of the questions of which the right answer is the most likely one, by the passages of noise beside the one with the answer.
+/// Share of the questions of which the right answer is the most likely one, by the passages of noise beside the one with the answer, of which there are no
+/// more than the database has.
 /// </param>
 /// <param name="NegativeRejection">
 /// How well the likelihood of the likeliest answer tells that there is a passage with the answer from that all are noise: the area under the curve of true
@@ -20,8 +21,8 @@ namespace Retro.Answering;
 /// </param>
 /// <param name="WrongAnswers">Wrong answers beside the right one, at most.</param>
 /// <param name="Questions">
-/// Questions that were measured: those are left out that have no wrong answer, or whose passage does not hold the right one as far as the reader reads it,
-/// alone and beside others.
+/// Questions that were measured: those are left out that have no wrong answer or less noise than others, or whose passage does not hold the right one as far
+/// as the reader reads it, alone and beside others.
 /// </param>
 /// <param name="Chance">
 /// What guessing gives of <paramref name="NoiseRobustness"/>: one divided by the number of answers, in the mean of the questions, since of few values there

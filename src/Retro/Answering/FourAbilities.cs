@@ -10,7 +10,8 @@ namespace Retro.Answering;
 /// <remarks>
 /// Each question has one passage with its answer, where RGB has several: noise is counted beside it. A reader that reads no passages that it is given, such as
 /// a decoder alone, has its row too: what it can tell without. A question whose passage does not hold its answer as far as the reader reads it, alone and
-/// beside the others, is left out. Two are asked in one where they ask the same of two titles, as those of fields "label: value" do.
+/// beside the others, is left out; so is one for which there is less noise than for others, and of those that are asked with a changed passage one whose wrong
+/// answer is not read. Two are asked in one where they ask the same of two titles, as those of fields "label: value" do.
 /// </remarks>
 public static class FourAbilities
 {
@@ -52,12 +53,16 @@ public static class FourAbilities
         Dictionary<string, string> normalized = questions.Concat(others).SelectMany(one => one.Answers).Distinct()
             .ToDictionary(answer => answer, AnswerMatch.Normalize, StringComparer.Ordinal);
         int most = reader.Neighbors == 0 ? options.Passages : Math.Min(options.Passages, reader.Neighbors), done = 0;
-        int[] noises = [.. new[] { 0, 1, 2, 4, 8, 16 }.Where(noise => noise < most)];
+        Item[] all =
+            [.. questions.Select((question, number) => Item.Of(question, number, others, passages, asked, options, normalized)).OfType<Item>()];
+
+        // Of a small database no more than there is, and one passage more for where all are noise.
+        int there = all.Select(item => item.Noise).DefaultIfEmpty(0).Max();
+        int[] noises = [.. new[] { 0, 1, 2, 4, 8, 16 }.Where(noise => noise == 0 || noise < Math.Min(most, there))];
         Item[] items =
         [
-            .. questions.Select((question, number) => Item.Of(question, number, others, passages, asked, options, normalized)).OfType<Item>()
-                .Where(item => noises.All(noise => Hold(item.Passages(noise, holds: true), item.Question))
-                    && (most == 1 || item.Wrong is null || Hold(item.RightAndWrong, item.Question))),
+            .. all.Where(item => item.Noise >= Math.Min(there, noises[^1] + 1)
+                && noises.All(noise => Hold(item.Passages(noise, holds: true), item.Question))),
         ];
         if (items.Length == 0)
         {
@@ -76,6 +81,13 @@ public static class FourAbilities
             robustness.Add((noise, Share(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0))));
             with = [.. found.Select(one => one.Max())];
         }
+
+        // What was cut off of a changed passage would be won against without being read.
+        Item[] changed =
+        [
+            .. items.Where(item => item.Wrong is { } wrong && Hold([wrong], item.Counterfeit)
+                && (most == 1 || (Hold(item.RightAndWrong, item.Question) && Hold(item.RightAndWrong, item.Counterfeit)))),
+        ];
 
         // As many passages, and none of them with the answer.
         double[] without = [.. Likelihoods(item => item.Passages(noises[^1] + 1, holds: false), item => item.Answers).Select(one => one.Max())];
@@ -98,12 +110,12 @@ public static class FourAbilities
         double[][] Likelihoods(
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
-            (string Prompt, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)[] all =
+            (string Prompt, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)[] each =
                 [.. (of ?? items).Select(item => ((question?.Invoke(item) ?? item.Question).Prompt, Alike(read(item)), answers(item)))];
             if (reader.Neighbors == 0)
             {
                 // Whatever stands beside, an answer is as likely: it is read once.
-                var more = all.SelectMany(one => one.Answers, (one, answer) => (one.Prompt, one.Passages, Answers: (IReadOnlyList<string>)[answer]))
+                var more = each.SelectMany(one => one.Answers, (one, answer) => (one.Prompt, one.Passages, Answers: (IReadOnlyList<string>)[answer]))
                     .DistinctBy(one => (one.Prompt, one.Answers[0])).Where(one => !known.ContainsKey((one.Prompt, one.Answers[0]))).ToArray();
                 foreach ((var one, double[] likelihood) in more.Zip(asked.LogLikelihoods(more, true, cancellationToken)))
                 {
@@ -111,8 +123,8 @@ public static class FourAbilities
                 }
             }
 
-            double[][] found = reader.Neighbors > 0 ? asked.LogLikelihoods(all, true, cancellationToken)
-                : [.. all.Select(one => one.Answers.Select(answer => known[(one.Prompt, answer)]).ToArray())];
+            double[][] found = reader.Neighbors > 0 ? asked.LogLikelihoods(each, true, cancellationToken)
+                : [.. each.Select(one => one.Answers.Select(answer => known[(one.Prompt, answer)]).ToArray())];
             progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
             return found;
         }
@@ -140,12 +152,12 @@ public static class FourAbilities
 
         CounterfactualResult Wrong(string name, Func<Item, IReadOnlyList<long[]>> read)
         {
-            Item[] changed = [.. items.Where(item => item.Wrong is not null)];
             double[][] found = Likelihoods(read, item => [item.Answers[0], item.Answers[1]], changed);
             return new(
                 name,
                 Share(found.Select(one => one[0] > one[1] + Tie ? 1.0 : 0), changed),
-                MeanInterval.Of(changed.Zip(found, (item, one) => (item.Question.DocumentId, (one[0] - one[1]) / Math.Log(2)))));
+                MeanInterval.Of(changed.Zip(found, (item, one) => (item.Question.DocumentId, (one[0] - one[1]) / Math.Log(2)))),
+                changed.Length);
         }
     }
 
@@ -174,6 +186,12 @@ public static class FourAbilities
             => (Question, _number, Right, Wrong, _noise, Answers, _place, Partner) = (question, number, right, wrong, noise, answers, place, partner);
 
         public Question Question { get; }
+
+        /// <summary>The same with the wrong answer that the changed passage gives in the place of the right one.</summary>
+        public Question Counterfeit => Question with { Answers = [Answers[1]] };
+
+        /// <summary>How many passages of noise there are.</summary>
+        public int Noise => _noise.Length;
 
         /// <summary>The passage with the answer and the changed one; either stands first in half of the questions.</summary>
         public long[][] RightAndWrong => _number % 2 == 0 ? [Right, Wrong!] : [Wrong!, Right];
@@ -285,10 +303,12 @@ public static class FourAbilities
             return all;
         }
 
-        /// <summary>The passages of both questions, somewhere among noise up to so many: the order of the titles is not theirs.</summary>
+        /// <summary>
+        /// The passages of both questions, somewhere among noise up to so many, each once: the order of the titles is not theirs.
+        /// </summary>
         public List<long[]> Both(int most)
         {
-            List<long[]> all = [.. _noise.Take(Math.Max(0, most - 2))];
+            List<long[]> all = [.. _noise.Where(noise => !noise.AsSpan().SequenceEqual(Partner!.Passage)).Take(Math.Max(0, most - 2))];
             Insert(all, Right, _place);
             Insert(all, Partner!.Passage, Partner.Place);
             return all;
@@ -300,7 +320,7 @@ public static class FourAbilities
         /// <summary>The title that a prompt begins with; empty where it begins with none.</summary>
         private static string TitleOf(Question question, QuestionPassages passages)
         {
-            string title = passages.Database.Documents[passages.Database.DocumentOf(passages.Oracle(question))].Title;
+            string title = passages.Database.Documents[passages.Database.DocumentOf(passages.Oracle(question))].Title.Trim();
             return title.Length > 0 && question.Prompt.StartsWith(title, StringComparison.Ordinal) ? title : "";
         }
     }

@@ -106,8 +106,8 @@ public sealed class QuestionReader
     /// <summary>Answers a question by the most probable token, again and again, up to the end of the first line that says something, or of the text.</summary>
     /// <param name="question">The question.</param>
     /// <param name="passages">
-    /// Chunks that passages begin with, the best first; those beyond what the reader reads are left. Their rank is their score, as with a
-    /// <see cref="GivenNeighborSource"/>, where a reader weighs passages.
+    /// Chunks that passages begin with, the best first; one that is given twice is read once, and those beyond what the reader reads are left. Their rank is
+    /// their score, as with a <see cref="GivenNeighborSource"/>, where a reader weighs passages.
     /// </param>
     /// <param name="longest">Tokens at most.</param>
     /// <param name="cancellationToken">Ends it before the next token.</param>
@@ -139,7 +139,9 @@ public sealed class QuestionReader
     /// gives the whole of the same text.
     /// </summary>
     /// <param name="prompt">What is read of the question, such as "Algeria\nCapital: name:" (<see cref="Question.Prompt"/>).</param>
-    /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
+    /// <param name="passages">
+    /// Chunks that passages begin with, the best first; one that is given twice is read once, and those beyond what the reader reads are left.
+    /// </param>
     /// <param name="options">
     /// How they are written; null: the most probable token, again and again, 32 at most. Each ends with the first line that says something whatever is said,
     /// and what is read are the passages, but for those of labels that may not be seen. Whose passages are read, how many and when is not theirs to say.
@@ -194,8 +196,8 @@ public sealed class QuestionReader
     /// <summary>How likely answers are.</summary>
     /// <param name="question">The question.</param>
     /// <param name="passages">
-    /// Chunks that passages begin with, the best first; those beyond what the reader reads are left. Their rank is their score, as with a
-    /// <see cref="GivenNeighborSource"/>, where a reader weighs passages.
+    /// Chunks that passages begin with, the best first; one that is given twice is read once, and those beyond what the reader reads are left. Their rank is
+    /// their score, as with a <see cref="GivenNeighborSource"/>, where a reader weighs passages.
     /// </param>
     /// <param name="answers">The answers.</param>
     /// <returns>The log-likelihood of each with its end, in nats.</returns>
@@ -225,8 +227,8 @@ public sealed class QuestionReader
     /// <param name="questions">The questions, about documents that were not trained on (<see cref="QuestionSet.RequireHeldOut"/>).</param>
     /// <param name="passages">The passages.</param>
     /// <param name="choose">
-    /// Chooses the passages of a question, the best first, their rank their score; null: those that the source finds, as many as the reader reads, with the
-    /// source's scores.
+    /// Chooses the passages of a question, the best first, each of which is read once, their rank their score; null: those that the source finds, as many as
+    /// the reader reads, with the source's scores.
     /// </param>
     /// <param name="given">What that is called in reports; null: the source's name, "none" for a reader that reads no passages.</param>
     /// <param name="progress">Receives the number of questions done.</param>
@@ -303,9 +305,12 @@ public sealed class QuestionReader
     private IReadOnlyList<(long[] Tokens, float Score)> Texts(IEnumerable<(long Chunk, float Score)> passages)
         => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, RetrievedLength), one.Score))];
 
-    /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
+    /// <summary>
+    /// Each passage that is given once, whatever is asked of it. Their order is all that is known of them, and the score says it, as that of a
+    /// <see cref="GivenNeighborSource"/>.
+    /// </summary>
     private static IReadOnlyList<(long Chunk, float Score)> Ranked(IReadOnlyList<long> passages)
-        => [.. passages.Select((chunk, rank) => (chunk, (float)-rank))];
+        => [.. passages.Distinct().Select((chunk, rank) => (chunk, (float)-rank))];
 
     /// <summary>How likely answers are, of several questions with passages of any text.</summary>
     /// <param name="asked">The questions, each with what is read and its answers.</param>

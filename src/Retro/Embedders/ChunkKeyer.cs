@@ -196,7 +196,8 @@ public sealed class ChunkKeyer : IChunkKeyer
         }
     }
 
-    private static void Normalize(Span<float> key)
+    /// <summary>Divides a key by its length; zeros stay zeros.</summary>
+    internal static void Normalize(Span<float> key)
     {
         double squares = 0;
         foreach (float value in key)

@@ -69,10 +69,11 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     public TextEncoderConfig Config { get; }
 
     /// <summary>An encoder with the same weights, on the same device, which takes gradients.</summary>
-    internal TextEncoder Clone()
+    /// <param name="normalizes">Whether its vectors are scaled to length 1 even if this one's are not.</param>
+    internal TextEncoder Clone(bool normalizes = false)
     {
         Tensor first = parameters().First();
-        TextEncoder clone = new(Config, null);
+        TextEncoder clone = new(normalizes ? Config with { Normalize = true } : Config, null);
         clone.to(first.dtype);
         clone.to(first.device);
         clone.CopyFrom(this);

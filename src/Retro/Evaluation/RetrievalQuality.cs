@@ -34,6 +34,10 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
     /// <param name="tokenizer">The tokenizer of its database.</param>
     /// <param name="queries">The queries.</param>
     /// <param name="cutoff">k.</param>
+    /// <param name="leaveOutOwn">
+    /// Whether the document whose id is a query's own does not come for it: where queries are documents, as ArguAna's are, each would find itself first. BEIR's
+    /// evaluation leaves it out (ignore_identical_ids). By default it does not: elsewhere query "1" and document "1" are two things.
+    /// </param>
     /// <param name="progress">Receives the number of queries done.</param>
     /// <param name="cancellationToken">Stops the search.</param>
     /// <returns>What was measured.</returns>
@@ -47,6 +51,7 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
         RetroTokenizer tokenizer,
         IReadOnlyList<JudgedQuery> queries,
         int cutoff = 10,
+        bool leaveOutOwn = false,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -86,7 +91,7 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
         foreach (JudgedQuery[] block in measured.Chunk(Block))
         {
             progress?.Report(new StageProgress($"measure {source.Name}", results.Count, measured.Length));
-            NeighborQuery[] asked = [.. block.Select(query => NeighborQuery.Of(query.Text, database, tokenizer))];
+            NeighborQuery[] asked = [.. block.Select(QueryOf)];
             (int Document, float Score)[][] documents = RankedDocuments.Of(
                 source, [.. asked.Where((_, i) => block[i].Chunks.Count == 0)], cutoff, cancellationToken: cancellationToken);
             int next = 0;
@@ -97,6 +102,12 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
 
         progress?.Report(new StageProgress($"measure {source.Name}", measured.Length, measured.Length));
         return new(source.Name, cutoff, results, queries.Count - measured.Length, lacking);
+
+        NeighborQuery QueryOf(JudgedQuery judged)
+        {
+            NeighborQuery query = NeighborQuery.Of(judged.Text, database, tokenizer);
+            return leaveOutOwn && database.NumberOf(judged.Id) is >= 0 and int own ? query with { ExcludedDocuments = [own] } : query;
+        }
 
         IEnumerable<long> Chunks(NeighborQuery query)
             => query.Tokens.IsEmpty

@@ -13,7 +13,7 @@ namespace Retro.Retrievers;
 /// <summary>
 /// Trains the query side of a dense retriever on feedback: each accepted chunk is to score above those that were rejected for its prompt, and above those of
 /// the other prompts of the batch (the softmax of Karpukhin and others, arXiv 2004.04906, section 3.2). Chunks of one text are one. Documents keep their keys,
-/// so that no index goes stale.
+/// so that no index goes stale. Where these were divided by their lengths (<see cref="ChunkKeyer"/>), the tower's vectors are of length 1 by themselves.
 /// </summary>
 public static class FeedbackTrainer
 {
@@ -49,7 +49,7 @@ public static class FeedbackTrainer
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(pairs);
         options = Validated(options ?? new());
-        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
+        bool normalizes = RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
         if (!pairs.Any(pair => pair.Accepted))
         {
             throw new TrainingException($"None of {pairs.Count} pairs was accepted, so that there is nothing to find; collect more feedback.");
@@ -62,14 +62,14 @@ public static class FeedbackTrainer
                 nameof(pairs));
         }
 
-        using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false, cancellationToken);
+        using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false, normalizes, cancellationToken);
         if (pairs.FirstOrDefault(pair => !documents.HasKey(pair.Chunk)) is { } lost)
         {
             throw new ArgumentException(
                 $"Chunk {lost.Chunk}, which a pair names, has no key, so that no tower can find it; leave out the pairs that name it.", nameof(pairs));
         }
 
-        using RetrieverTower tower = new(start ?? embedder, tokenizer);
+        using RetrieverTower tower = new(start ?? embedder, tokenizer, normalizes);
         FeedbackPair[] read = AsRead(pairs, source.Database, tokenizer, tower), accepted = [.. read.Where(pair => pair.Accepted)];
         ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         ILookup<string, long> rejected = read.Where(pair => !pair.Accepted && !wanted[pair.Prompt].Contains(pair.Chunk))

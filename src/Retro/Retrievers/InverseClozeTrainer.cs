@@ -25,7 +25,8 @@ public static class InverseClozeTrainer
     /// <param name="documents">The corpus; its texts stay in memory while training, up to <see cref="InverseClozeOptions.MostCharacters"/>, and only those
     /// that are drawn get tokenized.</param>
     /// <param name="tokenizer">The tokenizer; a decoder's own will do.</param>
-    /// <param name="config">The encoder's sizes; <see cref="TextEncoderConfig.Small"/> by default.</param>
+    /// <param name="config">The encoder's sizes; <see cref="TextEncoderConfig.Small"/> by default. Its vectors are scaled to length 1 whatever
+    /// <see cref="TextEncoderConfig.Normalize"/> says: it learns by cosines, which keys that are compared by distance or inner product then rank by.</param>
     /// <param name="options">How to train; some minutes by default.</param>
     /// <param name="device">Where the encoder is trained and stays; the processor by default.</param>
     /// <param name="progress">Told after each step: steps done, or milliseconds where there is a time budget.</param>
@@ -50,7 +51,7 @@ public static class InverseClozeTrainer
         ArgumentNullException.ThrowIfNull(documents);
         ArgumentNullException.ThrowIfNull(tokenizer);
         options = (options ?? new InverseClozeOptions()).Validate();
-        config = (config ?? TextEncoderConfig.Small(tokenizer.VocabularySize)).Validate();
+        config = ((config ?? TextEncoderConfig.Small(tokenizer.VocabularySize)) with { Normalize = true }).Validate();
         PaddedVocabulary.Require(tokenizer, config.VocabularySize, "the encoder");
         TorchLibrary.Require();
         InverseClozePairs pairs = new(documents, tokenizer, config.MaximumLength, options, cancellationToken);

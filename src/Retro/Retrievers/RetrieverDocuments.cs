@@ -27,10 +27,12 @@ internal sealed class RetrieverDocuments : IDisposable
         => (_first, _tokenizer, _keys, _nullKey, Tower) = (first, tokenizer, keys, nullKey, tower);
 
     /// <summary>Makes sure that a source's keys were made with an embedder and a tokenizer, and that a tower to start from makes others as long.</summary>
+    /// <returns>Whether they were then divided by their lengths, so that the towers' vectors have to be.</returns>
     /// <exception cref="ArgumentException">It is not so.</exception>
-    public static void RequireEmbedder(DenseNeighborSource source, TextEmbedder embedder, RetroTokenizer tokenizer, TextEmbedder? start)
+    public static bool RequireEmbedder(DenseNeighborSource source, TextEmbedder embedder, RetroTokenizer tokenizer, TextEmbedder? start)
     {
-        if (new ChunkKeyer(tokenizer, embedder).Identity is var given && given != source.KeyIdentity)
+        bool normalizes = new ChunkKeyer(tokenizer, embedder, normalize: true).Identity == source.KeyIdentity;
+        if (new ChunkKeyer(tokenizer, embedder).Identity is var given && given != source.KeyIdentity && !normalizes)
         {
             throw new ArgumentException(
                 $"The source's keys were made with the embedder and tokenizer {source.KeyIdentity}, and those given are {given}: a query tower starts as a "
@@ -45,6 +47,8 @@ internal sealed class RetrieverDocuments : IDisposable
                     + "them.",
                 nameof(start));
         }
+
+        return normalizes;
     }
 
     /// <summary>Opens the document side.</summary>
@@ -52,13 +56,19 @@ internal sealed class RetrieverDocuments : IDisposable
     /// <param name="embedder">The embedder of its keys.</param>
     /// <param name="tokenizer">The tokenizer of its database.</param>
     /// <param name="trained">Whether there is a tower; else documents are frozen.</param>
+    /// <param name="normalizes">Whether keys are the embedder's vectors divided by their lengths, as <see cref="RequireEmbedder"/> says.</param>
     /// <param name="cancellationToken">Stops it.</param>
     /// <exception cref="DatabaseException">The database has no keys, those of another function, or too many to make anew.</exception>
     public static RetrieverDocuments Open(
-        DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained, CancellationToken cancellationToken)
+        DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained, bool normalizes, CancellationToken cancellationToken)
     {
         float[] nullKey = new float[embedder.Dimensions];
         embedder.Embed([""], nullKey, cancellationToken);
+        if (normalizes)
+        {
+            ChunkKeyer.Normalize(nullKey);
+        }
+
         ChunkKeys keys = ChunkKeys.Open(first.Database);
         string? fault = keys.Identity != first.KeyIdentity
             ? $"The keys in {first.Database.Folder} were made with {keys.Identity}, and the source is of {first.KeyIdentity}: build it again."
@@ -68,7 +78,7 @@ internal sealed class RetrieverDocuments : IDisposable
             : null;
         if (fault is null)
         {
-            return new(first, tokenizer, keys, nullKey, trained ? new(embedder, tokenizer) : null);
+            return new(first, tokenizer, keys, nullKey, trained ? new(embedder, tokenizer, normalizes) : null);
         }
 
         keys.Dispose();

@@ -14,10 +14,11 @@ internal sealed class RetrieverTower : IDisposable
 
     /// <param name="embedder">What it is a copy of; it stays the caller's.</param>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
-    public RetrieverTower(TextEmbedder embedder, RetroTokenizer tokenizer)
+    /// <param name="normalizes">Whether its vectors, and those of what it exports, are of length 1 even if the embedder's are not.</param>
+    public RetrieverTower(TextEmbedder embedder, RetroTokenizer tokenizer, bool normalizes = false)
     {
         (_embedder, _tokenizer) = (embedder, tokenizer);
-        Encoder = embedder.Encoder.Clone();
+        Encoder = embedder.Encoder.Clone(normalizes);
         Encoder.train();
     }
 

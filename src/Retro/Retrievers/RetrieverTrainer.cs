@@ -19,7 +19,8 @@ namespace Retro.Retrievers;
 /// <remarks>
 /// <para>The query tower is a copy of the embedder that made the documents' keys; documents are frozen, so that the index never goes stale, unless
 /// <see cref="RetrieverTrainingOptions.RefreshEvery"/> trains them too. An objective with a posterior has a second copy, which reads x and y and has passages
-/// of its own found, by the same rule: none comes from the example's own document nor from a copy of it, in which y could be read off.</para>
+/// of its own found, by the same rule: none comes from the example's own document nor from a copy of it, in which y could be read off. Where the keys were
+/// divided by their lengths (<see cref="ChunkKeyer"/>), the towers' vectors are of length 1 by themselves.</para>
 /// <para>The reader stays as it is. The same seed and number of threads give the same weights on the same machine, whether or not the training was interrupted
 /// and resumed (<see cref="Save"/>, <see cref="Load"/>).</para>
 /// </remarks>
@@ -90,7 +91,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         Options = (options ?? new()).Validate(_texts.ChunkLength);
         _texts.RequireTokenizer(tokenizer);
         source.Database.RequireTokenizer(tokenizer);
-        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
+        bool normalizes = RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer, start);
         Require(reader, alongside, progress, cancellationToken);
         foreach (ChunkDatabase read in heldOut is null ? [] : new[] { _texts, source.Database }.Distinct())
         {
@@ -100,10 +101,10 @@ public sealed partial class RetrieverTrainer : IDisposable
         _reading = new(reader, _texts, source.Database, Options.WindowLength);
         _same = new(_texts, source.Database, progress, cancellationToken);
         _schedule = LearningRateSchedule.Short(Options.LearningRate, Options.Steps);
-        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null, cancellationToken);
-        _queries = new(start ?? embedder, tokenizer);
+        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null, normalizes, cancellationToken);
+        _queries = new(start ?? embedder, tokenizer, normalizes);
         _startIdentity = start?.Identity;
-        _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer) : null;
+        _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer, normalizes) : null;
         _optimizer = new(
             Trained().Select(one => (one.Name, one.Parameter, one.Kind)),
             new() { Beta2 = 0.999, WeightDecay = Options.WeightDecay });

@@ -101,6 +101,71 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.InRange(beside.Questions, 2, _towns.Set.Questions.Count - 2);
     }
 
+    /// <summary>What is cut off of a changed passage would be won against without being read.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(5)]
+    public void A_passage_whose_wrong_answer_is_not_read_is_no_changed_one(int neighbors)
+    {
+        Question[] asked =
+        [
+            .. _towns.Set.Questions.Where(one => one.Kind == "Roof color").Take(3), .. _towns.Set.Questions.Where(one => one.Kind == "Mayor").Take(4),
+        ];
+        string longer = string.Join(' ', Enumerable.Repeat("gray", 4 * Towns.M)); // more tokens than are read of a passage
+        Question[] others = [.. asked.Select(one => one.Kind == "Mayor" ? one : one with { Answers = [longer] })];
+        AbilityResult found = FourAbilities.Measure(new HoldingReader(neighbors), asked, _towns.Passages, others: others);
+        Assert.Equal(7, found.Questions);
+        Assert.All(found.Counterfactual, one => Assert.Equal((4, 4), (one.Questions, one.Right.Documents)));
+    }
+
+    /// <summary>Of three passages two are noise, of which one stands beside the right one and both where all are noise.</summary>
+    [Fact]
+    public void Noise_is_no_more_than_there_is_and_no_passage_is_read_twice()
+    {
+        using TemporaryFolder folder = new();
+        Question[] asked = [.. _towns.Set.Questions.Where(one => one.Kind == "Mayor").Take(3)];
+        using ChunkDatabase few = ChunkDatabaseBuilder.Build(
+            folder["few"],
+            _towns.Set.Passages.Where(passage => asked.Any(one => one.PassageId == passage.Id)),
+            _towns.Tokenizer,
+            new() { ChunkLength = Towns.M });
+        List<string[]> read = [];
+        TextsReader reader = new(_towns.Tokenizer, 5, (_, passages, _) =>
+        {
+            lock (read)
+            {
+                read.Add(passages);
+            }
+
+            return -1;
+        });
+        AbilityResult found = FourAbilities.Measure(reader, asked, new(few, _towns.Tokenizer));
+        Assert.Equal([0, 1], found.NoiseRobustness.Select(one => one.Noise));
+        Assert.Equal((3, 3), (found.Questions, found.InformationIntegration.Documents));
+        Assert.All(read, passages => Assert.Equal(passages.Length, passages.Distinct().Count()));
+        Assert.Equal([0, 1, 2, 3], read.Select(passages => passages.Length).Distinct().Order()); // three where two questions are asked in one
+
+        // One whose answer stands in every passage has no noise, and takes none from the others.
+        AbilityResult more = FourAbilities.Measure(reader, [.. asked, asked[0] with { Answers = ["Roof"] }], new(few, _towns.Tokenizer));
+        Assert.Equal([0, 1], more.NoiseRobustness.Select(one => one.Noise));
+        Assert.Equal(3, more.Questions);
+    }
+
+    /// <summary>Prompts and passages begin with a title as it is without the spaces around it.</summary>
+    [Fact]
+    public void Titles_with_spaces_around_them_are_asked_for_together_too()
+    {
+        using TemporaryFolder folder = new();
+        QuestionSet set = QuestionBuilder.Build(
+            Towns.Make(12, 1).Select(town => town with { Title = $" {town.Title} " }),
+            _towns.Tokenizer,
+            new() { PassageTokens = Towns.M - 2, LeastOfAKind = 2, Templates = QuestionTemplates.Fields });
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["spaces"], set.Passages, _towns.Tokenizer, new() { ChunkLength = Towns.M });
+        Question[] asked = [.. set.Questions.Where(one => one.Kind == "Mayor").Take(4)];
+        AbilityResult found = FourAbilities.Measure(new HoldingReader(5), asked, new(database, _towns.Tokenizer));
+        Assert.Equal((4, 4), (found.Questions, found.InformationIntegration.Documents));
+    }
+
     /// <summary>Both sides of the area under the curve are drawn: where one side alone varies, either way round, so does the area.</summary>
     [Theory]
     [InlineData(new[] { 1.0, 1.0 }, new[] { 0.0, 2.0 }, new[] { 1.0, 0.0 })]

@@ -201,6 +201,7 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         InContextReader context = new(model, towns.Tokenizer, options);
         await Check(decoder, passages, alone);
         await Check(context, passages, [.. before, .. asked]);
+        await Check(context, [passages[0], passages[0], passages[1]], [.. before, .. asked]); // what is given twice is read once, whatever is asked
         await Check(context, [], alone);
         await Check(new EnsembleReader(model, towns.Tokenizer, options), [], alone);
 

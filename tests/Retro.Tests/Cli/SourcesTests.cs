@@ -123,6 +123,51 @@ public sealed class SourcesTests : IDisposable
         }
     }
 
+    /// <summary>The library can be told to divide keys by their lengths; the tool goes on with such as with others of the same embedder.</summary>
+    [Fact]
+    public void Keys_of_length_1_stay_such()
+    {
+        Workspace workspace = Made().Workspace;
+        Retro.Tokenizers.RetroTokenizer tokenizer = Retro.Tokenizers.RetroTokenizer.Load(workspace.Tokenizer);
+        string identity;
+        using (TextEmbedder embedder = TextEmbedder.Load(workspace.Embedder))
+        using (ChunkDatabase database = ChunkDatabase.Open(workspace.Database))
+        {
+            ChunkKeyer keyer = new(tokenizer, embedder, normalize: true);
+            identity = keyer.Identity;
+            DenseNeighborSource.Build(database, keyer).Dispose();
+        }
+
+        AssertMade(mends: false);
+        AssertMade(mends: true);
+        using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+        {
+            Action<ChunkDatabase, IProgress<StageProgress>> prepare = sources.Preparation()!;
+            ChunkDatabaseUpdate.Apply(
+                workspace.Database,
+                [new("added", "", "The mountain has 12 steps.", "")],
+                [],
+                tokenizer,
+                null,
+                part => prepare(part, new SynchronousProgress<StageProgress>(_ => { }))).Database.Dispose();
+        }
+
+        AssertMade(mends: false);
+
+        void AssertMade(bool mends)
+        {
+            using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+            {
+                Assert.Equal(identity, Assert.IsType<DenseNeighborSource>(Assert.Single(sources.Ready())).KeyIdentity);
+            }
+
+            using (Sources sources = new(workspace.Folder, null, null, 1, null, default))
+            {
+                Assert.Equal(identity, sources.Open("dense", 1, mends).KeyIdentity);
+            }
+        }
+    }
+
     /// <summary>Opening compares what it reads when it reads it; where everything is made of the keys, all of them are compared first.</summary>
     [Fact]
     public void What_is_made_is_opened_and_what_is_missing_or_is_to_be_mended_is_built()

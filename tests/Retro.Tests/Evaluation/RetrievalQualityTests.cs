@@ -67,6 +67,15 @@ public sealed class RetrievalQualityTests : IDisposable
         Assert.Equal(7.0 / 12, found.Recall.Value, 1e-12);
         Assert.Equal("given: recall@3 0.58, MRR@3 0.50, nDCG@3 0.45, success@3 1.00", $"{found}");
 
+        // A query that is itself a document leaves that one out where it is asked to, as BEIR does.
+        JudgedQuery byDocuments = new("c", "The bell") { Documents = new Dictionary<string, int> { ["b"] = 1 } };
+        JudgedQuery byChunks = new("c", "The bell") { Chunks = new Dictionary<long, int> { [first[0] + 1] = 1 } };
+        Assert.Equal([1.0 / 3, 0.0], Ranks(false));
+        Assert.Equal([1.0 / 2, 1.0], Ranks(true));
+
+        IEnumerable<double> Ranks(bool leaveOutOwn)
+            => RetrievalQuality.Measure(source, s_tokenizer, [byDocuments, byChunks], 3, leaveOutOwn).Queries.Select(one => one.ReciprocalRank);
+
         Dictionary<string, int> gone = new() { ["gone"] = 1 };
         Refused("none of the 1 relevant documents, such as \"gone\"", new("q", "The bell") { Documents = gone });
         Refused("chunk 999", new("q", "The bell") { Chunks = new Dictionary<long, int> { [999] = 1 } });

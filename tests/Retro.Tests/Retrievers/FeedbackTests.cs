@@ -3,6 +3,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Retrievers;
 using Retro.Search;
+using Retro.Tests.Embedders;
 
 namespace Retro.Tests.Retrievers;
 
@@ -215,6 +216,19 @@ public sealed class FeedbackTests : IDisposable
 
             return (double)right / count;
         }
+    }
+
+    [Fact]
+    public void A_tower_over_keys_of_length_1_makes_such()
+    {
+        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny with { Normalize = false }, 3), RetrieverWorld.Tokenizer);
+        using DenseNeighborSource source = DenseNeighborSource.Build(_world.Passages, new ChunkKeyer(RetrieverWorld.Tokenizer, embedder, normalize: true));
+        FeedbackPair[] pairs = [.. new[] { "a", "b" }.Select((prompt, i) => new FeedbackPair(prompt, _world.Passages.Documents[i].FirstChunk, true))];
+        using TextEmbedder tower = FeedbackTrainer.Train(embedder, RetrieverWorld.Tokenizer, source, pairs, new() { Steps = 2, BatchSize = 2 });
+        Assert.Equal(1, Length(new ChunkKeyer(RetrieverWorld.Tokenizer, tower)), 1e-5);
+        Assert.NotEqual(1, Length(new ChunkKeyer(RetrieverWorld.Tokenizer, embedder)), 1e-2);
+
+        static double Length(ChunkKeyer keyer) => Math.Sqrt(keyer.KeyOfText("the river").Sum(value => (double)value * value));
     }
 
     /// <summary>A batch of two passages that were both accepted for one prompt holds nothing to tell apart.</summary>

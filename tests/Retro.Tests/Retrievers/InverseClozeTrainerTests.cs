@@ -155,6 +155,22 @@ public class InverseClozeTrainerTests
         Assert.NotEqual(first, Identity(2));
     }
 
+    /// <summary>Else keys of it would rank by lengths, too, of which nothing was learned.</summary>
+    [Fact]
+    public void What_learns_by_cosines_makes_vectors_of_length_1()
+    {
+        using TextEmbedder embedder = InverseClozeTrainer.Train(
+            Small(),
+            EmbeddingInputs.Tokenizer,
+            EmbeddingInputs.Tiny with { Normalize = false },
+            s_short,
+            cancellationToken: TestContext.Current.CancellationToken);
+        float[] vector = new float[embedder.Dimensions];
+        embedder.Embed(["The lighthouse stands on the cape."], vector, TestContext.Current.CancellationToken);
+        Assert.Equal(1, Math.Sqrt(vector.Sum(value => (double)value * value)), 1e-5);
+        Assert.True(embedder.Encoder.Config.Normalize);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

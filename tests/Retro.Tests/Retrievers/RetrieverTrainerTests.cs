@@ -362,6 +362,46 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.Equal(found, trainer.Find(examples).Prior.SelectMany(row => row));
     }
 
+    /// <summary>Keys that were divided by their lengths are the embedder's all the same; the towers begin as what made them, and stay such.</summary>
+    [Fact]
+    public void Over_keys_of_length_1_all_vectors_are()
+    {
+        using RetrieverWorld world = new(); // its keys are made anew
+        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny with { Normalize = false }, 3), Tokenizer);
+        ChunkKeyer keyer = new(Tokenizer, embedder, normalize: true);
+        using DenseNeighborSource source = DenseNeighborSource.Build(world.Passages, keyer);
+        Assert.NotEqual(1, Length(new ChunkKeyer(Tokenizer, embedder).KeyOfText("the river")), 1e-2);
+        Assert.True(RetrieverDocuments.RequireEmbedder(source, embedder, Tokenizer, null));
+        foreach (bool trained in new[] { false, true })
+        {
+            using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, Tokenizer, trained, normalizes: true, default);
+            using Tensor vectors = documents.Vectors([0], CPU).Vectors, nothing = documents.NullVector(CPU);
+            Assert.Equal([1.0, 1.0], new[] { Length(vectors.Floats()), Length(nothing.Floats()) }.Select(length => Math.Round(length, 4)));
+        }
+
+        RetrieverTrainingOptions options = Options with { Steps = 4, RefreshEvery = 3 };
+        using RetrieverTrainer trainer = new(
+            embedder, Tokenizer, source, Reader(), RetrieverObjective.Realm, options, world.Examples, cancellationToken: TestContext.Current.CancellationToken);
+        using (TextEmbedder first = trainer.QueryEmbedder())
+        {
+            EmbeddingInputs.AssertNear([keyer.KeyOfText("the river")], [new ChunkKeyer(Tokenizer, first).KeyOfText("the river")]);
+        }
+
+        trainer.Run(cancellationToken: TestContext.Current.CancellationToken);
+        trainer.RefreshIndex(cancellationToken: TestContext.Current.CancellationToken);
+
+        using TextEmbedder documentTower = trainer.DocumentEmbedder()!, queries = trainer.QueryEmbedder();
+        ChunkKeyer asking = new(Tokenizer, queries);
+        Assert.Equal(1, Length(asking.KeyOfText("the river")), 1e-5);
+        using DenseNeighborSource again = DenseNeighborSource.Build(world.Passages, new ChunkKeyer(Tokenizer, documentTower));
+        long[] examples = trainer.Draw(0), found = new long[examples.Length * 4];
+        new TowerNeighborSource(again, asking)
+            .Find([.. examples.Select(chunk => new NeighborQuery(world.Examples.Tokens(chunk).ToArray(), []))], 4, found, new float[found.Length]);
+        Assert.Equal(found, trainer.Find(examples).Prior.SelectMany(row => row));
+
+        static double Length(float[] vector) => Math.Sqrt(vector.Sum(value => (double)value * value));
+    }
+
     [Fact]
     public void Examples_without_a_passage_do_not_count_but_for_the_null_document()
     {

@@ -46,6 +46,17 @@ public sealed class SearchEvalCommandTests : IDisposable
             ["queries by bm25: 5", "nDCG@3", $"{expected.Ndcg}", "nothing was judged relevant: 1", "counted as not found: 1 relevant document"],
             part => Assert.Contains(part, said, StringComparison.Ordinal));
 
+        // Queries that are documents, and find themselves unless they are left out.
+        _retro.WriteFile(
+            "own.jsonl",
+            string.Join('\n', ids.Take(5).Select(id => new JsonObject { ["_id"] = id, ["text"] = $"The {id.Split('-', '.')[0]} number 3" }.ToJsonString())));
+        _retro.WriteFile("own.tsv", string.Concat(ids.Take(5).Select(id => $"{id}\t{id}\t1\n")));
+        string[] own = ["search-eval", "--database", "work", "--queries", "own.jsonl", "--judgments", "own.tsv", "--k", "3"];
+        _retro.Done([.. own, "--json", "own.json"]);
+        Assert.InRange((double)_retro.Json("own.json")["recall"]!["value"]!, 0.01, 1);
+        _retro.Done([.. own, "--leave-out-own", "--json", "others.json"]);
+        Assert.Equal(0, (double)_retro.Json("others.json")["recall"]!["value"]!);
+
         // Queries of a table, whose columns are called otherwise, and judgments of TREC.
         _retro.WriteFile("queries.csv", $"number,question\n7,The {ids[0].Split('-')[0]} number 3\n");
         _retro.WriteFile("qrels", $"7 0 {ids[0]} 1\n");

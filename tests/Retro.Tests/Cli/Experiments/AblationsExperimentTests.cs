@@ -40,6 +40,13 @@ public sealed partial class AblationsExperimentTests : IDisposable
         Assert.All(shared, one => Assert.True(one.Code == 0, one.Said));
         Assert.Single(Regex.Matches(string.Concat(shared.Select(one => one.Said)), @"^train matching, fitted: done", RegexOptions.Multiline));
         Assert.Equal(["closed book", .. fitted, .. both], Rows("--resume", "--only", "closed book"));
+
+        // What was trained before is part of what a row was given: two steps, one that is fitted onto them, and one more of copying on top of that.
+        string report = File.ReadAllText(Path.Combine(output, "corpus", "ablations.md"));
+        Assert.Contains("| closed book | - | - | 2 | ", report, StringComparison.Ordinal);
+        Assert.Contains("| matching, fitted: off | - | bm25 | 3 | ", report, StringComparison.Ordinal);
+        Assert.Matches(@"\| matching, fitted \| bm25, k = \d+ \| bm25 \| 3 \| ", report);
+        Assert.Matches(@"\| matching, and copying, 8 neighbors a chunk \| bm25, k = \d+ \| bm25 \| 4 \| ", report);
         Assert.Equal(["corpus"], Directory.GetDirectories(output).Select(Path.GetFileName));
 
         // What cannot be read, as of an earlier version, is measured anew where it is asked for, and else is no row.

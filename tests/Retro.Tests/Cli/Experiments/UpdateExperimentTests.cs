@@ -58,6 +58,13 @@ public sealed partial class UpdateExperimentTests : IDisposable
         Dictionary<string, double> bits = Row().Matches(report).ToDictionary(
             row => row.Groups[1].Value, row => double.Parse(row.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture));
         Assert.Equal(11, bits.Count);
+
+        // Each row says what it was given: four steps of the decoder, and two more of what was trained on top of it.
+        Assert.Contains("| closed book | - | - | 4 | ", report, StringComparison.Ordinal);
+        Assert.Contains("| closed book, trained on the subject | - | - | 6 | ", report, StringComparison.Ordinal);
+        Assert.Matches(@"\| rule, added \| bm25, k = \d+ \| - \| 4 \| ", report);
+        Assert.Matches(@"\| copying, added \| bm25, k = \d+ \| bm25 \| 6 \| ", report);
+        Assert.Matches(@"\| RETRO, added \| bm25, k = \d+ \| bm25 \| 6 \| ", report);
         Assert.True(bits["rule, added"] < bits["rule, before"], report);
         Assert.True(bits["copying, added"] < 0.9 * bits["copying, before"], report);
         Assert.True(bits["RETRO, added"] < bits["RETRO, before"], report);
