@@ -1,3 +1,5 @@
+using System.IO.Compression;
+using System.Text;
 using Retro.Corpora;
 
 namespace Retro.Tests.Corpora;
@@ -49,6 +51,37 @@ public class SeparatedTextTests
         Assert.Equal(["One caf\u00E9", "Two."], Corpus.Open(path, options with { Encoding = "latin1" }).Documents().Select(document => document.Text));
         Assert.Throws<RetroOptionsException>(() => Corpus.Open(path, options with { Separator = "a\nb" }));
         Assert.Throws<RetroOptionsException>(() => Corpus.Open(path, options with { Separator = "\f" }));
+    }
+
+    /// <summary>Of a story that the damage cuts, the lines before it are there.</summary>
+    [Theory]
+    [InlineData(0.3)]
+    [InlineData(0.6)]
+    [InlineData(0.9)]
+    public void Of_a_packed_file_that_is_cut_the_documents_come_that_are_whole(double share)
+    {
+        using TemporaryFolder folder = new();
+        Random random = new(5);
+        string[] stories = [.. Enumerable.Range(0, 1500).Select(i => $"Story {i}.\n{string.Join('\n', Enumerable.Range(0, 12).Select(_ => Line()))}")];
+        using MemoryStream written = new();
+        using (GZipStream stream = new(written, CompressionMode.Compress))
+        {
+            stream.Write(Encoding.UTF8.GetBytes(string.Join("\n---\n", stories)));
+        }
+
+        byte[] packed = written.ToArray();
+        Corpus corpus = Corpus.Open(folder.File("s.txt.gz", packed[..(int)(share * packed.Length)]), new() { Separator = "---", SkipBroken = true });
+        string[] read = [.. corpus.Documents().Select(document => document.Text)];
+        Assert.InRange(read.Length, 100, stories.Length - 1);
+        Assert.Equal(stories[..read.Length], read);
+        Assert.Equal(1, corpus.Skipped);
+
+        string Line()
+        {
+            byte[] bytes = new byte[16];
+            random.NextBytes(bytes);
+            return Convert.ToHexString(bytes);
+        }
     }
 
     /// <summary>A file is read in blocks of 64 KiB.</summary>
