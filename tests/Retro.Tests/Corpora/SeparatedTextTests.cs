@@ -1,5 +1,3 @@
-using System.IO.Compression;
-using System.Text;
 using Retro.Corpora;
 
 namespace Retro.Tests.Corpora;
@@ -61,27 +59,13 @@ public class SeparatedTextTests
     public void Of_a_packed_file_that_is_cut_the_documents_come_that_are_whole(double share)
     {
         using TemporaryFolder folder = new();
-        Random random = new(5);
-        string[] stories = [.. Enumerable.Range(0, 1500).Select(i => $"Story {i}.\n{string.Join('\n', Enumerable.Range(0, 12).Select(_ => Line()))}")];
-        using MemoryStream written = new();
-        using (GZipStream stream = new(written, CompressionMode.Compress))
-        {
-            stream.Write(Encoding.UTF8.GetBytes(string.Join("\n---\n", stories)));
-        }
-
-        byte[] packed = written.ToArray();
-        Corpus corpus = Corpus.Open(folder.File("s.txt.gz", packed[..(int)(share * packed.Length)]), new() { Separator = "---", SkipBroken = true });
+        string[] stories = CutFile.Stories(1500);
+        string path = folder.File("s.txt.gz", CutFile.Of(string.Join("\n---\n", stories), share));
+        Corpus corpus = Corpus.Open(path, new() { Separator = "---", SkipBroken = true });
         string[] read = [.. corpus.Documents().Select(document => document.Text)];
         Assert.InRange(read.Length, 100, stories.Length - 1);
         Assert.Equal(stories[..read.Length], read);
         Assert.Equal(1, corpus.Skipped);
-
-        string Line()
-        {
-            byte[] bytes = new byte[16];
-            random.NextBytes(bytes);
-            return Convert.ToHexString(bytes);
-        }
     }
 
     /// <summary>A file is read in blocks of 64 KiB.</summary>
