@@ -32,7 +32,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 
         string name = NameOf(file);
         TextIds ids = new(name);
-        using Records records = new(Lines(file), file, head.Delimiter, Options.MaximumDocumentBytes);
+        using Records records = new(Lines(file), () => IsCut, file, head.Delimiter, Options.MaximumDocumentBytes);
         Guarded(() => records.Next()); // the names
         int[] taken = [.. Options.Fields.Names.Select(field => Array.IndexOf(head.Names, field)).Where(column => column >= 0)];
         while (Guarded(() => records.Next(taken)) is { } record)
@@ -95,7 +95,7 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
 
             Head By(string delimiter)
             {
-                using Records records = new(reader.Lines(file), file, delimiter, options.MaximumDocumentBytes);
+                using Records records = new(reader.Lines(file), () => reader.IsCut, file, delimiter, options.MaximumDocumentBytes);
                 Record? first = records.Next();
                 string[] names = first is null ? [] : Array.ConvertAll(first.Fields, field => reader.Decoded(first, field!, utf8, file).Trim());
                 return new(delimiter, names, utf8, first?.Fault);
@@ -124,11 +124,11 @@ internal sealed class CsvReader(string root, CorpusOptions options, ReadingCount
         private string? _fault;
         private bool _isCut;
 
-        public Records(IEnumerable<Line> lines, string file, string delimiter, int most)
+        public Records(IEnumerable<Line> lines, Func<bool> isCut, string file, string delimiter, int most)
         {
             (_file, _most, _quoted) = (file, most, delimiter + Quote);
             IEnumerable<Line> rows = WithoutMarks(lines);
-            _bytes = new(delimiter == "\t" ? new TabTable(rows, most).Lines() : rows, file, most);
+            _bytes = new(delimiter == "\t" ? new TabTable(rows, isCut, most).Lines() : rows, file, most);
             _parser = new(_bytes, new CsvConfiguration(CultureInfo.InvariantCulture)
             {
                 Delimiter = delimiter,

@@ -9,7 +9,10 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     /// <summary>Whether lines end at '\r', too, as those of old Macintosh do.</summary>
     protected virtual bool EndsAtReturn => false;
 
-    /// <summary>The lines of a file. The reading ends where the file is broken.</summary>
+    /// <summary>Whether the lines that were read last ended where their file is broken, and not with it.</summary>
+    protected bool IsCut { get; private set; }
+
+    /// <summary>The lines of a file. The reading ends where the file is broken (<see cref="IsCut"/>).</summary>
     protected IEnumerable<Line> Lines(string file)
     {
         using IEnumerator<Line> lines = Read(file).GetEnumerator();
@@ -47,11 +50,14 @@ internal abstract class LineReader(string root, CorpusOptions options, ReadingCo
     /// </summary>
     protected Lazy<bool> IsUtf8(string file) => new(() => Options.Encoding is null || IsMostlyUtf8(file));
 
-    private static IEnumerator<Line>? MoveNext(IEnumerator<Line> lines, string file)
+    private IEnumerator<Line>? MoveNext(IEnumerator<Line> lines, string file)
     {
+        IsCut = true;
         try
         {
-            return lines.MoveNext() ? lines : null;
+            bool more = lines.MoveNext();
+            IsCut = false;
+            return more ? lines : null;
         }
         catch (Exception exception) when (PackedFile.IsDamage(exception))
         {

@@ -16,7 +16,7 @@ public enum PersonalDataKinds
     /// <summary>Numbers of bank accounts (ISO 13616) in capital letters, of their country's length and with the right check digits.</summary>
     Iban = 4,
 
-    /// <summary>Numbers of cards, 13 to 19 digits of a known issuer's beginning and with the right check digit (Luhn's).</summary>
+    /// <summary>Numbers of cards, 13 to 19 digits of a known issuer's beginning and length and with the right check digit (Luhn's).</summary>
     Card = 8,
 
     /// <summary>Addresses of the Internet protocol, of both versions; behind a name and a slash stands the version of a program (RFC 9110, 10.1.5).</summary>

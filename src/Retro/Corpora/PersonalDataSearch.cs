@@ -14,7 +14,7 @@ internal static class PersonalDataSearch
 {
     private const int LongestAddress = 254; // of e-mail, RFC 5321
     private const int LongestNumber = 48;
-    private const int LongestCard = 19; // ISO/IEC 7812-1
+    private const int ShortestCard = 13, LongestCard = 19; // ISO/IEC 7812-1
     private const int LongestPhone = 15, LongestCountry = 3; // E.164
     private const int LongestZone = 15; // names of interfaces
 
@@ -239,14 +239,9 @@ internal static class PersonalDataSearch
         Span<char> number = stackalloc char[LongestNumber];
         Span<int> ends = stackalloc int[LongestNumber + 1];
         int digits = Digits(text, start, number, " -", ends);
-        if (number[0] is < '2' or > '6')
+        for (int count = Math.Min(digits, LongestCard); count >= ShortestCard; count--)
         {
-            return -1;
-        }
-
-        for (int count = Math.Min(digits, LongestCard); count >= 13; count--)
-        {
-            if (ends[count] > 0 && IsBehind(text, ends[count]) && HasCheckDigit(number[..count])
+            if (ends[count] > 0 && IsBehind(text, ends[count]) && IsCard(number[..count])
                 && (count == digits || IsWritten(text, ends, count) || AreAll(number[..digits], ends, count)))
             {
                 return ends[count];
@@ -261,7 +256,7 @@ internal static class PersonalDataSearch
             bool areAll = number.Length % count == 0;
             for (int card = count; areAll && card < number.Length; card += count)
             {
-                areAll = ends[card] > 0 && HasCheckDigit(number.Slice(card, count));
+                areAll = ends[card] > 0 && IsCard(number.Slice(card, count));
             }
 
             return areAll;
@@ -281,6 +276,21 @@ internal static class PersonalDataSearch
 
             return isRow;
         }
+
+        static bool IsCard(ReadOnlySpan<char> number) => IsIssued(number) && HasCheckDigit(number);
+
+        // How the issuers' numbers begin, and how many digits they have (ISO/IEC 7812-1, https://en.wikipedia.org/wiki/Payment_card_number). Times written as
+        // one number (20240115103002) begin as none.
+        static bool IsIssued(ReadOnlySpan<char> number) => int.Parse(number[..4], NumberStyles.None, CultureInfo.InvariantCulture) switch
+        {
+            >= 4000 and <= 4999 => number.Length is 13 or 16 or 19, // Visa
+            (>= 3400 and <= 3499) or (>= 3700 and <= 3799) => number.Length == 15, // American Express
+            (>= 2221 and <= 2720) or (>= 5100 and <= 5599) => number.Length == 16, // Mastercard
+            (>= 3000 and <= 3059) or 3095 or (>= 3600 and <= 3699) or (>= 3800 and <= 3999) => number.Length >= 14, // Diners Club
+            (>= 2200 and <= 2204) or (>= 3528 and <= 3589) => number.Length >= 16, // Mir, JCB
+            (>= 5000 and <= 5099) or (>= 5600 and <= 5899) or (>= 6000 and <= 6999) => true, // Maestro, Discover, UnionPay, RuPay
+            _ => false,
+        };
 
         // Luhn (US patent 2950048): every second digit from the right doubled, the digits of the products added.
         static bool HasCheckDigit(ReadOnlySpan<char> number)

@@ -52,7 +52,8 @@ internal sealed class SeparatedTextReader(string root, CorpusOptions options, Re
             }
         }
 
-        if (Next() is { } last)
+        // Where the file is broken, nothing says that a document ends.
+        if (!IsCut && Next() is { } last)
         {
             yield return last;
         }

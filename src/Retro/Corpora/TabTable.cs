@@ -4,13 +4,18 @@ namespace Retro.Corpora;
 /// The lines of a table whose fields tabs part, as a parser of RFC 4180 is to see them. Some programs quote fields of such tables as those of CSV (Excel,
 /// pandas); by the format itself nothing is quoted, and a quotation mark is a character like others
 /// (https://www.iana.org/assignments/media-types/text/tab-separated-values). Here a field is quoted where another mark ends it and those within are doubled;
-/// and where it goes over tabs or line ends, not all lines that it goes over are rows as they stand, with a field for each column.
+/// and where it goes over tabs or line ends, not all lines that it goes over are rows as they stand, with a field for each column. One that is too long, or in
+/// which the file is cut, is left to the parser, which says so.
 /// </summary>
 /// <param name="lines">The lines of the file.</param>
+/// <param name="isCut">Whether the lines, where they have ended, did so before the file's end.</param>
 /// <param name="most">Bytes that a field may have.</param>
-internal sealed class TabTable(IEnumerable<LineReader.Line> lines, int most)
+internal sealed class TabTable(IEnumerable<LineReader.Line> lines, Func<bool> isCut, int most)
 {
     private const byte Tab = (byte)'\t', Mark = (byte)'"';
+
+    // The end of a quoted field of which none is known: all lines are of it.
+    private static readonly (int Lines, int End) s_never = (int.MaxValue, 0);
 
     private readonly Queue<LineReader.Line> _ahead = []; // read on to where a field might end
     private int _columns;
@@ -85,14 +90,13 @@ internal sealed class TabTable(IEnumerable<LineReader.Line> lines, int most)
     private (int Lines, int End)? End(byte[] first, int begin, IEnumerator<LineReader.Line> source)
     {
         int from = begin + 1, passed = 0;
-        long length = 0;
+        long length = -begin; // of the lines passed
         bool areRows = true;
         foreach (byte[]? line in Following())
         {
-            length += line?.Length ?? 0;
-            if (line is null || length > most)
+            if (line is null)
             {
-                return null;
+                return Open();
             }
 
             areRows &= Fields(line) == _columns;
@@ -105,13 +109,22 @@ internal sealed class TabTable(IEnumerable<LineReader.Line> lines, int most)
                 }
 
                 bool goesOver = passed > 0 || first.AsSpan(begin, behind - begin).Contains(Tab);
-                return (behind == line.Length || line[behind] == Tab) && !(goesOver && areRows) ? (passed, behind) : null;
+                return !(behind == line.Length || line[behind] == Tab) || (goesOver && areRows) ? null
+                    : length + behind > most ? s_never
+                    : (passed, behind);
             }
 
-            (from, passed) = (0, passed + 1);
+            (from, length, passed) = (0, length + line.Length, passed + 1);
+            if (length > most)
+            {
+                return Open();
+            }
         }
 
-        return null;
+        return isCut() ? Open() : null;
+
+        // What did not end so far: that the lines behind the first are rows says that the mark is a character.
+        (int Lines, int End)? Open() => areRows && passed > 1 ? null : s_never;
 
         IEnumerable<byte[]?> Following()
         {

@@ -77,7 +77,7 @@ public sealed partial class ChunkDatabase
                 : new(
                     parts[0].Folder,
                     null,
-                    DatabaseManifest.Joint([.. parts.Select(part => part.Manifest)]),
+                    DatabaseManifest.Joint([.. parts.Select(part => part.Manifest with { CorpusHash = part.CorpusHash })]),
                     [.. parts.SelectMany(part => part.Segments)],
                     [.. parts.SelectMany(part => part.Removed)],
                     parts);

@@ -267,15 +267,26 @@ public sealed partial class ChunkDatabase
         return LoadSame();
     }
 
-    private bool IsSame(DatabaseManifest onDisk) => onDisk.Home == Manifest.Home && Seen(onDisk).TokensHash == Manifest.TokensHash;
+    private bool IsSame(DatabaseManifest onDisk) => Seen(onDisk).HasDocumentsOf(Manifest);
 
     private DatabaseManifest LoadSame()
     {
+        if (_lockFolder is { } whole && whole != Folder && !File.Exists(Path.Combine(Folder, DatabaseManifest.FileName)))
+        {
+            _ = DatabaseManifest.Load(whole); // or it is that which is missing
+            throw new DatabaseException(
+                $"The database in '{whole}' was built anew or changed since it was opened, and its segment in '{Folder}' is no more; open it again.");
+        }
+
         DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
-        return IsSame(onDisk)
-            ? onDisk
-            : throw new DatabaseException(
-                $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew or changed since and "
-                    + $"has {onDisk.TokensHash}; open it again.");
+        if (IsSame(onDisk))
+        {
+            return onDisk;
+        }
+
+        string tokens = Seen(onDisk).TokensHash;
+        throw new DatabaseException(
+            $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew or changed since and has "
+                + $"{(tokens == Manifest.TokensHash ? "the same of other documents, or in other files" : tokens)}; open it again.");
     }
 }

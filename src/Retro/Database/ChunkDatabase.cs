@@ -115,6 +115,14 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <summary>Whether there is a folder of this database for files of later stages: not where several databases are opened as one.</summary>
     internal bool HasFolder => _lockFolder is not null;
 
+    /// <summary>
+    /// SHA-256 over every document in order, as <see cref="DatabaseManifest.CorpusHash"/> says it, with those that were added since and those of all databases
+    /// that are opened as one; which of them were removed <see cref="DatabaseManifest.TokensHash"/> says.
+    /// </summary>
+    internal string CorpusHash => IsChanged && HasFolder
+        ? IdentityHash.Of(IdentityHash.SourceEnd, ["changed", .. Segments.Select(segment => segment.Manifest.CorpusHash)])
+        : Manifest.CorpusHash;
+
     /// <summary>Whether it is what a database consisted of before anything was added to it.</summary>
     internal bool IsFirstSegment => Folder == _lockFolder && ToJoin is null;
 

@@ -281,8 +281,12 @@ public sealed record DatabaseManifest
     };
 
     /// <summary>Whether two manifests are of the same documents in the same files, whatever later stages have made.</summary>
-    internal bool IsOf(DatabaseManifest other)
-        => (Version, Home, TokensHash, Changes?.Number) == (other.Version, other.Home, other.TokensHash, other.Changes?.Number);
+    internal bool IsOf(DatabaseManifest other) => Version == other.Version && HasDocumentsOf(other);
+
+    /// <summary>Whether two manifests are of the same documents, built once or anew; tokens alone do not tell, which know of no ids and no labels.</summary>
+    internal bool HasDocumentsOf(DatabaseManifest other)
+        => (Home, TokensHash, CorpusHash, Changes?.Number) == (other.Home, other.TokensHash, other.CorpusHash, other.Changes?.Number)
+            && (Changes is null || Version == other.Version); // the numbers of changes begin anew with each
 
     /// <summary>The manifest that takes the place of another one: it says which files that leaves behind.</summary>
     internal DatabaseManifest After(DatabaseManifest? before)

@@ -229,8 +229,9 @@ public sealed unsafe partial class NeighborTable
             ? NeighborQueries.Identity(source.Identity, own, there)
             : source.Identity;
 
-    private static string DocumentsOf(ChunkDatabase database)
-        => $"{database.Manifest.TokensHash} {database.Manifest.CorpusHash} {database.Manifest.Changes?.Number}";
+    // The number of a change would not tell: copies of a database have the same for changes of their own. The space at the end stays, as tables that are there
+    // go by it.
+    private static string DocumentsOf(ChunkDatabase database) => $"{database.Manifest.TokensHash} {database.CorpusHash} ";
 
     private static string FileName(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
         => StageNames.OfTable(

@@ -150,6 +150,10 @@ public class CorpusCleaningTests
     [InlineData("XDE89370400440532013000 DE893704004405320130001", null)] // too long
     [InlineData("Card 4111 1111 1111 1111, 5500-0000-0000-0004 or 378282246310005", "Card <card>, <card> or <card>")]
     [InlineData("4111 1111 1111 1112 and 9111111111111115", null)] // wrong check digit; no issuer
+    [InlineData("20240115103002, 20240115103010, 20240115103028 and 20240115103000018", null)] // times
+    [InlineData("411111111111116, 27210000000000009, 51000000000008, 40123456789017", null)] // of no issuer's length
+    [InlineData("4222222222222, 4000000000000000006, 30569309025904 or 3530111333300000", "<card>, <card>, <card> or <card>")]
+    [InlineData("2223003122003222, 2200000000000004, 6200000000000005 or 5018123456789", "<card>, <card>, <card> or <card>")]
     [InlineData("from 192.168.0.254: port 80, 2001:db8::ff00:42:8329 and ::ffff:10.0.0.1", "from <ip>: port 80, <ip> and <ip>")]
     [InlineData("version 1.2.3, 1.2.3.4.5, 256.1.1.1, std::vector, a::b, 12:30:45 and 1.2.3.400", null)]
     [InlineData("Call +49 (0) 30 901820-10 or +1-212-555-0199!", "Call <phone> or <phone>!")]

@@ -51,6 +51,23 @@ public class SeparatedTextTests
         Assert.Throws<RetroOptionsException>(() => Corpus.Open(path, options with { Separator = "\f" }));
     }
 
+    /// <summary>Of a story that the damage cuts, the lines before it are there.</summary>
+    [Theory]
+    [InlineData(0.3)]
+    [InlineData(0.6)]
+    [InlineData(0.9)]
+    public void Of_a_packed_file_that_is_cut_the_documents_come_that_are_whole(double share)
+    {
+        using TemporaryFolder folder = new();
+        string[] stories = CutFile.Stories(1500);
+        string path = folder.File("s.txt.gz", CutFile.Of(string.Join("\n---\n", stories), share));
+        Corpus corpus = Corpus.Open(path, new() { Separator = "---", SkipBroken = true });
+        string[] read = [.. corpus.Documents().Select(document => document.Text)];
+        Assert.InRange(read.Length, 100, stories.Length - 1);
+        Assert.Equal(stories[..read.Length], read);
+        Assert.Equal(1, corpus.Skipped);
+    }
+
     /// <summary>A file is read in blocks of 64 KiB.</summary>
     [Fact]
     public void A_return_and_its_newline_end_one_line_where_a_block_parts_them()

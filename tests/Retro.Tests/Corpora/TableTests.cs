@@ -59,6 +59,43 @@ public class TableTests
     }
 
     [Fact]
+    public void A_field_over_lines_of_a_table_of_tabs_that_is_too_long_is_no_document_of_its_first_line()
+    {
+        using TemporaryFolder folder = new();
+        CorpusOptions options = new() { MaximumDocumentBytes = 100 };
+        foreach (string lines in new[] { string.Join('\n', Enumerable.Repeat(new string('x', 40), 5)), new string('x', 200) })
+        {
+            string path = folder.File("t.tsv", $"id\ttext\n1\tone\n7\t\"first line\n{lines}\"\n8\ttwo\n");
+            Assert.Contains(
+                "longer than the 100 bytes",
+                Assert.Throws<CorpusException>(() => Corpus.Open(path, options).Documents().ToList()).Message,
+                StringComparison.Ordinal);
+            Assert.Equal(["one"], Corpus.Open(path, options with { SkipBroken = true }).Documents().Select(document => document.Text));
+        }
+
+        // Its own length counts; and a mark before as much of rows is none of a field's.
+        string beside = folder.File("beside.tsv", $"id\tnote\ttext\n7\t{new string('x', 80)}\t\"first line\nand the second\"\n");
+        Assert.Equal("first line\nand the second", Corpus.Open(beside, options).Documents().Single().Text);
+        string rows = folder.File("rows.tsv", $"id\ttext\n0\t\"Unbalanced\n{string.Concat(Enumerable.Range(1, 40).Select(i => $"{i}\trow {i}\n"))}");
+        Assert.Equal(41, Corpus.Open(rows, options).Documents().Count());
+    }
+
+    [Theory]
+    [InlineData(0.3)]
+    [InlineData(0.6)]
+    [InlineData(0.9)]
+    public void Of_a_table_of_tabs_that_is_cut_the_rows_come_that_are_whole(double share)
+    {
+        using TemporaryFolder folder = new();
+        string[] stories = CutFile.Stories(1500);
+        string table = $"id\ttext\n{string.Concat(stories.Select((story, i) => $"{i}\t\"{story}\"\n"))}";
+        Corpus corpus = Corpus.Open(folder.File("t.tsv.gz", CutFile.Of(table, share)), new() { SkipBroken = true });
+        string[] read = [.. corpus.Documents().Select(document => document.Text)];
+        Assert.InRange(read.Length, 100, stories.Length - 1);
+        Assert.Equal(stories[..read.Length], read);
+    }
+
+    [Fact]
     public void Rows_between_two_marks_of_a_table_of_tabs_keep_their_labels()
     {
         using TemporaryFolder folder = new();

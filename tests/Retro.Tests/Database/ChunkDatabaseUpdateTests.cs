@@ -314,6 +314,39 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.Throws<DatabaseException>(() => KeywordNeighborSource.Build(changed));
     }
 
+    /// <summary>What is made of a database is for its documents, of which tokens know no ids and no labels.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Who_has_the_database_open_makes_nothing_for_other_documents_of_the_same_tokens(bool isChanged)
+    {
+        List<Document> there = SearchDatabase.Documents(10, seed: 31);
+        Document added = TestDatabases.Document("new", "a text that is new here");
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        if (isChanged)
+        {
+            ChunkDatabaseUpdate.Apply(folder, [added], [], TestDatabases.Bytes).Database.Dispose();
+        }
+
+        using ChunkDatabase open = ChunkDatabase.Open(folder);
+        using (ChunkDatabase now = isChanged
+            ? ChunkDatabaseUpdate.Apply(folder, [added with { Labels = ["staff"] }], [], TestDatabases.Bytes).Database
+            : ChunkDatabaseBuilder.Build(
+                folder,
+                there.Select(document => document with { Id = $"{document.Id}'" }),
+                TestDatabases.Bytes,
+                new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }))
+        {
+            Assert.Equal(open.Manifest.TokensHash, now.Manifest.TokensHash);
+        }
+
+        Action[] stages = [() => open.Refresh(), () => KeywordNeighborSource.Build(open).Dispose()];
+        Assert.All(
+            stages, stage => Assert.Contains("open it again", Assert.Throws<DatabaseException>(stage).Message, StringComparison.Ordinal));
+        AssertReadsAs(isChanged ? [.. there, added] : there, open);
+    }
+
     [Fact]
     public void What_was_begun_of_a_stage_goes_with_the_stage()
     {

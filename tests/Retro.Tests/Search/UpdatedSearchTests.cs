@@ -359,6 +359,49 @@ public sealed class UpdatedSearchTests : IDisposable
         Assert.Empty(opened.Faults);
     }
 
+    /// <summary>Tokens know of no ids: which documents there are is asked of all databases, and of what was added to them.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_table_into_what_was_changed_is_made_again_when_that_has_other_ids_for_the_same_tokens(bool isRebuilt)
+    {
+        List<Document> there = SearchDatabase.Documents(20, seed: 81);
+        Document added = TestDatabases.Document("new", "a text of more than one chunk that is new here");
+        string folder = _databases.Folder(), other = _databases.Folder("other"), tokens;
+        _databases.Build(there).Dispose();
+        _databases.Build(SearchDatabase.Documents(10, seed: 82), name: "other").Dispose();
+        using ChunkDatabase queries = _databases.Build([added with { Id = "guide", Text = $"{added.Text} and more" }], name: "queries");
+        Change([added], []);
+        using (ChunkDatabase before = Open())
+        using (KeywordNeighborSource source = KeywordNeighborSource.Build(before))
+        using (NeighborTable table = NeighborTable.Build(queries, source, K))
+        {
+            tokens = before.Manifest.TokensHash;
+            Assert.Contains("new", Found(table, before));
+        }
+
+        if (isRebuilt)
+        {
+            // Of the same documents; and what changes it then is its first change again.
+            ChunkDatabaseBuilder.Build(folder, there, TestDatabases.Bytes, new() { ChunkLength = 8, StartOver = true }).Dispose();
+        }
+
+        Change([added with { Id = "guide" }], isRebuilt ? [] : ["new"]);
+        using ChunkDatabase after = Open();
+        using KeywordNeighborSource renamed = KeywordNeighborSource.Build(after);
+        Assert.Equal(tokens, after.Manifest.TokensHash);
+        Assert.Throws<DatabaseException>(() => NeighborTable.Open(queries, renamed, K));
+        using NeighborTable again = NeighborTable.Build(queries, renamed, K);
+        Assert.DoesNotContain("guide", Found(again, after));
+
+        void Change(Document[] add, string[] remove) => ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes).Database.Dispose();
+
+        ChunkDatabase Open() => isRebuilt ? ChunkDatabase.Open(folder) : ChunkDatabase.Open([folder, other]);
+
+        static string[] Found(NeighborTable table, ChunkDatabase database)
+            => [.. table.Row(0).ToArray().Where(chunk => chunk >= 0).Select(chunk => database.Documents[database.DocumentOf(chunk)].Id)];
+    }
+
     private static Dictionary<string, Func<INeighborSource>> SourcesOver(ChunkDatabase database) => new()
     {
         ["bm25"] = () => KeywordNeighborSource.Build(database),
