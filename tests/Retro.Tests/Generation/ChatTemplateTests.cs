@@ -183,6 +183,9 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ [1, [2]] | tojson(indent='--') }} {{ [1] | tojson(indent='') }}", "[\n--1,\n--[\n----2\n--]\n] [\n1\n]")]
     [InlineData("{{ +true }} {{ -true }} {{ +-+2 }} {{ +1.5 }} {{ -0.0 }} {{ - -3 }} {{ true | round }}", "1 -1 -2 1.5 -0.0 3 1")]
     [InlineData("{% set été = 2 %}{{ été }} {% set 名 = 'n' %}{{ 名 }}", "2 n")]
+    [InlineData("{% for k in ['a', 'b'] %}{{ '\"' ~ k ~ '\"' ~ ('' if loop.last else ',') }}{% endfor %}", "\"a\",\"b\"")]
+    [InlineData("{{ ('Hi ' + 'Bo' + ',') }} {{ (',') }} {{ (1,) }} {{ (',',) }} {{ (1, ',') }} {{ () }}", "Hi Bo, , (1,) (',',) (1, ',') ()")]
+    [InlineData("{% set d = {':': 1, ']': 2} %}{{ d[':'] }} {{ d[']'] }} {{ 'a:b'[1:][:1] }} {{ {'}': '}'} }} {{ [']', 1] }} {{ ['x'][0:'a' | length] }}", "1 2 : {'}': '}'} [']', 1] ['x']")]
     public void What_templates_seldom_use_does_what_it_does_in_Jinja(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
 
@@ -263,6 +266,10 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{# open")]
     [InlineData("{{ a b }}")]
     [InlineData("{% set = 1 %}")]
+    [InlineData("{{ range(1 ')') }}")]
+    [InlineData("{{ (1 ')') }}")]
+    [InlineData("{{ [1 ']'] }}")]
+    [InlineData("{{ {1: 2 '}': 3} }}")]
     [InlineData("{% raw %}{{ 1 }}{% endra %}")]
     [InlineData("{% with 1 %}{% endwith %}")]
     [InlineData("{% set x | %}{% endset %}")]
