@@ -178,7 +178,7 @@ internal sealed partial class JinjaTemplate
         if (Is("."))
         {
             string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
-            return (_, of) => At(of, name);
+            return (_, of) => Dotted(of, name);
         }
 
         if (Is("["))

@@ -284,7 +284,7 @@ internal sealed partial class JinjaTemplate
             Take("=");
             Func<Run, object?> said = Tuple();
             Take(Kind.End);
-            return run => (run.Get(space) as Dictionary<string, object?>
+            return run => (run.Get(space) as Namespace
                 ?? throw new RetroException($"The chat template sets '{member}' of '{space}', which is no namespace."))[member] = said(run);
         }
 
