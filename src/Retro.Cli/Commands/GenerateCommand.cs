@@ -13,7 +13,7 @@ internal sealed class GenerateCommand : Verb
     private readonly ReadingOptions _reading = new(tokens: 256, temperature: 0.8);
     private readonly Argument<string?> _prompt = new("prompt")
     {
-        Description = "The beginning of the text; - reads it from the standard input.",
+        Description = "The beginning of the text; - reads it from the standard input, without the line end behind it.",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
@@ -62,6 +62,7 @@ internal sealed class GenerateCommand : Verb
         if (prompt == StandardInput.Name)
         {
             prompt = await StandardInput.ReadAsync(_input, cancellationToken).ConfigureAwait(false);
+            prompt = prompt.EndsWith('\n') ? prompt[..^1] : prompt; // which echo and editors put there: the text is to go on in its line
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, inPrompt: null, cancellationToken, _passages, _every);
