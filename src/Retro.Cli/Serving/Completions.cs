@@ -96,6 +96,7 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
     {
         JsonNode? prompt = body["prompt"];
         JsonNode?[] all = prompt is JsonArray several && !several.All(one => one is JsonValue && RequestBody.TextOf(one) is null) ? [.. several] : [prompt];
+        RequireFew(body, all.Length);
         return [.. all.Select(one => RequestBody.TextOf(one) is { } text ? OfText(text) : one is JsonArray ids ? OfIds(ids) : throw Wrong())];
 
         (string Text, int[] Tokens) OfText(string text)
