@@ -110,10 +110,10 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
             int most = Writer.MostId;
             int[] tokens =
             [
-                .. ids.Select(id => id is JsonValue value && value.TryGetValue(out int token)
+                .. ids.Select(id => RequestBody.WholeOf(id) is { } token
                     ? token >= 0 && token <= most
-                        ? token
-                        : throw new Fault(400, $"prompt holds the id {token}; the model reads 0 to {most}.", "out_of_range", "prompt")
+                        ? (int)token
+                        : throw new Fault(400, $"prompt holds the id {token:0}; the model reads 0 to {most}.", "out_of_range", "prompt")
                     : throw Wrong()),
             ];
             return (Writer.Tokenizer.Decode(tokens), tokens);
