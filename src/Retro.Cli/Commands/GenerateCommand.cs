@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
 using Retro.Search;
-using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 
@@ -79,7 +78,7 @@ internal sealed class GenerateCommand : Verb
         await foreach (GeneratedPiece piece in generator.GenerateAsync(opened.AsCleaned(prompt), options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
-            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
+            await ShowAsync(parsed, piece.Text).ConfigureAwait(false);
             end = piece.End ?? end;
             tokens += piece.Token is null ? 0 : 1;
             copied.Add(piece);
@@ -89,7 +88,7 @@ internal sealed class GenerateCommand : Verb
             }
         }
 
-        await Console.Out.WriteLineAsync().ConfigureAwait(false);
+        await ShowAsync(parsed, "\n").ConfigureAwait(false);
         Print(read, parsed.GetValue(_most));
         copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject
