@@ -14,4 +14,9 @@ internal static class ExitCodes
 
     /// <summary>It was asked to stop (Ctrl-C, SIGTERM).</summary>
     public const int Stopped = 130;
+
+    /// <summary>
+    /// Nobody reads the text any more that it was to print, such as a head that has seen enough: what shells say of a program that the system ends for that.
+    /// </summary>
+    public const int Unread = 141;
 }

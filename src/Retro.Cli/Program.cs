@@ -1,1 +1,2 @@
+Retro.Cli.PipedOutput.Install();
 return await Retro.Cli.Tool.RunAsync(args).ConfigureAwait(false);

@@ -23,7 +23,8 @@ internal static partial class Tool
         Language models that read from a database of text while they predict (RETRO, arXiv 2112.04426): builds the database, trains and fits models,
         measures them and generates with sources.
 
-        Exit codes: 0 done; 1 it could not be done, and one sentence on the error output says why; 2 the command line cannot be understood; 130 stopped.
+        Exit codes: 0 done; 1 it could not be done, and one sentence on the error output says why; 2 the command line cannot be understood; 130 stopped;
+        141 nobody reads what is printed any more.
         Ctrl-C ends the block or the step that is being done, writes a checkpoint where there is one to write, and says how to go on; a second one stops at
         once, and leaves nothing damaged.
         A folder that build, train, fit, embed-train or quickstart writes into (--out), or neighbors (--database), holds retro.json, with what was typed: the
@@ -260,6 +261,10 @@ internal static partial class Tool
             string stopped = AndWhyNotSaved("Stopped.", exception);
             await Console.Error.WriteLineAsync($"{stopped.ReplaceLineEndings(" ")} {verb.HowToGoOn(parsed)}").ConfigureAwait(false);
             return ExitCodes.Stopped;
+        }
+        catch (UnreadException)
+        {
+            return ExitCodes.Unread; // of which there is nobody to tell
         }
         catch (UsageException exception)
         {

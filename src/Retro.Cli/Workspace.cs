@@ -269,7 +269,10 @@ internal sealed class Workspace(string folder)
                     || (s_marks.Concat(s_others).Contains(name) && s_marks.Any(mark => File.Exists(Path.Combine(folder, mark))))));
     }
 
-    /// <summary>Writes a text beside its place, and gives it its name when it is whole; into what is no file of this user's, as it is.</summary>
+    /// <summary>
+    /// Writes a text beside its place, and gives it its name when it is whole; into what is no file of this user's, as it is: behind what that holds, since a
+    /// shell may have sent it into a file.
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="text">The text.</param>
     /// <exception cref="RetroException">It cannot be written.</exception>
@@ -277,9 +280,16 @@ internal sealed class Workspace(string folder)
     {
         try
         {
+            if (Printed(path) is { } output)
+            {
+                output.Write(text); // opened once more, a file would have two ends, and what is printed later would stand over this
+                output.Flush();
+                return;
+            }
+
             if (IsDevice(path) || new FileInfo(path) is { Exists: true, Length: 0 }) // nothing is lost of an empty file, and it may be a pipe
             {
-                File.WriteAllText(path, text);
+                File.AppendAllText(path, text);
                 return;
             }
 
@@ -296,6 +306,14 @@ internal sealed class Workspace(string folder)
             throw new RetroException($"{path} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
         }
     }
+
+    /// <summary>What is printed on, where a path is one of its names; else null.</summary>
+    private static TextWriter? Printed(string path) => Path.GetFullPath(path) switch
+    {
+        "/dev/stdout" or "/dev/fd/1" or "/proc/self/fd/1" => Console.Out,
+        "/dev/stderr" or "/dev/fd/2" or "/proc/self/fd/2" => Console.Error,
+        _ => null,
+    };
 
     /// <summary>The whole path of a folder, without a separator at its end.</summary>
     public static string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));

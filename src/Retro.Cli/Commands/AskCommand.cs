@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
 using Retro.Search;
-using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 
@@ -95,7 +94,7 @@ internal sealed class AskCommand : Verb
                 .Select(found => new Passage(Asking.InPrompt, found, ReadingOptions.Json(found))),
         ];
         string asked = opened.AsCleaned(question), prompt = Prompt(passages, asked);
-        Answer answer = await WriteAsync(opened.Generator().GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
+        Answer answer = await WriteAsync(parsed, opened.Generator().GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
         AnswerScores scores = new(opened, options, prompt, answer.Tokens, answer.Read);
         double off = await scores.OffAsync(null, cancellationToken).ConfigureAwait(false);
         foreach (Passage passage in passages)
@@ -127,7 +126,7 @@ internal sealed class AskCommand : Verb
 
         GenerationOptions options = _reading.Generation(parsed);
         IReadOnlyList<long> found = answerer.Find(question, options, cancellationToken);
-        Answer answer = await WriteAsync(Only(answerer.WriteAsync(question, found, options, cancellationToken))).ConfigureAwait(false);
+        Answer answer = await WriteAsync(parsed, Only(answerer.WriteAsync(question, found, options, cancellationToken))).ConfigureAwait(false);
         string text = answer.Text.ToString().Trim();
         double off = Bits([]), on = Bits(found);
         return answer with
@@ -167,13 +166,13 @@ internal sealed class AskCommand : Verb
     }
 
     /// <summary>Prints an answer while it is written.</summary>
-    private static async Task<Answer> WriteAsync(IAsyncEnumerable<GeneratedPiece> pieces)
+    private async Task<Answer> WriteAsync(ParseResult parsed, IAsyncEnumerable<GeneratedPiece> pieces)
     {
         Answer answer = new([], null);
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
             answer.Text.Append(piece.Text);
-            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
+            await ShowAsync(parsed, piece.Text).ConfigureAwait(false);
             answer.Copied.Add(piece);
             if (piece.Token is { } token)
             {
@@ -186,7 +185,7 @@ internal sealed class AskCommand : Verb
             }
         }
 
-        await Console.Out.WriteLineAsync().ConfigureAwait(false);
+        await ShowAsync(parsed, "\n").ConfigureAwait(false);
         return answer;
     }
 

@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
 using Retro.Search;
-using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 
@@ -13,7 +12,7 @@ internal sealed class GenerateCommand : Verb
     private readonly ReadingOptions _reading = new(tokens: 256, temperature: 0.8);
     private readonly Argument<string?> _prompt = new("prompt")
     {
-        Description = "The beginning of the text; - reads it from the standard input.",
+        Description = "The beginning of the text; - reads it from the standard input, without the line end behind it.",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
@@ -62,6 +61,7 @@ internal sealed class GenerateCommand : Verb
         if (prompt == StandardInput.Name)
         {
             prompt = await StandardInput.ReadAsync(_input, cancellationToken).ConfigureAwait(false);
+            prompt = prompt.EndsWith('\n') ? prompt[..^1] : prompt; // which echo and editors put there: the text is to go on in its line
         }
 
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, inPrompt: null, cancellationToken, _passages, _every);
@@ -78,7 +78,7 @@ internal sealed class GenerateCommand : Verb
         await foreach (GeneratedPiece piece in generator.GenerateAsync(opened.AsCleaned(prompt), options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
-            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
+            await ShowAsync(parsed, piece.Text).ConfigureAwait(false);
             end = piece.End ?? end;
             tokens += piece.Token is null ? 0 : 1;
             copied.Add(piece);
@@ -88,7 +88,7 @@ internal sealed class GenerateCommand : Verb
             }
         }
 
-        await Console.Out.WriteLineAsync().ConfigureAwait(false);
+        await ShowAsync(parsed, "\n").ConfigureAwait(false);
         Print(read, parsed.GetValue(_most));
         copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject

@@ -46,20 +46,13 @@ internal abstract class CompletionEndpoint(Writer writer)
             throw new Fault(404, $"There is no model '{model}' here; ask for '{writer.Options.Name}'.", "model_not_found", "model");
         }
 
-        int samples = (int)(body.Whole("n", 1, MostTexts) ?? 1);
+        int samples = Samples(body);
         RequireWritable(body, samples);
         Order order = Read(context, body);
-        int texts = order.Prompts * samples;
-        if (texts > MostTexts)
-        {
-            throw new Fault(
-                400, $"{order.Prompts} prompts of {samples} texts each are more than {MostTexts} texts; ask for fewer at once.", "out_of_range", "n");
-        }
-
         GenerationOptions settings = order.Settings with { Samples = samples, Beams = samples > 1 ? 1 : order.Settings.Beams };
         bool streams = body.Flag("stream"), counts = body.Object("stream_options")?.Flag("include_usage") ?? false;
         CancellationToken aborted = context.RequestAborted;
-        using IDisposable turn = await writer.TakeTurnAsync(texts, aborted).ConfigureAwait(false);
+        using IDisposable turn = await writer.TakeTurnAsync(order.Prompts * samples, aborted).ConfigureAwait(false);
         (IReadOnlyList<Prompt> prompts, List<JsonObject> sources) = await order.PrepareAsync(aborted).ConfigureAwait(false);
         Answerer? asked = prompts is [{ Write: not null }] ? writer.Answerer : null;
 
@@ -203,6 +196,18 @@ internal abstract class CompletionEndpoint(Writer writer)
         }
     }
 
+    /// <summary>Refuses more texts than are written at once, before any work is done for their prompts.</summary>
+    protected static void RequireFew(RequestBody body, int prompts)
+    {
+        int samples = Samples(body);
+        if (prompts > MostTexts / samples)
+        {
+            throw new Fault(400, $"{prompts} prompts of {samples} texts each are more than {MostTexts} texts; ask for fewer at once.", "out_of_range", "n");
+        }
+    }
+
+    private static int Samples(RequestBody body) => (int)(body.Whole("n", 1, MostTexts) ?? 1);
+
     private static void RequireWritable(RequestBody body, int samples)
     {
         // What vLLM takes besides: an answer of another form, or found otherwise.
@@ -244,7 +249,7 @@ internal abstract class CompletionEndpoint(Writer writer)
     /// <summary>What a request asks for.</summary>
     /// <param name="Settings">How the texts are written.</param>
     /// <param name="Scores">Whether tokens come with their probabilities.</param>
-    /// <param name="Prompts">How many prompts there will be.</param>
+    /// <param name="Prompts">How many prompts there will be; several are refused where they are too many (<see cref="RequireFew"/>).</param>
     /// <param name="PrepareAsync">Makes the prompts in the request's turn, and says what was read for them.</param>
     protected sealed record Order(
         GenerationOptions Settings,

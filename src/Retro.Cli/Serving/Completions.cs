@@ -96,6 +96,7 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
     {
         JsonNode? prompt = body["prompt"];
         JsonNode?[] all = prompt is JsonArray several && !several.All(one => one is JsonValue && RequestBody.TextOf(one) is null) ? [.. several] : [prompt];
+        RequireFew(body, all.Length);
         return [.. all.Select(one => RequestBody.TextOf(one) is { } text ? OfText(text) : one is JsonArray ids ? OfIds(ids) : throw Wrong())];
 
         (string Text, int[] Tokens) OfText(string text)
@@ -109,10 +110,10 @@ internal sealed class Completions(Writer writer) : CompletionEndpoint(writer)
             int most = Writer.MostId;
             int[] tokens =
             [
-                .. ids.Select(id => id is JsonValue value && value.TryGetValue(out int token)
+                .. ids.Select(id => RequestBody.WholeOf(id) is { } token
                     ? token >= 0 && token <= most
-                        ? token
-                        : throw new Fault(400, $"prompt holds the id {token}; the model reads 0 to {most}.", "out_of_range", "prompt")
+                        ? (int)token
+                        : throw new Fault(400, $"prompt holds the id {token:0}; the model reads 0 to {most}.", "out_of_range", "prompt")
                     : throw Wrong()),
             ];
             return (Writer.Tokenizer.Decode(tokens), tokens);

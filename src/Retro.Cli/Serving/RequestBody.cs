@@ -93,10 +93,15 @@ internal sealed class RequestBody
     public long? Whole(string name, long least, long most) => this[name] switch
     {
         null => null,
-        // 8.0 is one, too, and what clients in languages with one kind of number send.
-        JsonValue value when value.TryGetValue(out decimal number) && decimal.IsInteger(number) && number >= least && number <= most => (long)number,
+        JsonNode member when WholeOf(member) is { } number && number >= least && number <= most => (long)number,
         _ => throw new Fault(400, FormattableString.Invariant($"{name} has to be a whole number from {least} to {most}."), "out_of_range", name),
     };
+
+    /// <summary>
+    /// The whole number that a node is; null where it is missing or something else. 8.0 is one, too, which clients in languages with one kind of number send.
+    /// </summary>
+    public static decimal? WholeOf(JsonNode? node)
+        => node is JsonValue value && value.TryGetValue(out decimal number) && decimal.IsInteger(number) ? number : null;
 
     /// <summary>Numbers within bounds, each for an id; null where it is missing.</summary>
     /// <param name="name">The member: an object, whose own members are called by ids.</param>
@@ -132,8 +137,7 @@ internal sealed class RequestBody
     public int[] Ids(string name, int ids) => this[name] switch
     {
         null => [],
-        JsonArray many when many.All(one => one is JsonValue value && value.TryGetValue(out int id) && id >= 0 && id < ids)
-            => [.. many.Select(one => one!.GetValue<int>())],
+        JsonArray many when many.All(one => WholeOf(one) is { } id && id >= 0 && id < ids) => [.. many.Select(one => (int)WholeOf(one)!.Value)],
         _ => throw new Fault(400, $"{name} has to be an array of ids of tokens, 0 to {ids - 1}.", "out_of_range", name),
     };
 

@@ -428,6 +428,27 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.Equal(3, (int)System.Text.Json.Nodes.JsonNode.Parse(run.Output)!["k"]!);
     }
 
+    /// <summary>Where the shell has sent a stream into a file, that keeps what it held, and what is printed into it.</summary>
+    [Fact]
+    public void Results_go_behind_what_the_file_of_a_stream_holds()
+    {
+        _retro.Build();
+        foreach ((string device, string into) in new[]
+        {
+            ("/dev/stdout", ">> all.log"), ("/dev/fd/1", "> all.log"), ("/dev/stderr", "2>> all.log"), ("/dev/fd/3", "3>> all.log"),
+        })
+        {
+            _retro.WriteFile("all.log", "before\n");
+            ChildProcess.Outcome run = ChildProcess.Run(CtrlC.Start(
+                _retro.Folder, "bash", "-c", $"dotnet '{Fixtures.Cli}' info work --json {device} {into}"));
+            Assert.Equal((0, ""), (run.ExitCode, run.Errors));
+            string all = File.ReadAllText(_retro["all.log"]), printed = into.StartsWith('>') ? all : run.Output;
+            Assert.Equal(into.Contains(">>", StringComparison.Ordinal), all.StartsWith("before\n", StringComparison.Ordinal));
+            Assert.Contains("remembered for retro build: ", printed, StringComparison.Ordinal);
+            Assert.NotNull(System.Text.Json.Nodes.JsonNode.Parse(all[all.IndexOf("{\n", StringComparison.Ordinal)..])!["remembered for build"]);
+        }
+    }
+
     [Fact]
     public void A_model_is_not_replaced_unasked()
     {

@@ -155,9 +155,10 @@ public sealed class WholeWayTests : IDisposable
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--retrieve-every", "4", "--json", "text.json", Begun);
         Assert.True(_retro.Json("text.json")["read"]!.AsArray().Count > 3);
 
-        // A prompt that is piped is read as a document is.
+        // A prompt that is piped is read as a document is, and goes on in its last line.
         Assert.Equal("The\nriver", Piped(0, [0xEF, 0xBB, 0xBF, .. "The\r\nriver"u8]));
         Assert.Equal("The", Piped(0, [0xFF, 0xFE, .. Encoding.Unicode.GetBytes("The")]));
+        Assert.Equal("The\n", Piped(0, [.. "The\n\r\n"u8]));
         Assert.Contains("is no text in UTF-8", Piped(1, [.. "caf"u8, 0xE9]), StringComparison.Ordinal);
         Assert.Contains("is no text in UTF-8", Piped(1, Encoding.Unicode.GetBytes("The")), StringComparison.Ordinal);
 

@@ -183,6 +183,12 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ [1, [2]] | tojson(indent='--') }} {{ [1] | tojson(indent='') }}", "[\n--1,\n--[\n----2\n--]\n] [\n1\n]")]
     [InlineData("{{ +true }} {{ -true }} {{ +-+2 }} {{ +1.5 }} {{ -0.0 }} {{ - -3 }} {{ true | round }}", "1 -1 -2 1.5 -0.0 3 1")]
     [InlineData("{% set été = 2 %}{{ été }} {% set 名 = 'n' %}{{ 名 }}", "2 n")]
+    [InlineData("{% for k in ['a', 'b'] %}{{ '\"' ~ k ~ '\"' ~ ('' if loop.last else ',') }}{% endfor %}", "\"a\",\"b\"")]
+    [InlineData("{{ ('Hi ' + 'Bo' + ',') }} {{ (',') }} {{ (1,) }} {{ (',',) }} {{ (1, ',') }} {{ () }}", "Hi Bo, , (1,) (',',) (1, ',') ()")]
+    [InlineData("{% set d = {':': 1, ']': 2} %}{{ d[':'] }} {{ d[']'] }} {{ 'a:b'[1:][:1] }} {{ {'}': '}'} }} {{ [']', 1] }} {{ ['x'][0:'a' | length] }}", "1 2 : {'}': '}'} [']', 1] ['x']")]
+    [InlineData("{% set p = {'items': 1, 'get': 2} %}{% for k, v in p.items() %}{{ k }}{{ v }} {% endfor %}{{ p['items'] }} {{ p.get('items') }} {{ p.keys() | list }}", "items1 get2 1 1 ['items', 'get']")]
+    [InlineData("{% set p = {'values': '', 'k': ''} %}{{ p.values is defined }} {{ p.values is string }} {{ p.k is string }} {{ [p] | map(attribute='values') | list }}", "True False True ['']")]
+    [InlineData("{% set n = namespace({'get': 2}, items=[1]) %}{% set n.keys = 3 %}{{ n.items }} {{ n.get }} {{ n.keys }} {{ dict({'a': 1}, b=2).items() | list }}", "[1] 2 3 [('a', 1), ('b', 2)]")]
     public void What_templates_seldom_use_does_what_it_does_in_Jinja(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
 
@@ -233,6 +239,7 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}", "a text or list of more than 10,000,000")]
     [InlineData("{{ 'ab' * 9000000000 }}", "a text or list of more than 10,000,000")]
     [InlineData("{% set n = namespace(x='aa') %}{% for i in range(9) %}{% set n.x = n.x.replace('a', n.x) %}{% endfor %}", "a text or list of more than 10,000,000")]
+    [InlineData("{% set d = {} %}{% set d.x = 1 %}", "sets 'x' of 'd', which is no namespace")]
     [InlineData("{{ missing.member }}", "asks what is not there for 'member'")]
     [InlineData("{{ 'a' - 1 }}", "which is no number")]
     [InlineData("{{ 'a'.replace('b') }}", "in a way that is not supported")]
@@ -263,6 +270,10 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{# open")]
     [InlineData("{{ a b }}")]
     [InlineData("{% set = 1 %}")]
+    [InlineData("{{ range(1 ')') }}")]
+    [InlineData("{{ (1 ')') }}")]
+    [InlineData("{{ [1 ']'] }}")]
+    [InlineData("{{ {1: 2 '}': 3} }}")]
     [InlineData("{% raw %}{{ 1 }}{% endra %}")]
     [InlineData("{% with 1 %}{% endwith %}")]
     [InlineData("{% set x | %}{% endset %}")]

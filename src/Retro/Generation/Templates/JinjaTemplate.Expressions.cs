@@ -98,7 +98,7 @@ internal sealed partial class JinjaTemplate
         List<(Func<object?, object?, bool> Holds, Func<Run, object?> Other)> comparisons = [];
         while (true)
         {
-            bool negates = Now is { Kind: Kind.Name, Text: "not" } && _words.ElementAtOrDefault(_at + 1).Text == "in";
+            bool negates = Stands("not") && Stands("in", 1);
             _at += negates ? 1 : 0;
             string sign = Now.Kind is Kind.Sign or Kind.Name ? Now.Text : "";
             Func<object?, object?, bool>? holds = sign switch
@@ -178,7 +178,7 @@ internal sealed partial class JinjaTemplate
         if (Is("."))
         {
             string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
-            return (_, of) => At(of, name);
+            return (_, of) => Dotted(of, name);
         }
 
         if (Is("["))
@@ -186,7 +186,7 @@ internal sealed partial class JinjaTemplate
             return Subscript();
         }
 
-        if (Now is not { Kind: Kind.Sign, Text: "(" })
+        if (!Stands("("))
         {
             return null;
         }
@@ -211,20 +211,18 @@ internal sealed partial class JinjaTemplate
         if (Is("|"))
         {
             string filter = Take(Kind.Name);
-            Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given =
-                Now is { Kind: Kind.Sign, Text: "(" } ? Arguments() : _ => ([], []);
+            Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given = Stands("(") ? Arguments() : _ => ([], []);
             return (run, of) => given(run) is var (arguments, named) ? Bounded(JinjaFilters.Apply(filter, of, arguments, named)) : null;
         }
 
-        if (Now is not { Kind: Kind.Name, Text: "is" })
+        if (!Is("is"))
         {
             return null;
         }
 
-        _at++;
         bool negates = Is("not");
         string name = Take(Kind.Name);
-        Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var all ? run => all(run).Arguments.FirstOrDefault() : null)
+        Func<Run, object?>? argument = Stands("(") ? (Arguments() is var all ? run => all(run).Arguments.FirstOrDefault() : null)
             : Now is { Kind: Kind.String or Kind.Number } or { Kind: Kind.Sign, Text: "[" or "{" }
                 or { Kind: Kind.Name, Text: not ("and" or "or" or "not" or "is" or "in" or "if" or "else") } ? Postfix(Primary())
             : null;
@@ -233,15 +231,15 @@ internal sealed partial class JinjaTemplate
 
     private Func<Run, object?, object?> Subscript()
     {
-        Func<Run, object?>? first = Now.Text == ":" ? null : Expression(), to = null, step = null;
+        Func<Run, object?>? first = Stands(":") ? null : Expression(), to = null, step = null;
         if (Is("]"))
         {
             return (run, of) => Member(of, first!(run));
         }
 
         Take(":");
-        to = Now.Text is "]" or ":" ? null : Expression();
-        step = Is(":") && Now.Text != "]" ? Expression() : null;
+        to = Stands("]") || Stands(":") ? null : Expression();
+        step = Is(":") && !Stands("]") ? Expression() : null;
         Take("]");
         return (run, of) => Slice(of, first?.Invoke(run), to?.Invoke(run), step?.Invoke(run));
     }
@@ -268,7 +266,7 @@ internal sealed partial class JinjaTemplate
                     }
                 });
             }
-            else if (Now.Kind == Kind.Name && _words.ElementAtOrDefault(_at + 1) is { Kind: Kind.Sign, Text: "=" })
+            else if (Now.Kind == Kind.Name && Stands("=", 1))
             {
                 string name = Take(Kind.Name);
                 Take("=");
@@ -281,7 +279,7 @@ internal sealed partial class JinjaTemplate
                 given.Add((run, arguments, _) => arguments.Add(value(run)));
             }
 
-            if (Now.Text != ")")
+            if (!Stands(")"))
             {
                 Take(",");
             }
@@ -330,7 +328,7 @@ internal sealed partial class JinjaTemplate
                 return run => items.Select(item => item(run)).ToList();
             case Kind.Sign when word.Text == "(":
                 List<Func<Run, object?>> inner = List(")");
-                return inner.Count == 1 && _words[_at - 2].Text != "," ? inner[0] : run => new Series(inner.Select(item => item(run)));
+                return inner.Count == 1 && !Stands(",", -2) ? inner[0] : run => new Series(inner.Select(item => item(run)));
             case Kind.Sign when word.Text == "{":
                 List<(Func<Run, object?> Key, Func<Run, object?> Value)> pairs = [];
                 while (!Is("}"))
@@ -338,7 +336,7 @@ internal sealed partial class JinjaTemplate
                     Func<Run, object?> key = Expression();
                     Take(":");
                     pairs.Add((key, Expression()));
-                    if (Now.Text != "}")
+                    if (!Stands("}"))
                     {
                         Take(",");
                     }
@@ -381,7 +379,7 @@ internal sealed partial class JinjaTemplate
         while (!Is(end))
         {
             items.Add(Expression());
-            if (Now.Text != end)
+            if (!Stands(end))
             {
                 Take(",");
             }

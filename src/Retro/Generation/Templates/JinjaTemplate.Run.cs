@@ -22,8 +22,8 @@ internal sealed partial class JinjaTemplate
         public Run()
         {
             Set("raise_exception", (Function)((arguments, _) => throw new RetroException($"The chat template refuses the conversation: {Text(arguments[0])}")));
-            Set("namespace", (Function)Made);
-            Set("dict", (Function)Made);
+            Set("namespace", (Function)((arguments, named) => Filled(new Namespace(), arguments, named)));
+            Set("dict", (Function)((arguments, named) => Filled(new(StringComparer.Ordinal), arguments, named)));
             Set("range", (Function)((arguments, _) =>
             {
                 (int from, int to) = arguments.Length > 1 ? (Whole(arguments[0]), Whole(arguments[1])) : (0, Whole(arguments[0]));
@@ -101,12 +101,11 @@ internal sealed partial class JinjaTemplate
             }
         }
 
-        private static Dictionary<string, object?> Made(object?[] arguments, Dictionary<string, object?> named)
+        /// <summary>A dictionary with the members of the one that is given, and those that are given by name.</summary>
+        private static Dictionary<string, object?> Filled(Dictionary<string, object?> made, object?[] arguments, Dictionary<string, object?> named)
         {
-            Dictionary<string, object?> made = arguments.Length > 0
-                ? new((Dictionary<string, object?>)arguments[0]!, StringComparer.Ordinal)
-                : new(StringComparer.Ordinal);
-            foreach ((string name, object? value) in named)
+            Dictionary<string, object?> first = arguments.Length > 0 ? (Dictionary<string, object?>)arguments[0]! : [];
+            foreach ((string name, object? value) in first.Concat(named))
             {
                 made[name] = value;
             }

@@ -76,7 +76,7 @@ internal sealed partial class JinjaTemplate
                 Take(Kind.End);
                 all.Add(run => run.Write(Text(value(run))));
             }
-            else if (_at + 1 < _words.Count && ends.Contains(_words[_at + 1].Text))
+            else if (Array.Exists(ends, end => Stands(end, 1)))
             {
                 break;
             }
@@ -178,7 +178,7 @@ internal sealed partial class JinjaTemplate
         _loops++;
         Action<Run> body = Body("else", "endfor"), otherwise = _ => { };
         _loops--;
-        if (_words.ElementAtOrDefault(_at + 1).Text == "else")
+        if (Stands("else", 1))
         {
             EndOf("else");
             otherwise = Body("endfor");
@@ -259,7 +259,7 @@ internal sealed partial class JinjaTemplate
                 parts.Add((run, value) => run.Set(name, value));
             }
         }
-        while (Is(",") && (several = true) && (Now.Kind == Kind.Name ? Now.Text != "in" : Now.Text == "("));
+        while (Is(",") && (several = true) && (Stands("(") || (Now.Kind == Kind.Name && !Stands("in"))));
         _level--;
         return !several ? parts[0] : (run, value) =>
         {
@@ -278,13 +278,13 @@ internal sealed partial class JinjaTemplate
 
     private Action<Run> Set()
     {
-        if (_words.ElementAtOrDefault(_at + 1).Text == ".")
+        if (Stands(".", 1))
         {
             string space = Take(Kind.Name), member = Take(".") ? Take(Kind.Name) : "";
             Take("=");
             Func<Run, object?> said = Tuple();
             Take(Kind.End);
-            return run => (run.Get(space) as Dictionary<string, object?>
+            return run => (run.Get(space) as Namespace
                 ?? throw new RetroException($"The chat template sets '{member}' of '{space}', which is no namespace."))[member] = said(run);
         }
 
@@ -365,7 +365,7 @@ internal sealed partial class JinjaTemplate
     /// <summary>A call of a macro, which writes what stands within where it calls "caller".</summary>
     private Action<Run> CallBlock()
     {
-        List<(string Name, Func<Run, object?>? Default)> parameters = Now is { Kind: Kind.Sign, Text: "(" } ? Parameters() : [];
+        List<(string Name, Func<Run, object?>? Default)> parameters = Stands("(") ? Parameters() : [];
         Func<Run, object?> call = Expression();
         Func<Run, Function> caller = Written("caller", parameters, "endcall");
         return run =>
@@ -436,9 +436,12 @@ internal sealed partial class JinjaTemplate
         }
     }
 
+    /// <summary>Whether a sign or a name stands here, or some words from here; a text that says the same is neither.</summary>
+    private bool Stands(string sign, int ahead = 0) => _words.ElementAtOrDefault(_at + ahead) is { Kind: Kind.Sign or Kind.Name } word && word.Text == sign;
+
     private bool Is(string sign)
     {
-        bool isIt = Now.Kind is Kind.Sign or Kind.Name && Now.Text == sign;
+        bool isIt = Stands(sign);
         _at += isIt ? 1 : 0;
         return isIt;
     }

@@ -321,6 +321,10 @@ internal static class JinjaValues
         : names.Split('.').Aggregate(
             value, (of, name) => Member(of, long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out long place) ? place : name));
 
+    /// <summary>What a dot asks of a value: a dictionary's method before its key of that name, which brackets give; a namespace's key first.</summary>
+    public static object? Dotted(object? value, string name)
+        => value is Dictionary<string, object?> map and not Namespace && Method(map, name) is Function method ? method : At(value, name);
+
     /// <summary>What a function was given, in the order of its parameters; what it was not given is <see cref="Undefined"/>.</summary>
     /// <param name="function">Its name.</param>
     /// <param name="parameters">The names of its parameters; "?" behind those that may be left out.</param>
@@ -528,6 +532,9 @@ internal static class JinjaValues
 
     /// <summary>Python's tuple: a list that is written in round brackets, and equals no other.</summary>
     public sealed class Series(IEnumerable<object?> items) : List<object?>(items);
+
+    /// <summary>What "namespace" makes, and members are set of: it is for names that a template chooses.</summary>
+    public sealed class Namespace() : Dictionary<string, object?>(StringComparer.Ordinal);
 
     /// <summary>How <see cref="Json"/> writes.</summary>
     public sealed record JsonForm

@@ -19,7 +19,8 @@ public sealed class CompletionsTests
         string page = string.Concat(Events(await (await served.Http.PostAsync(
             "/api/write", Body($$"""{"text":"{{Text}}"}"""), Cancel)).Content.ReadAsStringAsync(Cancel)).Select(one => (string?)one["text"]));
         int[] tokens = EmbeddingInputs.Tokenizer.Encode(Text);
-        foreach (string prompt in new[] { $"\"{Text}\"", $"[\"{Text}\"]", $"[{string.Join(',', tokens)}]", $"[[{string.Join(',', tokens)}]]" })
+        string ids = string.Join(',', tokens), fractions = string.Join(',', tokens.Select(token => $"{token}.0")); // as languages with one kind of number write
+        foreach (string prompt in new[] { $"\"{Text}\"", $"[\"{Text}\"]", $"[{ids}]", $"[[{ids}]]", $"[{fractions}]" })
         {
             JsonNode one = await Complete($$"""{"model":"tiny","prompt":{{prompt}}""");
             Assert.Equal("text_completion", (string)one["object"]!);

@@ -148,6 +148,7 @@ public sealed class ServerTests
     [InlineData(400, "leave tool_choice out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tool_choice":"required"}""")]
     [InlineData(400, "leave modalities out", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"modalities":["text","audio"]}""")]
     [InlineData(400, "2 prompts of 65 texts each are more than 128 texts", "/v1/completions", """{"model":"tiny","prompt":["a","b"],"n":65}""")]
+    [InlineData(400, "2 prompts of 128 texts each are more than 128 texts", "/v1/completions", """{"model":"tiny","prompt":["a",[-1]],"n":128}""")]
     [InlineData(404, "ask for 'tiny-embedder'", "/v1/embeddings", """{"model":"tiny","input":"a"}""")]
     [InlineData(400, "input is missing", "/v1/embeddings", """{"model":"tiny-embedder"}""")]
     [InlineData(400, "none of them empty", "/v1/embeddings", """{"model":"tiny-embedder","input":[""]}""")]

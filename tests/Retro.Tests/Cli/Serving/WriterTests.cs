@@ -81,6 +81,7 @@ public sealed class WriterTests
         Assert.Equal(
             "ABCD", await Answer(served, ""","bad_words":[],"allowed_token_ids":[],"stop_token_ids":null,"guided_json":null,"use_beam_search":false"""));
         Assert.Equal("AB", await Answer(served, $$""","stop_token_ids":[{{c}}]"""));
+        Assert.Equal("AB", await Answer(served, $$""","stop_token_ids":[{{c}}.0]"""));
         Assert.Equal("ABAB", await Answer(
             served, $$""","stop_token_ids":[{{c}}],"min_tokens":4,"allowed_token_ids":[{{Id("A")}},{{b}},{{c}}],"max_tokens":4""")); // nothing may end it yet
         Assert.DoesNotContain("BC", await Answer(served, ""","bad_words":["BC"]"""), StringComparison.Ordinal);
