@@ -51,7 +51,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   rm -f "$log"
 fi
 
-grep -qs IDSelectorBitmap /usr/include/faiss/impl/IDSelector.h ||
+[[ $(cat /usr/include/faiss/impl/IDSelector.h 2>/dev/null) == *IDSelectorBitmap* ]] ||
   fail "this system's FAISS is too old: 1.7.3 or newer is needed, which Debian 12 and Ubuntu 24.04 have. Pack Retro on one of these: the package runs here."
 
 # The checksum of what goes in decides whether a build is needed; it stands beside what came out.

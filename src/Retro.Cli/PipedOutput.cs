@@ -45,11 +45,18 @@ internal sealed class PipedOutput(Stream pipe, Stream console) : Stream
             return;
         }
 
-        FileStream output = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
-        if (!output.CanSeek)
+        try
         {
-            s_installed = new(output, Console.OpenStandardOutput());
-            Console.SetOut(new StreamWriter(s_installed, Console.Out.Encoding) { AutoFlush = true });
+            FileStream output = new(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+            if (!output.CanSeek)
+            {
+                s_installed = new(output, Console.OpenStandardOutput());
+                Console.SetOut(new StreamWriter(s_installed, Console.Out.Encoding) { AutoFlush = true });
+            }
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            // It is closed, or open to be read alone: the console's own stream stays, and says so to whoever prints.
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
@@ -189,7 +190,9 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     /// at a time, and who comes second is refused.
     /// </summary>
     /// <param name="make">What the first does.</param>
-    /// <exception cref="ExchangeException">In the others: the first could not; the message says why. The first throws what <paramref name="make"/> did.</exception>
+    /// <exception cref="ExchangeException">
+    /// In the others: the first could not; the message says why. The first throws what <paramref name="make"/> did.
+    /// </exception>
     public void ByFirst(Action make)
     {
         ArgumentNullException.ThrowIfNull(make);
@@ -259,7 +262,8 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     /// <summary>The variable by which MPICH's or Slurm's launcher says that it started several processes; null: none does.</summary>
     /// <param name="variable">Gives a variable of the environment.</param>
     internal static string? Unjoined(Func<string, string?> variable)
-        => new[] { "PMI_SIZE", "SLURM_STEP_NUM_TASKS" }.FirstOrDefault(name => int.TryParse(variable(name), out int started) && started > 1);
+        => new[] { "PMI_SIZE", "SLURM_STEP_NUM_TASKS" }.FirstOrDefault(name => int.TryParse(
+            variable(name), NumberStyles.None, CultureInfo.InvariantCulture, out int started) && started > 1);
 
     // Asked of MPI, since each launcher says it in variables of its own, and some in none.
     private static (int Rank, string[] Processors) OfThisMachine(int rank)

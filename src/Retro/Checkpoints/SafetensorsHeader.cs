@@ -53,7 +53,7 @@ internal sealed class SafetensorsHeader
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(start);
         if (length > LargestHeader)
         {
-            throw new FormatException($"its header is said to have {length} bytes; more than {LargestHeader} is refused");
+            throw new FormatException(OtherKind(start) ?? $"its header is said to have {length} bytes; more than {LargestHeader} is refused");
         }
 
         if ((long)length > fileLength - LengthBytes)
@@ -64,6 +64,15 @@ internal sealed class SafetensorsHeader
 
         return (int)length;
     }
+
+    /// <summary>What a file of another kind is by its first bytes, whatever it is called; null: not known.</summary>
+    private static string? OtherKind(ReadOnlySpan<byte> start)
+        => start.StartsWith("PK\u0003\u0004"u8) || (start[0] == 0x80 && start[1] is >= 2 and <= 5)
+            ? "it is a Python pickle, as torch.save writes it, and no safetensors file; convert it in Python, "
+                + "safetensors.torch.save_file(torch.load(file), other)"
+            : start.StartsWith("GGUF"u8) ? "it is a GGUF file, and no safetensors file; take the model's own safetensors files"
+            : start[0] == '<' ? "it begins as a page of HTML does, such as a failed download leaves, and is no safetensors file; fetch it again"
+            : null;
 
     /// <summary>Reads and checks the header.</summary>
     /// <exception cref="FormatException">The header is not valid or does not fit the file; the message names the fault.</exception>

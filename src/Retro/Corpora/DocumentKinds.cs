@@ -24,7 +24,8 @@ public enum DocumentKinds
 
     /// <summary>
     /// JSON lines, one document a line, an object with a text and, where there are, an id, a title and labels (<see cref="CorpusOptions.Fields"/>): .jsonl,
-    /// .ndjson. In a folder, .json are read so whose first line is such an object. NaN and Infinity, which Python writes by default, are taken for null.
+    /// .ndjson. In a folder, .json are read so whose first line that is not empty is such an object. NaN and Infinity, which Python writes by default, are
+    /// taken for null.
     /// </summary>
     JsonLines = 16,
 

@@ -40,7 +40,7 @@ internal static partial class FrontMatter
     private static (bool Mapping, string? Title) ReadYaml(string yaml)
     {
         bool mapping = false;
-        string? title = null, key = null;
+        string? title = null, read = null, key = null;
         Dictionary<string, string> anchors = new(StringComparer.Ordinal);
         try
         {
@@ -50,6 +50,8 @@ internal static partial class FrontMatter
             bool isKey = true;
             while (events.MoveNext())
             {
+                // Only now: a mark that closes too early is found behind the value.
+                (title, read) = (title ?? read, null);
                 ParsingEvent current = events.Current!;
                 if (current is Scalar { Anchor.IsEmpty: false } named)
                 {
@@ -63,7 +65,7 @@ internal static partial class FrontMatter
                         : null;
                     if (!isKey && "title".Equals(key, StringComparison.OrdinalIgnoreCase))
                     {
-                        title ??= IsNull(current) ? null : value;
+                        read = IsNull(current) ? null : value;
                     }
 
                     key = isKey ? value : null;
@@ -102,7 +104,9 @@ internal static partial class FrontMatter
                 TomlParseEventKind kind = events.Current.Kind;
                 if (isTitle && kind == TomlParseEventKind.String)
                 {
-                    return Cleaning.Title(events.GetString());
+                    string read = events.GetString();
+                    _ = events.MoveNext(); // a mark that closes too early is found behind the value
+                    return Cleaning.Title(read);
                 }
 
                 isTitle = kind == TomlParseEventKind.PropertyName && events.Depth == 1

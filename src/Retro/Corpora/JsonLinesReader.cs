@@ -9,20 +9,40 @@ namespace Retro.Corpora;
 /// </summary>
 internal sealed partial class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : LineReader(root, options, counts)
 {
-    /// <summary>Whether the first line is an object with a text; it need not be, where a file may hold any JSON.</summary>
+    /// <summary>
+    /// Whether the first line that is not empty is an object with a text, or null for one; it need not be, where a file may hold any JSON. What else is wrong
+    /// with that line is told when it is read.
+    /// </summary>
     /// <exception cref="CorpusException">The file cannot be read.</exception>
     public static bool HasTexts(string file, CorpusOptions options)
     {
         JsonLinesReader reader = new(Path.GetDirectoryName(file)!, options with { SkipBroken = false }, new());
-        Line first = reader.Lines(file).FirstOrDefault();
+        Lazy<bool> utf8 = reader.IsUtf8(file);
+        string? first = reader.Lines(file).Select(line => reader.Text(line, utf8, file)).FirstOrDefault(text => !string.IsNullOrWhiteSpace(text));
         try
         {
-            return first.Bytes is not null && reader.Row(reader.Text(first, reader.IsUtf8(file), file)) is not null;
+            return first is not null && HasText(Encoding.UTF8.GetBytes(WithoutNonNumbers(first)), options.Fields.Text);
         }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        catch (JsonException)
         {
             return false;
         }
+    }
+
+    private static bool HasText(byte[] json, string name)
+    {
+        Utf8JsonReader reader = new(json);
+        bool has = false;
+        while (reader.Read())
+        {
+            if (reader.TokenType == JsonTokenType.PropertyName && reader.CurrentDepth == 1 && reader.ValueTextEquals(name))
+            {
+                reader.Read();
+                has |= reader.TokenType is JsonTokenType.String or JsonTokenType.Null;
+            }
+        }
+
+        return has;
     }
 
     public override IEnumerable<Document> Documents(string file)

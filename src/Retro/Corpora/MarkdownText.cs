@@ -69,6 +69,7 @@ internal static partial class MarkdownText
                 HtmlEntityInline entity => entity.Transcoded.ToString(),
                 DelimiterInline unpaired => unpaired.ToLiteral(),
                 LineBreakInline => " ",
+                HtmlInline html when LineBreak().IsMatch(html.Tag) => " ",
                 _ => "",
             });
         }
@@ -88,6 +89,9 @@ internal static partial class MarkdownText
         """,
         RegexOptions.IgnorePatternWhitespace)]
     private static partial Regex Attributes();
+
+    [GeneratedRegex(@"\A<br\b", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex LineBreak();
 
     [GeneratedRegex(@"\A%[ \t]+(?<title>\S[^\n]*)")]
     private static partial Regex PandocTitle();

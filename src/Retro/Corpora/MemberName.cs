@@ -82,7 +82,7 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
         return name.Kind == 'T' ? ShortType(name.Type, names, name.Type, [])
             : name.IsConstructor ? Readable(name.Member, names, name.Type, [])
             : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{name.Called(names, [])}"
-            : id.Length > 2 && id[1] == ':' ? id[2..] : id;
+            : Display(id.Length > 2 && id[1] == ':' ? id[2..] : id, names); // what the compiler has not resolved, or not seen
     }
 
     /// <summary>The member as one would declare it, with the names of its parameters, generic ones too, from the entry and from that of its type.</summary>

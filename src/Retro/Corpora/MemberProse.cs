@@ -106,7 +106,7 @@ internal sealed class MemberProse(GenericNames names)
     /// <summary>What an element without text refers to; null where it is none that refers.</summary>
     private string? Reference(XElement element) => element.Name.LocalName switch
     {
-        "see" or "seealso" when element.IsEmpty || element.Value.Length == 0
+        "see" or "seealso" when string.IsNullOrWhiteSpace(element.Value)
             => element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value, names)
                 : (string?)element.Attribute("langword") ?? (string?)element.Attribute("href") ?? "",
         "paramref" or "typeparamref" => (string?)element.Attribute("name") ?? "",

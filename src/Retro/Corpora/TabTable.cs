@@ -89,7 +89,7 @@ internal sealed class TabTable(IEnumerable<LineReader.Line> lines, Func<bool> is
     /// <summary>Where the field ends that begins with a mark: how many lines on, and at which byte there; null where it is not quoted.</summary>
     private (int Lines, int End)? End(byte[] first, int begin, IEnumerator<LineReader.Line> source)
     {
-        int from = begin + 1, passed = 0;
+        int from = begin + 1, passed = 0, rows = 0; // of the lines behind the first
         long length = -begin; // of the lines passed
         bool areRows = true;
         foreach (byte[]? line in Following())
@@ -99,7 +99,9 @@ internal sealed class TabTable(IEnumerable<LineReader.Line> lines, Func<bool> is
                 return Open();
             }
 
-            areRows &= Fields(line) == _columns;
+            bool isRow = Fields(line) == _columns;
+            areRows &= isRow;
+            rows += passed > 0 && isRow ? 1 : 0;
             for (int mark; (mark = line.AsSpan(from).IndexOf(Mark)) >= 0; from += mark + 2)
             {
                 int behind = from + mark + 1;
@@ -123,8 +125,8 @@ internal sealed class TabTable(IEnumerable<LineReader.Line> lines, Func<bool> is
 
         return isCut() ? Open() : null;
 
-        // What did not end so far: that the lines behind the first are rows says that the mark is a character.
-        (int Lines, int End)? Open() => areRows && passed > 1 ? null : s_never;
+        // What did not end so far: that most lines behind the first are rows says that the mark is a character.
+        (int Lines, int End)? Open() => passed > 1 && rows > (passed - 1) / 2 ? null : s_never;
 
         IEnumerable<byte[]?> Following()
         {

@@ -145,14 +145,17 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         AttentionPlan[] plans = CausalPlans(x.shape[1], pass);
         AttentionPlan? crossPlan = null;
         PlacedPiece? piece = cache is null ? null : PlacedPiece.Of(cache, pass!, tokens.shape[1]);
-        bool reads = neighbors is not null || piece?.ReadsKept == true, isHooked = IsHooked;
+        bool reads = neighbors is not null || piece?.ReadsKept == true;
+
+        // What a hook is handed it may keep.
+        bool[] hooked = Array.ConvertAll(_layers, layer => layer.modules().Append(layer).Any(FinalizerGate.HasHook));
         for (int i = 0; i < _layers.Length; i++)
         {
             int index = i;
             Tensor y = _layers[i].IsHooked ? _layers[i].Hooked(x, plans[i], encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
-            if (!isHooked)
+            if (!hooked[i] && !(i == 0 ? FinalizerGate.HasHook(_embedding) : hooked[i - 1]))
             {
-                x.Dispose(); // no later layer reads it; backward has what it needs of it; a hook may have kept it
+                x.Dispose(); // no later layer reads it; backward has what it needs of it
             }
 
             x = y;

@@ -51,9 +51,16 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
             }
 
             _parameters = Array.FindAll(_parameters, pair => held.Contains(pair.Parameter.Handle));
-            _late = [.. States().SelectMany(state => AllFields(state.State)
-                .Where(field => field.FieldType == typeof(Tensor) && field.GetValue(state.State) is null)
-                .Select(field => $"{state.Name}/{field.Name}"))];
+            try
+            {
+                _late = [.. States().SelectMany(state => AllFields(state.State)
+                    .Where(field => field.FieldType == typeof(Tensor) && field.GetValue(state.State) is null)
+                    .Select(field => $"{state.Name}/{field.Name}"))];
+            }
+            catch (CheckpointException)
+            {
+                // It trains all the same, and is told when it is to be stored.
+            }
         }
 
         _peak = peak ?? 0;
@@ -250,14 +257,21 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     // Every parameter's state, by the parameter's name.
     private IEnumerable<(string Name, OptimizerState State)> States()
     {
-        if (_optimizer is not OptimizerHelper helper)
+        try
         {
-            throw new CheckpointException(
-                $"What {_optimizer.GetType().Name} remembers of its steps cannot be stored, so that its training cannot be resumed; train in one go, or "
-                    + $"with an optimizer that derives from {nameof(OptimizerHelper)}.");
+            return _optimizer is OptimizerHelper helper
+                ? helper.parameters().Select(parameter => _names[parameter.Handle]).Zip(helper.state_dict().State)
+                : throw Unknown(null);
+        }
+        catch (KeyNotFoundException fault)
+        {
+            throw Unknown(fault); // it keeps nothing of a parameter
         }
 
-        return helper.parameters().Select(parameter => _names[parameter.Handle]).Zip(helper.state_dict().State);
+        CheckpointException Unknown(Exception? fault) => new(
+            $"What {_optimizer.GetType().Name} remembers of its steps cannot be stored, so that its training cannot be resumed; train in one go, or "
+                + $"with an optimizer that derives from {nameof(OptimizerHelper)} and keeps a state of each parameter.",
+            fault);
     }
 
     private FieldInfo[] Fields(OptimizerState state)

@@ -27,14 +27,18 @@ internal static partial class TokenizerJson
             return ReadUnigram(element, spaceMark, added);
         }
 
-        HashSet<int> ids = [];
         foreach (JsonProperty entry in element.GetProperty("vocab").EnumerateObject())
         {
-            int id = entry.Value.GetInt32();
-            if (id is < 0 or > HighestId || !ids.Add(id) || !vocabulary.TryAdd(entry.Name, id))
+            vocabulary[entry.Name] = entry.Value.GetInt32(); // of a piece that comes twice the last counts, as in the original
+        }
+
+        HashSet<int> ids = [];
+        foreach ((string piece, int id) in vocabulary)
+        {
+            if (id is < 0 or > HighestId || !ids.Add(id))
             {
                 throw new FormatException(
-                    $"its vocabulary gives the id {id} to \"{entry.Name}\", which is "
+                    $"its vocabulary gives the id {id} to \"{piece}\", which is "
                         + $"{(id < 0 ? "negative" : id > HighestId ? $"above {HighestId}" : "taken")}.");
             }
         }

@@ -13,6 +13,7 @@ internal sealed class WordPieceModel : IPieceModel
     private readonly Dictionary<string, int> _words = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int> _continuations = new(StringComparer.Ordinal);
     private readonly Dictionary<int, string> _texts;
+    private readonly IReadOnlySet<string> _special;
     private readonly string _prefix;
     private readonly string _unknown;
     private readonly int _unknownId;
@@ -27,7 +28,7 @@ internal sealed class WordPieceModel : IPieceModel
     /// <exception cref="FormatException">The vocabulary lacks the unknown piece.</exception>
     public WordPieceModel(Dictionary<string, int> vocabulary, string unknown, string prefix, int mostCharacters, IReadOnlySet<string> special)
     {
-        (_vocabulary, _unknown, _prefix, _mostCharacters) = (vocabulary, unknown, prefix, mostCharacters);
+        (_vocabulary, _unknown, _prefix, _mostCharacters, _special) = (vocabulary, unknown, prefix, mostCharacters, special);
         _unknownId = vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
         _texts = vocabulary.ToDictionary(pair => pair.Value, pair => pair.Key);
         Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
@@ -90,10 +91,9 @@ internal sealed class WordPieceModel : IPieceModel
 
     public int IdOf(string text) => _vocabulary.GetValueOrDefault(text, -1);
 
-    /// <summary>A word comes with the space before it; what stands in brackets is none.</summary>
+    /// <summary>A word comes with the space before it; special tokens and the unknown one are none.</summary>
     public byte[] BytesOf(int id)
-        => TextOf(id) is not { Length: > 0 } text || (text.Length > 2 && text[0] == '[' && text[^1] == ']') ? []
-            : BytesOfAdded(text);
+        => TextOf(id) is not { Length: > 0 } text || id == _unknownId || _special.Contains(text) ? [] : BytesOfAdded(text);
 
     public byte[] BytesOfAdded(string content)
         => Encoding.UTF8.GetBytes(_prefix.Length > 0 && content.StartsWith(_prefix, StringComparison.Ordinal) && content.Length > _prefix.Length

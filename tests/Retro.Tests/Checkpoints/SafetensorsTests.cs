@@ -128,6 +128,18 @@ public class SafetensorsTests
         Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("PK\u0003\u0004archive/data.pkl", "a Python pickle, as torch.save writes it")]
+    [InlineData("GGUF\u0003\0\0\0\u0001", "a GGUF file")]
+    [InlineData("<!DOCTYPE html><html>", "it begins as a page of HTML does")]
+    public void Other_kinds_of_files_are_told_as_such(string content, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("model.safetensors", content), message = Assert.Throws<CheckpointException>(() => Safetensors.Open(file)).Message;
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+        Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_pointer_in_place_of_a_file_is_told_as_one()
     {

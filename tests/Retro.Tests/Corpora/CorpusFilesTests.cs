@@ -187,12 +187,14 @@ public partial class CorpusFilesTests
         folder.File("data/c4-train.00000-of-01024.json.gz", Gzip("{\"text\":\"One of C4.\",\"url\":\"x\"}\n"));
         folder.File("package.json", "{\n  \"text\": \"no document\"\n}\n");
         folder.File("tsconfig.json", "{\"compilerOptions\":{\"text\":\"no document\"}}");
+        folder.File("words.json", "{\"text\":{\"title\":\"of a page\"}}");
+        folder.File("data/part-00001.json", "\n{\"text\":\"Three of Spark.\"}\n");
         folder.File("list.json", "[{\"text\":\"no line\"}]");
         folder.File("map.json.gz", Gzip("{\"version\":3}"));
         Corpus corpus = Corpus.Open(folder.Path);
-        Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark."], corpus.Documents().Select(document => document.Text));
-        Assert.Equal("2 JSON lines (left out: 3 .json, 1 .json.gz)", corpus.Kind);
-        Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark."], Corpus.Open(
+        Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark.", "Three of Spark."], corpus.Documents().Select(document => document.Text));
+        Assert.Equal("3 JSON lines (left out: 4 .json, 1 .json.gz)", corpus.Kind);
+        Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark.", "Three of Spark."], Corpus.Open(
             folder.Path, new() { Kinds = DocumentKinds.JsonLines }).Documents().Select(document => document.Text));
 
         Assert.Contains(
@@ -207,6 +209,14 @@ public partial class CorpusFilesTests
             Assert.Throws<CorpusException>(() => Corpus.Open(path).Documents().ToList()).Message,
             StringComparison.Ordinal);
         Assert.Equal("Of another name.", Assert.Single(Corpus.Open(path, new() { Fields = new() { Text = "body" } }).Documents()).Text);
+
+        // So is the first line of a file of documents.
+        string lacking = folder.File("data/lacking.json", "{\"id\":1,\"text\":null}\n{\"text\":\"One more.\"}\n");
+        Assert.Contains(
+            $"Line 1 of {lacking} is broken",
+            Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        File.Delete(lacking);
         folder.File("data/cut.json.gz", Gzip("{\"text\":\"One of C4.\"}\n")[..^9]);
         Assert.Contains(
             "cut.json.gz is damaged", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);

@@ -258,7 +258,7 @@ public class CorpusTests
             <?xml version="1.0"?>
             <doc><assembly><name>A</name></assembly><members>
               <member name="M:N.Box`1.Put(`0,System.Collections.Generic.IDictionary{System.String,System.Int32[]},System.Int32@)">
-                <summary>Puts <paramref name="item" /> into the <see cref="T:N.Box`1" />, or throws <see langword="null" />
+                <summary>Puts <paramref name="item" /> into the <see cref="T:N.Box`1" />, or throws <see langword="null"> </see>
                   away; see <see cref="M:N.Box`1.Take" />.</summary>
                 <param name="item">The item.</param><param name="map">A map.</param><param name="count">How many.</param>
                 <returns><c>true</c> where it fits.</returns>
@@ -398,6 +398,9 @@ public class CorpusTests
     [InlineData("Overload:N.Box`1.#ctor", "new Box<T>")]
     [InlineData("N:System.Text", "System.Text")]
     [InlineData("!:Unknown", "Unknown")]
+    [InlineData("!:List{T}", "List<T>")]
+    [InlineData("Select{T1,T2}", "Select<T1,T2>")]
+    [InlineData("!:Missing`1", "Missing<T>")]
     public void References_are_named_as_a_sentence_would_name_them(string reference, string name)
     {
         using TemporaryFolder folder = new();

@@ -388,6 +388,26 @@ public class TokenizerCasesTests
         Assert.Equal(" dotnet", System.Text.Encoding.UTF8.GetString(tokenizer.TokenBytes(5)));
     }
 
+    [Fact]
+    public void Of_a_piece_that_comes_twice_the_last_id_counts_and_brackets_make_none_special()
+    {
+        using TemporaryFolder folder = new();
+        const string Model = """
+            {"added_tokens": [{"id": 0, "content": "[UNK]", "special": true}, {"id": 1, "content": "[SEP]", "special": true}],
+             "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+             "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "[SEP]": 1, "see": 2, "[1]": 3, "cat": 4, "dog": 5, "cat": 6}}}
+            """;
+        folder.File("tokenizer.json", Model);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        int[] ids = tokenizer.Encode("see cat [1]");
+        Assert.Equal([2, 6, 3], ids);
+        Assert.Equal("see cat [1]", tokenizer.Decode([.. ids, 1]));
+        Assert.Equal("see cat [1]", ((PretrainedTokenizer)tokenizer.Tokenizer).Decode(ids));
+        folder.File("tokenizer.json", Model.Replace("\"dog\": 5", "\"dog\": 6", StringComparison.Ordinal));
+        string message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Contains("gives the id 6 to \"dog\", which is taken", message, StringComparison.Ordinal);
+    }
+
     /// <summary>As of https://huggingface.co/docs/tokenizers/quicktour: no piece holds white space, and where no decoder is named, spaces part them.</summary>
     [Theory]
     [InlineData("\"type\": \"Whitespace\"", "null", true, "ab a \u00E9")]
