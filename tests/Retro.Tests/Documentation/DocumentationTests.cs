@@ -128,7 +128,8 @@ public sealed partial class DocumentationTests
     [InlineData("docs/measured.md")]
     public void What_random_neighbors_cost_is_what_the_evaluation_found(string page)
     {
-        string report = File.ReadAllText(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "evaluate.md"));
+        string all = File.ReadAllText(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "evaluate.md"));
+        string report = all[..all.IndexOf("\n## With a decoder", StringComparison.Ordinal)]; // the three corpora with the usual decoder
         ILookup<string, string> found = RandomRowPattern().Matches(report).ToLookup(row => row.Groups["reader"].Value, row => row.Groups["share"].Value);
         Match[] said = RandomSharesPattern().Matches(File.ReadAllText(Path.Combine(Fixtures.Root, page))).ToArray();
         Assert.Equal(["RETRO", "copying"], said.Select(row => row.Groups["reader"].Value));
