@@ -235,9 +235,9 @@ public class ReadmeTests
         WindowSampler windows = new(database, new() { WindowLength = 128, Neighbors = model.Config.Retrieval!.Neighbors, RetrievalDropout = 0 }, table);
         model.TieTokenizer(database.Manifest.TokenizerHash); // so that a checkpoint says whose ids it reads, as a Trainer's does
         TorchSharp.Modules.AdamW adam = optim.AdamW(model.parameters(), lr: 1e-3); // of its own type: optim.Optimizer does not keep its state
-        model.train();
         for (int step = 0; step < 20; step++)
         {
+            model.train(); // who measures or generates leaves it in evaluation mode
             using FinalizerGate.Hold gate = FinalizerGate.Close(); // TorchSharp's optimizer makes numbers of its own
             using DisposeScope scope = NewDisposeScope();
             TrainingBatch batch = windows.Batch(step, step / 20.0).ToTensors(); // tokens [B, T], neighbors [B, C, K, R]

@@ -1,6 +1,8 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Microsoft.Extensions.AI;
 using Retro.Search;
 
@@ -71,6 +73,7 @@ public sealed class RetroChatClient : IChatClient
     /// <exception cref="NotSupportedException">
     /// Tools or an answer in JSON are asked for, or a message holds something else than text, such as a picture or what a tool gave. Reasoning is passed over.
     /// </exception>
+    /// <exception cref="ArgumentException">An additional property that is to be a number is none.</exception>
     public async Task<ChatResponse> GetResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -94,6 +97,7 @@ public sealed class RetroChatClient : IChatClient
     /// <exception cref="NotSupportedException">
     /// Tools or an answer in JSON are asked for, or a message holds something else than text, such as a picture or what a tool gave. Reasoning is passed over.
     /// </exception>
+    /// <exception cref="ArgumentException">An additional property that is to be a number is none.</exception>
     public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -191,7 +195,9 @@ public sealed class RetroChatClient : IChatClient
     /// <summary>A number among additional properties, also as it comes from options that were read of JSON.</summary>
     private static double? Number(AdditionalPropertiesDictionary? properties, string key)
         => properties?.TryGetValue(key, out object? value) != true ? null
+            : value is null or JsonElement { ValueKind: JsonValueKind.Null } ? null
             : value is JsonElement { ValueKind: JsonValueKind.Number } json ? json.GetDouble()
-            : properties.TryGetValue(key, out double number) ? number
-            : null;
+            : value is JsonValue own && double.TryParse(own.ToJsonString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double said) ? said
+            : value is not (bool or JsonElement or JsonNode) && properties.TryGetValue(key, out double number) ? number
+            : throw new ArgumentException($"The additional property \"{key}\" has to be a number, and {value} came; give one, or leave it out.");
 }

@@ -40,6 +40,7 @@ public sealed partial class RetroModel
     /// <exception cref="ArgumentException">
     /// The cache belongs to another model, a row gets longer than the model takes, or see <see cref="forward"/>.
     /// </exception>
+    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
     public Tensor Prefill(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
     {
         using Use use = Hold();
@@ -208,6 +209,7 @@ public sealed partial class RetroModel
     /// <returns>Logits [B, V] after the token.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
+    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
     public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         using Use use = Hold();

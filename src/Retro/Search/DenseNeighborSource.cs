@@ -271,7 +271,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             long chunks = 0;
             foreach (ChunkDatabase one in database.Parts)
             {
-                if (joined || (one.IsChanged && one.Refresh().Find(VectorIndexFile.NameOf(one)) is not null))
+                if (joined || HasJoint(one))
                 {
                     parts.Add(new(Index(one), null, one, chunks));
                 }
@@ -290,6 +290,19 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         {
             parts.ForEach(part => part.Index.Dispose());
             throw;
+        }
+
+        // Where the database was changed once more, the folder's manifest tells of none for this state; its segments' own indexes are still there.
+        static bool HasJoint(ChunkDatabase one)
+        {
+            try
+            {
+                return one.IsChanged && one.Refresh().Find(VectorIndexFile.NameOf(one)) is not null;
+            }
+            catch (DatabaseException) when (one.IsReplaced())
+            {
+                return false;
+            }
         }
 
         DenseIndex Index(ChunkDatabase of)

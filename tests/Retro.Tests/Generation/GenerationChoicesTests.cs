@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Microsoft.Extensions.AI;
 using Retro.Database;
 using Retro.Generation;
@@ -567,13 +568,20 @@ public sealed class GenerationChoicesTests : WritingTests
 
         // However the number comes, also as options hold it that were read of JSON.
         List<string> penalized = [];
-        foreach (object penalty in new object[] { 5.0, 5f, 5, JsonDocument.Parse("5").RootElement })
+        foreach (object penalty in new object[] { 5.0, 5f, 5, JsonDocument.Parse("5").RootElement, JsonValue.Create(5) })
         {
             ChatOptions penalizing = new() { AdditionalProperties = new() { ["repetition_penalty"] = penalty } };
             penalized.Add((await client.GetResponseAsync(messages, penalizing, TestContext.Current.CancellationToken)).Text);
         }
 
         Assert.NotEqual(response.Text, Assert.Single(penalized.Distinct()));
+        foreach (object none in new object[] { "abc", true, JsonDocument.Parse("\"5\"").RootElement, new JsonArray(5) })
+        {
+            ChatOptions wrong = new() { AdditionalProperties = new() { ["min_p"] = none } };
+            string message = Assert.Throws<ArgumentException>(() => client.GetStreamingResponseAsync(messages, wrong)).Message;
+            Assert.Contains("\"min_p\" has to be a number", message, StringComparison.Ordinal);
+        }
+
         ChatOptions[] others =
             [new() { FrequencyPenalty = 2 }, new() { PresencePenalty = 2 }, new() { Temperature = 9, AdditionalProperties = new() { ["min_p"] = 1 } }];
         string[] texts = [.. await Task.WhenAll(others.Select(async other

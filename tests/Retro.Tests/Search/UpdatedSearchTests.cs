@@ -17,6 +17,42 @@ public sealed class UpdatedSearchTests : IDisposable
 
     public void Dispose() => _databases.Dispose();
 
+    /// <summary>Whoever has it open goes on with the state that it was opened in, whose segments are still there.</summary>
+    [Fact]
+    public void A_changed_database_that_is_changed_again_has_its_sources_where_it_is_open()
+    {
+        TestKeyer keyer = SearchDatabase.AnyKeyer();
+        List<Document> there = [.. SearchDatabase.Documents(20, seed: 3)];
+        using SearchDatabase asked = new(there);
+        NeighborQuery[] queries = asked.OwnQueries();
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = _databases.Build(there))
+        {
+            Make(built);
+        }
+
+        ChunkDatabaseUpdate.Apply(folder, [there[0] with { Id = "first", Text = "Of the first change." }], [], TestDatabases.Bytes, null, Make)
+            .Database.Dispose();
+        using ChunkDatabase open = ChunkDatabase.Open(folder);
+        long[] before;
+        using (DenseNeighborSource source = DenseNeighborSource.Open(open, keyer))
+        {
+            before = source.Ask(queries, K).Chunks;
+        }
+
+        ChunkDatabaseUpdate.Apply(folder, [there[0] with { Id = "second", Text = "Of the second change." }], [], TestDatabases.Bytes, null, Make)
+            .Database.Dispose();
+        KeywordNeighborSource.Open(open).Dispose();
+        using DenseNeighborSource again = DenseNeighborSource.Open(open, keyer);
+        Assert.Equal(before, again.Ask(queries, K).Chunks);
+
+        void Make(ChunkDatabase database)
+        {
+            KeywordNeighborSource.Build(database).Dispose();
+            DenseNeighborSource.Build(database, keyer).Dispose();
+        }
+    }
+
     [Theory]
     [MemberData(nameof(Sources))]
     public void Neighbors_are_those_of_a_database_that_was_built_of_what_is_there_now(string name)
