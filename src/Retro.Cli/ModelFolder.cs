@@ -110,14 +110,23 @@ internal static class ModelFolder
     /// <param name="sources">The database that is read from.</param>
     /// <returns>The reader, which is the caller's; null: there is none.</returns>
     public static CopyReader? Copying(string path, TrainedModel trained, Sources sources)
-    {
-        string file = Path.Combine(Workspace.OfModel(path).Model, CopyingFile);
-        return !File.Exists(file) ? null : CopyReader.Load(file, trained.Model, CopyReader.Describe(file).FromAnywhere ? sources.Runs() : null);
-    }
+        => CopyingOf(Workspace.OfModel(path)) is not { } file ? null
+            : CopyReader.Load(file, trained.Model, CopyReader.Describe(file).FromAnywhere ? sources.Runs() : null);
 
     /// <summary>Whether something copies on top of a model.</summary>
     /// <param name="path">The folder that was named.</param>
-    public static bool Copies(string path) => File.Exists(Path.Combine(Workspace.OfModel(path).Model, CopyingFile));
+    public static bool Copies(string path) => CopyingOf(Workspace.OfModel(path)) is not null;
+
+    /// <summary>The file of what copies on top of a model; null: nothing does.</summary>
+    /// <param name="workspace">The model's.</param>
+    /// <exception cref="RetroException">Something was to, and is gone: alone, the model would pass for what it is not.</exception>
+    public static string? CopyingOf(Workspace workspace)
+    {
+        string file = Path.Combine(workspace.Model, CopyingFile);
+        return File.Exists(file) ? file
+            : workspace.Section("fit")?["reader"]?.ToString() != Commands.FitCommand.Copying ? null
+            : throw new RetroException($"{workspace.Model} was fitted as a reader that copies, and {CopyingFile} in it is gone; put it back, or fit it again.");
+    }
 
     /// <summary>What a reader that copies is called: in tables, and among words.</summary>
     /// <param name="fromAnywhere">Whether it looks anywhere in the database, too.</param>

@@ -178,6 +178,11 @@ internal sealed class Workspace(string folder)
         }
 
         bool isThere = Path.Exists(full);
+        if (isThere && Read()[Place]?.ToString() == Full(Folder))
+        {
+            return full; // it is no copy
+        }
+
         Screen.Warn(isThere
             ? $"{SettingsPath} names {path}, which is read; where this is a copy, its own may be {beside}: name that."
             : $"{SettingsPath} names {path}, and nothing is there: {beside} is read, which lies so beside the folder.");

@@ -17,7 +17,9 @@ internal sealed class FitCommand : Verb
     /// <summary>What --reader says of passages in front of a question.</summary>
     public const string InContext = "in-context";
 
-    private const string Copying = "copying";
+    /// <summary>The reader that copies.</summary>
+    public const string Copying = "copying";
+
 
     private readonly TrainingArguments _arguments = new(
         k: "8, with --attention paper 2, of copying 16, of --task qa 5",

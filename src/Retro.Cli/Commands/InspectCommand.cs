@@ -97,7 +97,7 @@ internal sealed class InspectCommand : Verb
             4,
             5);
         More(listed.Length, seen.Length, "documents");
-        return new() { ["documents"] = new JsonArray([.. listed.Select(Describe)]) };
+        return new() { ["total"] = seen.Length, ["documents"] = new JsonArray([.. listed.Select(Describe)]) };
     }
 
     private JsonObject Chunks(ParseResult parsed, Sources sources, ChunkDatabase database, DocumentEntry document)
@@ -216,7 +216,7 @@ internal sealed class InspectCommand : Verb
     {
         if (shown < all)
         {
-            Screen.Note($"{shown:#,0} of {all:#,0} {what}; {_most.Name} shows more.");
+            Screen.Line($"{shown:#,0} of {all:#,0} {what}; {_most.Name} shows more.");
         }
     }
 

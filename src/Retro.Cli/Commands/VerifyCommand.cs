@@ -76,6 +76,11 @@ internal sealed class VerifyCommand : Verb
                     // That of a quickstart lies beside its closed book.
                     IEnumerable<string> places = Path.GetFileName(part) == QuickstartRun.ClosedBookFolder ? [part, folder] : [part];
                     string[] copying = [.. places.Select(place => Path.Combine(place, ModelFolder.CopyingFile)).Where(File.Exists).Distinct()];
+                    if (copying.Length == 0 && part == workspace.Model)
+                    {
+                        _ = ModelFolder.CopyingOf(workspace); // where it is gone, this says so
+                    }
+
                     foreach (string file in copying)
                     {
                         CopyReader.Verify(file, model);
@@ -86,6 +91,13 @@ internal sealed class VerifyCommand : Verb
                         + (copying.Length > 0 ? "; so is what copies on top" : "");
                 });
             }
+        }
+
+        // A database that is gone or was never finished, where what lies beside it was made with it.
+        if (!all.ContainsKey(workspace.Database) && (Directory.Exists(workspace.Database) || workspace.Section("build") is not null))
+        {
+            Check(workspace.Database, () => throw new DatabaseException(
+                $"{workspace.Database} holds no whole database; {Tool.Name} build goes on with one that was begun, or makes it again."));
         }
 
         // One that is gone, or has lost its files, is told, too: nothing beside it can be read without.

@@ -26,7 +26,8 @@ public sealed record JudgedQuery(string Id, string Text)
     /// </param>
     /// <param name="path">The file of judgments.</param>
     /// <returns>The queries that something was judged of, in their order.</returns>
-    /// <exception cref="CorpusException">The file cannot be read, a line of it is no judgment, or one is of a query that is not there.</exception>
+    /// <exception cref="CorpusException">The file cannot be read or holds no judgment, a line of it is none, one is of a query that is not there, or two give
+    /// a document other grades.</exception>
     public static IReadOnlyList<JudgedQuery> Read(IEnumerable<Document> queries, string path)
     {
         ArgumentNullException.ThrowIfNull(queries);
@@ -41,7 +42,12 @@ public sealed record JudgedQuery(string Id, string Text)
                 if (parts is [var query, .. { Length: 1 or 2 }, var grade] && int.TryParse(grade, CultureInfo.InvariantCulture, out int value))
                 {
                     judged.TryAdd(query, new(StringComparer.Ordinal));
-                    judged[query][parts[^2]] = value;
+                    if (!judged[query].TryAdd(parts[^2], value) && judged[query][parts[^2]] != value)
+                    {
+                        throw new CorpusException(
+                            $"Line {number + 1} of {path} gives the document \"{parts[^2]}\" the grade {value} for the query \"{query}\", and a line before gives "
+                                + $"it {judged[query][parts[^2]]}; leave one of them.");
+                    }
                 }
                 else if (!string.IsNullOrWhiteSpace(line) && !(number == 0 && IsHeader(parts)))
                 {
@@ -56,6 +62,11 @@ public sealed record JudgedQuery(string Id, string Text)
             throw new CorpusException($"The judgments {path} cannot be read ({exception.Message}); name a file that is there.", exception);
         }
 
+        if (judged.Count == 0)
+        {
+            throw new CorpusException($"{path} holds no judgment, so that nothing can be measured; name the file of them, such as BEIR's qrels/test.tsv.");
+        }
+
         JudgedQuery[] read =
         [
             .. from query in asked
@@ -64,7 +75,8 @@ public sealed record JudgedQuery(string Id, string Text)
         ];
         return judged.Keys.Except(read.Select(query => query.Id)).FirstOrDefault() is not { } missing
             ? read
-            : throw new CorpusException($"{path} judges the query \"{missing}\", which is not among those that were given; give the queries that it is of.");
+            : throw new CorpusException($"{path} judges the query \"{missing}\", which is not among those that were given, or has no text; give the "
+                + "queries that it is of.");
 
         // Names of columns: a judgment with a fault would be left out without a word, and its query with it.
         bool IsHeader(string[] parts) => parts.Length is 3 or 4

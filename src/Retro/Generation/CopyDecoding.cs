@@ -21,7 +21,7 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity, StretchRetri
     private CopyCandidates? _candidates;
     private float[] _copied = [];
 
-    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found, CancellationToken cancellationToken)
     {
         long[] last = text.Skip(text.Count - CopyCandidates.ComparedTokens).Select(token => (long)token).ToArray();
         if (found?.Tokens is { } tokens)
@@ -37,7 +37,7 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity, StretchRetri
         }
 
         _candidates = reader.Candidates(last, _match, retriever is null ? null : excluded);
-        (Tensor logits, Tensor copied) = reader.Logits(States(text, found?.Tokens), _candidates);
+        (Tensor logits, Tensor copied) = reader.Logits(States(text, found?.Tokens, cancellationToken), _candidates);
         using (copied)
         {
             copied.Floats(ref _copied);
@@ -67,14 +67,14 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity, StretchRetri
     public void Dispose() => _cache.Dispose();
 
     /// <summary>[1, D]: the model's state after the text.</summary>
-    private Tensor States(IReadOnlyList<int> text, RetrievedTokens? found)
+    private Tensor States(IReadOnlyList<int> text, RetrievedTokens? found, CancellationToken cancellationToken)
     {
         RetroModel model = reader.Model;
         if (_cache.Lengths[0] == 0)
         {
             Tensor tokens = tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device);
             (Tensor? ofChunks, Tensor? valid) = reader.CrossAttended(found);
-            return model.PrefillStates(_cache, tokens, null, ofChunks, valid);
+            return model.PrefillStates(_cache, tokens, null, ofChunks, valid, cancellationToken: cancellationToken);
         }
 
         (Tensor? neighbors, Tensor? read) = _cache.CompletesChunk(0) ? reader.CrossAttendedNext(found) : default;

@@ -14,7 +14,7 @@ internal sealed class DecoupledDecoding(DecoupledReader reader, int capacity, in
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private DecoupledReading? _last;
 
-    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found, CancellationToken cancellationToken)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
@@ -28,7 +28,11 @@ internal sealed class DecoupledDecoding(DecoupledReader reader, int capacity, in
         }
 
         Tensor states = _cache.Lengths[0] == 0
-            ? model.PrefillStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device), tap: all)
+            ? model.PrefillStates(
+                _cache,
+                tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device),
+                tap: all,
+                cancellationToken: cancellationToken)
             : model.StepStates(_cache, tensor([(long)text[^1]], device: model.Device), tap: _last);
         return model.Head(states).MoveToOuterDisposeScope();
     }

@@ -10,11 +10,12 @@ internal sealed class ModelDecoding(RetroModel model, int capacity) : IDecoding
 {
     private readonly DecodingCache _cache = model.NewCache(1, capacity);
 
-    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found, CancellationToken cancellationToken)
     {
         (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(model.Device) ?? default;
         return _cache.Lengths[0] == 0
-            ? model.Prefill(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device), null, neighbors, valid)
+            ? model.Prefill(
+                _cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device), null, neighbors, valid, cancellationToken)
             : model.Step(_cache, tensor([(long)text[^1]], device: model.Device), neighbors?.squeeze(1), valid?.squeeze(1));
     }
 

@@ -15,12 +15,12 @@ internal sealed class NearestNeighborDecoding(NearestNeighborReader reader, int 
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private readonly ChunkSet? _among = reader.Store.Without(excluded);
 
-    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found, CancellationToken cancellationToken)
     {
         using DisposeScope scope = NewDisposeScope();
         RetroModel model = reader.Model;
         (Tensor keys, Tensor states) = _cache.Lengths[0] == 0
-            ? model.PrefillKeysAndStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device))
+            ? model.PrefillKeysAndStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device), cancellationToken)
             : model.StepKeysAndStates(_cache, tensor([(long)text[^1]], device: model.Device));
         return reader.Logits(keys, states, _among).MoveToOuterDisposeScope();
     }

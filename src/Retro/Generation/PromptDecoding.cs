@@ -18,7 +18,7 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
     private double[] _logWeights = [];
     private RetrievedTokens? _all;
 
-    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found, CancellationToken cancellationToken)
     {
         RetroModel model = reader.Model;
         if (_cache is not null && found is null)
@@ -39,7 +39,8 @@ internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecodin
             tensor(rows.SelectMany(row => row.Concat(Enumerable.Repeat(0L, length - row.Length))).ToArray(), [rows.Length, length], device: model.Device),
             [.. rows.Select(row => row.Length)],
             neighbors,
-            valid));
+            valid,
+            cancellationToken));
     }
 
     /// <summary>What is read of a text, each prompt with the passages of the last stretch in front.</summary>

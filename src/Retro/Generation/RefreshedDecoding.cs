@@ -17,7 +17,7 @@ internal sealed class RefreshedDecoding(RetroModel model, int begin, int capacit
     private readonly List<(RetrievedTokens From, int Stretch)> _found = []; // by the number of the stretch
     private DecodingCache? _cache;
 
-    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found)
+    public Tensor Read(IReadOnlyList<int> text, StretchRetriever.Found? found, CancellationToken cancellationToken)
     {
         if (_cache is not null && found is null)
         {
@@ -42,7 +42,7 @@ internal sealed class RefreshedDecoding(RetroModel model, int begin, int capacit
         _cache?.Dispose();
         _cache = model.NewCache(1, Math.Max(capacity, tokens.Length + stride));
         (Tensor? neighbors, Tensor? valid) = read?.ToTensors(model.Device) ?? default;
-        return model.Prefill(_cache, tensor(tokens, [1, tokens.Length], device: model.Device), null, neighbors, valid);
+        return model.Prefill(_cache, tensor(tokens, [1, tokens.Length], device: model.Device), null, neighbors, valid, cancellationToken);
     }
 
     public void Dispose() => _cache?.Dispose();

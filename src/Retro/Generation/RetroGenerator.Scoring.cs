@@ -93,7 +93,7 @@ public sealed partial class RetroGenerator
                 using (FinalizerGate.Close(gated, lingers: true))
                 {
                     using DisposeScope scope = NewDisposeScope();
-                    sequence.Take(decoding.Read(sequence.Tokens, sequence.Found).Floats(ref room));
+                    sequence.Take(decoding.Read(sequence.Tokens, sequence.Found, cancellationToken).Floats(ref room));
                 }
 
                 all.Add(sequence.Judge(token));

@@ -450,7 +450,7 @@ public sealed partial class RetroGenerator
         {
             using DisposeScope scope = NewDisposeScope();
             using FinalizerGate.Hold gate = FinalizerGate.Close(gated, lingers: true);
-            return decoding.Read(sequence.Tokens, sequence.Found).Floats(ref logits);
+            return decoding.Read(sequence.Tokens, sequence.Found, cancellationToken).Floats(ref logits);
         }
     }
 

@@ -35,18 +35,25 @@ public sealed partial class RetroModel
     /// beyond C: the completed chunks have no neighbors.
     /// </param>
     /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
+    /// <param name="cancellationToken">Ends the reading between two pieces; those before it are read.</param>
     /// <returns>Logits [B, V] after each row's last token.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     /// <exception cref="ArgumentException">
     /// The cache belongs to another model, a row gets longer than the model takes, or see <see cref="forward"/>.
     /// </exception>
     /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
-    public Tensor Prefill(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
+    public Tensor Prefill(
+        DecodingCache cache,
+        Tensor tokens,
+        IReadOnlyList<int>? lengths = null,
+        Tensor? neighbors = null,
+        Tensor? valid = null,
+        CancellationToken cancellationToken = default)
     {
         using Use use = Hold();
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        return Head(PrefillStates(cache, tokens, lengths, neighbors, valid)).MoveToOuterDisposeScope();
+        return Head(PrefillStates(cache, tokens, lengths, neighbors, valid, null, cancellationToken)).MoveToOuterDisposeScope();
     }
 
     /// <summary>As <see cref="Prefill"/>, without the head.</summary>
@@ -57,7 +64,8 @@ public sealed partial class RetroModel
         IReadOnlyList<int>? lengths = null,
         Tensor? neighbors = null,
         Tensor? valid = null,
-        DecoderTap? tap = null)
+        DecoderTap? tap = null,
+        CancellationToken cancellationToken = default)
     {
         CheckCache(cache);
         using Use use = Hold();
@@ -84,6 +92,7 @@ public sealed partial class RetroModel
         Tensor? last = null;
         for (long start = 0; start < rows.Max(); start += most)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope pieceScope = NewDisposeScope();
             long count = Math.Min(most, width - start), first = start / chunk;
             long[] read = [.. rows.Select(length => Math.Clamp(length - start, 0, count))];

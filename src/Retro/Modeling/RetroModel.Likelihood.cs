@@ -78,8 +78,8 @@ public sealed partial class RetroModel
 
     /// <summary>As <see cref="PrefillStates"/> of one row without neighbors, with what the last feed-forward branch reads.</summary>
     /// <returns>Each [1, D], after the last token.</returns>
-    internal (Tensor Keys, Tensor States) PrefillKeysAndStates(DecodingCache cache, Tensor tokens)
-        => WithKeys(tap => PrefillStates(cache, tokens, tap: tap));
+    internal (Tensor Keys, Tensor States) PrefillKeysAndStates(DecodingCache cache, Tensor tokens, CancellationToken cancellationToken)
+        => WithKeys(tap => PrefillStates(cache, tokens, tap: tap, cancellationToken: cancellationToken));
 
     /// <summary>As <see cref="StepStates"/> of one row without neighbors, with what the last feed-forward branch reads.</summary>
     /// <returns>Each [1, D], after the token.</returns>

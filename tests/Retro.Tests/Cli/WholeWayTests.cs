@@ -104,6 +104,18 @@ public sealed class WholeWayTests : IDisposable
         Assert.Contains("every 16 tokens, and from anywhere in the database", everywhere, StringComparison.Ordinal);
         Assert.Contains("and from anywhere in the database", _retro.Done("info", "everywhere"), StringComparison.Ordinal);
         Assert.Contains("so is what copies on top", _retro.Done("verify", "everywhere"), StringComparison.Ordinal);
+
+        // Alone, the decoder would pass for what it is not.
+        string copying = _retro[Path.Combine("everywhere", "model", "copying.safetensors")];
+        File.Move(copying, _retro["elsewhere"]);
+        foreach (string[] asks in (string[][])[["verify", "everywhere"], ["generate", "--model", "everywhere", "The river"]])
+        {
+            ChildProcess.Outcome gone = _retro.Run(asks);
+            Assert.Equal(1, gone.ExitCode);
+            Assert.Contains("was fitted as a reader that copies, and copying.safetensors in it is gone", gone.Errors, StringComparison.Ordinal);
+        }
+
+        File.Move(_retro["elsewhere"], copying);
         string fitted = _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
         Assert.Matches("neighbors by bm25: [0-9,]+ chunks, with none [0-9]", fitted);
     }
@@ -212,7 +224,8 @@ public sealed class WholeWayTests : IDisposable
         Assert.Equal([1, 2], neighbors.Select(neighbor => (int)neighbor!["rank"]!));
         Assert.DoesNotContain(neighbors, neighbor => (string)neighbor!["document"]! == (string)_retro.Json("chunk.json")["document"]!["id"]!);
         Assert.All(neighbors, neighbor => Assert.InRange((double)neighbor!["overlap"]!, 0.1, 1));
-        Assert.Contains("more", _retro.Done("inspect", "--database", "work", "--most", "2"), StringComparison.Ordinal);
+        Assert.Contains("more", _retro.Done("inspect", "--database", "work", "--most", "2", "--quiet", "--json", "few.json"), StringComparison.Ordinal);
+        Assert.Equal(19, (int)_retro.Json("few.json")["total"]!);
 
         _retro.Done("embed-train", "--out", "work", "--steps", "2");
         foreach ((string source, string name) in new[] { ("dense", "dense"), ("hybrid", "hybrid"), ("rerank", "reranked") })
@@ -246,5 +259,12 @@ public sealed class WholeWayTests : IDisposable
         Assert.Contains("are there and finite", verified, StringComparison.Ordinal);
         Assert.Contains("work/tokenizer: 300 tokens", verified, StringComparison.Ordinal);
         Assert.Contains("work/embedder: keys of ", verified, StringComparison.Ordinal);
+
+        string manifest = _retro[Path.Combine("work", "database", "manifest.json")];
+        File.Move(manifest, _retro["elsewhere"]);
+        ChildProcess.Outcome gone = _retro.Run("verify", "work");
+        Assert.Equal(1, gone.ExitCode);
+        Assert.Contains("work/database holds no whole database", gone.Errors, StringComparison.Ordinal);
+        File.Move(_retro["elsewhere"], manifest);
     }
 }

@@ -133,6 +133,11 @@ public sealed class RetrievalQualityTests : IDisposable
         Assert.Equal("q1", Assert.Single(JudgedQuery.Read(asked, Write("named.txt", "query_id iteration doc_id relevance\nq1 0 d2 1\n"))).Id);
         Assert.Equal(2, JudgedQuery.Read(asked, Write("empty.txt", "query1\t0\td1\t1\n\t\n \t \n  \nq1\t0\td2\t1\n")).Count);
         Assert.Throws<CorpusException>(() => JudgedQuery.Read(asked, _folder["nowhere"]));
+        Assert.Single(JudgedQuery.Read(asked, Write("twice.txt", "q1 0 d2 1\nq1 0 d2 1\n")));
+        Assert.Contains("holds no judgment", Refused("query-id\tcorpus-id\tscore\n"), StringComparison.Ordinal);
+        string other = Refused("q1 0 d2 1\nq1 0 d3 1\nq1 0 d2 2\n");
+        Assert.Contains("Line 3 of", other, StringComparison.Ordinal);
+        Assert.Contains("the grade 2 for the query \"q1\", and a line before gives it 1", other, StringComparison.Ordinal);
 
         string Refused(string lines) => Assert.Throws<CorpusException>(() => JudgedQuery.Read(asked, Write("broken.txt", lines))).Message;
     }

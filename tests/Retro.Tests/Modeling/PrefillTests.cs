@@ -191,6 +191,25 @@ public class PrefillTests
     }
 
     [Fact]
+    public void A_long_prompt_is_stopped_between_two_pieces()
+    {
+        RetroConfig config = ModelCase.Config("rotary") with { Layers = 2, MaximumLength = 2600 };
+        config = config.With(retrieval => retrieval with { CrossAttentionLayers = [2] });
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        using CancellationTokenSource stop = new();
+        model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            stop.Cancel();
+            return x;
+        });
+        using DecodingCache cache = model.NewCache(1);
+        Tensor tokens = ModelCase.Tokens(config, 1, 2500);
+        Assert.Throws<OperationCanceledException>(() => model.Prefill(cache, tokens, cancellationToken: stop.Token));
+        Assert.Equal([RetroModel.PieceTokens], cache.Lengths);
+    }
+
+    [Fact]
     public void Of_a_sliding_window_pieces_keep_the_window_and_themselves()
     {
         RetroConfig config = ModelCase.Config("llama");
