@@ -26,7 +26,7 @@ provide mpirun "training in several processes is not tested" openmpi-bin
 
 arguments=()
 filter=
-also() { [ -z "$1" ] || filter=${filter:+($filter)&}($1); }
+also() { [ -z "$1" ] || filter="${filter:+($filter)&}($1)"; }
 while [ $# -gt 0 ]; do
   case $1 in
     --filter) also "${2-}"; shift ;;
