@@ -154,7 +154,7 @@ internal sealed class Sources : IDisposable
     {
         bool words = FilesOf(WordFile).Any();
         ChunkKeyer? keyer = FilesOf(KeyFile).Any() && HasEmbedder ? Keyer() : null;
-        if (FilesOf(KeyFile).Any(file => file.Details.GetValueOrDefault("keyer") != keyer?.Identity))
+        if (FilesOf(KeyFile).Any(file => KeyerOf(file) != keyer?.Identity))
         {
             keyer = null;
             Screen.Note(
@@ -330,9 +330,11 @@ internal sealed class Sources : IDisposable
     private ChunkKeyer Keyer()
     {
         ChunkKeyer normalizing = new(Tokenizer, Embedder(), normalize: true);
-        bool isMade = FilesOf(KeyFile).Any(file => file.Details.GetValueOrDefault("keyer") == normalizing.Identity);
+        bool isMade = FilesOf(KeyFile).Any(file => KeyerOf(file) == normalizing.Identity);
         return isMade ? normalizing : new(Tokenizer, Embedder());
     }
+
+    private static string? KeyerOf(DatabaseFile keys) => keys.Details.GetValueOrDefault("keyer");
 
     /// <summary>The files of a stage, of all segments of the database.</summary>
     private IEnumerable<DatabaseFile> FilesOf(string stage) => Database.Files.Where(file => Path.GetFileName(file.Name) == stage);

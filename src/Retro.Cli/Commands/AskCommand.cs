@@ -185,7 +185,7 @@ internal sealed class AskCommand : Verb
             }
         }
 
-        await ShowAsync(parsed, "\n").ConfigureAwait(false);
+        await ShowAsync(parsed, Environment.NewLine).ConfigureAwait(false);
         return answer;
     }
 

@@ -20,7 +20,6 @@ internal sealed class FitCommand : Verb
     /// <summary>The reader that copies.</summary>
     public const string Copying = "copying";
 
-
     private readonly TrainingArguments _arguments = new(
         k: "8, with --attention paper 2, of copying 16, of --task qa 5",
         steps: " Copying takes 300 where nothing is said.",

@@ -88,7 +88,7 @@ internal sealed class GenerateCommand : Verb
             }
         }
 
-        await ShowAsync(parsed, "\n").ConfigureAwait(false);
+        await ShowAsync(parsed, Environment.NewLine).ConfigureAwait(false);
         Print(read, parsed.GetValue(_most));
         copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject
