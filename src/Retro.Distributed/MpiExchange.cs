@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.CompilerServices;
-using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using Retro.Optimization;
@@ -182,38 +181,6 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
             }
 
             return [.. lengths.Select((count, i) => Encoding.UTF8.GetString(gathered, places[i], count))];
-        }
-    }
-
-    /// <summary>
-    /// Has the first process make what all then open, such as a tokenizer, a database and its indexes, while the others wait: files are written by one process
-    /// at a time, and who comes second is refused.
-    /// </summary>
-    /// <param name="make">What the first does.</param>
-    /// <exception cref="ExchangeException">
-    /// In the others: the first could not; the message says why. The first throws what <paramref name="make"/> did.
-    /// </exception>
-    public void ByFirst(Action make)
-    {
-        ArgumentNullException.ThrowIfNull(make);
-        ExceptionDispatchInfo? failed = null;
-        if (Rank == 0)
-        {
-            try
-            {
-                make();
-            }
-            catch (Exception fault)
-            {
-                failed = ExceptionDispatchInfo.Capture(fault); // thrown once the others know
-            }
-        }
-
-        string said = Gather(failed is null ? "" : $"{Place}: {failed.SourceException.Message}")[0];
-        failed?.Throw();
-        if (said.Length > 0)
-        {
-            throw new ExchangeException($"What all processes were to open was not made by {said}");
         }
     }
 

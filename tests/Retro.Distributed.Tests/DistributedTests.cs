@@ -178,7 +178,7 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
         Said(processes, 0, "by-first", "CheckpointException: There is no room.");
         for (int rank = 1; rank < processes; rank++)
         {
-            Said(processes, rank, "by-first", $"ExchangeException: What all processes were to open was not made by rank 0 of {processes} on ");
+            Said(processes, rank, "by-first", $"RetroException: What all processes were to open was not made by rank 0 of {processes} on ");
             Said(processes, rank, "by-first", ": There is no room.");
         }
     }

@@ -158,7 +158,8 @@ internal sealed class AblationsRun(ExperimentOptions options)
         // --- results, a file for each variant ---
         string ResultFile(string name) => Path.Combine(measured, $"{name}.json");
 
-        // One that an earlier version wrote otherwise, or that was measured on other documents, is measured anew: it is as if it were not there.
+        // One that an earlier version wrote otherwise, without what it was trained with for instance, or that was measured on other documents, is measured anew:
+        // it is as if it were not there.
         EvaluationEntry[]? Load(string name)
         {
             try
@@ -166,7 +167,8 @@ internal sealed class AblationsRun(ExperimentOptions options)
                 EvaluationEntry[]? entries = File.Exists(ResultFile(name))
                     ? JsonSerializer.Deserialize<EvaluationEntry[]>(File.ReadAllText(ResultFile(name)), s_json)
                     : null;
-                return entries?.All(entry => entry.Results.All(result => result.HeldOutHash == data.HeldOut.Manifest.TokensHash)) == true ? entries : null;
+                return entries?.All(entry => (name == Variant.ClosedBook || entry.TrainedWith is not null)
+                    && entry.Results.All(result => result.HeldOutHash == data.HeldOut.Manifest.TokensHash)) == true ? entries : null;
             }
             catch (JsonException)
             {

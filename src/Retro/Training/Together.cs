@@ -54,7 +54,7 @@ internal sealed class Together(IGradientExchange? exchange = null)
     }
 
     /// <summary>Has the first process do what concerns files, while the others wait; where it cannot, all throw.</summary>
-    /// <exception cref="CheckpointException">The first process could not.</exception>
+    /// <exception cref="CheckpointException">In the others: the first process could not. The first throws what <paramref name="write"/> did.</exception>
     public void ByFirst(Action write)
     {
         if (Exchange is null)
@@ -63,22 +63,10 @@ internal sealed class Together(IGradientExchange? exchange = null)
             return;
         }
 
-        Exception? failed = null;
-        try
+        if (Exchange.FaultOfFirst(write, said => new CheckpointException($"The checkpoint was not written by {said}")) is { } failed)
         {
-            if (IsFirst)
-            {
-                write();
-            }
-        }
-        catch (Exception exception) when (exception is RetroException or OperationCanceledException)
-        {
-            failed = exception;
-        }
-
-        if (Exchange.Gather(failed is null ? "" : $"{Exchange.Place}: {failed.Message}")[0] is { Length: > 0 } said)
-        {
-            throw Everywhere(failed ?? new CheckpointException($"The checkpoint was not written by {said}"));
+            Everywhere(failed.SourceException);
+            failed.Throw();
         }
     }
 
