@@ -63,12 +63,15 @@ internal sealed class EvalCommand : Verb
             "retro eval --model work",
             "retro eval --task qa --model answering decoder",
             "retro eval --model work --model decoder --json results.json")
-        => AddOptions(
+    {
+        PathOption.RequirePaths(_models, "folder");
+        AddOptions(
             _models, _task, _questions, _database, _heldOut, _tokenizer, _embedder, _source, _window, _report, _tokenRecords, _seed, _threads, _device, _dtype);
+    }
 
     public override IReadOnlyList<string> Remembered(ParseResult parsed)
     {
-        if (parsed.GetResult(_models) is not { Tokens.Count: > 0 } named)
+        if (parsed.GetResult(_models) is not { Tokens.Count: > 0 } named || named.Errors.Any())
         {
             return [];
         }

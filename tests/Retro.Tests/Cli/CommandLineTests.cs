@@ -219,6 +219,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--temperature takes a number from 0 to 100, not 'hot'.", "generate --model work --temperature hot The")]
     [InlineData(1, "m holds no model (model/config.json)", "eval --model m --report /dev/shm/report.html")]
     [InlineData(2, "--out needs the path of a folder, not an empty text.", "build --corpus docs --out ''")]
+    [InlineData(2, "--model needs the path of a folder, not an empty text.", "eval --model ''")]
+    [InlineData(2, "--model needs the path of a folder, not an empty text.", "eval --model decoder ''")]
     [InlineData(2, "0.0.0.0 can be reached from elsewhere; say what requests have to bring (--api-key or --api-keys).", "serve --model x --address 0.0.0.0")]
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
     [InlineData(2, "--origin * lets every page that is open on this machine ask; say what requests have to bring", "serve --model x --origin *")]
