@@ -137,7 +137,8 @@ internal sealed class UpdateCommand : Verb
                 remove = [.. remove.Except(heldGone)];
                 if (parsed.GetValue(_removeGone))
                 {
-                    read.UnionWith(corpora.SelectMany(corpus => corpus.Documents()).Select(document => document.Id));
+                    Stages.Run("look for what is gone", progress => read.UnionWith(
+                        corpora.SelectMany(corpus => SampleCorpus.Documents(corpus, progress, cancellationToken)).Select(document => document.Id)));
                     gone = Gone();
                 }
 
