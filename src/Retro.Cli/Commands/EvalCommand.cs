@@ -41,7 +41,7 @@ internal sealed class EvalCommand : Verb
     private readonly Option<int> _window = CommonOptions.Window();
     private readonly PathOption _report = new("--report", "FILE")
     {
-        Description = "The page of the results. Default: report.html in the first model's folder.",
+        Description = $"The page of the results. Default: {RunReport.EvaluationFile} in the first model's folder.",
     };
 
     private readonly PathOption _tokenRecords = new("--token-records", "FILE")
@@ -98,7 +98,7 @@ internal sealed class EvalCommand : Verb
     private bool IsNowhere(ParseResult parsed) => parsed.GetValue(_report) is null && Workspace.FindModel(parsed.GetValue(_models)![0]) is null;
 
     private string ReportFile(ParseResult parsed) => parsed.GetValue(_report)
-        ?? Path.Combine(new Workspace(parsed.GetValue(_models)![0]).Folder, RunReport.FileName);
+        ?? Path.Combine(new Workspace(parsed.GetValue(_models)![0]).Folder, RunReport.EvaluationFile);
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {

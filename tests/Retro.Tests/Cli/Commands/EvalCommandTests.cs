@@ -86,9 +86,12 @@ public sealed class EvalCommandTests : IDisposable
             string shown = _retro.Done("eval", "--model", model, "--window", "64", "--json", "after.json");
             Assert.Contains("none of them retrieved from.", shown, StringComparison.Ordinal);
             Assert.Contains(said, shown, StringComparison.Ordinal);
-            Assert.Contains(said, File.ReadAllText(Path.Combine(_retro[model], "report.html")), StringComparison.Ordinal);
+            Assert.Contains(said, File.ReadAllText(_retro[$"{model}/evaluation.html"]), StringComparison.Ordinal);
             Assert.Equal(said, (string)_retro.Json("after.json")["warnings"]![0]!);
         }
+
+        // How it was trained stands in the report of that alone.
+        Assert.Contains("Training: copying", File.ReadAllText(_retro["copied/report.html"]), StringComparison.Ordinal);
 
         Assert.Contains(
             "12 held-out documents were in what decoder was trained on",
