@@ -307,10 +307,18 @@ internal abstract class Verb : Command
                 continue;
             }
 
+            // Tables go to the standard output, too: who wants the results there as well says so by its name.
+            if (file == StandardInput.Name)
+            {
+                string output = name == Json.Name ? "the standard output is called /dev/stdout, and " : "";
+                throw new UsageException($"{name} {file}: {output}a file of this name is called ./{file}.");
+            }
+
             string? folder = Path.GetDirectoryName(Path.GetFullPath(file));
             if (Directory.Exists(file) || !Directory.Exists(folder) || Workspace.IsDevice(file))
             {
-                throw new RetroException($"{name} {file}: name a file, in a folder that is there.");
+                string device = Workspace.IsDevice(file) && File.Exists(file) ? "a device cannot be replaced by a file; " : "";
+                throw new RetroException($"{name} {file}: {device}name a file, in a folder that is there.");
             }
 
             if (Workspace.IsPart(file))

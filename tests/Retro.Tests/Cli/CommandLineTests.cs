@@ -194,6 +194,12 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "--report nowhere/r.html: name a file, in a folder that is there.", "eval --model m --report nowhere/r.html")]
     [InlineData(1, "--report /proc/report.html: name a file, in a folder that is there.", "eval --model m --report /proc/report.html")]
     [InlineData(1, "--json /proc/results.json: name a file, in a folder that is there.", "info docs --json /proc/results.json")]
+    [InlineData(1, "--out /dev/null: a device cannot be replaced by a file; name a file,", "export --database work --out /dev/null")]
+    [InlineData(2, "--json -: the standard output is called /dev/stdout, and a file of this name is called ./-.", "info docs --json -")]
+    [InlineData(2, "--csv -: a file of this name is called ./-.", "train --database work --out m --csv -")]
+    [InlineData(2, "--report -: a file of this name is called ./-.", "eval --model m --report -")]
+    [InlineData(2, "--token-records -: a file of this name is called ./-.", "eval --model m --token-records -")]
+    [InlineData(2, "--out -: a file of this name is called ./-.", "export --database work --out -")]
     [InlineData(1, "--tensorboard a-file: name a folder;", "train --database work --out m --tensorboard a-file")]
     [InlineData(2, "--json and --csv name one file,", "train --database work --out m --json out.json --csv ./out.json")]
     [InlineData(2, "--json unknown/retro.json would replace a file of retro's own", "info docs --json unknown/retro.json")]
@@ -449,6 +455,14 @@ public sealed partial class CommandLineTests : IDisposable
             Assert.Contains("remembered for retro build: ", printed, StringComparison.Ordinal);
             Assert.NotNull(System.Text.Json.Nodes.JsonNode.Parse(all[all.IndexOf("{\n", StringComparison.Ordinal)..])!["remembered for build"]);
         }
+    }
+
+    [Fact]
+    public void A_file_that_is_called_as_a_stream_is_written_where_its_folder_is_named()
+    {
+        _retro.WriteFile("m/retro.json", """{"train": {"database": "nowhere"}}""");
+        _retro.Done("info", "m", "--json", "./-");
+        Assert.NotNull(_retro.Json("-")["remembered for train"]);
     }
 
     [Fact]
