@@ -60,6 +60,9 @@ internal sealed class Workspace(string folder)
     /// <summary>The folder of the database of held-out documents.</summary>
     public string HeldOut => Path.Combine(Folder, "held-out");
 
+    /// <summary>Whether there is a database of held-out documents.</summary>
+    public bool HasHeldOut => File.Exists(Path.Combine(HeldOut, DatabaseManifest.FileName));
+
     /// <summary>Deletes the database of held-out documents.</summary>
     public void DeleteHeldOut()
     {

@@ -305,7 +305,7 @@ internal sealed class BuildCommand : Verb
         }
 
         // What was held out of a database before may be in this one, and have the tokens of another tokenizer.
-        bool hasOld = split is null && File.Exists(Path.Combine(workspace.HeldOut, DatabaseManifest.FileName));
+        bool hasOld = split is null && workspace.HasHeldOut;
         if (hasOld && parsed.GetValue(_startOver))
         {
             workspace.DeleteHeldOut();

@@ -32,7 +32,7 @@ internal sealed class EvalCommand : Verb
     private readonly PathOption _database = CommonOptions.Database(required: false);
     private readonly PathOption _heldOut = new("--held-out", "FOLDER")
     {
-        Description = "A database of held-out documents. Default: the one beside the database.",
+        Description = "A database of held-out documents, or the folder that build has left one in. Default: the one beside the database.",
     };
 
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
@@ -123,11 +123,18 @@ internal sealed class EvalCommand : Verb
         }
 
         using ChunkDatabase heldOut = (parsed.GetValue(_heldOut) is { } there
-                ? ChunkDatabase.Open(Workspace.OfDatabase(there).Database, cancellationToken: cancellationToken)
+                ? ChunkDatabase.Open(
+                    new Workspace(there) is { HasHeldOut: true } built ? built.HeldOut : Workspace.OfDatabase(there).Database,
+                    cancellationToken: cancellationToken)
                 : sources.HeldOut())
             ?? throw new RetroException(
                 $"There are no held-out documents beside {database.Folder}; build it with --held-out-share above 0, or name a database of some "
                     + $"({_heldOut.Name}).");
+        if (IsTyped(_heldOut))
+        {
+            Screen.Note($"measured on the documents of {heldOut.Folder}");
+        }
+
         Stages.Run("look for held-out documents in the database", progress =>
             HeldOut.Require(heldOut, database, sources.Tokenizer, sources.Alike, progress, cancellationToken));
         if (sources.Alike.Similarity > new HeldOutOptions().Similarity)

@@ -39,6 +39,16 @@ public sealed class EvalCommandTests : IDisposable
         Assert.Contains($"work{Path.DirectorySeparatorChar}database", seen.Errors, StringComparison.Ordinal);
         Assert.Contains("none of them trained on or retrieved from", _retro.Done("eval", "--model", "decoder", "--window", "64"), StringComparison.Ordinal);
 
+        // What a build holds out is what its folder stands for here, and not what is retrieved from.
+        for (int i = 0; i < 8; i++)
+        {
+            _retro.WriteFile($"far/{i}.md", string.Concat(Enumerable.Range(0, 30).Select(j => $"Foxes of den {i} jump over {(j * 31) + (i * 977)} dogs.\n")));
+        }
+
+        _retro.Done("build", "--corpus", "far", "--tokenizer", "decoder", "--out", "w4", "--chunk", "16", "--held-out-share", "0.5");
+        string elsewhere = _retro.Done("eval", "--model", "decoder", "--held-out", "w4", "--window", "64");
+        Assert.Contains($"{Path.Combine("w4", "held-out")}\n", elsewhere, StringComparison.Ordinal);
+
         // Where it is not known what a model was trained on, nothing is said of it.
         File.Delete(Path.Combine(_retro["decoder"], "model", "trained-on.safetensors"));
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
