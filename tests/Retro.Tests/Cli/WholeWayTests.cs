@@ -50,6 +50,8 @@ public sealed class WholeWayTests : IDisposable
             "eval", "--model", decoder, "--database", "work", "--window", "32", "--report", "report.html", "--json", "eval.json", "--quiet");
         Assert.Equal("closed book", (string)retro.Json("eval.json")["readers"]![0]!["reader"]!);
         retro.Done("generate", "--model", decoder, "--tokens", "4", "The river");
+        string closed = retro.Done("ask", "--model", decoder, "--source", "none", "--tokens", "4", "Which river has stones?");
+        Assert.Contains("Nothing was read.", closed, StringComparison.Ordinal);
         retro.Done("ask", "--model", decoder, "--database", "work", "--source", "bm25", "--tokens", "4", "--json", "answer.json", "Which river has stones?");
 
         Assert.NotEmpty(retro.Json("answer.json")["passages"]!.AsArray());
