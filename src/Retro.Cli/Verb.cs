@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Retro.Cli.Workflow;
 
 namespace Retro.Cli;
 
@@ -381,19 +380,6 @@ internal abstract class Verb : Command
         return new[] { Said(Corpus), built is null ? null : database!.FromRelative(built) }.OfType<string>();
 
         string? Said(string name) => Options.OfType<PathOption>().FirstOrDefault(option => option.Name == name) is { } option ? parsed.GetValue(option) : null;
-    }
-
-    /// <summary>Prints a part of a text while that is written.</summary>
-    /// <param name="parsed">The command line.</param>
-    /// <param name="text">The part.</param>
-    /// <exception cref="UnreadException">Nobody reads it any more, and --json does not ask for the results either.</exception>
-    protected async Task ShowAsync(ParseResult parsed, string text)
-    {
-        await Console.Out.WriteAsync(Printable.Of(text)).ConfigureAwait(false);
-        if (PipedOutput.IsOutputUnread && parsed.GetValue(Json) is null)
-        {
-            throw new UnreadException();
-        }
     }
 
     /// <summary>Writes the results where --json asks for them.</summary>

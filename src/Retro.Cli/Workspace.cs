@@ -315,6 +315,9 @@ internal sealed class Workspace(string folder)
         }
     }
 
+    /// <summary>Whether a path is a name of the standard output.</summary>
+    public static bool IsOutput(string path) => Printed(path) == Console.Out;
+
     /// <summary>What is printed on, where a path is one of its names; else null.</summary>
     private static TextWriter? Printed(string path) => Path.GetFullPath(path) switch
     {

@@ -174,7 +174,7 @@ internal sealed class AskCommand : Verb
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
             answer.Text.Append(piece.Text);
-            await ShowAsync(parsed, piece.Text).ConfigureAwait(false);
+            await Screen.ShowAsync(piece.Text, parsed.GetValue(Json)).ConfigureAwait(false);
             answer.Copied.Add(piece);
             if (piece.Token is { } token)
             {
@@ -187,7 +187,7 @@ internal sealed class AskCommand : Verb
             }
         }
 
-        await ShowAsync(parsed, Environment.NewLine).ConfigureAwait(false);
+        await Screen.ShowAsync(Environment.NewLine, parsed.GetValue(Json)).ConfigureAwait(false);
         return answer;
     }
 
