@@ -49,7 +49,7 @@ case $filter in
       "Category!=Long&($(of "${tools[@]}"))$(but "${wholes[@]}")"
       "Category!=Long&($(of "${wholes[@]}"))"
     ) ;;
-  *Category*) lanes=("$filter") ;;
+  *Category[=!~]*) lanes=("$filter") ;;
   *) lanes=("($filter)&Category!=Long") ;;
 esac
 

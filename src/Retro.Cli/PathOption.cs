@@ -12,15 +12,20 @@ internal sealed class PathOption : Option<string?>
         : base(name)
     {
         HelpName = kind;
-        Validators.Add(result =>
-        {
-            if (result.Tokens is [{ Value: "" }])
-            {
-                result.AddError($"{name} needs the path of a {kind.ToLowerInvariant()}, not an empty text.");
-            }
-        });
+        RequirePaths(this, kind.ToLowerInvariant());
     }
 
     /// <summary>Whether it is written, and never looked for elsewhere.</summary>
     public bool IsWritten { get; init; }
+
+    /// <summary>Has an option refuse an empty text, such as a variable of the shell that was never set, where it takes paths.</summary>
+    /// <param name="option">The option.</param>
+    /// <param name="kind">What lies there.</param>
+    public static void RequirePaths(Option option, string kind) => option.Validators.Add(result =>
+    {
+        if (result.Tokens.Any(token => token.Value.Length == 0))
+        {
+            result.AddError($"{option.Name} needs the path of a {kind}, not an empty text.");
+        }
+    });
 }

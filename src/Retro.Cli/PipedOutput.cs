@@ -3,10 +3,10 @@ using Microsoft.Win32.SafeHandles;
 namespace Retro.Cli;
 
 /// <summary>
-/// The standard output where it is a pipe, which knows whether anybody reads it. The console's own stream takes what it is given either way: before a head that
-/// has seen enough, a text would be written to its end for nobody.
+/// The standard output where it is a pipe or a socket, which knows whether anybody reads it. The console's own stream takes what it is given either way: before
+/// a head that has seen enough, a text would be written to its end for nobody.
 /// </summary>
-/// <param name="pipe">The pipe, whose writes fail where nobody reads it.</param>
+/// <param name="pipe">The pipe or socket, whose writes fail where nobody reads it.</param>
 /// <param name="console">The console's stream of the same pipe, which waits where the pipe is full and would not.</param>
 internal sealed class PipedOutput(Stream pipe, Stream console) : Stream
 {
@@ -14,6 +14,7 @@ internal sealed class PipedOutput(Stream pipe, Stream console) : Stream
     private const int Together = 512;
 
     private const int BrokenPipe = 32; // EPIPE of every Unix
+    private const int Reset = 104; // ECONNRESET of Linux: the other end of a socket was closed with something unread
 
     private static PipedOutput? s_installed;
 
@@ -70,7 +71,7 @@ internal sealed class PipedOutput(Stream pipe, Stream console) : Stream
                 pipe.Write(part);
                 IsUnread = false;
             }
-            catch (IOException fault) when (fault.HResult == BrokenPipe)
+            catch (IOException fault) when (fault.HResult is BrokenPipe or Reset)
             {
                 IsUnread = true;
                 return;

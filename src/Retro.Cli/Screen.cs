@@ -77,6 +77,19 @@ internal static class Screen
         AnsiConsole.Write(new Text(Printable.Of(text)));
     }
 
+    /// <summary>Prints a part of a text while that is written.</summary>
+    /// <param name="text">The part.</param>
+    /// <param name="results">The file that the results go into besides; null: none.</param>
+    /// <exception cref="UnreadException">Nobody reads it any more, and the results go nowhere else.</exception>
+    public static async Task ShowAsync(string text, string? results)
+    {
+        await Console.Out.WriteAsync(Printable.Of(text)).ConfigureAwait(false);
+        if (PipedOutput.IsOutputUnread && (results is null || Workspace.IsOutput(results)))
+        {
+            throw new UnreadException();
+        }
+    }
+
     /// <summary>Prints a table.</summary>
     /// <param name="title">What it shows; null: no title.</param>
     /// <param name="header">Its columns; the first is aligned to the left, the others to the right where they hold numbers.</param>

@@ -86,7 +86,7 @@ internal sealed class Sources : IDisposable
     /// <exception cref="RetroException">They cannot be read, or were made with another tokenizer.</exception>
     public ChunkDatabase? HeldOut()
     {
-        if (!File.Exists(Path.Combine(Workspace.HeldOut, DatabaseManifest.FileName)))
+        if (!Workspace.HasHeldOut)
         {
             return null;
         }

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Retro.Cli.Workflow;
 
 namespace Retro.Cli;
 
@@ -307,15 +306,28 @@ internal abstract class Verb : Command
                 continue;
             }
 
+            // Tables go to the standard output, too: who wants the results there as well says so by its name.
+            if (file == StandardInput.Name)
+            {
+                string output = name == Json.Name ? "the standard output is called /dev/stdout, and " : "";
+                throw new UsageException($"{name} {file}: {output}a file of this name is called ./{file}.");
+            }
+
             string? folder = Path.GetDirectoryName(Path.GetFullPath(file));
             if (Directory.Exists(file) || !Directory.Exists(folder) || Workspace.IsDevice(file))
             {
-                throw new RetroException($"{name} {file}: name a file, in a folder that is there.");
+                string device = Workspace.IsDevice(file) && File.Exists(file) ? "a device cannot be replaced by a file; " : "";
+                throw new RetroException($"{name} {file}: {device}name a file, in a folder that is there.");
             }
 
             if (Workspace.IsPart(file))
             {
                 throw new UsageException($"{name} {file} would replace a file of {Tool.Name}'s own, without which what is in {folder} is lost; name another.");
+            }
+
+            if (Corpora(parsed).FirstOrDefault(corpus => IsText(name, file, corpus)) is { } text)
+            {
+                throw new UsageException($"{name} {file} is in the corpus {text}, and would be read as text the next time; name another.");
             }
 
             try
@@ -334,38 +346,40 @@ internal abstract class Verb : Command
     // the folder one that Retro wrote, of which nothing is read where it is a part of another corpus.
     private void RequireApart(ParseResult parsed)
     {
-        const string Corpus = "--corpus";
-        if (Home is not { Name: "--out" } home || parsed.GetValue(home) is not { } folder)
+        if (Home is { Name: "--out" } home && parsed.GetValue(home) is { } folder
+            && Corpora(parsed).Any(corpus => Workspace.Full(corpus) == Workspace.Full(folder)))
         {
-            return;
+            string such = File.Exists(folder) ? "" : $", such as {Path.Combine(folder, "retro")}";
+            throw new UsageException(
+                $"{home.Name} {folder} is the corpus itself, and what is written there would be read as text the next time; name another folder{such}.");
         }
+    }
 
-        Workspace? database = Said("--database") is { } named ? Workspace.FindDatabase(named) : null;
-        string? built = database?.Section("build")?[Corpus[2..]]?.ToString();
-        foreach (string corpus in new[] { Said(Corpus), built is null ? null : database!.Locate(built) }.OfType<string>())
+    // Nothing is read of what lies in a folder of the corpus that Retro wrote, nor of a page that says it is Retro's.
+    private static bool IsText(string name, string file, string corpus)
+    {
+        string? folder = Path.GetDirectoryName(Path.GetFullPath(file));
+        for (; folder is not null && Workspace.IsBelow(folder, corpus); folder = Path.GetDirectoryName(folder))
         {
-            if (Workspace.Full(corpus) == Workspace.Full(folder))
+            if (Workspace.IsOurs(folder))
             {
-                throw new UsageException(
-                    $"{home.Name} {folder} is the corpus itself, and what is written there would be read as text the next time; name another folder, such as "
-                        + $"{Path.Combine(folder, "retro")}.");
+                return false;
             }
         }
 
-        string? Said(string name) => Options.OfType<PathOption>().FirstOrDefault(option => option.Name == name) is { } option ? parsed.GetValue(option) : null;
+        return !(name == "--report" && file.EndsWith(".html", StringComparison.Ordinal))
+            && (Workspace.Full(file) == Workspace.Full(corpus) || Workspace.IsBelow(file, corpus));
     }
 
-    /// <summary>Prints a part of a text while that is written.</summary>
-    /// <param name="parsed">The command line.</param>
-    /// <param name="text">The part.</param>
-    /// <exception cref="UnreadException">Nobody reads it any more, and --json does not ask for the results either.</exception>
-    protected async Task ShowAsync(ParseResult parsed, string text)
+    /// <summary>The corpus that a command line names, and the one that a database which it names was built of.</summary>
+    private IEnumerable<string> Corpora(ParseResult parsed)
     {
-        await Console.Out.WriteAsync(Printable.Of(text)).ConfigureAwait(false);
-        if (PipedOutput.IsOutputUnread && parsed.GetValue(Json) is null)
-        {
-            throw new UnreadException();
-        }
+        const string Corpus = "--corpus";
+        Workspace? database = Said("--database") is { } named ? Workspace.FindDatabase(named) : null;
+        string? built = database?.Section("build")?[Corpus[2..]]?.ToString();
+        return new[] { Said(Corpus), built is null ? null : database!.FromRelative(built) }.OfType<string>();
+
+        string? Said(string name) => Options.OfType<PathOption>().FirstOrDefault(option => option.Name == name) is { } option ? parsed.GetValue(option) : null;
     }
 
     /// <summary>Writes the results where --json asks for them.</summary>

@@ -60,6 +60,9 @@ internal sealed class Workspace(string folder)
     /// <summary>The folder of the database of held-out documents.</summary>
     public string HeldOut => Path.Combine(Folder, "held-out");
 
+    /// <summary>Whether there is a database of held-out documents.</summary>
+    public bool HasHeldOut => File.Exists(Path.Combine(HeldOut, DatabaseManifest.FileName));
+
     /// <summary>Deletes the database of held-out documents.</summary>
     public void DeleteHeldOut()
     {
@@ -311,6 +314,9 @@ internal sealed class Workspace(string folder)
             throw new RetroException($"{path} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
         }
     }
+
+    /// <summary>Whether a path is a name of the standard output.</summary>
+    public static bool IsOutput(string path) => Printed(path) == Console.Out;
 
     /// <summary>What is printed on, where a path is one of its names; else null.</summary>
     private static TextWriter? Printed(string path) => Path.GetFullPath(path) switch

@@ -58,9 +58,11 @@ internal sealed class AskCommand : Verb
             throw new UsageException("The question is empty; ask something.");
         }
 
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, _inPrompt, cancellationToken);
-        using Answerer? answerer = Answerer.Open(
-            parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), running: null, cancellationToken);
+        // What was fitted to answer is asked in the form of the database's text, read or not.
+        string model = parsed.GetValue(_reading.Model)!;
+        bool needsDatabase = parsed.GetValue(_reading.Source) != "none" || ModelFolder.Answers(model);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase, _inPrompt, cancellationToken);
+        using Answerer? answerer = Answerer.Open(model, opened, parsed.GetValue(_reading.K), running: null, cancellationToken);
         Answer answer = answerer is null
             ? await AskAsync(parsed, opened, question, cancellationToken).ConfigureAwait(false)
             : await AskFittedAsync(parsed, answerer, question, cancellationToken).ConfigureAwait(false);
@@ -172,7 +174,7 @@ internal sealed class AskCommand : Verb
         await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
         {
             answer.Text.Append(piece.Text);
-            await ShowAsync(parsed, piece.Text).ConfigureAwait(false);
+            await Screen.ShowAsync(piece.Text, parsed.GetValue(Json)).ConfigureAwait(false);
             answer.Copied.Add(piece);
             if (piece.Token is { } token)
             {
@@ -185,7 +187,7 @@ internal sealed class AskCommand : Verb
             }
         }
 
-        await ShowAsync(parsed, Environment.NewLine).ConfigureAwait(false);
+        await Screen.ShowAsync(Environment.NewLine, parsed.GetValue(Json)).ConfigureAwait(false);
         return answer;
     }
 

@@ -179,26 +179,37 @@ internal sealed class BuildCommand : Verb
                     + $"in place of {_share.Name}, or name one ({_tokenizer.Name}).");
         }
 
-        double mostBytes = parsed.GetValue(_megabytes) * 1e6 ?? double.PositiveInfinity;
-        (Func<Document, bool> takes, long count) = Stages.Run(
-            "read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
+        Func<Document, bool> takes = _ => true;
+        long? taken = null;
+        double? most = parsed.GetValue(_megabytes);
+        if (most is { } megabytes)
+        {
+            (takes, taken) = Stages.Run(
+                "read the corpus", progress => SampleCorpus.Choose(corpus, megabytes * 1e6, seed, progress, cancellationToken));
+        }
+
+        // Without a share as many are held out as what the cleaning leaves allows, which may be a small part.
+        CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
+        long count = share is not null && taken is { } chosen ? chosen : Stages.Run(taken is null ? "read the corpus" : "count documents", progress =>
+        {
+            IEnumerable<Document> read = SampleCorpus.Documents(corpus, progress, cancellationToken).Where(takes);
+            return (share is null ? cleaning.Clean(read) : read).LongCount();
+        });
         if (share != 0 && count < 2)
         {
-            string has = parsed.GetValue(_megabytes) is { } megabytes
-                ? string.Create(CultureInfo.InvariantCulture, $"{_megabytes.Name} {megabytes} takes {Amount.Of(count, "document")} of the corpus")
+            string has = most is not null
+                ? string.Create(CultureInfo.InvariantCulture, $"{_megabytes.Name} {most} takes {Amount.Of(count, "document")} of the corpus")
                 : $"The corpus has {Amount.Of(count, "document")} to use";
-            string more = parsed.GetValue(_megabytes) is null ? "" : $"take more ({_megabytes.Name}), ";
+            string more = most is null ? "" : $"take more ({_megabytes.Name}), ";
             throw new CorpusException(
                 $"{has}; one has to be held out and one to be retrieved from: {more}cut the text into documents, "
                     + $"where a line of a text file parts them by naming it ({_reading.Separator}), or hold none out ({_heldOutShare.Name} 0).");
         }
 
         string[] labels = CommonOptions.Given(parsed, _labels);
-        CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(takes))
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });
-        // Without a share, of what the cleaning leaves, which may be a small part.
-        double holds = share * count ?? Usual(documents.LongCount());
+        double holds = share * count ?? Usual(count);
         HeldOutOptions holding = CommonOptions.Alike(parsed.GetValue(_similarity)) with
         {
             Count = (int)Math.Clamp(Math.Round(holds), 1, MostHeldOut), Seed = seed,
@@ -294,7 +305,7 @@ internal sealed class BuildCommand : Verb
         }
 
         // What was held out of a database before may be in this one, and have the tokens of another tokenizer.
-        bool hasOld = split is null && File.Exists(Path.Combine(workspace.HeldOut, DatabaseManifest.FileName));
+        bool hasOld = split is null && workspace.HasHeldOut;
         if (hasOld && parsed.GetValue(_startOver))
         {
             workspace.DeleteHeldOut();

@@ -32,7 +32,7 @@ internal sealed class EvalCommand : Verb
     private readonly PathOption _database = CommonOptions.Database(required: false);
     private readonly PathOption _heldOut = new("--held-out", "FOLDER")
     {
-        Description = "A database of held-out documents. Default: the one beside the database.",
+        Description = "A database of held-out documents, or the folder that build has left one in. Default: the one beside the database.",
     };
 
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
@@ -41,7 +41,7 @@ internal sealed class EvalCommand : Verb
     private readonly Option<int> _window = CommonOptions.Window();
     private readonly PathOption _report = new("--report", "FILE")
     {
-        Description = "The page of the results. Default: report.html in the first model's folder.",
+        Description = $"The page of the results. Default: {RunReport.EvaluationFile} in the first model's folder.",
     };
 
     private readonly PathOption _tokenRecords = new("--token-records", "FILE")
@@ -63,12 +63,15 @@ internal sealed class EvalCommand : Verb
             "retro eval --model work",
             "retro eval --task qa --model answering decoder",
             "retro eval --model work --model decoder --json results.json")
-        => AddOptions(
+    {
+        PathOption.RequirePaths(_models, "folder");
+        AddOptions(
             _models, _task, _questions, _database, _heldOut, _tokenizer, _embedder, _source, _window, _report, _tokenRecords, _seed, _threads, _device, _dtype);
+    }
 
     public override IReadOnlyList<string> Remembered(ParseResult parsed)
     {
-        if (parsed.GetResult(_models) is not { Tokens.Count: > 0 } named)
+        if (parsed.GetResult(_models) is not { Tokens.Count: > 0 } named || named.Errors.Any())
         {
             return [];
         }
@@ -95,7 +98,7 @@ internal sealed class EvalCommand : Verb
     private bool IsNowhere(ParseResult parsed) => parsed.GetValue(_report) is null && Workspace.FindModel(parsed.GetValue(_models)![0]) is null;
 
     private string ReportFile(ParseResult parsed) => parsed.GetValue(_report)
-        ?? Path.Combine(new Workspace(parsed.GetValue(_models)![0]).Folder, RunReport.FileName);
+        ?? Path.Combine(new Workspace(parsed.GetValue(_models)![0]).Folder, RunReport.EvaluationFile);
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -120,11 +123,18 @@ internal sealed class EvalCommand : Verb
         }
 
         using ChunkDatabase heldOut = (parsed.GetValue(_heldOut) is { } there
-                ? ChunkDatabase.Open(Workspace.OfDatabase(there).Database, cancellationToken: cancellationToken)
+                ? ChunkDatabase.Open(
+                    new Workspace(there) is { HasHeldOut: true } built ? built.HeldOut : Workspace.OfDatabase(there).Database,
+                    cancellationToken: cancellationToken)
                 : sources.HeldOut())
             ?? throw new RetroException(
                 $"There are no held-out documents beside {database.Folder}; build it with --held-out-share above 0, or name a database of some "
                     + $"({_heldOut.Name}).");
+        if (IsTyped(_heldOut))
+        {
+            Screen.Note($"measured on the documents of {heldOut.Folder}");
+        }
+
         Stages.Run("look for held-out documents in the database", progress =>
             HeldOut.Require(heldOut, database, sources.Tokenizer, sources.Alike, progress, cancellationToken));
         if (sources.Alike.Similarity > new HeldOutOptions().Similarity)

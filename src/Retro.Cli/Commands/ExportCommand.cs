@@ -26,25 +26,10 @@ internal sealed class ExportCommand : Verb
     {
         using Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken);
         string file = parsed.GetValue(_out)!;
-        if (sources.Workspace.Section("build")?["corpus"]?.ToString() is { } corpus && IsText(file, sources.Workspace.Locate(corpus)))
-        {
-            throw new UsageException(
-                $"{_out.Name} {file} is in the corpus that the database was built of, and would be read as text the next time; name another.");
-        }
-
         Stages.Run("write documents", progress => DatabaseExport.WriteJsonLines(
             sources.Database, sources.Tokenizer, file, parsed.GetValue(_chunks), progress, cancellationToken));
         Screen.Line($"{file}: {Amount.Of(sources.Database.Documents.Count, "document")}, {Amount.OfBytes(new FileInfo(file).Length)}");
         WriteJson(parsed, new JsonObject { ["documents"] = sources.Database.Documents.Count });
         return Task.CompletedTask;
-    }
-
-    // Of a folder within the corpus that has a retro.json, nothing is read.
-    private static bool IsText(string file, string corpus)
-    {
-        string full = Path.GetFullPath(file), whole = Path.TrimEndingDirectorySeparator(Path.GetFullPath(corpus));
-        return full == whole
-            || (full.StartsWith(Path.EndsInDirectorySeparator(whole) ? whole : whole + Path.DirectorySeparatorChar, StringComparison.Ordinal)
-                && !File.Exists(Path.Combine(Path.GetDirectoryName(full)!, Workspace.SettingsFile)));
     }
 }

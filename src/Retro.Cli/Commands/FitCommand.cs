@@ -136,7 +136,7 @@ internal sealed class FitCommand : Verb
             Screen.Note($"{named} holds a decoder and what copies on top of it; the decoder alone is taken");
         }
 
-        if (Path.GetFullPath(path) == Path.GetFullPath(new Workspace(parsed.GetValue(_arguments.Out)!).Model))
+        if (Workspace.Full(path) == Workspace.Full(new Workspace(parsed.GetValue(_arguments.Out)!).Model))
         {
             throw new UsageException($"{_arguments.Out.Name} is the decoder's own folder, and what goes on with it needs it as it is: name another folder.");
         }

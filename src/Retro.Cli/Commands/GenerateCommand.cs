@@ -78,7 +78,7 @@ internal sealed class GenerateCommand : Verb
         await foreach (GeneratedPiece piece in generator.GenerateAsync(opened.AsCleaned(prompt), options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
-            await ShowAsync(parsed, piece.Text).ConfigureAwait(false);
+            await Screen.ShowAsync(piece.Text, parsed.GetValue(Json)).ConfigureAwait(false);
             end = piece.End ?? end;
             tokens += piece.Token is null ? 0 : 1;
             copied.Add(piece);
@@ -88,7 +88,7 @@ internal sealed class GenerateCommand : Verb
             }
         }
 
-        await ShowAsync(parsed, Environment.NewLine).ConfigureAwait(false);
+        await Screen.ShowAsync(Environment.NewLine, parsed.GetValue(Json)).ConfigureAwait(false);
         Print(read, parsed.GetValue(_most));
         copied.Print(parsed.GetValue(_most));
         WriteJson(parsed, new JsonObject

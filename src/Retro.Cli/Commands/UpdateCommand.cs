@@ -57,13 +57,7 @@ internal sealed class UpdateCommand : Verb
             "retro update --database work --add news",
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
     {
-        _add.Validators.Add(result =>
-        {
-            if (result.Tokens.Any(token => token.Value.Length == 0))
-            {
-                result.AddError($"{_add.Name} needs the path of a file or folder, not an empty text.");
-            }
-        });
+        PathOption.RequirePaths(_add, "file or folder");
         AddOptions([_database, _add, _remove, _removeGone, _compact, _clean, _labels, .. _reading.Options, _tokenizer, _embedder]);
     }
 
@@ -143,7 +137,8 @@ internal sealed class UpdateCommand : Verb
                 remove = [.. remove.Except(heldGone)];
                 if (parsed.GetValue(_removeGone))
                 {
-                    read.UnionWith(corpora.SelectMany(corpus => corpus.Documents()).Select(document => document.Id));
+                    Stages.Run("look for what is gone", progress => read.UnionWith(
+                        corpora.SelectMany(corpus => SampleCorpus.Documents(corpus, progress, cancellationToken)).Select(document => document.Id)));
                     gone = Gone();
                 }
 

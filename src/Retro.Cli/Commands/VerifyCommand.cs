@@ -93,8 +93,18 @@ internal sealed class VerifyCommand : Verb
             }
         }
 
+        bool isBuilt = Directory.Exists(workspace.Database);
+        try
+        {
+            isBuilt |= workspace.Section("build") is not null;
+        }
+        catch (RetroException fault)
+        {
+            Add(workspace.SettingsPath, fault);
+        }
+
         // A database that is gone or was never finished, where what lies beside it was made with it.
-        if (!all.ContainsKey(workspace.Database) && (Directory.Exists(workspace.Database) || workspace.Section("build") is not null))
+        if (!all.ContainsKey(workspace.Database) && isBuilt)
         {
             Check(workspace.Database, () => throw new DatabaseException(
                 $"{workspace.Database} holds no whole database; {Tool.Name} build goes on with one that was begun, or makes it again."));
@@ -141,7 +151,7 @@ internal sealed class VerifyCommand : Verb
         }
 
         WriteJson(parsed, all);
-        return faults.Count == 0 ? Task.CompletedTask : throw new RetroException(string.Join(" ", faults));
+        return faults.Count == 0 ? Task.CompletedTask : throw new RetroException(string.Join(" ", faults.Distinct()));
 
         void Check(string part, Func<string> check)
         {
@@ -153,9 +163,14 @@ internal sealed class VerifyCommand : Verb
             }
             catch (RetroException fault)
             {
-                faults.Add(fault.Message);
-                all[part] = new JsonObject { ["whole"] = false, ["fault"] = fault.Message };
+                Add(part, fault);
             }
+        }
+
+        void Add(string part, RetroException fault)
+        {
+            faults.Add(fault.Message);
+            all[part] = new JsonObject { ["whole"] = false, ["fault"] = fault.Message };
         }
     }
 

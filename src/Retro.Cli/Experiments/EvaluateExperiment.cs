@@ -18,7 +18,7 @@ internal sealed class EvaluateExperiment : Experiment
 
     private readonly Option<int> _k = CommonOptions.Whole("--k", "Neighbors that are copied from.", 16, 1, 1024);
     private readonly Option<double> _times = CommonOptions.Number(
-        "--times", "The decoder of every row has about so many times the parameters of the usual one, as many times as deep as it is wide.", 1, 1, 10_000);
+        "--times", "The decoder of every row has about so many times the parameters of the usual one, as many times deeper as wider.", 1, 1, 10_000);
 
     private readonly Option<bool> _withoutRetro = new("--without-retro")
     {

@@ -193,7 +193,7 @@ internal sealed class EvaluateRun(ExperimentOptions options)
         return [.. ladder.Select(rung => rung.Key)];
     }
 
-    /// <summary>The decoder of about so many times the parameters, as many times as deep as it is wide.</summary>
+    /// <summary>The decoder of about so many times the parameters, as many times deeper as wider.</summary>
     /// <param name="decoder">The decoder.</param>
     /// <param name="factor">The number of times.</param>
     internal static RetroConfig Larger(RetroConfig decoder, double factor)

@@ -12,8 +12,11 @@ namespace Retro.Cli.Reports;
 /// <param name="title">What the run was.</param>
 internal sealed class RunReport(string title)
 {
-    /// <summary>The report of a folder's last run.</summary>
+    /// <summary>The report of the run that made what a folder holds.</summary>
     public const string FileName = "report.html";
+
+    /// <summary>That of the last evaluation, beside it: of how what copies was trained, the other one alone tells.</summary>
+    public const string EvaluationFile = "evaluation.html";
 
     /// <summary>The steps of a model's training, beside it.</summary>
     public const string StepsFile = "steps.jsonl";

@@ -79,6 +79,25 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         return [.. corpus.Documents().Where(takes)];
     }
 
+    /// <summary>The documents of a corpus, while a stage reads them.</summary>
+    /// <param name="corpus">The corpus.</param>
+    /// <param name="progress">Receives the number of documents read.</param>
+    /// <param name="cancellationToken">Ends the reading before the next one.</param>
+    public static IEnumerable<Document> Documents(Corpus corpus, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    {
+        long read = 0;
+        foreach (Document document in corpus.Documents())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (++read % 100 == 0)
+            {
+                progress.Report(new StageProgress("", read, 0));
+            }
+
+            yield return document;
+        }
+    }
+
     /// <summary>Chooses documents by a hash of their ids until there is enough text.</summary>
     /// <param name="corpus">The corpus, which is read once.</param>
     /// <param name="mostBytes">Most text to take; one document in any case.</param>
@@ -91,21 +110,9 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     {
         // Those of the smallest draws, the greatest of them first to go; one more than fits, until the end, since the next may be smaller.
         PriorityQueue<long, ulong> kept = new(Comparer<ulong>.Create((a, b) => b.CompareTo(a)));
-        bool isAll = double.IsPositiveInfinity(mostBytes);
-        long bytes = 0, read = 0;
-        foreach (Document document in corpus.Documents())
+        long bytes = 0;
+        foreach (Document document in Documents(corpus, progress, cancellationToken))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            if (++read % 100 == 0)
-            {
-                progress.Report(new StageProgress("", read, 0));
-            }
-
-            if (isAll)
-            {
-                continue;
-            }
-
             long size = Encoding.UTF8.GetByteCount(document.Text);
             kept.Enqueue(size, Draw(document.Id, seed));
             bytes += size;
@@ -113,11 +120,6 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             {
                 bytes -= kept.Dequeue();
             }
-        }
-
-        if (isAll)
-        {
-            return (_ => true, read);
         }
 
         if (kept.Count > 1 && bytes > mostBytes)

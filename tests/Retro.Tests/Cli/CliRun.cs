@@ -134,10 +134,10 @@ internal sealed class CliRun(bool apart = false) : IDisposable
     /// <summary>Opens a database; dispose it.</summary>
     public ChunkDatabase Database(string folder = "work/database") => ChunkDatabase.Open(this[folder]);
 
-    /// <summary>The page of a folder's last run shows something, and asks for nothing from elsewhere.</summary>
-    public void RequireReport(string folder, params string[] shown)
+    /// <summary>The page of a run shows something, and asks for nothing from elsewhere.</summary>
+    public void RequireReport(string file, params string[] shown)
     {
-        string page = File.ReadAllText(this[$"{folder}/report.html"]);
+        string page = File.ReadAllText(this[file]);
         Assert.All([.. shown, "<svg"], text => Assert.Contains(text, page, StringComparison.Ordinal));
         Assert.DoesNotMatch("(src|href)=|url\\(|@import|<script", page);
     }

@@ -194,6 +194,12 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(1, "--report nowhere/r.html: name a file, in a folder that is there.", "eval --model m --report nowhere/r.html")]
     [InlineData(1, "--report /proc/report.html: name a file, in a folder that is there.", "eval --model m --report /proc/report.html")]
     [InlineData(1, "--json /proc/results.json: name a file, in a folder that is there.", "info docs --json /proc/results.json")]
+    [InlineData(1, "--out /dev/null: a device cannot be replaced by a file; name a file,", "export --database work --out /dev/null")]
+    [InlineData(2, "--json -: the standard output is called /dev/stdout, and a file of this name is called ./-.", "info docs --json -")]
+    [InlineData(2, "--csv -: a file of this name is called ./-.", "train --database work --out m --csv -")]
+    [InlineData(2, "--report -: a file of this name is called ./-.", "eval --model m --report -")]
+    [InlineData(2, "--token-records -: a file of this name is called ./-.", "eval --model m --token-records -")]
+    [InlineData(2, "--out -: a file of this name is called ./-.", "export --database work --out -")]
     [InlineData(1, "--tensorboard a-file: name a folder;", "train --database work --out m --tensorboard a-file")]
     [InlineData(2, "--json and --csv name one file,", "train --database work --out m --json out.json --csv ./out.json")]
     [InlineData(2, "--json unknown/retro.json would replace a file of retro's own", "info docs --json unknown/retro.json")]
@@ -201,7 +207,10 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--csv whole/vocab.json would replace a file of retro's own", "train --database work --out m --csv whole/vocab.json")]
     [InlineData(2, "--out whole/tokens.bin would replace a file of retro's own", "export --database work --out whole/tokens.bin")]
     [InlineData(2, "--token-records whole/x.safetensors would replace", "eval --model m --token-records whole/x.safetensors")]
-    [InlineData(2, "--out docs/river-0.md is in the corpus that the database was built of", "export --database built --out docs/river-0.md")]
+    [InlineData(2, "--out docs/river-0.md is in the corpus ", "export --database built --out docs/river-0.md")]
+    [InlineData(2, "--token-records docs/t.jsonl is in the corpus ", "eval --model m --database built --token-records docs/t.jsonl")]
+    [InlineData(2, "--json docs/plan.json is in the corpus docs, and would be read as text", "build --corpus docs --out work --json docs/plan.json")]
+    [InlineData(2, "--out a-file is the corpus itself, and what is written there would be read as text the next time; name another folder.", "build --corpus a-file --out a-file")]
     [InlineData(2, "--beside takes one of bm25, dense, hybrid, rerank, random, not 'foo'.", "inspect --database work --text river --beside foo")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "generate --model nowhere @channel")]
     [InlineData(2, "The question is empty; ask something.", "ask --model nowhere \" \"")]
@@ -219,6 +228,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--temperature takes a number from 0 to 100, not 'hot'.", "generate --model work --temperature hot The")]
     [InlineData(1, "m holds no model (model/config.json)", "eval --model m --report /dev/shm/report.html")]
     [InlineData(2, "--out needs the path of a folder, not an empty text.", "build --corpus docs --out ''")]
+    [InlineData(2, "--model needs the path of a folder, not an empty text.", "eval --model ''")]
+    [InlineData(2, "--model needs the path of a folder, not an empty text.", "eval --model decoder ''")]
     [InlineData(2, "0.0.0.0 can be reached from elsewhere; say what requests have to bring (--api-key or --api-keys).", "serve --model x --address 0.0.0.0")]
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
     [InlineData(2, "--origin * lets every page that is open on this machine ask; say what requests have to bring", "serve --model x --origin *")]
@@ -447,6 +458,29 @@ public sealed partial class CommandLineTests : IDisposable
             Assert.Contains("remembered for retro build: ", printed, StringComparison.Ordinal);
             Assert.NotNull(System.Text.Json.Nodes.JsonNode.Parse(all[all.IndexOf("{\n", StringComparison.Ordinal)..])!["remembered for build"]);
         }
+    }
+
+    [Fact]
+    public void A_file_that_is_called_as_a_stream_is_written_where_its_folder_is_named()
+    {
+        _retro.WriteFile("m/retro.json", """{"train": {"database": "nowhere"}}""");
+        _retro.Done("info", "m", "--json", "./-");
+        Assert.NotNull(_retro.Json("-")["remembered for train"]);
+    }
+
+    /// <summary>Nothing is read of what Retro wrote: a folder, or a page.</summary>
+    [Fact]
+    public void Results_may_lie_in_the_corpus_where_they_are_not_taken_for_text()
+    {
+        _retro.WriteCorpus();
+        string[] build = ["build", "--corpus", "docs", "--out", "docs/work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2"];
+        _retro.Done(build);
+        _retro.Done(["train", "--database", "docs/work", "--out", "decoder", "--source", "none", "--steps", "1", .. CliRun.Tiny]);
+        Directory.CreateDirectory(_retro["docs/work/results"]);
+        string[] eval = ["eval", "--model", "decoder", "--window", "64", "--report", "docs/eval.html", "--json"];
+        Assert.StartsWith("--json docs/eval.json is in the corpus ", _retro.Run([.. eval, "docs/eval.json"]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. eval, "docs/work/results/eval.json"]);
+        _retro.Done(build); // of the same text
     }
 
     [Fact]

@@ -21,6 +21,8 @@ public sealed class PipedOutputTests : IDisposable
         Assert.Equal(new(141, "", ""), Unread("generate --model work --tokens 20 --quiet The"));
         Assert.Equal(new(141, "", ""), Unread("ask --model work --tokens 20 --quiet 'How many stones has bridge 5?'"));
 
+        Assert.Equal(new(141, "", ""), Unread("generate --model work --tokens 20 --quiet --json /dev/stdout The"));
+
         // Whoever asks for a file of it, reads that.
         Assert.Equal(new(0, "", ""), Unread("generate --model work --tokens 20 --quiet --json text.json The"));
         Assert.NotNull(_retro.Json("text.json")["end"]);
@@ -49,6 +51,17 @@ public sealed class PipedOutputTests : IDisposable
         reader.DisposeLocalCopyOfClientHandle();
     }
 
+    /// <summary>So ends a socket with something in it that its reader has not taken.</summary>
+    [Fact]
+    public void A_connection_that_was_reset_is_read_no_more()
+    {
+        using MemoryStream console = new();
+        using PipedOutput output = new(new ResetSocket(), console);
+        output.Write(s_text);
+        Assert.True(output.IsUnread);
+        Assert.Empty(console.ToArray());
+    }
+
     /// <summary>One that is not waited for refuses what it has no room for.</summary>
     [Fact]
     public void What_a_full_pipe_refuses_the_console_writes_once()
@@ -58,6 +71,13 @@ public sealed class PipedOutputTests : IDisposable
         output.Write(s_text);
         Assert.Equal(s_text, written.ToArray());
         Assert.False(output.IsUnread);
+    }
+
+    private sealed class ResetSocket : MemoryStream
+    {
+        private const int Reset = 104;
+
+        public override void Write(ReadOnlySpan<byte> buffer) => throw new IOException("The connection was reset.", Reset);
     }
 
     /// <summary>Refuses every second part.</summary>

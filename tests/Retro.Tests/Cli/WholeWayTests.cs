@@ -50,6 +50,8 @@ public sealed class WholeWayTests : IDisposable
             "eval", "--model", decoder, "--database", "work", "--window", "32", "--report", "report.html", "--json", "eval.json", "--quiet");
         Assert.Equal("closed book", (string)retro.Json("eval.json")["readers"]![0]!["reader"]!);
         retro.Done("generate", "--model", decoder, "--tokens", "4", "The river");
+        string closed = retro.Done("ask", "--model", decoder, "--source", "none", "--tokens", "4", "Which river has stones?");
+        Assert.Contains("Nothing was read.", closed, StringComparison.Ordinal);
         retro.Done("ask", "--model", decoder, "--database", "work", "--source", "bm25", "--tokens", "4", "--json", "answer.json", "Which river has stones?");
 
         Assert.NotEmpty(retro.Json("answer.json")["passages"]!.AsArray());
@@ -94,11 +96,11 @@ public sealed class WholeWayTests : IDisposable
         Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
         Assert.Equal(4, File.ReadAllLines(_retro["steps.csv"]).Length);
         Assert.Single(Directory.GetFiles(_retro["events"]));
-        _retro.RequireReport("work", "Training loss", "Loss on a sample of held-out text", "retrieval off", "held out", "config.json");
+        _retro.RequireReport("work/report.html", "Training loss", "Loss on a sample of held-out text", "retrieval off", "held out", "config.json");
         _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
         _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
         _retro.RequireReport(
-            "copied", "Training: copying", "2 steps in", "Training loss", "per token with retrieval off, ", " with retrieval on", "config.json");
+            "copied/report.html", "Training: copying", "2 steps in", "Training loss", "per token with retrieval off, ", " with retrieval on", "config.json");
         string everywhere = _retro.Done(
             "fit", "--base", "decoder", "--reader", "copying", "--anywhere", "--database", "work", "--out", "everywhere", "--steps", "2", "--window", "64");
         Assert.Contains("every 16 tokens, and from anywhere in the database", everywhere, StringComparison.Ordinal);
@@ -125,7 +127,8 @@ public sealed class WholeWayTests : IDisposable
         _retro.Done("eval", "--model", "fitted", "copied", "everywhere", "--window", "64", "--json", "eval.json", "--token-records", "tokens.jsonl");
         Assert.Contains("\"copying\":", File.ReadLines(_retro["tokens.jsonl"]).First(), StringComparison.Ordinal);
         _retro.RequireReport(
-            "fitted", "Held-out bits per byte", "Against closed book", "By overlap with the neighbors", "What copying read", "bm25: rank 1", "Training: RETRO");
+            "fitted/evaluation.html",
+            "Held-out bits per byte", "Against closed book", "By overlap with the neighbors", "What copying read", "bm25: rank 1", "Training: RETRO");
         string[] readers =
         [
             "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",

@@ -163,6 +163,19 @@ public sealed partial class DocumentationTests
         }
     }
 
+    [Theory]
+    [InlineData("README.md")]
+    [InlineData("docs/quickstart.md")]
+    [InlineData("docs/tool.md")]
+    public void A_clone_is_said_to_build_on_the_systems_that_its_setup_takes(string page)
+    {
+        Assert.Equal(["Debian 12", "Ubuntu 24.04"], Systems("eng/setup.sh"));
+        Assert.Equal(Systems("eng/setup.sh"), Systems(page));
+
+        static IEnumerable<string> Systems(string file)
+            => SystemPattern().Matches(File.ReadAllText(Path.Combine(Fixtures.Root, file))).Select(system => system.Value).Distinct();
+    }
+
     [Fact]
     public void The_readme_fits_on_a_screen() => Assert.InRange(File.ReadLines(Pages.First()).Count(), 1, 75);
 
@@ -203,6 +216,10 @@ public sealed partial class DocumentationTests
     /// <summary>The same differences of all corpora in one row.</summary>
     [GeneratedRegex(@"^\| \**(?<reader>RETRO|copying)\b[^|\n]*random(?: neighbors)?: (?<shares>[^|\n]*) %\)", RegexOptions.Multiline)]
     private static partial Regex RandomSharesPattern();
+
+    /// <summary>A distribution, of some version or of any.</summary>
+    [GeneratedRegex("(Debian|Ubuntu)( [0-9.]*[0-9])?")]
+    private static partial Regex SystemPattern();
 
     [GeneratedRegex("([0-9.]+) %")]
     private static partial Regex PercentPattern();

@@ -241,6 +241,12 @@ public sealed class BuildCommandTests : IDisposable
         string enough = _retro.Done([.. build, "--out", "enough"]);
         Assert.Equal(20, (int)_retro.Json("built.json")["heldOutDocuments"]!);
         Assert.DoesNotContain("gives intervals", enough, StringComparison.Ordinal);
+
+        // They are counted where the corpus is read, or in a stage of its own.
+        Assert.DoesNotContain("count documents", enough, StringComparison.Ordinal);
+        string chosen = _retro.Done([.. build, "--out", "chosen", "--megabytes", "1"]);
+        Assert.Equal(20, (int)_retro.Json("built.json")["heldOutDocuments"]!);
+        Assert.Contains("count documents: done in ", chosen, StringComparison.Ordinal);
     }
 
     /// <summary>Where the writing of a tokenizer or an embedder was stopped, its folder is there already.</summary>

@@ -39,6 +39,16 @@ public sealed class EvalCommandTests : IDisposable
         Assert.Contains($"work{Path.DirectorySeparatorChar}database", seen.Errors, StringComparison.Ordinal);
         Assert.Contains("none of them trained on or retrieved from", _retro.Done("eval", "--model", "decoder", "--window", "64"), StringComparison.Ordinal);
 
+        // What a build holds out is what its folder stands for here, and not what is retrieved from.
+        for (int i = 0; i < 8; i++)
+        {
+            _retro.WriteFile($"far/{i}.md", string.Concat(Enumerable.Range(0, 30).Select(j => $"Foxes of den {i} jump over {(j * 31) + (i * 977)} dogs.\n")));
+        }
+
+        _retro.Done("build", "--corpus", "far", "--tokenizer", "decoder", "--out", "w4", "--chunk", "16", "--held-out-share", "0.5");
+        string elsewhere = _retro.Done("eval", "--model", "decoder", "--held-out", "w4", "--window", "64");
+        Assert.Contains($"{Path.Combine("w4", "held-out")}\n", elsewhere, StringComparison.Ordinal);
+
         // Where it is not known what a model was trained on, nothing is said of it.
         File.Delete(Path.Combine(_retro["decoder"], "model", "trained-on.safetensors"));
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
@@ -86,9 +96,12 @@ public sealed class EvalCommandTests : IDisposable
             string shown = _retro.Done("eval", "--model", model, "--window", "64", "--json", "after.json");
             Assert.Contains("none of them retrieved from.", shown, StringComparison.Ordinal);
             Assert.Contains(said, shown, StringComparison.Ordinal);
-            Assert.Contains(said, File.ReadAllText(Path.Combine(_retro[model], "report.html")), StringComparison.Ordinal);
+            Assert.Contains(said, File.ReadAllText(_retro[$"{model}/evaluation.html"]), StringComparison.Ordinal);
             Assert.Equal(said, (string)_retro.Json("after.json")["warnings"]![0]!);
         }
+
+        // How it was trained stands in the report of that alone.
+        Assert.Contains("Training: copying", File.ReadAllText(_retro["copied/report.html"]), StringComparison.Ordinal);
 
         Assert.Contains(
             "12 held-out documents were in what decoder was trained on",

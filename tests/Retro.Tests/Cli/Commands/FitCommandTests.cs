@@ -51,6 +51,19 @@ public sealed class FitCommandTests : IDisposable
         Assert.True(File.Exists(_retro["fitted/model/retrofit.safetensors"]));
     }
 
+    /// <summary>A shell that completes the name of a folder leaves a slash behind it.</summary>
+    [Theory]
+    [InlineData("llama/model")]
+    [InlineData("llama/model/")]
+    public void A_decoder_is_not_replaced_by_what_is_fitted_onto_it_however_it_is_named(string named)
+    {
+        Directory.CreateDirectory(_retro["llama/model"]);
+        File.Copy(Path.Combine(Fixtures.Pretrained("llama-rope-linear"), "config.json"), _retro["llama/model/config.json"]);
+        ChildProcess.Outcome refused = _retro.Run("fit", "--base", named, "--database", "nowhere", "--out", "llama", "--start-over");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.StartsWith("--out is the decoder's own folder, ", refused.Errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Retrieval_is_fitted_onto_a_pretrained_decoder_which_stays_as_it_is()
     {

@@ -1,4 +1,5 @@
 using Retro.Checkpoints;
+using Retro.Embedders;
 using Retro.Modeling;
 
 namespace Retro.Tests.Cli.Commands;
@@ -113,6 +114,29 @@ public sealed class VerifyCommandTests : IDisposable
                 ["closed-book"],
                 _retro.Json("damaged.json").Where(part => !(bool)part.Value!["whole"]!).Select(part => Path.GetFileName(part.Key)));
         }
+    }
+
+    /// <summary>What a folder remembers is told to be damaged, and all else is looked at, too.</summary>
+    [Fact]
+    public void A_damaged_file_of_what_was_typed_is_a_fault_beside_others()
+    {
+        using (RetroModel model = new(RetroConfig.Tiny with { Retrieval = null }))
+        {
+            Checkpoint.Save(_retro["work/model"], model);
+        }
+
+        using (TextEmbedder embedder = TextEmbedder.Load(Fixtures.Pretrained("bert")))
+        {
+            embedder.Save(_retro["work/embedder"]);
+        }
+
+        _retro.WriteFile("work/retro.json", "{");
+        ChildProcess.Outcome run = _retro.Run("verify", "work", "--json", "verify.json");
+        Assert.Equal(1, run.ExitCode);
+        string settings = Path.Combine("work", "retro.json");
+        Assert.StartsWith($"{settings} cannot be read", run.Errors, StringComparison.Ordinal);
+        Assert.Contains($"{Path.Combine("work", "embedder")}: keys of ", run.Output, StringComparison.Ordinal);
+        Assert.False((bool)_retro.Json("verify.json")[settings]!["whole"]!);
     }
 
     /// <summary>Each is whole, and nothing can be read with both.</summary>

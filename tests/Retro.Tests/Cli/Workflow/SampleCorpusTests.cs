@@ -1,4 +1,5 @@
 using Retro.Cli.Workflow;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tokenizers;
@@ -49,5 +50,32 @@ public sealed class SampleCorpusTests
             string text = string.Join(' ', Enumerable.Range(0, characters / 6).Select(_ => random.Next(10_000, 100_000)));
             return text[..Math.Min(characters, text.Length)];
         }
+    }
+
+    /// <summary>A corpus may take minutes to read.</summary>
+    [Fact]
+    public void Documents_that_a_stage_reads_are_shown_and_can_be_stopped_at_each()
+    {
+        using TemporaryFolder root = new();
+        for (int i = 0; i < 250; i++)
+        {
+            root.File($"docs/{i}.txt", $"The river number {i} runs to the harbor.");
+        }
+
+        using CancellationTokenSource stopping = new();
+        List<long> told = [];
+        SynchronousProgress<StageProgress> progress = new(stage =>
+        {
+            told.Add(stage.Done);
+            if (stage.Done == 200)
+            {
+                stopping.Cancel();
+            }
+        });
+        List<string> read = [];
+        Assert.Throws<OperationCanceledException>(() => read.AddRange(
+            SampleCorpus.Documents(Corpus.Open(root["docs"]), progress, stopping.Token).Select(document => document.Id)));
+        Assert.Equal(200, read.Count);
+        Assert.Equal([100, 200], told);
     }
 }
