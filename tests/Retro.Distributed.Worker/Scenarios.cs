@@ -358,7 +358,7 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
             File.AppendAllText(made, "by the first");
         });
         Require(File.ReadAllText(made) == "by the first", "made once, before any goes on");
-        Say("by-first", () => mpi.ByFirst(() => throw new CheckpointException("There is no room.")));
+        Say("by-first", () => mpi!.ByFirst(() => throw new CheckpointException("There is no room.")));
     }
 
     private void Measured()
