@@ -36,7 +36,9 @@ public partial class SourceStyleTests
         => Assert.Empty(
             Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "src"), "*.cs", SearchOption.AllDirectories)
                 .Where(file => !Generated().IsMatch(file))
-                .SelectMany(file => File.ReadLines(file).Where(line => CountsWithin().IsMatch(line)), (file, line) => $"{Path.GetFileName(file)}: {line.Trim()}"));
+                .SelectMany(
+                    file => File.ReadLines(file).Where(line => CountsWithin().IsMatch(line)),
+                    (file, line) => $"{Path.GetFileName(file)}: {line.Trim()}"));
 
     [Theory]
     [InlineData("progress?.Report(new(\"copy\", done++, total));", true)]
