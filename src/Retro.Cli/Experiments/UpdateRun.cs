@@ -51,8 +51,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
         }
 
         using RunFolder folder = RunFolder.Take(options, "measure an update");
-        folder.Replace(Models, ReportFile);
-        string closedBookFolder = Path.Combine(folder[Models], "closed-book");
+        folder.RequireFree(Models);
         HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] added = [.. split.Training(about)], measured = [.. split.HeldOut(about)];
         Document[] others = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
@@ -62,6 +61,8 @@ internal sealed class UpdateRun(ExperimentOptions options)
         (known, added) = Stages.Run(
             "look for held-out documents among the others",
             _ => Apart(folder["compared"], known, added, measured, oldMeasured, cancellationToken));
+        folder.Replace(Models, ReportFile);
+        string closedBookFolder = Path.Combine(folder[Models], "closed-book");
         int repeating = documents.Count - known.Length - added.Length - measured.Length - oldMeasured.Length;
         Screen.Note(
             $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured;");
