@@ -146,7 +146,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
         TrainedModel After(string before, TrainedModel trained)
         {
             EvaluationEntry first = Load(before)![^1];
-            return trained with { Steps = trained.Steps + (long)first.Steps!.Value, Time = trained.Time + first.Time!.Value };
+            return trained.TogetherWith((long)first.Steps!.Value, first.Time!.Value);
         }
 
         BitsPerByteResult Measure(IReader reader, NeighborTable? neighbors) => Stages.Run($"measure {reader.Name}", progress => BitsPerByte.Measure(

@@ -136,7 +136,7 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         {
             using Trainer trainer = new(trained, recipe.Training(Steps, of: TrainingRecipes.FittingRecipe(decoderConfig, unfreeze)));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
-            return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
+            return new TrainedModel(trained, trainer.StepsDone, trainer.Elapsed, reports).TogetherWith(stepsBefore, before);
         }
     }
 

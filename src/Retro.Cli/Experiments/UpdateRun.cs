@@ -101,7 +101,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
                     new() { Steps = FittingSteps, Seed = options.Seed },
                     progress: progress,
                     cancellationToken: cancellationToken));
-            copied = decoder with { Steps = decoder.Steps + FittingSteps, Time = decoder.Time + learning.Elapsed };
+            copied = decoder.TogetherWith(FittingSteps, learning.Elapsed);
             retro = _recipe.Fit(
                 "fit RETRO",
                 closedBookFolder,
@@ -110,7 +110,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
                 FittingSteps,
                 Path.Combine(folder[Models], "retro"),
                 cancellationToken);
-            retro = retro with { Steps = decoder.Steps + retro.Steps, Time = decoder.Time + retro.Time };
+            retro = retro.TogetherWith(decoder.Steps, decoder.Time);
         }
 
         using RetroModel closedBook = decoder.Model, reading = retro.Model;
@@ -135,7 +135,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
         using (Trainer trainer = new(trained, _recipe.Training(FittingSteps)))
         {
             Stages.Train("train on the subject", null, progress => trainer.Run(_recipe.Windows(subjectAlone), progress, cancellationToken));
-            further = new(trained, decoder.Steps + trainer.StepsDone, decoder.Time + trainer.Elapsed, []);
+            further = new TrainedModel(trained, trainer.StepsDone, trainer.Elapsed, []).TogetherWith(decoder.Steps, decoder.Time);
         }
 
         TimeSpan training = clock.Elapsed;
