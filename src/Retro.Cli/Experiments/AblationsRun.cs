@@ -158,8 +158,8 @@ internal sealed class AblationsRun(ExperimentOptions options)
         // --- results, a file for each variant ---
         string ResultFile(string name) => Path.Combine(measured, $"{name}.json");
 
-        // One that an earlier version wrote otherwise, without what it was trained with for instance, or that was measured on other documents, is measured anew:
-        // it is as if it were not there.
+        // One that an earlier version wrote otherwise, without what it was trained with for instance, or that was measured on other documents, is measured
+        // anew: it is as if it were not there.
         EvaluationEntry[]? Load(string name)
         {
             try
