@@ -14,7 +14,8 @@ internal sealed class StageCounter(string stage, long total, IProgress<StageProg
     public void Next()
     {
         cancellationToken.ThrowIfCancellationRequested();
-        progress?.Report(new StageProgress(stage, _done++, total));
+        progress?.Report(new StageProgress(stage, _done, total));
+        _done++;
     }
 
     /// <summary>Tells that all are done.</summary>

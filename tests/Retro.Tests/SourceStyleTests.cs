@@ -30,6 +30,24 @@ public partial class SourceStyleTests
     [InlineData("    [InlineData(\"a\")] public void A_method() { }", false)]
     public void Only_a_line_that_is_one_text_may_be_longer(string line, bool longer) => Assert.Equal(longer, LongText().IsMatch(line));
 
+    /// <summary>An argument of a call on what may be null is not evaluated where it is null: what it counts would depend on whether anyone watches.</summary>
+    [Fact]
+    public void Nothing_is_counted_within_a_call_that_may_not_be_made()
+        => Assert.Empty(
+            Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "src"), "*.cs", SearchOption.AllDirectories)
+                .Where(file => !Generated().IsMatch(file))
+                .SelectMany(
+                    file => File.ReadLines(file).Where(line => CountsWithin().IsMatch(line)),
+                    (file, line) => $"{Path.GetFileName(file)}: {line.Trim()}"));
+
+    [Theory]
+    [InlineData("progress?.Report(new(\"copy\", done++, total));", true)]
+    [InlineData("progress?.Report(new($\"copy {name}\", ++_done, total));", true)]
+    [InlineData("progress?.Report(new(\"copy\", done += some, total));", true)]
+    [InlineData("progress?.Report(new(\"copy --all\", done + 1, total) { Loss = loss });", false)]
+    [InlineData("progress.Report(new(\"copy\", done++, total));", false)]
+    public void A_call_that_may_not_be_made_is_told_by_its_sign(string line, bool counts) => Assert.Equal(counts, CountsWithin().IsMatch(line));
+
     [Fact]
     public void Tests_are_named_in_sentences()
         => Assert.Empty(
@@ -61,6 +79,9 @@ public partial class SourceStyleTests
     // A text in one piece and nothing beside it: under test, an attribute's, or an interpolated string that must not be a sum.
     [GeneratedRegex("""^\s*(\[InlineData\(.*\)\]|(\+ )?("([^"\\]|\\.)*"|""\".*""\"|[$@]+(?!.*" [+] )".*")[);,]*)$""")]
     private static partial Regex LongText();
+
+    [GeneratedRegex(@"\?\.\w+\(.*(\+\+\w+[,)]|\w(\+\+|--)[,)]|\w [-+]= )")]
+    private static partial Regex CountsWithin();
 
     // A word alone, or words with underscores between them.
     [GeneratedRegex("^[A-Z][a-z0-9]*$|_")]

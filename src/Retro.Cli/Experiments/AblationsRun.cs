@@ -146,7 +146,7 @@ internal sealed class AblationsRun(ExperimentOptions options)
         TrainedModel After(string before, TrainedModel trained)
         {
             EvaluationEntry first = Load(before)![^1];
-            return trained with { Steps = trained.Steps + (long)first.Steps!.Value, Time = trained.Time + first.Time!.Value };
+            return trained.TogetherWith((long)first.Steps!.Value, first.Time!.Value);
         }
 
         BitsPerByteResult Measure(IReader reader, NeighborTable? neighbors) => Stages.Run($"measure {reader.Name}", progress => BitsPerByte.Measure(
@@ -158,8 +158,8 @@ internal sealed class AblationsRun(ExperimentOptions options)
         // --- results, a file for each variant ---
         string ResultFile(string name) => Path.Combine(measured, $"{name}.json");
 
-        // One that an earlier version wrote otherwise, without what it was trained with for instance, or that was measured on other documents, is measured anew:
-        // it is as if it were not there.
+        // One that an earlier version wrote otherwise, without what it was trained with for instance, or that was measured on other documents, is measured
+        // anew: it is as if it were not there.
         EvaluationEntry[]? Load(string name)
         {
             try

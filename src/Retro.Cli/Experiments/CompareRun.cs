@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro;
 using Retro.Cli.Workflow;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Evaluation;
@@ -75,14 +76,21 @@ internal sealed class CompareRun(ExperimentOptions options)
             cancellationToken,
             EvaluationData.LeastHeldOut,
             (MeasuredCharacters, WindowTokens));
-        using RunFolder folder = RunFolder.Take(options, "compare readers");
-        folder.Replace(AllModels, ReportFile);
 
         // What has to be fitted to other text than was trained on is fitted to every fourth of the held-out documents, which is then not measured.
-        SampleCorpus apart = corpus with { HeldOut = [.. corpus.HeldOut.Where((_, i) => i % 4 != 0)] };
-        using EvaluationData data = EvaluationData.Make(apart, folder.Path, TableNeighbors, cancellationToken);
+        Document[] forFitting = [.. corpus.HeldOut.Where((_, i) => i % 4 == 0)], measured = [.. corpus.HeldOut.Where((_, i) => i % 4 != 0)];
+        if (measured.Length == 0)
+        {
+            throw new CorpusException(
+                $"Of {Amount.Of(corpus.HeldOut.Count, "held-out document")} a quarter, one at least, is for what has to be fitted, and none is left to "
+                    + "measure; give at least 8 documents, or raise --megabytes.");
+        }
+
+        using RunFolder folder = RunFolder.Take(options, "compare readers");
+        folder.Replace(AllModels, ReportFile);
+        using EvaluationData data = EvaluationData.Make(corpus with { HeldOut = measured }, folder.Path, TableNeighbors, cancellationToken);
         using ChunkDatabase validation = EvaluationData.Cut(
-            "cut chunks, validation", folder["validation"], corpus.HeldOut.Where((_, i) => i % 4 == 0), data.Tokenizer, cancellationToken);
+            "cut chunks, validation", folder["validation"], forFitting, data.Tokenizer, cancellationToken);
         ChunkDatabase database = data.Database;
         Compared compared = new(data, validation);
 

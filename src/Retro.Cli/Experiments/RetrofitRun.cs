@@ -38,26 +38,34 @@ internal sealed class RetrofitRun(ExperimentOptions options)
     /// <summary>Runs everything and prints what came out.</summary>
     public void Run(CancellationToken cancellationToken)
     {
-        // A folder that is no decoder is refused before any work is done.
+        // A folder that is no decoder, or one that reads too little, is refused before any work is done.
         PretrainedDecoder? given = Model is { } path ? Load(path, cancellationToken) : null;
         using PretrainedDecoder? owned = given;
         RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(Model!);
+        Recipe recipe = new(options.Seed, options.Dtype, options.Device);
         if (given is not null)
         {
             given.RequireTokenizer(tokenizer!);
+            recipe = recipe with { WindowTokens = Window(given, recipe.WindowTokens) };
         }
 
         // --- text: what is retrieved from, and, where the decoder is trained here, another half that it is trained on ---
         SampleCorpus corpus = SampleCorpus.Read(
             options.Corpus, options.MostBytes, options.Seed, options.Reading, cancellationToken, EvaluationData.LeastHeldOut);
-        using RunFolder folder = RunFolder.Take(options, "fit and measure retrieval");
-        folder.Replace(Saved, ReportFile);
         Document[] known = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 0)] : [];
         Document[] retrieved = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 1)] : [.. corpus.Training];
+        if (retrieved.Length == 0)
+        {
+            throw new CorpusException(
+                "One document is left to train on, and the decoder is trained on one half of them to read from the other; give more documents, or a decoder "
+                    + "(--model).");
+        }
+
+        using RunFolder folder = RunFolder.Take(options, "fit and measure retrieval");
+        folder.Replace(Saved, ReportFile);
         tokenizer ??= EvaluationData.TrainTokenizer(known, folder.Path, cancellationToken);
 
         // --- decoder ---
-        Recipe recipe = new(options.Seed, options.Dtype, options.Device);
         string decoderPath = Model ?? folder["decoder"];
         TrainedModel? first = null;
         if (given is null)
@@ -73,16 +81,8 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         PretrainedDecoder decoder = given ?? ofHere!;
         RetroConfig decoderConfig = decoder.Model.Config;
         RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = GateRank };
-        int chunk = retrieval.ChunkLength, window = Math.Min(decoder.Origin.ContextLength ?? recipe.WindowTokens, recipe.WindowTokens) / chunk * chunk;
-        if (window < 2 * chunk)
-        {
-            throw new CheckpointException(
-                $"{decoderPath} reads {decoder.Origin.ContextLength} tokens, fewer than two chunks of {chunk}; take a decoder with a longer context.");
-        }
-
-        recipe = recipe with { WindowTokens = window };
         Screen.Note(
-            $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoderConfig.CountParameters().Total:#,0} parameters, {decoderConfig.Layers} layers, windows of {window} tokens.");
+            $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoderConfig.CountParameters().Total:#,0} parameters, {decoderConfig.Layers} layers, windows of {recipe.WindowTokens} tokens.");
 
         // --- databases and neighbors ---
         int k = retrieval.Neighbors;
@@ -91,7 +91,7 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         PointerRule rule = Stages.Run(
             "count the pointer rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
         Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule], options.Seed);
-        BitsPerByteOptions measure = new() { WindowLength = window };
+        BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens };
         TimeSpan before = first?.Time ?? TimeSpan.Zero;
         long stepsBefore = first?.Steps ?? 0;
         comparison.ClosedBook(Decoder, new(decoder.Model, stepsBefore, before, []), measure, cancellationToken);
@@ -136,8 +136,20 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         {
             using Trainer trainer = new(trained, recipe.Training(Steps, of: TrainingRecipes.FittingRecipe(decoderConfig, unfreeze)));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
-            return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
+            return new TrainedModel(trained, trainer.StepsDone, trainer.Elapsed, reports).TogetherWith(stepsBefore, before);
         }
+    }
+
+    /// <summary>Tokens of a window: whole chunks, as many as a decoder reads.</summary>
+    /// <param name="decoder">The decoder.</param>
+    /// <param name="most">Tokens at most.</param>
+    private static int Window(PretrainedDecoder decoder, int most)
+    {
+        int chunk = RetrievalConfig.Matching(decoder.Model.Config).ChunkLength, read = decoder.Origin.ContextLength ?? most;
+        return read >= 2 * chunk
+            ? Math.Min(read, most) / chunk * chunk
+            : throw new CheckpointException(
+                $"{decoder.Origin.Path} reads {read} tokens, fewer than two chunks of {chunk}; take a decoder with a longer context.");
     }
 
     private PretrainedDecoder Load(string path, CancellationToken cancellationToken) => Stages.Run(

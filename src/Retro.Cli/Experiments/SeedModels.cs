@@ -83,7 +83,7 @@ internal sealed class SeedModels(
     /// <summary>The decoder alone.</summary>
     public TrainedModel ClosedBook() => Longest(Decoder(EvaluateRun.ClosedBook, decoder, run.Steps, run.Time, ClosedBookFolder));
 
-    /// <summary>The reader that copies on top of the closed book; the time is what both took.</summary>
+    /// <summary>The reader that copies on top of the closed book; steps and time are those of both.</summary>
     /// <param name="name">The reader's name.</param>
     /// <param name="closedBook">The closed book.</param>
     /// <param name="from">Where it looks besides the neighbors; null: nowhere.</param>
@@ -105,10 +105,10 @@ internal sealed class SeedModels(
         }
 
         TimeSpan taken = TimeSpan.ParseExact(File.ReadLines(time).First(), "c", CultureInfo.InvariantCulture);
-        return (reader, Longest(closedBook with { Time = closedBook.Time + taken }));
+        return (reader, Longest(closedBook.TogetherWith(reader.Options.Steps, taken)));
     }
 
-    /// <summary>The RETRO that is fitted onto the closed book; its steps are the closed book's, its time is what both took.</summary>
+    /// <summary>The RETRO that is fitted onto the closed book; steps and time are those of both.</summary>
     public TrainedModel Retro()
     {
         TrainedModel closedBook = ClosedBook();
@@ -122,7 +122,7 @@ internal sealed class SeedModels(
             Path.Combine(folder, "retro"),
             cancellationToken,
             resume: true);
-        return Longest(fitted with { Steps = closedBook.Steps, Time = closedBook.Time + fitted.Time });
+        return Longest(fitted.TogetherWith(closedBook.Steps, closedBook.Time));
     }
 
     /// <summary>

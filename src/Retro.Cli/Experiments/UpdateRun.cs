@@ -51,8 +51,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
         }
 
         using RunFolder folder = RunFolder.Take(options, "measure an update");
-        folder.Replace(Models, ReportFile);
-        string closedBookFolder = Path.Combine(folder[Models], "closed-book");
+        folder.RequireFree(Models);
         HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] added = [.. split.Training(about)], measured = [.. split.HeldOut(about)];
         Document[] others = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
@@ -62,6 +61,8 @@ internal sealed class UpdateRun(ExperimentOptions options)
         (known, added) = Stages.Run(
             "look for held-out documents among the others",
             _ => Apart(folder["compared"], known, added, measured, oldMeasured, cancellationToken));
+        folder.Replace(Models, ReportFile);
+        string closedBookFolder = Path.Combine(folder[Models], "closed-book");
         int repeating = documents.Count - known.Length - added.Length - measured.Length - oldMeasured.Length;
         Screen.Note(
             $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured;");
@@ -100,7 +101,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
                     new() { Steps = FittingSteps, Seed = options.Seed },
                     progress: progress,
                     cancellationToken: cancellationToken));
-            copied = decoder with { Steps = decoder.Steps + FittingSteps, Time = decoder.Time + learning.Elapsed };
+            copied = decoder.TogetherWith(FittingSteps, learning.Elapsed);
             retro = _recipe.Fit(
                 "fit RETRO",
                 closedBookFolder,
@@ -109,7 +110,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
                 FittingSteps,
                 Path.Combine(folder[Models], "retro"),
                 cancellationToken);
-            retro = retro with { Steps = decoder.Steps + retro.Steps, Time = decoder.Time + retro.Time };
+            retro = retro.TogetherWith(decoder.Steps, decoder.Time);
         }
 
         using RetroModel closedBook = decoder.Model, reading = retro.Model;
@@ -134,7 +135,7 @@ internal sealed class UpdateRun(ExperimentOptions options)
         using (Trainer trainer = new(trained, _recipe.Training(FittingSteps)))
         {
             Stages.Train("train on the subject", null, progress => trainer.Run(_recipe.Windows(subjectAlone), progress, cancellationToken));
-            further = new(trained, decoder.Steps + trainer.StepsDone, decoder.Time + trainer.Elapsed, []);
+            further = new TrainedModel(trained, trainer.StepsDone, trainer.Elapsed, []).TogetherWith(decoder.Steps, decoder.Time);
         }
 
         TimeSpan training = clock.Elapsed;

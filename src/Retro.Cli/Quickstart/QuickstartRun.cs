@@ -156,7 +156,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             copying.Save(copyingFile);
         }
 
-        TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + forCopying };
+        TrainedModel closedBookAndCopying = closedBook.TogetherWith(copying.Options.Steps, forCopying);
 
         // Windows without neighbors would teach a decoder that is frozen nothing.
         WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, data.Neighbors);
@@ -172,7 +172,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             resume: options.Resume);
         documents.Save(retroFolder);
         using RetroModel model = retro.Model;
-        TrainedModel closedBookAndRetro = retro with { Steps = closedBook.Steps, Time = closedBook.Time + retro.Time };
+        TrainedModel closedBookAndRetro = retro.TogetherWith(closedBook.Steps, closedBook.Time);
 
         // --- measurement ---
         Comparison comparison = new(heldOut, database, byKeyword, random, [rule], options.Seed, (index, runs));

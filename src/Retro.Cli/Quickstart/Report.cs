@@ -48,8 +48,8 @@ internal sealed class Report(
                 "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the
                 neighbors of the chunk before, without a trained weight; "longest run" is the same anywhere in the database, without neighbors. "Copying
                 from anywhere" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps to copy from such runs, and from
-                {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens; its minutes are those of both. "RETRO" is the decoder, unchanged, with chunked cross-attention fitted onto
-                its last layer, which reads {config.Retrieval!.Neighbors} neighbors of the chunk before; its minutes are those of both too, and
+                {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens; its steps and minutes are those of both. "RETRO" is the decoder, unchanged, with chunked cross-attention fitted onto
+                its last layer, which reads {config.Retrieval!.Neighbors} neighbors of the chunk before; its steps and minutes are those of both too, and
                 off it is the closed book.
                 Copying and RETRO were trained with neighbors by {Source}; they are measured with those of other sources too.
                 """).ReplaceLineEndings(" ");

@@ -119,7 +119,7 @@ internal sealed class Comparison(
     /// <summary>Measures a reader that copies, with the source's neighbors and with random ones, asked for while it reads.</summary>
     /// <param name="name">The row's name.</param>
     /// <param name="reader">The reader.</param>
-    /// <param name="trained">Its model, with the time that both took.</param>
+    /// <param name="trained">Its model, with the steps and the time of both.</param>
     /// <param name="source">Finds the neighbors.</param>
     /// <param name="others">Find neighbors too; their names stand in their rows'.</param>
     /// <param name="options">Settings.</param>

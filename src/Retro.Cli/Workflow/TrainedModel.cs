@@ -20,6 +20,11 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         return (decoder, RetrievalConfig.Matching(decoder));
     }
 
+    /// <summary>The model with all that a row of it was given: what it goes on from, or what was learned on top of it, is added to its own training.</summary>
+    /// <param name="steps">Steps of the other training.</param>
+    /// <param name="time">Its time.</param>
+    public TrainedModel TogetherWith(long steps, TimeSpan time) => this with { Steps = Steps + steps, Time = Time + time };
+
     /// <summary>Whether another model is this one, bit for bit.</summary>
     public bool HasSameWeights(TrainedModel other)
     {

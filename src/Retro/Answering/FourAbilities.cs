@@ -125,7 +125,8 @@ public static class FourAbilities
 
             double[][] found = reader.Neighbors > 0 ? asked.LogLikelihoods(each, true, cancellationToken)
                 : [.. each.Select(one => one.Answers.Select(answer => known[(one.Prompt, answer)]).ToArray())];
-            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
+            done++;
+            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", done, noises.Length + parts));
             return found;
         }
 

@@ -13,6 +13,7 @@ internal sealed class PassageWriter
     private readonly List<Document> _passages = [];
     private readonly List<string> _lines = [];
     private int _tokens;
+    private bool _isBare; // the heading has no line below it yet
 
     /// <param name="document">The document.</param>
     /// <param name="tokenizer">Counts tokens.</param>
@@ -29,23 +30,35 @@ internal sealed class PassageWriter
     /// <summary>The passages so far.</summary>
     public IReadOnlyList<Document> Passages => _passages;
 
-    /// <summary>The id of the passage that the next line will stand in, right after a section began.</summary>
-    public string Next => Id;
+    /// <summary>The title that all passages begin with; null: they have none.</summary>
+    public string? Title { get; }
 
-    /// <summary>Begins a section. A heading that leaves little room for text stands in the first of its passages alone.</summary>
-    public void Begin(string heading)
+    /// <summary>
+    /// Begins a section. A heading that leaves little room for text stands in the first of its passages alone. One with nothing but the next heading below, as
+    /// is usual in Markdown, stands before that one where both leave room, else in a passage without text.
+    /// </summary>
+    /// <returns>The passage that holds the heading, the first one of the section; null: it is so long that it takes several.</returns>
+    public string? Begin(string heading)
     {
         Flush();
         int tokens = Count(heading);
-        bool fits = tokens <= _most / 4;
-        (Heading, HeadingTokens) = fits ? (heading, tokens) : (null, 0);
-        if (!fits)
+        if (_isBare && HeadingTokens + tokens <= _most / 4)
         {
-            Add(heading);
+            (Heading, HeadingTokens) = ($"{Heading}\n{heading}", HeadingTokens + tokens);
+            return Id;
         }
-    }
 
-    private string? Title { get; }
+        End();
+        _isBare = tokens <= _most / 4;
+        (Heading, HeadingTokens) = _isBare ? (heading, tokens) : (null, 0);
+        if (_isBare)
+        {
+            return Id;
+        }
+
+        (string passage, _, bool isWhole) = Add(heading);
+        return isWhole ? passage : null;
+    }
 
     private string? Heading { get; set; }
 
@@ -114,17 +127,30 @@ internal sealed class PassageWriter
         }
     }
 
-    /// <summary>Ends the passage that is being written.</summary>
-    public void Flush()
+    /// <summary>Ends the section that is being written.</summary>
+    public void End()
+    {
+        if (_lines.Count > 0 || _isBare)
+        {
+            Write();
+        }
+    }
+
+    /// <summary>Ends the passage that is being written; a section that has none yet goes on.</summary>
+    private void Flush()
     {
         if (_lines.Count > 0)
         {
-            string text = string.Join('\n', new[] { Title, Heading }.OfType<string>().Concat(_lines));
-            _passages.Add(_document with { Id = Id, Text = text });
+            Write();
         }
+    }
 
+    private void Write()
+    {
+        string text = string.Join('\n', new[] { Title, Heading }.OfType<string>().Concat(_lines));
+        _passages.Add(_document with { Id = Id, Text = text });
         _lines.Clear();
-        _tokens = 0;
+        (_tokens, _isBare) = (0, false);
     }
 
     /// <summary>

@@ -69,23 +69,24 @@ public static partial class QuestionBuilder
         List<Question> questions = [];
         string title = document.Title.Trim();
         string[] lines = [.. document.Text.Split('\n').Select(line => line.Trim())];
-        bool asksTitle = options.Templates.HasFlag(QuestionTemplates.Titles);
+        bool asksTitle = options.Templates.HasFlag(QuestionTemplates.Titles) && passages.Title is not null;
         for (int i = 0; i < lines.Length; i++)
         {
             string line = lines[i];
-            if (line.Length == 0 || line.TrimStart('#', ' ') == title)
+            if (line.Length == 0 || IsTitle(line))
             {
                 continue;
             }
 
             if (HeadingAt(lines, i, title) is { } heading)
             {
-                passages.Begin(heading);
-                string below = lines[i + 1].Length > 0 ? lines[i + 1] : lines.ElementAtOrDefault(i + 2) ?? "", first = Quote(below);
-                if (first.Length >= LeastQuoted && passages.WouldHold(below))
+                string? begun = passages.Begin(heading);
+                int next = lines[i + 1].Length > 0 ? i + 1 : i + 2;
+                string below = lines.ElementAtOrDefault(next) ?? "", first = Quote(below);
+                bool isText = first.Length >= LeastQuoted && !IsTitle(below) && HeadingAt(lines, next, title) is null;
+                if (begun is not null && isText && passages.WouldHold(below))
                 {
-                    // The passage that will hold the line begins with the heading.
-                    Ask(QuestionTemplates.Sections, "section", $"{title}\n{first}\nSection:", heading, passages.Next);
+                    Ask(QuestionTemplates.Sections, "section", $"{title}\n{first}\nSection:", heading, begun);
                 }
 
                 continue;
@@ -110,8 +111,10 @@ public static partial class QuestionBuilder
             }
         }
 
-        passages.Flush();
+        passages.End();
         return questions;
+
+        bool IsTitle(string line) => line.TrimStart('#', ' ') == title;
 
         void Ask(QuestionTemplates template, string kind, string prompt, string answer, string passage)
         {

@@ -227,7 +227,8 @@ public static class ChunkDatabaseBuilder
                 cancellationToken.ThrowIfCancellationRequested();
                 Array.ForEach(block, document => corpus.AppendData(document.Hash));
                 work.Append(block);
-                progress?.Report(new StageProgress("copy documents", done += block.Length, total));
+                done += block.Length;
+                progress?.Report(new StageProgress("copy documents", done, total));
             }
 
             string corpusHash = Convert.ToHexStringLower(corpus.GetHashAndReset());

@@ -51,8 +51,7 @@ public static class DatabaseExport
 
         void Write(Stream stream)
         {
-            int number = 0;
-            foreach (Document document in documents)
+            foreach ((int number, Document document) in documents.Index())
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 using (Utf8JsonWriter json = new(stream, s_json))
@@ -79,7 +78,7 @@ public static class DatabaseExport
                 }
 
                 stream.Write("\n"u8);
-                progress?.Report(new StageProgress("write documents", ++number, database.Documents.Count));
+                progress?.Report(new StageProgress("write documents", number + 1, database.Documents.Count));
             }
         }
 

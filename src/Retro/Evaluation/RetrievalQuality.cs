@@ -94,10 +94,11 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
             NeighborQuery[] asked = [.. block.Select(QueryOf)];
             (int Document, float Score)[][] documents = RankedDocuments.Of(
                 source, [.. asked.Where((_, i) => block[i].Chunks.Count == 0)], cutoff, cancellationToken: cancellationToken);
-            int next = 0;
-            results.AddRange(block.Select((query, i) => query.Chunks.Count == 0
-                ? QueryQuality.Of(query.Id, documents[next++].Select(one => database.Documents[one.Document].Id), query.Documents, cutoff)
-                : QueryQuality.Of(query.Id, Chunks(asked[i]), query.Chunks, cutoff)));
+            long[][] chunks = Chunks([.. asked.Where((_, i) => block[i].Chunks.Count > 0)]);
+            int nextDocuments = 0, nextChunks = 0;
+            results.AddRange(block.Select(query => query.Chunks.Count == 0
+                ? QueryQuality.Of(query.Id, documents[nextDocuments++].Select(one => database.Documents[one.Document].Id), query.Documents, cutoff)
+                : QueryQuality.Of(query.Id, chunks[nextChunks++], query.Chunks, cutoff)));
         }
 
         progress?.Report(new StageProgress($"measure {source.Name}", measured.Length, measured.Length));
@@ -109,10 +110,19 @@ public sealed record RetrievalQuality(string Source, int Cutoff, IReadOnlyList<Q
             return leaveOutOwn && database.NumberOf(judged.Id) is >= 0 and int own ? query with { ExcludedDocuments = [own] } : query;
         }
 
-        IEnumerable<long> Chunks(NeighborQuery query)
-            => query.Tokens.IsEmpty
-                ? []
-                : source.Ask([query], NeighborQueries.Most(database, cutoff), cancellationToken).Chunks.Where(chunk => chunk >= 0);
+        // For a query without tokens nothing is found.
+        long[][] Chunks(NeighborQuery[] some)
+        {
+            long[][] ranked = [.. some.Select(_ => Array.Empty<long>())];
+            int[] open = [.. Enumerable.Range(0, some.Length).Where(i => !some[i].Tokens.IsEmpty)];
+            int most = NeighborQueries.Most(database, cutoff);
+            foreach ((int place, (long[] found, _)) in open.Zip(source.AskEach(open.Select(i => some[i]), most, cancellationToken)))
+            {
+                ranked[place] = [.. found.Where(chunk => chunk >= 0)];
+            }
+
+            return ranked;
+        }
     }
 
     /// <summary>Such as "bm25: recall@10 0.41 [0.35, 0.48], MRR@10 0.37 [0.31, 0.43], nDCG@10 0.38 [0.32, 0.44], success@10 0.52 [0.44, 0.60]".</summary>

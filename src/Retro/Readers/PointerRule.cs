@@ -104,7 +104,8 @@ public sealed class PointerRule
             if (database.Continuation(chunk) is var next and not -1)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new StageProgress("count the pointer rule", done++, options.Chunks));
+                progress?.Report(new StageProgress("count the pointer rule", done, options.Chunks));
+                done++;
                 retrieved.Take(0, 0, database, table.Row(chunk)[..options.Neighbors]);
                 match.Begin(retrieved.Tokens, retrieved.Valid, Before(database, next));
                 foreach (int token in database.OwnTokens(next))

@@ -5,6 +5,9 @@ namespace Retro.Search;
 /// <summary>What every source does with its arguments.</summary>
 internal static class NeighborQueries
 {
+    /// <summary>Places that are asked for at once at most, where a query is not asked alone.</summary>
+    private const int Together = 1 << 20;
+
     public static void Check(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores)
     {
         ArgumentNullException.ThrowIfNull(queries);
@@ -55,6 +58,21 @@ internal static class NeighborQueries
         RetroTelemetry.Found(source.Name, queries.Count, count, chunks, scores);
         Require(source, queries, count, chunks, scores);
         return (chunks, scores);
+    }
+
+    /// <summary>Asks a source as <see cref="Ask"/> does, any number of queries: as many at once as their answers have room for.</summary>
+    /// <returns>For each query its K chunk numbers and scores.</returns>
+    public static IEnumerable<(long[] Chunks, float[] Scores)> AskEach(
+        this INeighborSource source, IEnumerable<NeighborQuery> queries, int count, CancellationToken cancellationToken)
+    {
+        foreach (NeighborQuery[] some in queries.Chunk(Math.Max(1, Together / count)))
+        {
+            (long[] chunks, float[] scores) = source.Ask(some, count, cancellationToken);
+            for (int row = 0; row < chunks.Length; row += count)
+            {
+                yield return (chunks[row..(row + count)], scores[row..(row + count)]);
+            }
+        }
     }
 
     /// <summary>

@@ -5,9 +5,6 @@ namespace Retro.Search;
 /// <summary>Documents in the order of the best of their chunks, which are what a source finds.</summary>
 internal static class RankedDocuments
 {
-    /// <summary>Chunks that are asked for at once at most, where a query is not asked alone.</summary>
-    private const int Together = 1 << 20;
-
     /// <summary>
     /// Ranks documents for each of some queries. A document can have any number of chunks, so that more and more are asked for, until they are of documents
     /// enough, or there are no more.
@@ -34,22 +31,17 @@ internal static class RankedDocuments
         for (int wide = (int)Math.Min(2L * count, last); open.Length > 0; wide = (int)Math.Min(2L * wide, last))
         {
             List<int> further = [];
-            foreach (int[] some in open.Chunk(Math.Max(1, Together / wide)))
+            foreach ((int query, (long[] found, float[] scores)) in open.Zip(source.AskEach(open.Select(one => queries[one]), wide, cancellationToken)))
             {
-                (long[] chunks, float[] scores) = source.Ask([.. some.Select(query => queries[query])], wide, cancellationToken);
-                for (int i = 0; i < some.Length; i++)
+                ranked[query] =
+                [
+                    .. found.Zip(scores).Where(one => one.First >= 0)
+                        .Select(one => (Document: database.DocumentOf(one.First), Score: one.Second))
+                        .DistinctBy(one => one.Document).Where(one => admits?.Invoke(one.Document) ?? true).Take(count),
+                ];
+                if (ranked[query].Length < count && wide < last && found[^1] >= 0)
                 {
-                    long[] found = chunks[(i * wide)..((i + 1) * wide)];
-                    ranked[some[i]] =
-                    [
-                        .. found.Zip(scores.Skip(i * wide)).Where(one => one.First >= 0)
-                            .Select(one => (Document: database.DocumentOf(one.First), Score: one.Second))
-                            .DistinctBy(one => one.Document).Where(one => admits?.Invoke(one.Document) ?? true).Take(count),
-                    ];
-                    if (ranked[some[i]].Length < count && wide < last && found[^1] >= 0)
-                    {
-                        further.Add(some[i]);
-                    }
+                    further.Add(query);
                 }
             }
 

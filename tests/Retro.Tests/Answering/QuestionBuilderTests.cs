@@ -56,14 +56,17 @@ public sealed class QuestionBuilderTests
         [
             .. Enumerable.Range(0, 12).Select(i => new Document(
                 $"d{i}",
-                $"Title {i}",
-                string.Join('\n', Enumerable.Range(0, 30).Select(line => random.Next(5) switch
+                i > 0 ? $"Title {i}" : string.Concat(Enumerable.Range(0, 60).Select(letter => (char)('A' + (letter % 26)))), // one that leaves no room
+                string.Join('\n', Enumerable.Range(0, 40).Select(line => random.Next(8) switch
                 {
                     0 => "",
                     1 => $"Part {random.Next(100)}",
                     2 => string.Join(' ', Enumerable.Range(0, 60).Select(_ => $"word{random.Next(100)}")),
+                    3 => $"## P{line}",
+                    4 => $"### A longer part, {line}",
+                    5 => $"The lighthouse stands {line}.",
                     _ => $"Field {random.Next(60)}: {random.Next(10_000)} m",
-                })),
+                })) + "\n\n## End\n",
                 "")),
         ];
         const int Most = 40;
@@ -73,13 +76,38 @@ public sealed class QuestionBuilderTests
         Assert.All(set.Questions, one => Assert.Contains(one.Answers[0], texts[one.PassageId], StringComparison.Ordinal));
         Assert.Equal(set.Questions.Count, set.Questions.Select(one => one.Id).Distinct().Count());
         Assert.True(set.Questions.Count > 50);
+        Assert.Contains(set.Questions, one => one.Kind == "section");
+        Assert.Contains(set.Questions, one => one.Kind == "title");
 
         // Not a word of the documents is lost.
         foreach (Document document in documents)
         {
             IEnumerable<Document> own = set.Passages.Where(passage => passage.Id.StartsWith(document.Id + "#", StringComparison.Ordinal));
             string all = string.Join(' ', own.Select(passage => passage.Text));
-            Assert.All(document.Text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries), word => Assert.Contains(word, all, StringComparison.Ordinal));
+            Assert.All(
+                document.Text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Where(word => word.Trim('#').Length > 0),
+                word => Assert.Contains(word, all, StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void A_heading_right_below_another_one_leaves_both_in_passages_and_the_lower_one_is_asked()
+    {
+        const string Upper = "Installation", Lower = "Installing with the package manager", Line = "Run the command below and wait until it is done.";
+        const string Title = "A guide for everyone";
+        Document document = new("d", Title, $"# {Title}\n\n## {Upper}\n\n### {Lower}\n\n{Line}\n\n## Last\n\n{Title}\n", "");
+        Check(4 * (Count(Upper) + Count(Lower)), "d#0", [$"{Upper}\n{Lower}\n{Line}", "Last"]);
+        Check(4 * Count(Lower), "d#1", [Upper, $"{Lower}\n{Line}", "Last"]);
+
+        int Count(string line) => EmbeddingInputs.Tokenizer.Encode(line + "\n").Length;
+
+        void Check(int most, string holding, string[] passages)
+        {
+            QuestionSet set = QuestionBuilder.Build(
+                [document], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = most, Templates = QuestionTemplates.Sections });
+            Assert.Equal(passages.Select(passage => $"{Title}\n{passage}"), set.Passages.Select(passage => passage.Text));
+            Question question = Assert.Single(set.Questions);
+            Assert.Equal(($"{Title}\n{Line}\nSection:", Lower, holding), (question.Prompt, question.Answers[0], question.PassageId));
         }
     }
 

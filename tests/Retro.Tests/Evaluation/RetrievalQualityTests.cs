@@ -4,6 +4,7 @@ using Retro.Database;
 using Retro.Evaluation;
 using Retro.Search;
 using Retro.Tests.Embedders;
+using Retro.Tests.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Evaluation;
@@ -104,6 +105,21 @@ public sealed class RetrievalQualityTests : IDisposable
         Assert.InRange(found.Recall.Value, 0.9, 1);
         Assert.True(found.Recall.HasInterval && found.Recall.Low < found.Recall.Value && found.ReciprocalRank.Value <= found.Success.Value);
         Assert.Equal((300L, 300L), ((long)told[^1].Done, (long)told[^1].Total!));
+
+        // Of chunks that were judged a block is asked for at once, too; for a query without a word nothing is found.
+        JudgedQuery[] byChunks =
+        [
+            .. Enumerable.Range(0, 300).Select(i => new JudgedQuery($"{i}", i == 7 ? "" : $"gray {Word(i)}")
+            {
+                Chunks = new Dictionary<long, int> { [database.ChunksOf(i).First] = 1 },
+            }),
+        ];
+        RecordingSource recording = new(words);
+        RetrievalQuality together = RetrievalQuality.Measure(recording, s_tokenizer, byChunks);
+        Assert.Equal((2, 299), (recording.Counts.Count, recording.Queries.Count));
+        Assert.Equal(byChunks[..20].SelectMany(one => RetrievalQuality.Measure(words, s_tokenizer, [one]).Queries), together.Queries.Take(20));
+        Assert.Equal(0, together.Queries[7].Success);
+        Assert.InRange(together.Recall.Value, 0.9, 1);
     }
 
     [Fact]

@@ -116,9 +116,13 @@ public sealed class PointerReaderTests : IDisposable
 
         Assert.Equal(0, rule.Mass(0));
 
-        // Another seed draws other chunks.
-        PointerRule some = PointerRule.Count(database, table, new() { Neighbors = K, RetrievedLength = R, Chunks = 10 });
-        Assert.NotEqual(some.Precisions, PointerRule.Count(database, table, new() { Neighbors = K, RetrievedLength = R, Chunks = 10, Seed = 1 }).Precisions);
+        // Some chunks, the same whether anyone watches; another seed draws others.
+        PointerRuleOptions few = new() { Neighbors = K, RetrievedLength = R, Chunks = 10 };
+        PointerRule some = PointerRule.Count(database, table, few), other = PointerRule.Count(database, table, few with { Seed = 1 });
+        List<StageProgress> reports = [];
+        Assert.Equal(some.Precisions, PointerRule.Count(database, table, few, new Reports<StageProgress>(reports.Add)).Precisions);
+        Assert.Equal(Enumerable.Range(0, 11), reports.Select(report => (int)report.Done));
+        Assert.All([rule, other], unlike => Assert.Contains(some.Precisions.Zip(unlike.Precisions), pair => Math.Abs(pair.First - pair.Second) > 1e-6));
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Cli;
+using Retro.Training;
 using Retro.Vectors;
 
 namespace Retro.Tests.Samples;
@@ -69,6 +70,11 @@ public sealed class QuickstartTests : IDisposable
         using RetroModel decoder = Checkpoint.Load(Path.Combine(made, "closed-book"));
         using CopyReader copying = CopyReader.Load(Path.Combine(made, "copying.safetensors"), decoder, TokenIndex.Build(database));
         Assert.Equal((16, 16), (copying.Options.Neighbors, copying.Options.Stride));
+
+        // What is learned on top of the closed book was given its steps, too.
+        Dictionary<string, double> steps = told["readers"]!.AsArray().ToDictionary(reader => (string)reader!["reader"]!, reader => (double)reader!["steps"]!);
+        Assert.Equal(steps["closed book"] + copying.Options.Steps, steps["copying from anywhere"]);
+        Assert.Equal(steps["closed book"] + Trainer.Stored(Path.Combine(made, "checkpoint")).Steps, steps["RETRO"]);
 
         ChildProcess.Outcome verified = ChildProcess.Run(
             CtrlC.Start(_folder.Path, "dotnet", Fixtures.Cli, "verify", made, "--json", In("verified.json"))).OfTool();

@@ -206,9 +206,11 @@ public sealed class DatabaseVerificationTests : IDisposable
         Assert.Equal(documents.Select(document => document.Labels), read.Select(document => document.Labels));
         using ChunkDatabase again = ChunkDatabaseBuilder.Build(_databases.Folder("again"), read, tokenizer, options);
         Assert.Equal(database.Manifest.TokensHash, again.Manifest.TokensHash);
-        System.Text.Json.JsonElement first = System.Text.Json.JsonDocument.Parse(File.ReadLines(file).First()).RootElement;
-        Assert.Equal(database.Documents[0].ChunkCount, first.GetProperty("chunks").GetArrayLength());
-        Assert.Equal(documents[0].Location, first.GetProperty("location").GetString());
+        JsonElement[] lines = [.. File.ReadLines(file).Select(line => JsonDocument.Parse(line).RootElement)];
+        Assert.Equal(
+            database.Documents.Select(entry => Enumerable.Range(0, entry.ChunkCount).Select(i => entry.FirstChunk + i)),
+            lines.Select(line => line.GetProperty("chunks").EnumerateArray().Select(chunk => chunk.GetProperty("chunk").GetInt64())));
+        Assert.Equal(documents.Select(document => document.Location), lines.Select(line => line.GetProperty("location").GetString()));
     }
 
     [Theory]

@@ -100,6 +100,18 @@ public sealed partial class CompareTests : IDisposable
         Assert.True(File.Exists(old));
     }
 
+    [Fact]
+    public void Of_too_few_documents_nothing_is_replaced()
+    {
+        MadeUpCorpus.Write(_folder, documents: 5, lines: 4, words: 50);
+        string old = _folder.File(Path.Combine("out", "corpus", "models", "old"), "of another run");
+        string report = _folder.File(Path.Combine("out", "corpus", "compare.md"), "of another run");
+        _folder.File(Path.Combine("out", "corpus", ".retro"), _folder["corpus"]); // whose run it was
+        (int code, string output) = CliRun.In(_folder.Path, "compare", "--corpus", _folder["corpus"], "--out", _folder["out"], "--start-over");
+        Assert.True(code == 1 && output.Contains("Of 1 held-out document a quarter, one at least,", StringComparison.Ordinal), output);
+        Assert.All([old, report], file => Assert.True(File.Exists(file)));
+    }
+
     [Theory]
     [InlineData("compare")]
     [InlineData("compare", "--task", "qa")]

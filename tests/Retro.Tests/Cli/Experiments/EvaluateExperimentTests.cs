@@ -60,7 +60,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         Assert.Equal(readers, Row().Matches(report[..report.IndexOf("## By overlap", StringComparison.Ordinal)]).Select(row => row.Groups[1].Value));
         Assert.Contains("of 12 held-out documents", report, StringComparison.Ordinal);
         Assert.Contains("Means over 2 seeds", report, StringComparison.Ordinal);
-        Assert.Contains("| RETRO | bm25, k = 8 | bm25 | 3 |", report, StringComparison.Ordinal);
+        Assert.Contains("| RETRO | bm25, k = 8 | bm25 | 4 |", report, StringComparison.Ordinal); // three of the closed book, and one of fitting
         Assert.Contains("| 100 % | 100.0 % |", report, StringComparison.Ordinal);
         using (ChunkDatabase heldOut = ChunkDatabase.Open(Path.Combine(made, "held-out"), verify: true))
         {
@@ -84,7 +84,7 @@ public sealed partial class EvaluateExperimentTests : IDisposable
         (code, output) = CliRun.In(_folder.Path, [.. command, "--resume"]);
         Assert.True(code == 0, output);
         string resumed = File.ReadAllText(Path.Combine(made, "evaluation.md"));
-        Assert.Contains("| copying from anywhere | bm25, k = 16 | bm25 | 3 | 0.2 |", resumed, StringComparison.Ordinal);
+        Assert.Contains("| copying from anywhere | bm25, k = 16 | bm25 | 4 | 0.2 |", resumed, StringComparison.Ordinal);
 
         // The closed book is given more time now; what else was trained is as it was.
         Assert.Equal(Bits(report), Bits(resumed));
@@ -131,8 +131,10 @@ public sealed partial class EvaluateExperimentTests : IDisposable
             trainer.Run(s_small.Windows(data.Database));
         }
 
-        using CopyReader reader = Models(data, 40, TimeSpan.FromMinutes(1)).Copying(EvaluateRun.Copying, new(model, 5, TimeSpan.Zero, []), null).Reader;
-        Assert.Equal(2, reader.Options.Steps);
+        (CopyReader reader, TrainedModel trained) = Models(data, 40, TimeSpan.FromMinutes(1))
+            .Copying(EvaluateRun.Copying, new(model, 5, TimeSpan.Zero, []), null);
+        using CopyReader owned = reader;
+        Assert.Equal((2, 7L), (reader.Options.Steps, trained.Steps));
     }
 
     /// <summary>What copies was learned on top of the closed book as it was; half of its steps may be as many as before.</summary>

@@ -1,6 +1,9 @@
 using System.Text.RegularExpressions;
+using Retro.Checkpoints;
+using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Tests.Samples;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Cli.Experiments;
 
@@ -54,6 +57,31 @@ public sealed partial class RetrofitExperimentTests : IDisposable
         // What was fitted is not replaced unasked.
         (code, output) = CliRun.In(_folder.Path, [.. command, "out"]);
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
+    }
+
+    [Fact]
+    public void What_cannot_be_fitted_replaces_nothing()
+    {
+        string corpus = MadeUpCorpus.Write(_folder, documents: 2, lines: 4, words: 50);
+        string old = _folder.File(Path.Combine("out", "corpus", "model", "old"), "of another run");
+        string report = _folder.File(Path.Combine("out", "corpus", "retrofit.md"), "of another run");
+        _folder.File(Path.Combine("out", "corpus", ".retro"), corpus); // whose run it was
+        RetroTokenizer tokenizer = BpeTrainer.Train(["words of letters alone"], 260, _folder["tokenizer"]);
+        using (RetroModel decoder = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, Retrieval = null, MaximumLength = 64 }))
+        {
+            Checkpoint.Save(_folder["short"], decoder);
+        }
+
+        Refused("reads 64 tokens, fewer than two chunks of 64", "--model", _folder["short"], "--tokenizer", _folder["tokenizer"]);
+        Refused("One document is left to train on");
+
+        void Refused(string why, params string[] more)
+        {
+            (int code, string output) = CliRun.In(
+                _folder.Path, ["experiment", "retrofit", "--corpus", corpus, "--out", _folder["out"], "--start-over", .. more]);
+            Assert.True(code == 1 && output.Contains(why, StringComparison.Ordinal), output);
+            Assert.All([old, report], file => Assert.True(File.Exists(file)));
+        }
     }
 
     [GeneratedRegex(@"^\| ((?!reader)[a-zA-Z][^|]*) \|", RegexOptions.Multiline)]

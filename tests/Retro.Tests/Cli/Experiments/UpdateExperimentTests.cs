@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Corpora;
+using Retro.Tests.Samples;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli.Experiments;
@@ -83,10 +84,31 @@ public sealed partial class UpdateExperimentTests : IDisposable
 
         (code, output) = CliRun.In(_folder.Path, command);
         Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
-
-        Document[] Documents(string subject)
-            => [.. Corpus.Open(_folder["corpus"]).Documents().Where(document => document.Id.StartsWith(subject, StringComparison.Ordinal))];
     }
+
+    [Fact]
+    public void Where_all_other_documents_repeat_held_out_ones_nothing_is_replaced()
+    {
+        Directory.Move(MadeUpCorpus.Write(_folder, documents: 8, lines: 10, words: 300), _folder["river"]);
+        Directory.CreateDirectory(_folder["corpus/land"]);
+        Directory.Move(_folder["river"], _folder["corpus/river"]);
+        Document[] about = Documents("river");
+        foreach (Document heldOut in HeldOutSplit.Create(about, new() { Count = 4, Seed = 1 }).HeldOut(about))
+        {
+            File.Copy(_folder[$"corpus/{heldOut.Id}"], _folder[$"corpus/land/{Path.GetFileName(heldOut.Id)}"]);
+        }
+
+        string old = _folder.File(Path.Combine("out", "corpus", "models", "old"), "of another run");
+        string report = _folder.File(Path.Combine("out", "corpus", "update.md"), "of another run");
+        _folder.File(Path.Combine("out", "corpus", ".retro"), _folder["corpus"]); // whose run it was
+        (int code, string output) = CliRun.In(
+            _folder.Path, "experiment", "update", "--corpus", _folder["corpus"], "--out", _folder["out"], "--subject", "river", "--start-over");
+        Assert.True(code == 1 && output.Contains("that know nothing of the subject 0 are left", StringComparison.Ordinal), output);
+        Assert.All([old, report], file => Assert.True(File.Exists(file)));
+    }
+
+    private Document[] Documents(string subject)
+        => [.. Corpus.Open(_folder["corpus"]).Documents().Where(document => document.Id.StartsWith(subject, StringComparison.Ordinal))];
 
     [GeneratedRegex(@"^\| ([^|]+) \| (before|added|removed) \| ([^|]+) \| [^|]+ \|", RegexOptions.Multiline)]
     private static partial Regex Fact();
