@@ -518,10 +518,6 @@ public sealed class AttentionPlan
         return Additive(window is null ? hidden : hidden.logical_or(distances.AtLeast(window.Value)), dtype).view(1, 1, queries, -1).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The mask of whole sequences, [1, 1, repeats·T, T].</summary>
-    internal static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
-        => PromptMask(tokens, window < tokens ? window : null, null, repeats, dtype, device);
-
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
     private static Tensor PromptMask(long tokens, long? window, DecodingPass? pass, long repeats, ScalarType dtype, Device device)
     {
