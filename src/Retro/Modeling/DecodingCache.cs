@@ -358,10 +358,11 @@ public sealed class DecodingCache : IDisposable
     /// </summary>
     internal void SetNeighbors(IReadOnlyList<int> rows, Tensor? encoded, Tensor? retrieved, Tensor? valid, IReadOnlyList<int> without)
     {
+        using DisposeScope scope = NewDisposeScope();
+        (Tensor Keys, Tensor Values)[] made = encoded is null ? [] : KeysAndValues(encoded, valid); // before anything changes, since it may fail
         if (_valid is not null && without.Count > 0)
         {
-            using Tensor index = Index(without);
-            _valid.index_fill_(0, index, KeptScalars.False);
+            _valid.index_fill_(0, Index(without), KeptScalars.False);
             ForgetMask();
         }
 
@@ -371,16 +372,10 @@ public sealed class DecodingCache : IDisposable
         }
 
         long neighbors = encoded.shape[1], width = neighbors * encoded.shape[2];
-        using DisposeScope scope = NewDisposeScope();
         Tensor rowIndex = Index(rows);
-        AttentionPlan plan = AttentionPlan.CrossKeys(Model.Config, neighbors, valid, encoded.dtype, encoded.device);
         for (int layer = 0; layer < _cross.Length; layer++)
         {
-            if (_cross[layer] is { } cache)
-            {
-                (Tensor k, Tensor v) = Model.Layers[layer].CrossAttention!.CheckedKeysAndValues(encoded, plan);
-                cache.Write(rowIndex, Rows, k, v);
-            }
+            _cross[layer]?.Write(rowIndex, Rows, made[layer].Keys, made[layer].Values);
         }
 
         long stored = _cross[_firstCrossLayer]!.Keys!.shape[2];
@@ -481,6 +476,13 @@ public sealed class DecodingCache : IDisposable
 
     /// <summary>The rows' last tokens, [B, <see cref="MatchFeatures.Compared"/>], as <see cref="MatchFeatures.Last"/> gives them.</summary>
     internal Tensor LastTokens() => _lastTokens ?? MatchFeatures.Last(zeros([Rows, 1], ScalarType.Int64, Model.Device), new long[Rows]);
+
+    // What each layer makes of encoded neighbors [n, K, R, E]; of one that does not cross-attend, nothing.
+    private (Tensor Keys, Tensor Values)[] KeysAndValues(Tensor encoded, Tensor? valid)
+    {
+        AttentionPlan plan = AttentionPlan.CrossKeys(Model.Config, encoded.shape[1], valid, encoded.dtype, encoded.device);
+        return [.. Model.Layers.Select(layer => layer.CrossAttention?.CheckedKeysAndValues(encoded, plan) ?? default)];
+    }
 
     // Makes it as wide as the shape says, what there was before at its beginning.
     private void Grow(ref Tensor? place, long[] shape, ScalarType dtype)

@@ -125,19 +125,18 @@ public sealed partial class RetroModel
         long batch = tokens.shape[0];
         using DecodingPass pass = cache.Begin([.. read.Zip(cache.Lengths, (own, before) => own + before)], null, expected);
         (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, pass, tap);
+        Tensor? lastTokens = Config.Retrieval?.MatchBias == true
+            ? MatchFeatures.Last(cat([cache.LastTokens(), tokens], 1), [.. read.Select(own => own + MatchFeatures.Compared)]) : null;
+        Tensor last = tensor(read.Select(own => Math.Max(0, own - 1)).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
+        Tensor normed = _norm.call(states.gather(1, last)).view(batch, -1);
+
+        // Behind all that may fail: what stays of a pass that failed, the next one would read too early.
         if (Config.HasRetrieval)
         {
             KeepEncoded(cache, pass, encoded, neighbors, valid);
         }
 
-        if (Config.Retrieval?.MatchBias == true)
-        {
-            Tensor all = cat([cache.LastTokens(), tokens], 1);
-            cache.KeepLastTokens(MatchFeatures.Last(all, [.. read.Select(own => own + MatchFeatures.Compared)]));
-        }
-
-        Tensor last = tensor(read.Select(own => Math.Max(0, own - 1)).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
-        Tensor normed = _norm.call(states.gather(1, last)).view(batch, -1);
+        cache.KeepLastTokens(lastTokens);
         cache.End(pass);
         return normed.MoveToOuterDisposeScope();
     }

@@ -415,6 +415,41 @@ public class DecodingTests
         }
     }
 
+    /// <summary>They may act from the last token of their chunk on, which was not read then.</summary>
+    [Theory]
+    [InlineData("rotary", "decoder.norm", 0)]
+    [InlineData("match bias, no encoder layers", "decoder.norm", 0)]
+    [InlineData("rotary", "decoder.3.cca.k", 1)]
+    public void Neighbors_that_a_pass_has_encoded_that_failed_are_read_by_none(string name, string part, int calls)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 11), neighbors = ModelCase.Neighbors(config, 2, 11, 2).Neighbors;
+        Tensor whole = model.call(tokens, neighbors, null);
+        int left = int.MaxValue;
+        nn.Module<Tensor, Tensor> failing = (nn.Module<Tensor, Tensor>)model.named_modules().Single(module => module.name == part).module;
+        failing.register_forward_pre_hook((_, x) => left-- > 0 ? x : throw new RetroException("No power."));
+        foreach (string then in new[] { "a step", "a token", "the same" })
+        {
+            using DecodingCache cache = model.NewCache(2);
+            model.Prefill(cache, tokens.narrow(1, 0, 6), null, neighbors.narrow(1, 0, 1));
+            left = calls;
+            Assert.Throws<RetroException>(() => Rest(6));
+            left = int.MaxValue;
+            if (then != "the same")
+            {
+                Tensor logits = then == "a step" ? model.Step(cache, tokens.select(1, 6)) : model.Prefill(cache, tokens.narrow(1, 6, 1));
+                Assert.InRange(ModelCase.Distance(whole.select(1, 6), logits), 0, Rounding);
+            }
+
+            Assert.InRange(ModelCase.Distance(whole.select(1, 10), Rest(cache.Lengths[0])), 0, Rounding);
+
+            Tensor Rest(long start) => model.Prefill(cache, tokens.narrow(1, start, 11 - start), null, neighbors.narrow(1, 1, 1));
+        }
+    }
+
     /// <summary>One that made room for more than the next one needs.</summary>
     [Theory]
     [InlineData("rotary", 16)]
