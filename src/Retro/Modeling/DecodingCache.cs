@@ -20,6 +20,7 @@ public sealed class DecodingCache : IDisposable
     private DecodingMask? _mask;  // what follows from it; null after a change
     private long[] _rowLengths;
     private CacheLayout? _layout; // of self-attention's keys and values; null before the first pass
+    private (ScalarType Dtype, Device Device)? _filledAs; // what the model was when its first pass began; null before
     private bool _disposed;
 
     internal DecodingCache(RetroModel model, int rows, int capacity)
@@ -66,10 +67,11 @@ public sealed class DecodingCache : IDisposable
     /// Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.
     /// </summary>
     /// <param name="rows">Row numbers, from 0.</param>
+    /// <exception cref="InvalidOperationException">The model was cast or moved after the cache was filled.</exception>
     public void SelectRows(IReadOnlyList<int> rows)
     {
         ArgumentNullException.ThrowIfNull(rows);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ThrowIfUnusable();
         ArgumentOutOfRangeException.ThrowIfZero(rows.Count, nameof(rows));
         foreach (int row in rows)
         {
@@ -114,11 +116,11 @@ public sealed class DecodingCache : IDisposable
     /// </summary>
     /// <param name="other">A cache of the same model.</param>
     /// <exception cref="ArgumentException">It is of another model, or it is this one.</exception>
+    /// <exception cref="InvalidOperationException">The model was cast or moved after one of them was filled.</exception>
     public void AppendRows(DecodingCache other)
     {
         ArgumentNullException.ThrowIfNull(other);
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        other.ThrowIfDisposed();
+        ThrowIfUnusable();
         if (other == this || other.Model != Model)
         {
             throw new ArgumentException(
@@ -126,9 +128,11 @@ public sealed class DecodingCache : IDisposable
                 nameof(other));
         }
 
+        other.ThrowIfUnusable();
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         int rows = Rows;
+        _filledAs ??= other._filledAs;
         for (int layer = 0; layer < Self.Length; layer++)
         {
             _cross[layer]?.AppendRows(other._cross[layer]!, rows, other.Rows);
@@ -177,7 +181,23 @@ public sealed class DecodingCache : IDisposable
         _chunkStates = _encoded = _valid = _retrieved = _lastTokens = null;
     }
 
-    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
+    /// <summary>Refuses a cache that was disposed of, and one of before the model was cast or moved, whose numbers are of the model as it was then.</summary>
+    internal void ThrowIfUnusable()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (_filledAs is not var (dtype, device))
+        {
+            return;
+        }
+
+        Device now = Model.Device;
+        if (dtype != Model.Dtype || device.type != now.type || device.index != now.index)
+        {
+            throw new InvalidOperationException(
+                $"Expected a cache of {Model.Dtype} on {now}, as the model is now, got one of {dtype} on {device}: a cache that was filled before a model was "
+                    + $"cast or moved cannot go on with it; make a new one with {nameof(RetroModel.NewCache)}.");
+        }
+    }
 
     internal CrossAttentionCache Cross(int layer) => _cross[layer]!;
 
@@ -211,7 +231,12 @@ public sealed class DecodingCache : IDisposable
         }
 
         using IDisposable noGrad = no_grad();
-        DecodingCache beginning = new(Model, 1, capacity) { _rowLengths = [read], _layout = new(Model.Config, [length], [Math.Max(1, capacity - length)]) };
+        DecodingCache beginning = new(Model, 1, capacity)
+        {
+            _rowLengths = [read],
+            _layout = new(Model.Config, [length], [Math.Max(1, capacity - length)]),
+            _filledAs = _filledAs,
+        };
         try
         {
             for (int layer = 0; layer < Self.Length; layer++)
@@ -236,6 +261,7 @@ public sealed class DecodingCache : IDisposable
     {
         RetroConfig config = Model.Config;
         CacheLayout? layout = _layout;
+        _filledAs ??= (Model.Dtype, Model.Device);
         if (layout is null || Array.Exists(Self, cache => cache.LiesOtherwise(layout))
             || Enumerable.Range(0, Rows).Any(row => layout.Left(row, lengths[row]) < 0))
         {

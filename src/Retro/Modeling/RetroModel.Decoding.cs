@@ -41,7 +41,7 @@ public sealed partial class RetroModel
     /// <exception cref="ArgumentException">
     /// The cache belongs to another model, a row gets longer than the model takes, or see <see cref="forward"/>.
     /// </exception>
-    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
+    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode, or was cast or moved after the cache was filled.</exception>
     public Tensor Prefill(
         DecodingCache cache,
         Tensor tokens,
@@ -217,7 +217,7 @@ public sealed partial class RetroModel
     /// <returns>Logits [B, V] after the token.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
-    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
+    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode, or was cast or moved after the cache was filled.</exception>
     public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         using Use use = Hold();
@@ -346,13 +346,13 @@ public sealed partial class RetroModel
     private void CheckCache(DecodingCache cache)
     {
         ArgumentNullException.ThrowIfNull(cache);
-        cache.ThrowIfDisposed();
         _ = Weighted;
         if (cache.Model != this)
         {
             throw new ArgumentException("The cache was made by another model; make one with this model's NewCache.", nameof(cache));
         }
 
+        cache.ThrowIfUnusable();
         if (training && Config.HasDropout)
         {
             throw new InvalidOperationException("The model is in training mode and would drop values; call eval() before decoding.");

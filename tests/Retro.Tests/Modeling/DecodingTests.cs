@@ -553,6 +553,44 @@ public class DecodingTests
         Assert.InRange(cache.Self[0].Capacity, config.SlidingWindow!.Value, 2 * config.SlidingWindow.Value);
     }
 
+    /// <summary>As few rows as have products of their own, and more; what would be cast silently, and what libtorch would refuse.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float32, ScalarType.BFloat16, 2)]
+    [InlineData(ScalarType.BFloat16, ScalarType.Float32, 2)]
+    [InlineData(ScalarType.Float32, ScalarType.BFloat16, 11)]
+    [InlineData(ScalarType.Float32, ScalarType.Float64, 2)]
+    public void A_cache_of_before_the_model_was_cast_is_refused(ScalarType before, ScalarType after, int rows)
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config, dtype: before);
+        Tensor tokens = ModelCase.Tokens(config, rows, 3), next = tokens.select(1, 0);
+        int[] lengths = [.. Enumerable.Range(0, rows).Select(row => 1 + (row % 3))];
+        using DecodingCache cache = model.NewCache(rows), empty = model.NewCache(1), anew = model.NewCache(rows);
+        model.Prefill(cache, tokens);
+        model.to(after);
+        model.Prefill(anew, tokens);
+        Refused(() => model.Step(cache, next));
+        Refused(() => model.Prefill(cache, tokens));
+        Refused(() => model.Prefill(cache, tokens, lengths));
+        Refused(() => model.Beginning(cache, 0, tokens.narrow(0, 0, 1), null, null, 8));
+        Refused(() => cache.AppendRows(anew));
+        Refused(() => anew.AppendRows(cache));
+        Refused(() => cache.SelectRows([0]));
+
+        // One that nothing was read into yet is of the model as it is.
+        empty.AppendRows(anew);
+        Assert.Equal(after, model.Step(empty, cat([next.narrow(0, 0, 1), next])).dtype);
+        Assert.Equal([1L, .. Enumerable.Repeat(4L, rows)], empty.Lengths);
+
+        void Refused(Action use)
+        {
+            string message = Assert.Throws<InvalidOperationException>(use).Message;
+            Assert.Contains($"Expected a cache of {after} on cpu, as the model is now, got one of {before} on cpu", message, StringComparison.Ordinal);
+            Assert.Contains("NewCache", message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void Misuse_is_named()
     {
