@@ -258,6 +258,9 @@ public class LayerTests
         Refuses("Expected valid of type Bool", tokens, states, valid.to_type(ScalarType.Float32));
         Refuses("meta", tokens, states.to(META), valid);
         Refuses("states", tokens, states.narrow(1, 0, 3), valid);
+        Refuses("Expected tokens of shape [B, C, K, R]", tokens.view(-1, length), states, valid);
+        Refuses("Expected valid of shape [B, C, K, R]", tokens, states, ones([length], ScalarType.Bool));
+        Refuses("Expected valid of shape [B, C, K, R]", tokens, states, valid.narrow(1, 0, 1));
         Assert.Equal([2, 2, 3, length, config.Retrieval!.Encoder.Width], encoder.call(tokens, states, valid).shape);
     }
 
