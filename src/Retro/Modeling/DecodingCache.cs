@@ -370,12 +370,9 @@ public sealed class DecodingCache : IDisposable
     {
         Tensor kept = ChunkStates(states);
         long chunk = Model.Config.Retrieval!.ChunkLength;
-        for (int row = 0; row < Rows; row++)
-        {
-            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % chunk, 1), own = states.select(0, row);
-            place.copy_(own);
-        }
-
+        using Tensor places = KeptScalars.Numbers((long[])[.. _rowLengths.Select((length, row) => (row * chunk) + (length % chunk))], kept.device);
+        using Tensor all = kept.view(Rows * chunk, -1), own = states.squeeze(1);
+        all.index_copy_(0, places, own);
         return kept;
     }
 
