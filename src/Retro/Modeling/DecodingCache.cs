@@ -215,7 +215,8 @@ public sealed class DecodingCache : IDisposable
 
     /// <summary>Whether the keys and values of a row's first tokens are all there.</summary>
     internal bool HasBeginning(int row, long length)
-        => _layout is not null && _layout.First(row) == 0 && CacheLayout.Kept(Model.Config.WidestWindow, length) == length && _rowLengths[row] >= length;
+        => _layout is { } layout && layout.First(row) == 0 && CacheLayout.Kept(Model.Config.WidestWindow, length) == length && _rowLengths[row] >= length
+            && !Array.Exists(Self, cache => cache.LiesOtherwise(layout));
 
     /// <summary>A cache of one row's first tokens, with their keys and values of self-attention alone.</summary>
     /// <param name="row">The row.</param>
