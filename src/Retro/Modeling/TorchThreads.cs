@@ -148,8 +148,8 @@ internal static class TorchThreads
         /// <summary>To be called on it.</summary>
         public void SetThreads(int threads)
         {
-            set_num_threads(threads);
             _ = get_num_threads(); // a thread takes the process's over when it is first asked, even after its own was set
+            set_num_threads(threads);
             Threads = threads;
         }
 
