@@ -120,7 +120,8 @@ internal static class OperatorBenchmark
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor[] leaves = [.. new[] { heads, groups, groups }.Select(count => randn([count, 1, tokens, size], dtype).requires_grad_())];
-        Tensor direction = randn([1, tokens, heads * size], dtype), mask = AttentionPlan.CausalMask(tokens, window ?? tokens, heads / groups, dtype, CPU);
+        Tensor direction = randn([1, tokens, heads * size], dtype);
+        Tensor mask = AttentionPlan.BandMask(tokens, 0, window, dtype, CPU).repeat(1, 1, heads / groups, 1);
         Pair(
             $"causal attention, {heads} heads of {size}, {groups} of keys, {tokens} tokens{(window is null ? "" : $", a window of {window}")}, {dtype}",
             "the whole mask",

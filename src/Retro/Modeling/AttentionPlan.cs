@@ -311,8 +311,9 @@ public sealed class AttentionPlan
     /// <param name="text">The sequences, [B, T] of int64; read, and required, where the configuration has a <see cref="RetrievalConfig.MatchBias"/>.</param>
     /// <param name="retrieved">The neighbors, [B, C, K, R] of int64; likewise.</param>
     /// <exception cref="RetroOptionsException">The configuration has no <see cref="RetroConfig.Retrieval"/>.</exception>
-    /// <exception cref="ShapeException"><paramref name="valid"/> has another shape.</exception>
-    /// <exception cref="ArgumentException"><paramref name="valid"/> has another type; or a number is out of range.</exception>
+    /// <exception cref="ShapeException"><paramref name="valid"/>, or <paramref name="text"/> or <paramref name="retrieved"/> where they are read, has another
+    /// shape.</exception>
+    /// <exception cref="ArgumentException">One of these has another type or is missing where it is required; or a number is out of range.</exception>
     public static AttentionPlan ChunkedCross(
         RetroConfig config,
         long tokens,
@@ -334,6 +335,17 @@ public sealed class AttentionPlan
         {
             Guard.Shape(valid, "[B, C, K, R]", [null, chunks, neighbors, retrieval.RetrievedLength]);
             Guard.Type(valid, nameof(valid), ScalarType.Bool);
+        }
+
+        if (retrieval.MatchBias && chunks > 0)
+        {
+            // Of a longer text each query would be told the token that it is to predict.
+            ArgumentNullException.ThrowIfNull(text);
+            ArgumentNullException.ThrowIfNull(retrieved);
+            Guard.Shape(text, "[B, T]", [valid?.shape[0], tokens]);
+            Guard.Type(text, nameof(text), ScalarType.Int64);
+            Guard.Shape(retrieved, "[B, C, K, R]", [text.shape[0], chunks, neighbors, retrieval.RetrievedLength]);
+            Guard.Type(retrieved, nameof(retrieved), ScalarType.Int64);
         }
 
         using Tensor? asking = PassNeighbors.AskingChunks(valid);
@@ -362,9 +374,7 @@ public sealed class AttentionPlan
         Tensor? matches = null;
         if (retrieval.MatchBias && chunks > 0)
         {
-            ArgumentNullException.ThrowIfNull(text);
-            ArgumentNullException.ThrowIfNull(retrieved);
-            matches = MatchFeatures.OfChunks(text, retrieved, valid, chunk, dtype, text.shape[1] - tokens).MoveToOuterDisposeScope();
+            matches = MatchFeatures.OfChunks(text!, retrieved!, valid, chunk, dtype, text!.shape[1] - tokens).MoveToOuterDisposeScope();
         }
 
         Tensor? mask = null, hasKey = null, validTokens = null;
@@ -507,10 +517,6 @@ public sealed class AttentionPlan
         Tensor distances = positions.narrow(0, before, queries).unsqueeze(-1) - positions, hidden = distances.Below(0);
         return Additive(window is null ? hidden : hidden.logical_or(distances.AtLeast(window.Value)), dtype).view(1, 1, queries, -1).MoveToOuterDisposeScope();
     }
-
-    /// <summary>The mask of whole sequences, [1, 1, repeats·T, T].</summary>
-    internal static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
-        => PromptMask(tokens, window < tokens ? window : null, null, repeats, dtype, device);
 
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
     private static Tensor PromptMask(long tokens, long? window, DecodingPass? pass, long repeats, ScalarType dtype, Device device)

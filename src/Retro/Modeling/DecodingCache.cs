@@ -20,6 +20,7 @@ public sealed class DecodingCache : IDisposable
     private DecodingMask? _mask;  // what follows from it; null after a change
     private long[] _rowLengths;
     private CacheLayout? _layout; // of self-attention's keys and values; null before the first pass
+    private (ScalarType Dtype, Device Device)? _filledAs; // what the model was when its first pass began; null before
     private bool _disposed;
 
     internal DecodingCache(RetroModel model, int rows, int capacity)
@@ -66,10 +67,11 @@ public sealed class DecodingCache : IDisposable
     /// Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.
     /// </summary>
     /// <param name="rows">Row numbers, from 0.</param>
+    /// <exception cref="InvalidOperationException">The model was cast or moved after the cache was filled.</exception>
     public void SelectRows(IReadOnlyList<int> rows)
     {
         ArgumentNullException.ThrowIfNull(rows);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ThrowIfUnusable();
         ArgumentOutOfRangeException.ThrowIfZero(rows.Count, nameof(rows));
         foreach (int row in rows)
         {
@@ -114,11 +116,11 @@ public sealed class DecodingCache : IDisposable
     /// </summary>
     /// <param name="other">A cache of the same model.</param>
     /// <exception cref="ArgumentException">It is of another model, or it is this one.</exception>
+    /// <exception cref="InvalidOperationException">The model was cast or moved after one of them was filled.</exception>
     public void AppendRows(DecodingCache other)
     {
         ArgumentNullException.ThrowIfNull(other);
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        other.ThrowIfDisposed();
+        ThrowIfUnusable();
         if (other == this || other.Model != Model)
         {
             throw new ArgumentException(
@@ -126,9 +128,11 @@ public sealed class DecodingCache : IDisposable
                 nameof(other));
         }
 
+        other.ThrowIfUnusable();
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         int rows = Rows;
+        _filledAs ??= other._filledAs;
         for (int layer = 0; layer < Self.Length; layer++)
         {
             _cross[layer]?.AppendRows(other._cross[layer]!, rows, other.Rows);
@@ -177,7 +181,23 @@ public sealed class DecodingCache : IDisposable
         _chunkStates = _encoded = _valid = _retrieved = _lastTokens = null;
     }
 
-    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
+    /// <summary>Refuses a cache that was disposed of, and one of before the model was cast or moved, whose numbers are of the model as it was then.</summary>
+    internal void ThrowIfUnusable()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (_filledAs is not var (dtype, device))
+        {
+            return;
+        }
+
+        Device now = Model.Device;
+        if (dtype != Model.Dtype || device.type != now.type || device.index != now.index)
+        {
+            throw new InvalidOperationException(
+                $"Expected a cache of {Model.Dtype} on {now}, as the model is now, got one of {dtype} on {device}: a cache that was filled before a model was "
+                    + $"cast or moved cannot go on with it; make a new one with {nameof(RetroModel.NewCache)}.");
+        }
+    }
 
     internal CrossAttentionCache Cross(int layer) => _cross[layer]!;
 
@@ -195,7 +215,8 @@ public sealed class DecodingCache : IDisposable
 
     /// <summary>Whether the keys and values of a row's first tokens are all there.</summary>
     internal bool HasBeginning(int row, long length)
-        => _layout is not null && _layout.First(row) == 0 && CacheLayout.Kept(Model.Config.WidestWindow, length) == length && _rowLengths[row] >= length;
+        => _layout is { } layout && layout.First(row) == 0 && CacheLayout.Kept(Model.Config.WidestWindow, length) == length && _rowLengths[row] >= length
+            && !Array.Exists(Self, cache => cache.LiesOtherwise(layout));
 
     /// <summary>A cache of one row's first tokens, with their keys and values of self-attention alone.</summary>
     /// <param name="row">The row.</param>
@@ -211,7 +232,12 @@ public sealed class DecodingCache : IDisposable
         }
 
         using IDisposable noGrad = no_grad();
-        DecodingCache beginning = new(Model, 1, capacity) { _rowLengths = [read], _layout = new(Model.Config, [length], [Math.Max(1, capacity - length)]) };
+        DecodingCache beginning = new(Model, 1, capacity)
+        {
+            _rowLengths = [read],
+            _layout = new(Model.Config, [length], [Math.Max(1, capacity - length)]),
+            _filledAs = _filledAs,
+        };
         try
         {
             for (int layer = 0; layer < Self.Length; layer++)
@@ -236,6 +262,7 @@ public sealed class DecodingCache : IDisposable
     {
         RetroConfig config = Model.Config;
         CacheLayout? layout = _layout;
+        _filledAs ??= (Model.Dtype, Model.Device);
         if (layout is null || Array.Exists(Self, cache => cache.LiesOtherwise(layout))
             || Enumerable.Range(0, Rows).Any(row => layout.Left(row, lengths[row]) < 0))
         {
@@ -344,12 +371,9 @@ public sealed class DecodingCache : IDisposable
     {
         Tensor kept = ChunkStates(states);
         long chunk = Model.Config.Retrieval!.ChunkLength;
-        for (int row = 0; row < Rows; row++)
-        {
-            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % chunk, 1), own = states.select(0, row);
-            place.copy_(own);
-        }
-
+        using Tensor places = KeptScalars.Numbers((long[])[.. _rowLengths.Select((length, row) => (row * chunk) + (length % chunk))], kept.device);
+        using Tensor all = kept.view(Rows * chunk, -1), own = states.squeeze(1);
+        all.index_copy_(0, places, own);
         return kept;
     }
 
@@ -358,10 +382,11 @@ public sealed class DecodingCache : IDisposable
     /// </summary>
     internal void SetNeighbors(IReadOnlyList<int> rows, Tensor? encoded, Tensor? retrieved, Tensor? valid, IReadOnlyList<int> without)
     {
+        using DisposeScope scope = NewDisposeScope();
+        (Tensor Keys, Tensor Values)[] made = encoded is null ? [] : KeysAndValues(encoded, valid); // before anything changes, since it may fail
         if (_valid is not null && without.Count > 0)
         {
-            using Tensor index = Index(without);
-            _valid.index_fill_(0, index, KeptScalars.False);
+            _valid.index_fill_(0, Index(without), KeptScalars.False);
             ForgetMask();
         }
 
@@ -371,16 +396,10 @@ public sealed class DecodingCache : IDisposable
         }
 
         long neighbors = encoded.shape[1], width = neighbors * encoded.shape[2];
-        using DisposeScope scope = NewDisposeScope();
         Tensor rowIndex = Index(rows);
-        AttentionPlan plan = AttentionPlan.CrossKeys(Model.Config, neighbors, valid, encoded.dtype, encoded.device);
         for (int layer = 0; layer < _cross.Length; layer++)
         {
-            if (_cross[layer] is { } cache)
-            {
-                (Tensor k, Tensor v) = Model.Layers[layer].CrossAttention!.CheckedKeysAndValues(encoded, plan);
-                cache.Write(rowIndex, Rows, k, v);
-            }
+            _cross[layer]?.Write(rowIndex, Rows, made[layer].Keys, made[layer].Values);
         }
 
         long stored = _cross[_firstCrossLayer]!.Keys!.shape[2];
@@ -481,6 +500,13 @@ public sealed class DecodingCache : IDisposable
 
     /// <summary>The rows' last tokens, [B, <see cref="MatchFeatures.Compared"/>], as <see cref="MatchFeatures.Last"/> gives them.</summary>
     internal Tensor LastTokens() => _lastTokens ?? MatchFeatures.Last(zeros([Rows, 1], ScalarType.Int64, Model.Device), new long[Rows]);
+
+    // What each layer makes of encoded neighbors [n, K, R, E]; of one that does not cross-attend, nothing.
+    private (Tensor Keys, Tensor Values)[] KeysAndValues(Tensor encoded, Tensor? valid)
+    {
+        AttentionPlan plan = AttentionPlan.CrossKeys(Model.Config, encoded.shape[1], valid, encoded.dtype, encoded.device);
+        return [.. Model.Layers.Select(layer => layer.CrossAttention?.CheckedKeysAndValues(encoded, plan) ?? default)];
+    }
 
     // Makes it as wide as the shape says, what there was before at its beginning.
     private void Grow(ref Tensor? place, long[] shape, ScalarType dtype)

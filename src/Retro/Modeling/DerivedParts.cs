@@ -99,12 +99,21 @@ internal static class DerivedParts
                 ICollection or IReadOnlyCollection<object> => (IEnumerable)one,
                 _ => Array.Empty<object>(),
             };
-            if (one is not null && (one is ValueType || seen.Add(one)))
+            if (one is null || (one is not ValueType && !seen.Add(one)))
+            {
+                continue;
+            }
+
+            try
             {
                 foreach (object? part in inside)
                 {
                     open.Push(part);
                 }
+            }
+            catch (InvalidOperationException)
+            {
+                // Nothing was put in it yet: the default value of an ImmutableArray or ArraySegment cannot be enumerated.
             }
         }
 

@@ -301,12 +301,10 @@ internal sealed class FewRows<T, TFormat> : FewRows
         return attended;
     }
 
-    // What a cache holds is of the model as it was then.
+    // Its memory is read as it lies.
     private Tensor Stored(Tensor tensor) => tensor.dtype == Dtype && tensor.device_type == DeviceType.CPU
         ? tensor
-        : throw new InvalidOperationException(
-            $"Expected {Dtype} on the processor, as the model is now, got {tensor.dtype} on {tensor.device}: a cache that was filled before a model was cast or "
-                + $"moved cannot go on with it; make a new one with {nameof(RetroModel.NewCache)}.");
+        : throw new InvalidOperationException($"Expected numbers of {Dtype} on the processor, got {tensor.dtype} on {tensor.device}.");
 
     /// <summary>A matrix of a loop: its numbers, which of the loop's outputs is its first one, and where its products go.</summary>
     private sealed class Matrix(Tensor weight, Tensor? bias, int first, int output, Memory<float> products)

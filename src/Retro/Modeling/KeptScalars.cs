@@ -116,11 +116,13 @@ internal static class KeptScalars
     /// <summary>
     /// A few of the host's numbers on a device. They are handed over as they are, so that nobody waits for what the device has still to compute.
     /// </summary>
-    public static Tensor Numbers(double[] values, Device device)
-    {
-        Tensor own = tensor(values, device: CPU);
-        return device.type == DeviceType.CPU ? own : own.to(device, disposeAfter: true, non_blocking: true);
-    }
+    public static Tensor Numbers(double[] values, Device device) => Handed(tensor(values, device: CPU), device);
+
+    /// <summary>The same of whole numbers.</summary>
+    public static Tensor Numbers(long[] values, Device device) => Handed(tensor(values, device: CPU), device);
+
+    private static Tensor Handed(Tensor own, Device device)
+        => device.type == DeviceType.CPU ? own : own.to(device, disposeAfter: true, non_blocking: true);
 
     /// <summary>All values that x holds, of whatever type, in single precision. What it makes on the way is left to the caller's scope.</summary>
     public static float[] Floats(this Tensor x)

@@ -76,14 +76,15 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <exception cref="ArgumentException">An argument has another type or lies on another device, or a token id is not in the vocabulary.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
-        ArgumentNullException.ThrowIfNull(tokens);
-        ArgumentNullException.ThrowIfNull(states);
+        Guard.Shape(tokens, "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);
+        Guard.Shape(states, "[B, C·M, D]", [tokens.shape[0], tokens.shape[1] * _retrieval.ChunkLength, _config.Width]);
         Tensor weight = _embedding.weight!;
         Guard.Type(tokens, nameof(tokens), ScalarType.Int64, weight.device);
         Guard.Ids(tokens, nameof(tokens), _config.VocabularySize);
         Guard.Type(states, nameof(states), weight.dtype, weight.device);
         if (valid is not null)
         {
+            Guard.Shape(valid, "[B, C, K, R]", Array.ConvertAll(tokens.shape, size => (long?)size));
             Guard.Type(valid, nameof(valid), ScalarType.Bool, weight.device);
         }
 
@@ -100,14 +101,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     private Tensor Compute(PassNeighbors given, Tensor states)
     {
         (Tensor tokens, Tensor? valid, Tensor? asking) = given;
-        Guard.Shape(tokens, "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);
         long batch = tokens.shape[0], chunks = tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
-        Guard.Shape(states, "[B, C·M, D]", [batch, chunks * _retrieval.ChunkLength, _config.Width]);
-        if (valid is not null)
-        {
-            Guard.Shape(valid, "[B, C, K, R]", [batch, chunks, neighbors, length]);
-        }
-
         using DisposeScope scope = NewDisposeScope();
         if (tokens.numel() == 0)
         {

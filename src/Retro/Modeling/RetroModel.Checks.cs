@@ -30,12 +30,14 @@ public sealed partial class RetroModel
 
     /// <summary>Refuses another tokenizer than the model was trained with. Of the right one every hash counts from then on.</summary>
     /// <param name="hashes">The hashes by which databases and models may know the tokenizer, at least one.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is none.</exception>
     /// <exception cref="RetroException">It is another.</exception>
     public void RequireTokenizer(IReadOnlyList<string> hashes)
     {
         ArgumentNullException.ThrowIfNull(hashes);
+        ArgumentOutOfRangeException.ThrowIfZero(hashes.Count, nameof(hashes));
         RequireTokenizer(TokenizerHash is { } own && hashes.Contains(own) ? own : hashes[0]);
-        TokenizerHashes = hashes;
+        TokenizerHashes = [.. hashes];
     }
 
     /// <summary>Refuses what a pass cannot read.</summary>

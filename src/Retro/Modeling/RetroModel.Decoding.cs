@@ -41,7 +41,7 @@ public sealed partial class RetroModel
     /// <exception cref="ArgumentException">
     /// The cache belongs to another model, a row gets longer than the model takes, or see <see cref="forward"/>.
     /// </exception>
-    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
+    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode, or was cast or moved after the cache was filled.</exception>
     public Tensor Prefill(
         DecodingCache cache,
         Tensor tokens,
@@ -125,19 +125,18 @@ public sealed partial class RetroModel
         long batch = tokens.shape[0];
         using DecodingPass pass = cache.Begin([.. read.Zip(cache.Lengths, (own, before) => own + before)], null, expected);
         (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, pass, tap);
+        Tensor? lastTokens = Config.Retrieval?.MatchBias == true
+            ? MatchFeatures.Last(cat([cache.LastTokens(), tokens], 1), [.. read.Select(own => own + MatchFeatures.Compared)]) : null;
+        Tensor last = tensor(read.Select(own => Math.Max(0, own - 1)).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
+        Tensor normed = _norm.call(states.gather(1, last)).view(batch, -1);
+
+        // Behind all that may fail: what stays of a pass that failed, the next one would read too early.
         if (Config.HasRetrieval)
         {
             KeepEncoded(cache, pass, encoded, neighbors, valid);
         }
 
-        if (Config.Retrieval?.MatchBias == true)
-        {
-            Tensor all = cat([cache.LastTokens(), tokens], 1);
-            cache.KeepLastTokens(MatchFeatures.Last(all, [.. read.Select(own => own + MatchFeatures.Compared)]));
-        }
-
-        Tensor last = tensor(read.Select(own => Math.Max(0, own - 1)).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
-        Tensor normed = _norm.call(states.gather(1, last)).view(batch, -1);
+        cache.KeepLastTokens(lastTokens);
         cache.End(pass);
         return normed.MoveToOuterDisposeScope();
     }
@@ -218,7 +217,7 @@ public sealed partial class RetroModel
     /// <returns>Logits [B, V] after the token.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
-    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode.</exception>
+    /// <exception cref="InvalidOperationException">The model has dropout and is in training mode, or was cast or moved after the cache was filled.</exception>
     public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         using Use use = Hold();
@@ -347,13 +346,13 @@ public sealed partial class RetroModel
     private void CheckCache(DecodingCache cache)
     {
         ArgumentNullException.ThrowIfNull(cache);
-        cache.ThrowIfDisposed();
         _ = Weighted;
         if (cache.Model != this)
         {
             throw new ArgumentException("The cache was made by another model; make one with this model's NewCache.", nameof(cache));
         }
 
+        cache.ThrowIfUnusable();
         if (training && Config.HasDropout)
         {
             throw new InvalidOperationException("The model is in training mode and would drop values; call eval() before decoding.");

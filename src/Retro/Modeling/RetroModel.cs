@@ -8,7 +8,7 @@ namespace Retro.Modeling;
 /// <summary>
 /// RETRO (arXiv 2112.04426): a decoder that reads, through chunked cross-attention, the neighbors that were retrieved for the chunks before. Without neighbors,
 /// or without retrieval in its configuration, it is the plain decoder. named_parameters() tells its parameters by their names, which are
-/// those of its files; of a model that was made on the device meta it does without any memory for them.
+/// those of its files; a model on the device meta keeps no memory for them, although each is drawn on the processor first, as on any device.
 /// </summary>
 public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 {

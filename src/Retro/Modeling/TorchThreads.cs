@@ -14,6 +14,10 @@ internal static class TorchThreads
 {
     private static readonly ConcurrentStack<Worker> s_idle = new();
 
+    // Of a worker: the process's number of threads, of which it has its share; 0 on other threads.
+    [ThreadStatic]
+    private static int s_process;
+
     /// <summary>
     /// How many of <paramref name="count"/> pieces run at once: as many as torch has threads, and one on an accelerator, which is kept busy from one thread.
     /// </summary>
@@ -49,6 +53,8 @@ internal static class TorchThreads
             return;
         }
 
+        bool isWithin = s_process > 0; // a piece of another run
+        int process = isWithin ? s_process : threads;
         ExceptionDispatchInfo? fault = null;
         Worker[] team = [.. Enumerable.Range(0, workers).Select(_ => s_idle.TryPop(out Worker? idle) ? idle : new())];
         Worker[] others = [.. team.Where(worker => worker.Threads != share)];
@@ -57,7 +63,17 @@ internal static class TorchThreads
             // The count is a setting of the thread and of the process, which whatever thread meets torch later takes over for life: once each worker has its
             // own, the process's is put back.
             Do(others, worker => worker.SetThreads(share));
-            set_num_threads(threads);
+            if (isWithin)
+            {
+                // From another thread, as this one keeps its share.
+                Thread other = new(() => set_num_threads(process));
+                other.Start();
+                other.Join();
+            }
+            else
+            {
+                set_num_threads(process);
+            }
         }
 
         Do(team, _ => Work());
@@ -67,6 +83,7 @@ internal static class TorchThreads
 
         void Work()
         {
+            s_process = process;
             try
             {
                 int i;
@@ -131,8 +148,8 @@ internal static class TorchThreads
         /// <summary>To be called on it.</summary>
         public void SetThreads(int threads)
         {
-            set_num_threads(threads);
             _ = get_num_threads(); // a thread takes the process's over when it is first asked, even after its own was set
+            set_num_threads(threads);
             Threads = threads;
         }
 

@@ -96,7 +96,7 @@ public class AttentionKernelTests
         manual_seed(5);
         Tensor q = Random(2, Batch, tokens, Size).requires_grad_(), direction = Random(Batch, tokens, 2 * Size);
         Tensor k = Random(2 / shared, Batch, tokens, Size).requires_grad_(), v = Random(2 / shared, Batch, tokens, Size).requires_grad_();
-        Tensor mask = AttentionPlan.CausalMask(tokens, window ?? tokens, shared, ScalarType.Float64, CPU);
+        Tensor mask = AttentionPlan.BandMask(tokens, 0, window, ScalarType.Float64, CPU).repeat(1, 1, shared, 1);
         Tensor masked = AttentionKernel.Attend(q, k, v, mask, false, null, null), skipped = AttentionKernel.Attend(q, k, v, null, true, null, null, window);
         Tensor Own(Tensor x) => x.repeat_interleave(shared, 0);
         Tensor blocks = AttentionKernel.CausalBlocks(q, Own(k), Own(v), window, fused: false).permute(1, 2, 0, 3).reshape(Batch, tokens, 2 * Size);

@@ -415,6 +415,41 @@ public class DecodingTests
         }
     }
 
+    /// <summary>They may act from the last token of their chunk on, which was not read then.</summary>
+    [Theory]
+    [InlineData("rotary", "decoder.norm", 0)]
+    [InlineData("match bias, no encoder layers", "decoder.norm", 0)]
+    [InlineData("rotary", "decoder.3.cca.k", 1)]
+    public void Neighbors_that_a_pass_has_encoded_that_failed_are_read_by_none(string name, string part, int calls)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 11), neighbors = ModelCase.Neighbors(config, 2, 11, 2).Neighbors;
+        Tensor whole = model.call(tokens, neighbors, null);
+        int left = int.MaxValue;
+        nn.Module<Tensor, Tensor> failing = (nn.Module<Tensor, Tensor>)model.named_modules().Single(module => module.name == part).module;
+        failing.register_forward_pre_hook((_, x) => left-- > 0 ? x : throw new RetroException("No power."));
+        foreach (string then in new[] { "a step", "a token", "the same" })
+        {
+            using DecodingCache cache = model.NewCache(2);
+            model.Prefill(cache, tokens.narrow(1, 0, 6), null, neighbors.narrow(1, 0, 1));
+            left = calls;
+            Assert.Throws<RetroException>(() => Rest(6));
+            left = int.MaxValue;
+            if (then != "the same")
+            {
+                Tensor logits = then == "a step" ? model.Step(cache, tokens.select(1, 6)) : model.Prefill(cache, tokens.narrow(1, 6, 1));
+                Assert.InRange(ModelCase.Distance(whole.select(1, 6), logits), 0, Rounding);
+            }
+
+            Assert.InRange(ModelCase.Distance(whole.select(1, 10), Rest(cache.Lengths[0])), 0, Rounding);
+
+            Tensor Rest(long start) => model.Prefill(cache, tokens.narrow(1, start, 11 - start), null, neighbors.narrow(1, 1, 1));
+        }
+    }
+
     /// <summary>One that made room for more than the next one needs.</summary>
     [Theory]
     [InlineData("rotary", 16)]
@@ -516,6 +551,44 @@ public class DecodingTests
         }
 
         Assert.InRange(cache.Self[0].Capacity, config.SlidingWindow!.Value, 2 * config.SlidingWindow.Value);
+    }
+
+    /// <summary>As few rows as have products of their own, and more; what would be cast silently, and what libtorch would refuse.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float32, ScalarType.BFloat16, 2)]
+    [InlineData(ScalarType.BFloat16, ScalarType.Float32, 2)]
+    [InlineData(ScalarType.Float32, ScalarType.BFloat16, 11)]
+    [InlineData(ScalarType.Float32, ScalarType.Float64, 2)]
+    public void A_cache_of_before_the_model_was_cast_is_refused(ScalarType before, ScalarType after, int rows)
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config, dtype: before);
+        Tensor tokens = ModelCase.Tokens(config, rows, 3), next = tokens.select(1, 0);
+        int[] lengths = [.. Enumerable.Range(0, rows).Select(row => 1 + (row % 3))];
+        using DecodingCache cache = model.NewCache(rows), empty = model.NewCache(1), anew = model.NewCache(rows);
+        model.Prefill(cache, tokens);
+        model.to(after);
+        model.Prefill(anew, tokens);
+        Refused(() => model.Step(cache, next));
+        Refused(() => model.Prefill(cache, tokens));
+        Refused(() => model.Prefill(cache, tokens, lengths));
+        Refused(() => model.Beginning(cache, 0, tokens.narrow(0, 0, 1), null, null, 8));
+        Refused(() => cache.AppendRows(anew));
+        Refused(() => anew.AppendRows(cache));
+        Refused(() => cache.SelectRows([0]));
+
+        // One that nothing was read into yet is of the model as it is.
+        empty.AppendRows(anew);
+        Assert.Equal(after, model.Step(empty, cat([next.narrow(0, 0, 1), next])).dtype);
+        Assert.Equal([1L, .. Enumerable.Repeat(4L, rows)], empty.Lengths);
+
+        void Refused(Action use)
+        {
+            string message = Assert.Throws<InvalidOperationException>(use).Message;
+            Assert.Contains($"Expected a cache of {after} on cpu, as the model is now, got one of {before} on cpu", message, StringComparison.Ordinal);
+            Assert.Contains("NewCache", message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]

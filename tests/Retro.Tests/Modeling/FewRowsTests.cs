@@ -78,20 +78,6 @@ public sealed class FewRowsTests
     }
 
     [Fact]
-    public void A_cache_of_before_the_model_was_cast_is_refused()
-    {
-        using DisposeScope scope = NewDisposeScope();
-        RetroConfig config = ModelCase.Config("rotary");
-        using RetroModel model = ModelCase.Model(config, dtype: ScalarType.Float32);
-        using DecodingCache cache = model.NewCache(1);
-        model.Prefill(cache, ModelCase.Tokens(config, 1, 3));
-        model.to(ScalarType.BFloat16);
-        string message = Assert.Throws<InvalidOperationException>(() => model.Step(cache, tensor(new[] { 3L }))).Message;
-        Assert.Contains("Expected BFloat16", message, StringComparison.Ordinal);
-        Assert.Contains("NewCache", message, StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void Hooks_of_what_is_inside_a_branch_see_every_token()
     {
         using DisposeScope scope = NewDisposeScope();

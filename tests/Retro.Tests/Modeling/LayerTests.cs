@@ -193,6 +193,21 @@ public class LayerTests
         Refuses("type BFloat16", matched, AttentionPlan.ChunkedCross(matching, tokens, 2, 3, null, ScalarType.BFloat16, CPU, text, ids));
         Refuses("one of 1 sequence", matched, AttentionPlan.ChunkedCross(
             matching, tokens, 2, 3, null, ScalarType.Float32, CPU, text.narrow(0, 0, 1), ids.narrow(0, 0, 1)));
+
+        // Of a window of inputs and targets each query would be told the token that it is to predict.
+        void Misfits(string argument, Tensor? text, Tensor? ids) => Assert.Equal(argument, Assert.ThrowsAny<ArgumentException>(
+            () => AttentionPlan.ChunkedCross(matching, tokens, 2, 3, some, ScalarType.Float32, CPU, text, ids)).ParamName);
+        Misfits("text", ModelCase.Tokens(config, 2, tokens + 1), ids);
+        Misfits("text", ModelCase.Tokens(config, 2, tokens - 1), ids);
+        Misfits("text", ModelCase.Tokens(config, 3, tokens), ids);
+        Misfits("text", text.to_type(ScalarType.Int32), ids);
+        Misfits("text", null, ids);
+        Misfits("retrieved", text, ids.narrow(1, 0, 1));
+        Misfits("retrieved", text, ids.narrow(0, 0, 1));
+        Misfits("retrieved", text, ids.to_type(ScalarType.Int32));
+        Misfits("retrieved", text, null);
+        Assert.Equal(
+            x.shape, matched.call(x, encoded, AttentionPlan.ChunkedCross(matching, tokens, 2, 3, some, ScalarType.Float32, CPU, text, ids)).shape);
         Assert.Equal(x.shape, layer.call(x, encoded, Plan(tokens, 2, 3)).shape);
         Assert.Equal(x.shape, layer.call(x, encoded, Plan(tokens, 2, 3, some)).shape);
 
@@ -243,6 +258,9 @@ public class LayerTests
         Refuses("Expected valid of type Bool", tokens, states, valid.to_type(ScalarType.Float32));
         Refuses("meta", tokens, states.to(META), valid);
         Refuses("states", tokens, states.narrow(1, 0, 3), valid);
+        Refuses("Expected tokens of shape [B, C, K, R]", tokens.view(-1, length), states, valid);
+        Refuses("Expected valid of shape [B, C, K, R]", tokens, states, ones([length], ScalarType.Bool));
+        Refuses("Expected valid of shape [B, C, K, R]", tokens, states, valid.narrow(1, 0, 1));
         Assert.Equal([2, 2, 3, length, config.Retrieval!.Encoder.Width], encoder.call(tokens, states, valid).shape);
     }
 

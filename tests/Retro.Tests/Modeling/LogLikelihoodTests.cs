@@ -97,6 +97,17 @@ public class LogLikelihoodTests
         Refused("targets of type Int64, got Float32", () => LogLikelihood.Of(zeros(2, 5, 7), tokens.to_type(ScalarType.Float32)));
         Refused("tokens of type Int64, got Int32", () => LogLikelihood.Targets(tokens.to_type(ScalarType.Int32)));
         Refused("mask of type Bool, got Float32", () => LogLikelihood.Targets(tokens, ones(2, 5)));
+        Assert.Throws<ShapeException>(() => LogLikelihood.Targets(zeros(2, 0, ScalarType.Int64)));
+
+        // Some take -1 for none, which a GPU would answer with a fault of the device.
+        foreach (long other in new[] { -1, -99, 7 })
+        {
+            Tensor targets = full([5, 2], LogLikelihood.NoTarget, ScalarType.Int64).t();
+            Assert.Equal(0, LogLikelihood.Of(zeros(2, 5, 7), targets).abs().max().item<float>());
+            targets.select(0, 1).select(0, 3).fill_(other);
+            Refused($"[0, 7), the vocabulary, or to be -100 where there is none; one of them is {other}", () => LogLikelihood.Of(zeros(2, 5, 7), targets));
+            Refused($"one of them is {other}", () => LogLikelihood.MeanLoss(zeros(2, 5, 7), targets));
+        }
 
         static void Refused(string expected, Func<Tensor> compute)
             => Assert.Contains(expected, Assert.Throws<ArgumentException>(compute).Message, StringComparison.Ordinal);

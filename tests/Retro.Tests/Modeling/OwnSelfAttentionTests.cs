@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Tests.Training;
@@ -122,6 +123,7 @@ public sealed class OwnSelfAttentionTests : IDisposable
     [InlineData("dictionary")]
     [InlineData("tuples")]
     [InlineData("parameters")]
+    [InlineData("immutable")]
     [InlineData("within")]
     public void Parts_where_nobody_finds_them_are_refused_by_the_fields_name(string kind)
     {
@@ -138,8 +140,19 @@ public sealed class OwnSelfAttentionTests : IDisposable
             "dictionary" => experts.ToDictionary(expert => expert.GetHashCode()),
             "tuples" => experts.Select(expert => (1, expert)).ToArray(),
             "parameters" => experts.Select(expert => expert.weight!).ToArray(),
+            "immutable" => experts.Select(expert => expert.weight!).ToImmutableArray(),
             _ => new Within(experts),
         };
+    }
+
+    /// <summary>Such as sizes that are found out when it is first called.</summary>
+    [Fact]
+    public void It_may_have_collections_that_nothing_was_put_in_yet()
+    {
+        object[] kept = [default(ImmutableArray<int>), default(ImmutableArray<Linear>), default(ArraySegment<string>)];
+        LayerFactory layers = new() { FeedForward = (config, _, _) => new Keeping(config, (_, _) => kept) };
+        using RetroModel model = new(s_config, layers: layers), plain = new(s_config);
+        Assert.Equal(plain.named_parameters().Select(pair => pair.name), model.named_parameters().Select(pair => pair.name));
     }
 
     [Theory]

@@ -225,6 +225,29 @@ public class PrefillTests
         }
     }
 
+    /// <summary>The layers before the fault have dropped what lies before their window, the others not.</summary>
+    [Fact]
+    public void Behind_a_pass_that_failed_there_is_no_beginning_that_a_layer_has_dropped()
+    {
+        RetroConfig config = ModelCase.Config("llama");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 21);
+        bool fails = false;
+        model.Layers[1].FeedForward.register_forward_pre_hook((_, x) => fails ? throw new RetroException("No power.") : x);
+        using DecodingCache cache = model.NewCache(1, capacity: 16);
+        model.Prefill(cache, tokens.narrow(1, 0, 3));
+        for (int step = 3; step < 9; step++)
+        {
+            model.Step(cache, tokens.select(1, step));
+        }
+
+        Assert.True(cache.HasBeginning(0, 4));
+        fails = true;
+        Assert.Throws<RetroException>(() => model.Prefill(cache, tokens.narrow(1, 9, 12)));
+        Assert.False(cache.HasBeginning(0, 4));
+    }
+
     /// <summary>A text ends in another place than it was read to, and goes on otherwise from there.</summary>
     [Theory]
     [MemberData(nameof(Names))]

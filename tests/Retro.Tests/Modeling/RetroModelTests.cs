@@ -30,6 +30,18 @@ public class RetroModelTests
         Assert.Equal(config.CountParameters().Total, model.parameters().Sum(parameter => parameter.numel()));
     }
 
+    [Fact]
+    public void Hashes_of_a_tokenizer_are_at_least_one_and_stay_as_they_were()
+    {
+        using RetroModel model = new(SmallModel.Config) { TokenizerHash = "before" };
+        List<string> hashes = [];
+        Assert.Equal("hashes", Assert.Throws<ArgumentOutOfRangeException>(() => model.RequireTokenizer(hashes)).ParamName);
+        hashes.AddRange(["now", "before"]);
+        model.RequireTokenizer(hashes);
+        hashes.Clear();
+        model.RequireTokenizer("now");
+    }
+
     /// <summary>A hook may ask another model, whose layers have hooks, too.</summary>
     [Fact]
     public void A_hook_that_runs_another_model_with_hooks_changes_nothing_of_its_own()

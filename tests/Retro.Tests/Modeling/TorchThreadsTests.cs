@@ -75,6 +75,28 @@ public class TorchThreadsTests
     }
 
     [Fact]
+    public void Pieces_that_run_pieces_keep_their_share_and_the_process_its_threads()
+    {
+        ConcurrentBag<int> inner = [], outer = [];
+        With(12, () =>
+        {
+            TorchThreads.Run(2, CPU, _ =>
+            {
+                TorchThreads.Run(2, CPU, _ => inner.Add(get_num_threads()));
+                outer.Add(get_num_threads());
+            });
+            int later = 0;
+            Thread other = new(() => later = get_num_threads());
+            other.Start();
+            other.Join();
+            Assert.Equal((12, 12), (get_num_threads(), later));
+        });
+
+        Assert.Equal([3, 3, 3, 3], inner.Order());
+        Assert.Equal([6, 6], outer.Order());
+    }
+
+    [Fact]
     public void A_fault_comes_out_as_it_was_and_ends_the_run()
     {
         int runs = 0;
