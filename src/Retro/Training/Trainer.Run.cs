@@ -71,6 +71,7 @@ public sealed partial class Trainer
         _state = _state with { Data = data.Identity };
         Model.TokenizerHash ??= data.TokenizerHash;
         OperationCanceledException? end = DoSteps(data, progress, cancellationToken) ? null : new(cancellationToken);
+        _agreement.TakeFirst(); // what is saved is what each has, to be measured or trained on by another trainer
 
         // What is as it was when it was made or loaded would replace another's steps.
         if (_isAhead)

@@ -15,7 +15,7 @@ namespace Retro.Training;
 /// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
 /// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone
 /// ends the others. Each moves the parameters itself: what processors of several kinds round differently there is taken from the first process at the beginning
-/// of each <see cref="Run"/>, and what is saved is the first one's.</para>
+/// and the end of each <see cref="Run"/>, and what is saved is the first one's.</para>
 /// </remarks>
 public sealed partial class Trainer : IDisposable
 {
