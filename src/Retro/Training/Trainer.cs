@@ -123,6 +123,12 @@ public sealed partial class Trainer : IDisposable
         : Math.Min(1, (double)StepsDone / Options.Steps);
 
     /// <summary>
+    /// The same as the last step said it, which decides, and not the clock, which goes on while it is reported: no training ends unmeasured, be it interrupted
+    /// then or not.
+    /// </summary>
+    private double Reached => Options.TimeBudget is { } budget && _state.ElapsedAtStep is { } elapsed ? Math.Min(1, elapsed / budget) : Progress;
+
+    /// <summary>
     /// Gives the model the average of its trained weights (<see cref="TrainingOptions.AverageDecay"/>) until what is returned is disposed; without an average
     /// the weights stay what they are. No step may be done meanwhile.
     /// </summary>
