@@ -45,6 +45,10 @@ internal static partial class TextDecoding
         }
     }
 
+    /// <summary>Whether characters are text, and no half of a surrogate pair is among them, which would be written as a sign of replacement.</summary>
+    public static bool IsText(string characters)
+        => !characters.AsSpan().ContainsAnyInRange('\uD800', '\uDFFF') || Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(characters)) == characters;
+
     /// <summary>A code page that refuses what it cannot read.</summary>
     public static Encoding Strict(int page) => Strict(CodePagesEncodingProvider.Instance.GetEncoding(page)!);
 

@@ -309,7 +309,7 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
         Require(trainer.StepsDone == step, "the step that it was told to stop at");
     }
 
-    /// <summary>Is stopped, and goes on with the same trainer.</summary>
+    /// <summary>Is stopped, and goes on with the same trainer and then with another.</summary>
     private void Twice()
     {
         // Even fresh weights are drawn by a processor's own instructions.
@@ -343,6 +343,8 @@ internal sealed class Scenarios(string folder, MpiExchange? mpi)
         string before = Hash();
         Say("twice", () => trainer.Run(new WorkerData(SmallModel.Config)));
         File.AppendAllText(Path.Combine(folder, $"twice-{Rank}.txt"), $", {trainer.StepsDone} steps, {before}");
+        using Trainer another = new(model, s_options with { Steps = 2 }, exchange: _exchange);
+        Say("another", () => another.Run(new WorkerData(SmallModel.Config)));
 
         string Hash() => Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(
             [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())]));

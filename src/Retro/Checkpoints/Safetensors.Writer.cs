@@ -18,7 +18,7 @@ public sealed partial class Safetensors
     /// <param name="progress">Stage "save weights", in tensors; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors; a file that was there stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format
-    /// lacks, or has no values, on the device meta.</exception>
+    /// lacks, or has no values, on the device meta. Or names and metadata are no text, or more than the 100 MB that are read again.</exception>
     public static void Write(
         string path,
         IEnumerable<KeyValuePair<string, Tensor>> tensors,
@@ -52,7 +52,7 @@ public sealed partial class Safetensors
         List<(string Name, string Dtype, Tensor Tensor)> list = InOrder(path, tensors);
         staged.Write(path, stream =>
         {
-            stream.Write(Header(list, metadata));
+            stream.Write(Header(path, list, metadata));
             foreach ((_, _, Tensor tensor) in list)
             {
                 counter.Next();
@@ -87,7 +87,7 @@ public sealed partial class Safetensors
         }
 
         List<(string Name, string Dtype, Tensor Tensor)> list = InOrder(path, tensors);
-        byte[] header = Header(list, metadata);
+        byte[] header = Header(path, list, metadata);
         try
         {
             using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
@@ -173,7 +173,7 @@ public sealed partial class Safetensors
         return [.. list.OrderBy(item => SafetensorsTypes.Place(item.Dtype)).ThenBy(item => item.Name, StringComparer.Ordinal)];
     }
 
-    private static byte[] Header(List<(string Name, string Dtype, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)
+    private static byte[] Header(string path, List<(string Name, string Dtype, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)
     {
         using MemoryStream json = new();
         json.Write(stackalloc byte[SafetensorsHeader.LengthBytes]);
@@ -185,7 +185,7 @@ public sealed partial class Safetensors
                 writer.WriteStartObject("__metadata__");
                 foreach ((string key, string value) in metadata.OrderBy(pair => pair.Key, StringComparer.Ordinal))
                 {
-                    writer.WriteString(key, value);
+                    writer.WriteString(Text(key), Text(value));
                 }
 
                 writer.WriteEndObject();
@@ -194,7 +194,7 @@ public sealed partial class Safetensors
             long start = 0;
             foreach ((string name, string dtype, Tensor tensor) in list)
             {
-                writer.WriteStartObject(name);
+                writer.WriteStartObject(Text(name));
                 writer.WriteString("dtype", dtype);
                 writer.WriteStartArray("shape");
                 foreach (long size in tensor.shape)
@@ -219,9 +219,22 @@ public sealed partial class Safetensors
             json.WriteByte((byte)' ');
         }
 
+        long length = json.Length - SafetensorsHeader.LengthBytes;
+        if (length > SafetensorsHeader.LargestHeader)
+        {
+            throw new CheckpointException(
+                $"{path} would have a header of {length} bytes, and no more than {SafetensorsHeader.LargestHeader} are read; write fewer tensors into a "
+                    + "file, and less metadata.");
+        }
+
         byte[] header = json.ToArray();
-        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)(header.Length - SafetensorsHeader.LengthBytes));
+        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)length);
         return header;
+
+        // A sign of replacement for the half could make two names one.
+        string Text(string text) => TextDecoding.IsText(text)
+            ? text
+            : throw new CheckpointException($"{path} cannot hold a name or metadata with half a surrogate pair, which is no text; give it another.");
     }
 
     /// <summary>Gives the bytes of a tensor, as they lie in a file, piece by piece for as long as they are wanted.</summary>

@@ -12,7 +12,10 @@ namespace Retro.Checkpoints;
 internal sealed class SafetensorsHeader
 {
     public const int LengthBytes = 8;
-    private const long LargestHeader = 100_000_000;
+
+    /// <summary>The most bytes of JSON that the original reads.</summary>
+    public const long LargestHeader = 100_000_000;
+
     private const int DeepestJson = 127;
 
     // Bits a value, by the format's name.

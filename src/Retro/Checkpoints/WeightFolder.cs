@@ -46,37 +46,45 @@ internal sealed class WeightFolder : StoredWeights
     /// <summary>Hash of the tokenizer that the model was trained with; null: nothing says it.</summary>
     public string? TokenizerHash => _files[0].Metadata?.GetValueOrDefault(TokenizerKey);
 
-    /// <summary>Opens the weights of a folder.</summary>
+    /// <summary>Opens the weights of a folder, those of one saving alone: where one comes in between, they are opened anew.</summary>
     /// <param name="folder">The folder.</param>
+    /// <param name="opened">Called when a file was opened; null: nothing.</param>
     /// <exception cref="CheckpointException">There are none, a file is missing or not valid, or the index contradicts the files.</exception>
-    public static WeightFolder Open(string folder)
+    public static WeightFolder Open(string folder, Action? opened = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        StagedFiles.Finish(folder, CheckpointException.Of);
-        WeightFolder weights = new(folder);
-        try
+        while (true)
         {
-            string single = Path.Combine(folder, SingleName), index = Path.Combine(folder, IndexName);
-            if (File.Exists(single))
+            StagedFiles.Finish(folder, CheckpointException.Of);
+            string saved = Saved(folder);
+            WeightFolder weights = new(folder);
+            bool isOfOne = false;
+            try
             {
-                weights.Add(single);
+                weights.AddAll(opened);
+                isOfOne = IsStill(saved);
             }
-            else if (File.Exists(index))
+            catch (CheckpointException) when (!IsStill(saved))
             {
-                weights.AddIndexed(index);
+                // What was opened before it did not fit what was opened after it.
             }
-            else
+            finally
             {
-                throw Missing(folder);
+                if (!isOfOne)
+                {
+                    weights.Dispose();
+                }
             }
 
-            return weights;
+            if (isOfOne)
+            {
+                return weights;
+            }
         }
-        catch
-        {
-            weights.Dispose();
-            throw;
-        }
+
+        // In this order: where there is no record any more, files that were opened while some of them had their names and others had not are under another
+        // index by now.
+        bool IsStill(string saved) => !File.Exists(Path.Combine(folder, StagedFiles.RecordName)) && Saved(folder) == saved;
     }
 
     /// <summary>
@@ -256,10 +264,41 @@ internal sealed class WeightFolder : StoredWeights
         ? file
         : throw new CheckpointException($"The weights in {Place} hold no tensor \"{name}\".");
 
-    private void Add(string path)
+    /// <summary>Tells one saving from the next: each replaces or removes the one file, or the index of several after them.</summary>
+    private static string Saved(string folder)
+    {
+        try
+        {
+            return string.Join(' ', new[] { SingleName, IndexName }.Select(name => Path.Combine(folder, name)).Where(File.Exists).Select(FileIdentity.Of));
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return ""; // removed in between
+        }
+    }
+
+    private void AddAll(Action? opened)
+    {
+        string single = Path.Combine(Place, SingleName), index = Path.Combine(Place, IndexName);
+        if (File.Exists(single))
+        {
+            Add(single, opened);
+        }
+        else if (File.Exists(index))
+        {
+            AddIndexed(index, opened);
+        }
+        else
+        {
+            throw Missing(Place);
+        }
+    }
+
+    private void Add(string path, Action? opened)
     {
         Safetensors file = Safetensors.Open(path);
         _files.Add(file);
+        opened?.Invoke();
         foreach (SafetensorsEntry entry in file.Entries)
         {
             if (!_owners.TryAdd(entry.Name, file))
@@ -272,7 +311,7 @@ internal sealed class WeightFolder : StoredWeights
         }
     }
 
-    private void AddIndexed(string index)
+    private void AddIndexed(string index, Action? opened)
     {
         IReadOnlyDictionary<string, string> map = ReadIndex(index);
         string[] files = [.. map.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
@@ -286,7 +325,7 @@ internal sealed class WeightFolder : StoredWeights
 
         foreach (string name in files)
         {
-            Add(Path.Combine(Place, name));
+            Add(Path.Combine(Place, name), opened);
         }
 
         // What no index names is taken too, as transformers does; whoever reads knows it or refuses it.

@@ -1,4 +1,3 @@
-using System.Text;
 using Retro.Corpora;
 
 namespace Retro.Database;
@@ -58,7 +57,7 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
                 $"Document number {number} of those given, with the id '{document.Id}', has an empty label; one that all may see has none.");
         }
 
-        if (document.Labels.Append(document.Id).FirstOrDefault(name => !IsText(name)) is { } broken)
+        if (document.Labels.Append(document.Id).FirstOrDefault(name => !TextDecoding.IsText(name)) is { } broken)
         {
             throw new DatabaseException(
                 $"The id or a label of a document from {document.Location} is no text: '{broken}' holds half a surrogate pair; give it another.");
@@ -70,9 +69,6 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
             : document.Location is null ? nameof(document.Location)
             : document.Labels is null || document.Labels.Contains(null!) ? nameof(document.Labels)
             : null;
-
-        static bool IsText(string name)
-            => !name.AsSpan().ContainsAnyInRange('\uD800', '\uDFFF') || Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(name)) == name;
     }
 
     private void Enter(Document document, long number)

@@ -18,30 +18,29 @@ public static class GradientExchangeExtensions
     {
         ArgumentNullException.ThrowIfNull(exchange);
         ArgumentNullException.ThrowIfNull(make);
-        exchange.FaultOfFirst(make, said => new RetroException($"What all processes were to open was not made by {said}"))?.Throw();
+        exchange
+            .FaultOf(exchange.Rank == 0 ? make : null, said => new RetroException($"What all processes were to open was not made by {said}"))
+            ?.Throw();
     }
 
-    /// <summary>Has the first process do something while the others wait.</summary>
+    /// <summary>Has processes do something that may fail in one of them, and waits for all.</summary>
     /// <param name="exchange">The processes; each of them calls this.</param>
-    /// <param name="work">What the first does.</param>
-    /// <param name="elsewhere">What the others throw where the first could not; it is given the first's place and what went wrong there.</param>
-    /// <returns>What is to be thrown, in the first what it threw itself: every process knows of it by then. Null: the work was done.</returns>
-    internal static ExceptionDispatchInfo? FaultOfFirst(this IGradientExchange exchange, Action work, Func<string, Exception> elsewhere)
+    /// <param name="work">What this one does; null: nothing.</param>
+    /// <param name="elsewhere">What those throw that have not failed where another has; it is given the other's place and what went wrong there.</param>
+    /// <returns>What is to be thrown, in one that has failed what it threw itself: every process knows of it by then. Null: the work was done.</returns>
+    internal static ExceptionDispatchInfo? FaultOf(this IGradientExchange exchange, Action? work, Func<string, Exception> elsewhere)
     {
         ExceptionDispatchInfo? failed = null;
-        if (exchange.Rank == 0)
+        try
         {
-            try
-            {
-                work();
-            }
-            catch (Exception fault)
-            {
-                failed = ExceptionDispatchInfo.Capture(fault);
-            }
+            work?.Invoke();
+        }
+        catch (Exception fault)
+        {
+            failed = ExceptionDispatchInfo.Capture(fault);
         }
 
-        string said = exchange.Gather(failed is null ? "" : $"{exchange.Place}: {failed.SourceException.Message}")[0];
-        return failed ?? (said.Length > 0 ? ExceptionDispatchInfo.Capture(elsewhere(said)) : null);
+        IReadOnlyList<string> all = exchange.Gather(failed is null ? "" : $"{exchange.Place}: {failed.SourceException.Message}");
+        return failed ?? (all.FirstOrDefault(one => one.Length > 0) is { } said ? ExceptionDispatchInfo.Capture(elsewhere(said)) : null);
     }
 }

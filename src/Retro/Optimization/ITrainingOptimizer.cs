@@ -49,7 +49,8 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>How often each parameter was moved, where that is no part of <see cref="State"/>.</summary>
     IReadOnlyDictionary<string, long> StepCounts();
 
-    /// <summary>Takes over what <see cref="State"/> and <see cref="StepCounts"/> gave.</summary>
+    /// <summary>Makes sure that what <see cref="State"/> and <see cref="StepCounts"/> gave fits.</summary>
+    /// <returns>Takes it over.</returns>
     /// <exception cref="CheckpointException">It is of other parameters or another optimizer.</exception>
-    void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps);
+    Action Loading(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps);
 }

@@ -392,7 +392,12 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer, or counts below zero.</exception>
     /// <exception cref="InvalidOperationException">The module was cast or moved after the optimizer was made.</exception>
     /// <exception cref="ObjectDisposedException">The optimizer was disposed.</exception>
-    public void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
+    public void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps) => Loading(state, steps)();
+
+    /// <inheritdoc/>
+    Action ITrainingOptimizer.Loading(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps) => Loading(state, steps);
+
+    private Action Loading(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
     {
         ObjectDisposedException.ThrowIf(_isDisposed, this);
         ArgumentNullException.ThrowIfNull(state);
@@ -426,17 +431,20 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             }
         }
 
-        using IDisposable noGradients = no_grad();
-        foreach ((string name, Tensor tensor) in own)
+        return () =>
         {
-            tensor.copy_(state[name]);
-        }
+            using IDisposable noGradients = no_grad();
+            foreach ((string name, Tensor tensor) in own)
+            {
+                tensor.copy_(state[name]);
+            }
 
-        foreach (OptimizerSlot slot in _slots)
-        {
-            slot.Steps = steps[slot.Name];
-            slot.Round();
-        }
+            foreach (OptimizerSlot slot in _slots)
+            {
+                slot.Steps = steps[slot.Name];
+                slot.Round();
+            }
+        };
     }
 
     /// <inheritdoc/>

@@ -189,7 +189,7 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     public IReadOnlyDictionary<string, long> StepCounts() => new Dictionary<string, long>();
 
     /// <inheritdoc/>
-    public void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
+    public Action Loading(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps)
     {
         HashSet<string> read = [];
         List<Action> changes = [];
@@ -247,8 +247,11 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
                     + "the first run.");
         }
 
-        using IDisposable noGradients = no_grad();
-        changes.ForEach(change => change());
+        return () =>
+        {
+            using IDisposable noGradients = no_grad();
+            changes.ForEach(change => change());
+        };
     }
 
     /// <inheritdoc/>

@@ -66,10 +66,26 @@ internal sealed class Agreement(Together together, TrainingTensors tensors, int 
 
         if (_isFound)
         {
-            TakeFirst(exchange);
+            TakeFirst();
         }
 
         _isFound = true;
+    }
+
+    /// <summary>
+    /// Gives every process the weights of the first, and what Retro's optimizer remembers of them: processors of several kinds round differently.
+    /// </summary>
+    public void TakeFirst()
+    {
+        ITrainingOptimizer optimizer = tensors.Optimizer;
+        if (together.Exchange is not { } exchange || optimizer.Owners is not null)
+        {
+            return; // who moves a parameter gives it to the others in every step
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        IEnumerable<Tensor> remembered = optimizer is RetroOptimizer own ? own.State().Values : [];
+        new ExchangeBuckets(exchange).Broadcast(optimizer.Parameters.Concat(remembered).Select(tensor => (tensor, (int?)0)));
     }
 
     private void RequireSame(IGradientExchange exchange, Dictionary<string, string> own)
@@ -91,22 +107,6 @@ internal sealed class Agreement(Together together, TrainingTensors tensors, int 
         }
 
         static string Value(Dictionary<string, string> one, string name) => $"{one.GetValueOrDefault(name, "none")} in {one[Place]}";
-    }
-
-    /// <summary>
-    /// Gives every process the weights of the first, and what Retro's optimizer remembers of them: processors of several kinds round differently.
-    /// </summary>
-    private void TakeFirst(IGradientExchange exchange)
-    {
-        ITrainingOptimizer optimizer = tensors.Optimizer;
-        if (optimizer.Owners is not null)
-        {
-            return; // who moves a parameter gives it to the others in every step
-        }
-
-        using DisposeScope scope = NewDisposeScope();
-        IEnumerable<Tensor> remembered = optimizer is RetroOptimizer own ? own.State().Values : [];
-        new ExchangeBuckets(exchange).Broadcast(optimizer.Parameters.Concat(remembered).Select(tensor => (tensor, (int?)0)));
     }
 
     /// <summary>

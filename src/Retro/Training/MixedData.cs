@@ -9,20 +9,24 @@ public sealed class MixedData : ITrainingData
 {
     private readonly (ITrainingData Data, double Share)[] _parts;
     private readonly long _seed;
+    private readonly Lock _counting = new();
     private readonly long[] _given;
     private long _next;
 
     /// <summary>Mixes data.</summary>
     /// <param name="parts">The data and their weights, of which the ratios count.</param>
     /// <param name="seed">Decides which of them gives which batch.</param>
-    /// <exception cref="ArgumentException">There are none, a weight is not a finite number above 0, or they are of several tokenizers.</exception>
+    /// <exception cref="ArgumentException">There are none, a weight is not above 0, their sum is not finite, or they are of several tokenizers.</exception>
     public MixedData(IReadOnlyList<(ITrainingData Data, double Weight)> parts, long seed = 0)
     {
         ArgumentNullException.ThrowIfNull(parts);
-        if (parts.Count == 0 || parts.Any(part => part.Data is null || !double.IsFinite(part.Weight) || part.Weight <= 0))
+        double sum = parts.Sum(part => part.Weight);
+        if (parts.Count == 0 || parts.Any(part => part.Data is null || part.Weight <= 0) || !double.IsFinite(sum))
         {
             throw new ArgumentException(
-                $"Expected data, each with a finite weight above 0, got the weights [{string.Join(", ", parts.Select(part => part.Weight))}].", nameof(parts));
+                "Expected data, each with a weight above 0 and all with a finite sum, got the weights "
+                    + $"[{string.Join(", ", parts.Select(part => part.Weight))}].",
+                nameof(parts));
         }
 
         if (parts.Select(part => part.Data.TokenizerHash).OfType<string>().Distinct().Skip(1).Any())
@@ -30,7 +34,6 @@ public sealed class MixedData : ITrainingData
             throw new ArgumentException("The data are of several tokenizers, whose ids mean different texts; make all with one.", nameof(parts));
         }
 
-        double sum = parts.Sum(part => part.Weight);
         _parts = [.. parts.Select(part => (part.Data, part.Weight / sum))];
         _seed = seed;
         _given = new long[parts.Count];
@@ -48,20 +51,28 @@ public sealed class MixedData : ITrainingData
     public TokenBatch Batch(long index, double progress)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
-        if (index < _next)
-        {
-            Array.Clear(_given);
-            _next = 0;
-        }
-
-        // How many each has given before follows from the numbers before; trainings ask for one after the other.
-        for (; _next < index; _next++)
-        {
-            _given[Choose(_next)]++;
-        }
-
         int chosen = Choose(index);
-        return _parts[chosen].Data.Batch(_given[chosen], progress);
+        long number;
+
+        // A training asks on a thread of its own, beside whoever looks at a batch.
+        lock (_counting)
+        {
+            if (index < _next)
+            {
+                Array.Clear(_given);
+                _next = 0;
+            }
+
+            // How many each has given before follows from the numbers before; trainings ask for one after the other.
+            for (; _next < index; _next++)
+            {
+                _given[Choose(_next)]++;
+            }
+
+            number = _given[chosen];
+        }
+
+        return _parts[chosen].Data.Batch(number, progress);
     }
 
     private int Choose(long index)

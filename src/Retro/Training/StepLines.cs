@@ -16,15 +16,24 @@ internal sealed class StepLines(string path, string? header, string begin, Func<
     private readonly string _path = Path.GetFullPath(path);
 
     private StreamWriter? _writer;
+    private long _last;
 
     /// <summary>Adds a line.</summary>
     /// <exception cref="TrainingException">The file cannot be written.</exception>
     public void Add(long step, string line)
         => AtomicFile.Guard(_path, TrainingException.Of, () =>
         {
+            if (step <= _last)
+            {
+                _writer?.Dispose();
+                _writer = null;
+            }
+
+            _last = long.MaxValue; // no step comes behind a line that was cut off
             _writer ??= Begin(step);
             _writer.WriteLine(line);
             _writer.Flush();
+            _last = step;
         });
 
     public void Dispose() => _writer?.Dispose();
@@ -44,7 +53,10 @@ internal sealed class StepLines(string path, string? header, string begin, Func<
         }
 
         AtomicFile.WriteText(_path, string.Concat(kept.Select(line => line + "\n")), TrainingException.Of);
-        return new StreamWriter(_path, append: true, new UTF8Encoding(false)) { NewLine = "\n" };
+
+        // What a full disk has refused must not be written, and fail, once more when the file is closed.
+        FileStream file = new(_path, FileMode.Append, FileAccess.Write, FileShare.Read, bufferSize: 0);
+        return new StreamWriter(file, new UTF8Encoding(false)) { NewLine = "\n" };
     }
 
     /// <summary>Whether a file whose first line is this one was written here. One that stands alone may have been cut off, as by a full disk.</summary>

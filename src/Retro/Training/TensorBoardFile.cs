@@ -24,7 +24,9 @@ internal sealed class TensorBoardFile : IDisposable
         try
         {
             Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
-            _stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+
+            // What a full disk has refused must not be written, and fail, once more when the file is closed.
+            _stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read, bufferSize: 0);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {

@@ -8,7 +8,7 @@ public sealed class TensorBoardObserver : IProgress<TrainingProgress>, IDisposab
 {
     private readonly TensorBoardFile _file;
     private readonly TimeProvider _time;
-    private bool _hasBegun;
+    private long? _last;
 
     /// <summary>Begins the file.</summary>
     /// <param name="folder">The run's folder; it is made where it is missing.</param>
@@ -33,12 +33,12 @@ public sealed class TensorBoardObserver : IProgress<TrainingProgress>, IDisposab
     public void Report(TrainingProgress value)
     {
         DateTimeOffset now = _time.GetUtcNow();
-        if (!_hasBegun)
+        if (_last is null || value.Step <= _last)
         {
             _file.Begin(now, value.Step);
-            _hasBegun = true;
         }
 
+        _last = value.Step;
         foreach ((string name, double? scalar) in TrainingScalars.Names.Zip(TrainingScalars.Of(value)))
         {
             if (scalar is { } number)

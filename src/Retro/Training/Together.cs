@@ -55,19 +55,15 @@ internal sealed class Together(IGradientExchange? exchange = null)
 
     /// <summary>Has the first process do what concerns files, while the others wait; where it cannot, all throw.</summary>
     /// <exception cref="CheckpointException">In the others: the first process could not. The first throws what <paramref name="write"/> did.</exception>
-    public void ByFirst(Action write)
-    {
-        if (Exchange is null)
-        {
-            write();
-            return;
-        }
+    public void ByFirst(Action write) => OrAllThrow(IsFirst ? write : null, "written");
 
-        if (Exchange.FaultOfFirst(write, said => new CheckpointException($"The checkpoint was not written by {said}")) is { } failed)
-        {
-            Everywhere(failed.SourceException);
-            failed.Throw();
-        }
+    /// <summary>Has every process read what it then takes over; where one cannot, all throw.</summary>
+    /// <exception cref="CheckpointException">In those that could: another could not. Others throw what <paramref name="read"/> did.</exception>
+    public T ByAll<T>(Func<T> read)
+    {
+        T? came = default;
+        OrAllThrow(() => came = read(), "loaded");
+        return came!;
     }
 
     /// <summary>Notes what every process throws, so that none has to be ended.</summary>
@@ -89,6 +85,19 @@ internal sealed class Together(IGradientExchange? exchange = null)
         {
             Exchange.Abort(exception.ToString());
             throw;
+        }
+    }
+
+    private void OrAllThrow(Action? work, string done)
+    {
+        if (Exchange is null)
+        {
+            work?.Invoke();
+        }
+        else if (Exchange.FaultOf(work, said => new CheckpointException($"The checkpoint was not {done} by {said}")) is { } failed)
+        {
+            Everywhere(failed.SourceException);
+            failed.Throw();
         }
     }
 }

@@ -97,7 +97,8 @@ public sealed partial class Trainer
     /// on as they were. An average of the weights that the checkpoint does not have begins with its weights; one that it has goes on, and a trainer without
     /// <see cref="TrainingOptions.AverageDecay"/> would lose it. The schedule is that of this trainer; a scheduler is taken on to the checkpoint's step, and
     /// never back. A best model that lies there and is this training's counts, also where it was found after the checkpoint;
-    /// <see cref="TrainingOptions.Patience"/> counts from the checkpoint on as it did then.
+    /// <see cref="TrainingOptions.Patience"/> counts from the checkpoint on as it did then. Several processes of one training load it together, all of them or
+    /// none.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: no reporting.</param>
@@ -105,7 +106,7 @@ public sealed partial class Trainer
     /// <exception cref="CheckpointException">
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
     /// could not be stored, or it has an average of the weights and this trainer keeps none. Or another model was saved into the folder since, which this would
-    /// pass over.
+    /// pass over. Or another process could not load it.
     /// </exception>
     /// <exception cref="InvalidOperationException">The training runs, the model holds the average of its weights, or a scheduler is beyond the checkpoint's
     /// step, from where it knows no way back.</exception>
@@ -126,21 +127,33 @@ public sealed partial class Trainer
             throw new InvalidOperationException($"The training runs: a checkpoint is loaded before {nameof(Run)} or after it.");
         }
 
+        using DisposeScope scope = NewDisposeScope();
+        Action takeOver = _together.ByAll(() => Loading(folder, progress, cancellationToken));
+        takeOver();
+        _agreement.Forget();
+        _isMoving = _isAhead = false;
+    }
+
+    /// <summary>Reads a checkpoint, and makes sure that it fits; nothing is changed.</summary>
+    /// <returns>Takes it over.</returns>
+    private Action Loading(string folder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
         using TrainingFile file = TrainingFile.Open(folder);
         TrainingState stored = file.State;
         stored.RequireOf(Model, _tensors.OptimizerName, file.Path);
         _rates.RequireReaches(stored.Steps, StepsDone);
-        using DisposeScope scope = NewDisposeScope();
-        _tensors.Load(file.Read(progress, cancellationToken), stored, file.Path);
-        _rates.Advance(stored.Steps - StepsDone);
-        _folder.NoteLoaded(folder, stored);
-        _state = stored with
+        Action tensors = _tensors.Loading(file.Read(progress, cancellationToken), stored, file.Path);
+        return () =>
         {
-            Config = _state.Config,
-            Options = _state.Options,
-            BestMeasure = BestMeasure is null ? null : stored.BestMeasure,
+            tensors();
+            _rates.Advance(stored.Steps - StepsDone);
+            _folder.NoteLoaded(folder, stored);
+            _state = stored with
+            {
+                Config = _state.Config,
+                Options = _state.Options,
+                BestMeasure = BestMeasure is null ? null : stored.BestMeasure,
+            };
         };
-        _agreement.Forget();
-        _isMoving = _isAhead = false;
     }
 }

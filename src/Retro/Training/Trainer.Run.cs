@@ -46,7 +46,7 @@ public sealed partial class Trainer
             }
         });
 
-    private bool IsFinished => Progress >= 1 || _state.MeasuresSinceBest >= Options.Patience;
+    private bool IsFinished => Reached >= 1 || _state.MeasuresSinceBest >= Options.Patience;
 
     private void RunAlone(ITrainingData data, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
@@ -71,6 +71,7 @@ public sealed partial class Trainer
         _state = _state with { Data = data.Identity };
         Model.TokenizerHash ??= data.TokenizerHash;
         OperationCanceledException? end = DoSteps(data, progress, cancellationToken) ? null : new(cancellationToken);
+        _agreement.TakeFirst(); // what is saved is what each has, to be measured or trained on by another trainer
 
         // What is as it was when it was made or loaded would replace another's steps.
         if (_isAhead)
@@ -143,7 +144,7 @@ public sealed partial class Trainer
         _clock.Start(_state.Tokens);
         next.Prepare(_state.Batches, Progress);
         bool finished = IsFinished;
-        long saved = StepsDone, looked = LooksDue(StepsDone, Progress);
+        long saved = StepsDone, looked = LooksDue(StepsDone, Reached);
         try
         {
             if (_state.Unseen is { } unseen)
@@ -162,7 +163,6 @@ public sealed partial class Trainer
                 next.Prepare(_state.Batches + Options.Accumulation, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
                 TrainingProgress done = StepOfRun(batches);
 
-                // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
                 finished = done.Progress >= 1;
                 long due = LooksDue(done.Step, done.Progress);
                 bool isDue = finished || due > looked || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0);
@@ -211,7 +211,13 @@ public sealed partial class Trainer
         void Look(TrainingProgress done)
         {
             done = Looked(done);
-            finished = Measure is null ? finished : IsFinished;
+            if (Measure is not null)
+            {
+                // Where the time has run out meanwhile, it was measured at its end.
+                _state = Progress < 1 ? _state : _state with { ElapsedAtStep = Elapsed };
+                finished = IsFinished;
+            }
+
             progress?.Report(done);
         }
     }

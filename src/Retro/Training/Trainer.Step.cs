@@ -89,10 +89,12 @@ public sealed partial class Trainer
             Unseen = null,
         };
         _isMoving = false;
-        double progress = Progress, speed = _clock.TokensPerSecond(_state.Tokens); // the clock goes on, and what ends the training is asked of one time
+        TimeSpan elapsed = Elapsed; // the clock goes on, and what ends the training is asked of one time
+        _state = _state with { ElapsedAtStep = elapsed };
+        double speed = _clock.TokensPerSecond(_state.Tokens);
         RequireFinite(loss, rate);
-        RequireLearning(isEnd: progress >= 1);
-        return new(StepsDone, progress, loss, norm, rate, _state.Tokens, speed, Elapsed);
+        RequireLearning(isEnd: Reached >= 1);
+        return new(StepsDone, Reached, loss, norm, rate, _state.Tokens, speed, elapsed);
     }
 
     /// <summary>Whether the gradient stays without a finite value.</summary>

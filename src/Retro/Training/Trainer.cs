@@ -15,7 +15,7 @@ namespace Retro.Training;
 /// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
 /// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone
 /// ends the others. Each moves the parameters itself: what processors of several kinds round differently there is taken from the first process at the beginning
-/// of each <see cref="Run"/>, and what is saved is the first one's.</para>
+/// and the end of each <see cref="Run"/>, and what is saved is the first one's.</para>
 /// </remarks>
 public sealed partial class Trainer : IDisposable
 {
@@ -121,6 +121,12 @@ public sealed partial class Trainer : IDisposable
     public double Progress => Options.TimeBudget is { } budget
         ? Math.Min(1, Elapsed / budget)
         : Math.Min(1, (double)StepsDone / Options.Steps);
+
+    /// <summary>
+    /// The same as the last step said it, which decides, and not the clock, which goes on while it is reported: no training ends unmeasured, be it interrupted
+    /// then or not.
+    /// </summary>
+    private double Reached => Options.TimeBudget is { } budget && _state.ElapsedAtStep is { } elapsed ? Math.Min(1, elapsed / budget) : Progress;
 
     /// <summary>
     /// Gives the model the average of its trained weights (<see cref="TrainingOptions.AverageDecay"/>) until what is returned is disposed; without an average

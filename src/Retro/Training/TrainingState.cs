@@ -38,6 +38,11 @@ internal sealed record TrainingState
 
     public required TimeSpan Elapsed { get; init; }
 
+    /// <summary>
+    /// The time as the last step said it, or the measure that it ended in: what is due, and whether the training is finished, goes by it. Null: not known.
+    /// </summary>
+    public TimeSpan? ElapsedAtStep { get; init; }
+
     public string? Data { get; init; }
 
     public required JsonObject Config { get; init; }
@@ -92,6 +97,7 @@ internal sealed record TrainingState
         Tokens = 0,
         SkippedInARow = 0,
         Elapsed = TimeSpan.Zero,
+        ElapsedAtStep = TimeSpan.Zero,
         Config = JsonNode.Parse(RetroConfigJson.Write(config))!.AsObject(),
         Options = Describe(options),
         OptimizerSteps = new Dictionary<string, long>(),
@@ -133,7 +139,8 @@ internal sealed record TrainingState
                 $"The state of the training in {path} has format version {state?.FormatVersion}; this version reads {CurrentFormatVersion}.");
         }
 
-        if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.MeasuresSinceBest < 0 || state.Elapsed < TimeSpan.Zero)
+        if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.MeasuresSinceBest < 0
+            || state.Elapsed < TimeSpan.Zero || state.ElapsedAtStep < TimeSpan.Zero)
         {
             throw new CheckpointException($"The state of the training in {path} counts below zero; use another checkpoint.");
         }

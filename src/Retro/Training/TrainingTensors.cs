@@ -73,12 +73,13 @@ internal sealed class TrainingTensors : IDisposable
         new(_average?.State ?? []),
         new(Checkpoint.Buffers(Model)));
 
-    /// <summary>Takes over what a checkpoint holds; where that does not fit, all stay as they are. Its buffers go to the branches that have such.</summary>
+    /// <summary>Makes sure that what a checkpoint holds fits; all stay as they are.</summary>
     /// <param name="stored">The checkpoint's.</param>
     /// <param name="state">What it knows besides.</param>
     /// <param name="path">Its file.</param>
+    /// <returns>Takes it over, while <paramref name="stored"/> is there. Its buffers go to the branches that have such.</returns>
     /// <exception cref="CheckpointException">They are of another training, or the model beside them is not of theirs.</exception>
-    public void Load(TrainingParts stored, TrainingState state, string path)
+    public Action Loading(TrainingParts stored, TrainingState state, string path)
     {
         if (stored.Averages.Count > 0 && _average is null)
         {
@@ -106,20 +107,24 @@ internal sealed class TrainingTensors : IDisposable
 
         RequireAverages(stored.Averages, path);
         RequireSaved(stored, path);
-        Optimizer.LoadState(stored.Memory, state.OptimizerSteps);
-        using IDisposable noGradients = no_grad();
-        foreach ((string name, Parameter parameter) in trained)
+        Action memory = Optimizer.Loading(stored.Memory, state.OptimizerSteps);
+        return () =>
         {
-            parameter.copy_(stored.Weights[name]);
-        }
+            memory();
+            using IDisposable noGradients = no_grad();
+            foreach ((string name, Parameter parameter) in trained)
+            {
+                parameter.copy_(stored.Weights[name]);
+            }
 
-        foreach ((string name, Tensor buffer) in buffers)
-        {
-            buffer.copy_(stored.Buffers[name]);
-        }
+            foreach ((string name, Tensor buffer) in buffers)
+            {
+                buffer.copy_(stored.Buffers[name]);
+            }
 
-        Model.TokenizerHash ??= state.TokenizerHash;
-        _average?.Load(stored.Averages);
+            Model.TokenizerHash ??= state.TokenizerHash;
+            _average?.Load(stored.Averages);
+        };
     }
 
     /// <inheritdoc/>

@@ -242,6 +242,28 @@ public class SafetensorsTests
         Assert.Equal(["file"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
     }
 
+    /// <summary>What is refused when it is read again must not take the place of what can be.</summary>
+    [Fact]
+    public void Names_and_metadata_that_could_not_be_read_again_are_refused_and_leave_what_was_there()
+    {
+        using TemporaryFolder folder = new();
+        using Tensor tensor = ones(1);
+        string file = folder["a"], million = new('x', 1_000_000);
+        Safetensors.Write(file, [new("a", tensor)]);
+        byte[] before = File.ReadAllBytes(file);
+
+        Assert.Contains("100000000", Fault("a", Enumerable.Range(0, 100).ToDictionary(number => $"{number}", _ => million)), StringComparison.Ordinal);
+        Assert.Contains("half a surrogate pair", Fault("a\ud800", []), StringComparison.Ordinal);
+        Assert.Contains("half a surrogate pair", Fault("a", new() { ["\udc00"] = "" }), StringComparison.Ordinal);
+        Assert.Contains("half a surrogate pair", Fault("a", new() { ["k"] = "\ud800\ud800" }), StringComparison.Ordinal);
+        Safetensors.Write(folder["b"], [new("\ud83d\ude00", tensor)]);
+        Assert.Equal(before, File.ReadAllBytes(file));
+        Assert.Equal(["a", "b"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+
+        string Fault(string name, Dictionary<string, string> metadata)
+            => Assert.Throws<CheckpointException>(() => Safetensors.Write(file, [new(name, tensor)], metadata)).Message;
+    }
+
     [Fact]
     public void More_of_a_tensor_than_a_span_holds_is_refused_by_name()
     {

@@ -1,6 +1,9 @@
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Tests.Modeling;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Checkpoints;
@@ -55,6 +58,32 @@ public sealed class WeightFolderTests
         Assert.Contains("\"weight_map.a\" stands there twice", Fault(), StringComparison.Ordinal);
 
         string Fault() => Assert.Throws<CheckpointException>(() => WeightFolder.Open(folder.Path)).Message;
+    }
+
+    /// <summary>Shards keep their names and shapes from one saving to the next, and nothing in them tells one from the other.</summary>
+    /// <param name="most">The bytes of a file of the second.</param>
+    [Theory]
+    [InlineData(10_000)]
+    [InlineData(long.MaxValue)]
+    public void A_saving_that_comes_between_the_openings_of_two_shards_is_read_alone(long most)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Which file has a name is known on Linux alone.");
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary"), seed: 2);
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 10_000 });
+        int opened = 0;
+        using WeightFolder weights = WeightFolder.Open(folder.Path, () =>
+        {
+            if (opened++ == 0)
+            {
+                Checkpoint.Save(folder.Path, other, new() { MaximumFileBytes = most });
+            }
+        });
+        Assert.Equal(most > 10_000, weights.Files.Count == 1);
+        foreach ((string name, Parameter parameter) in other.named_parameters())
+        {
+            Assert.True(weights.Holds(name, parameter), name);
+        }
     }
 
     private static void Write(TemporaryFolder folder, params (string File, (string Name, Tensor Tensor)[] Tensors)[] files)

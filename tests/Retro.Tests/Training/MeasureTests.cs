@@ -350,6 +350,79 @@ public sealed class MeasureTests : IDisposable
         Assert.Equal(7, trainer.BestMeasure);
     }
 
+    /// <summary>A training that goes on goes by what its steps said, as one that was not interrupted does: the end of its time, and half of it.</summary>
+    [Theory]
+    [InlineData(6, 0, new long[] { 3 })]
+    [InlineData(3, 2, new long[] { 3, 5 })]
+    public void What_became_due_while_a_step_was_reported_is_measured_after_an_interruption_as_well(int seconds, int measures, long[] expected)
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        Assert.Equal(expected, Steps(_folder["whole"], null));
+        Assert.Empty(Steps(_folder["parts"], until: 2));
+        Assert.Equal(expected, Steps(_folder["parts"], null));
+        Assert.True(Directory.Exists(_folder[$"parts/{Trainer.BestFolder}"]));
+        Assert.Empty(Steps(_folder["parts"], null)); // it is finished
+
+        List<long> Steps(string folder, long? until)
+        {
+            SteppingClock clock = new(TimeSpan.Zero);
+            using CancellationTokenSource cancel = new();
+            using RetroModel model = Model();
+            TrainingOptions options = Options with { TimeBudget = TimeSpan.FromSeconds(10), Measures = measures, CheckpointFolder = folder };
+            using Trainer trainer = new(model, options, clock) { Measure = _ => 7 };
+            if (Directory.Exists(folder))
+            {
+                trainer.Load(folder);
+            }
+
+            List<long> measured = [];
+            Reports<TrainingProgress> reports = new(done =>
+            {
+                if (done.Measure is not null)
+                {
+                    measured.Add(done.Step);
+                }
+
+                clock.Advance(TimeSpan.FromSeconds(seconds));
+                if (done.Step == until)
+                {
+                    cancel.Cancel();
+                }
+            });
+            Exception? ended = Record.Exception(() => trainer.Run(data, reports, cancel.Token));
+            Assert.Equal(until is not null, ended is OperationCanceledException);
+            return measured;
+        }
+    }
+
+    [Fact]
+    public void A_time_budget_that_ends_while_the_model_is_measured_has_ended_when_the_training_is_run_again()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        TrainingOptions options = Options with { TimeBudget = TimeSpan.FromSeconds(10), MeasureEvery = 2 };
+        for (int run = 0; run < 2; run++)
+        {
+            SteppingClock clock = new(TimeSpan.Zero);
+            using RetroModel model = Model();
+            using Trainer trainer = new(model, options, clock)
+            {
+                Measure = _ =>
+                {
+                    clock.Advance(TimeSpan.FromSeconds(11));
+                    return 7;
+                },
+            };
+            if (run > 0)
+            {
+                trainer.Load(_folder.Path);
+            }
+
+            trainer.Run(data);
+            Assert.Equal(2, trainer.StepsDone);
+            Assert.Equal(7, trainer.BestMeasure);
+        }
+    }
+
     /// <summary>Interrupted equals uninterrupted, be it while the model is measured or looked at, and be it after the last step.</summary>
     [Theory]
     [InlineData(8, false)]

@@ -36,17 +36,35 @@ public sealed class MixedDataTests
         Assert.All(parts, part => Assert.Contains(part.Identity, mixed.Identity, StringComparison.Ordinal));
     }
 
+    /// <summary>As while a training prepares a batch and somebody looks at another, or where two trainings have one mix.</summary>
+    [Fact]
+    public void Several_threads_are_given_the_batches_of_one()
+    {
+        (ITrainingData, double)[] parts = [(new Numbered("a"), 1), (new Numbered("b"), 3)];
+        MixedData ordered = new(parts), shared = new(parts);
+        long[] expected = [.. Enumerable.Range(0, 1000).Select(index => Drawn(ordered.Batch(index, 0)))];
+        Parallel.For(0, 4, thread =>
+        {
+            for (int asked = 0; asked < expected.Length; asked++)
+            {
+                int index = ((asked * 7) + (thread * 250)) % expected.Length;
+                Assert.Equal(expected[index], Drawn(shared.Batch(index, 0)));
+            }
+        });
+    }
+
     [Theory]
     [InlineData]
     [InlineData(0.0)]
     [InlineData(1.0, -1.0)]
     [InlineData(double.NaN)]
     [InlineData(double.PositiveInfinity)]
+    [InlineData(1e308, 1e308)]
     public void Weights_that_say_nothing_are_refused(params double[] weights)
     {
         (ITrainingData, double)[] parts = [.. weights.Select(weight => (new Numbered("a"), weight))];
         ArgumentException fault = Assert.Throws<ArgumentException>(() => new MixedData(parts));
-        Assert.Contains("finite weight above 0", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("each with a weight above 0 and all with a finite sum", fault.Message, StringComparison.Ordinal);
     }
 
     private static long Drawn(TokenBatch batch) => batch.Tokens[0];

@@ -51,11 +51,14 @@ public sealed class ObserverTests : IDisposable
     }
 
     /// <summary>As TensorBoard's event_accumulator reads: the first beginning of a run says nothing, each other takes out its step and later ones.</summary>
-    [Fact]
-    public void Steps_done_again_take_the_place_of_those_that_TensorBoard_has()
+    /// <param name="byOne">Whether one observer is told of all runs, as where a training is loaded again within one process.</param>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Steps_done_again_take_the_place_of_those_that_TensorBoard_has(bool byOne)
     {
         TrainingProgress[][] runs = [[Step(1), Step(2), Step(3)], [Step(3) with { Loss = 9 }, Step(4)], [Step(4) with { Loss = 8 }, Step(5)]];
-        foreach (TrainingProgress[] run in runs)
+        foreach (TrainingProgress[] run in byOne ? [[.. runs.SelectMany(one => one)]] : runs)
         {
             using TensorBoardObserver observer = new(_folder["run"], new StandingClock());
             Array.ForEach(run, observer.Report);
@@ -82,15 +85,24 @@ public sealed class ObserverTests : IDisposable
         Assert.Equal([(1, 2.5f), (2, 2.5f), (3, 9f), (4, 8f), (5, 2.5f)], drawn);
     }
 
-    [Fact]
-    public void Lines_say_what_the_steps_said_and_steps_done_again_replace_theirs()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Lines_say_what_the_steps_said_and_steps_done_again_replace_theirs(bool byOne)
     {
         string csv = _folder["steps.csv"], json = _folder["steps.jsonl"];
         TrainingProgress[] first = [Step(1), Step(2) with { GradientNorm = double.NaN }, Step(3)], again = [Step(3) with { Loss = 9 }, Step(4)];
-        Write(first);
-        File.AppendAllText(csv, "4,0.5"); // a process was killed while it wrote
-        File.AppendAllText(json, "{\"step\":4,\"lo");
-        Write(again);
+        if (byOne)
+        {
+            Write([.. first, .. again]);
+        }
+        else
+        {
+            Write(first);
+            File.AppendAllText(csv, "4,0.5"); // a process was killed while it wrote
+            File.AppendAllText(json, "{\"step\":4,\"lo");
+            Write(again);
+        }
 
         TrainingProgress[] expected = [first[0], first[1], .. again];
         Assert.Equal(expected, JsonLinesObserver.Read(json));
@@ -144,6 +156,31 @@ public sealed class ObserverTests : IDisposable
         string[] lines = File.ReadAllLines(path);
         Assert.DoesNotContain(cut, lines);
         Assert.Equal(name.EndsWith('v') ? 2 : 1, lines.Length);
+    }
+
+    /// <summary>What is left over must not fail once more where the observer is disposed, in place of what ended the training.</summary>
+    [Theory]
+    [InlineData("steps.csv")]
+    [InlineData("steps.jsonl")]
+    [InlineData("events")]
+    public void A_full_disk_is_told_once(string name)
+    {
+        using MountedDisk disk = new("32k");
+        TrainingException fault = Assert.Throws<TrainingException>(() =>
+        {
+            IProgress<TrainingProgress> observer = name switch
+            {
+                "steps.csv" => new CsvObserver(disk[name]),
+                "steps.jsonl" => new JsonLinesObserver(disk[name]),
+                _ => new TensorBoardObserver(disk[name]),
+            };
+            using IDisposable closed = (IDisposable)observer;
+            for (long step = 1; step < 10_000; step++)
+            {
+                observer.Report(Step(step));
+            }
+        });
+        Assert.Contains(disk[name], fault.Message, StringComparison.Ordinal);
     }
 
     [Fact]

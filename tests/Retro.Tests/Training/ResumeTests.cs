@@ -266,6 +266,63 @@ public sealed class ResumeTests : IDisposable
         Assert.Throws<CheckpointException>(() => Trainer.Stored(_folder.Path));
     }
 
+    /// <summary>A program that begins anew where nothing can be loaded does so in several processes, too.</summary>
+    [Theory]
+    [InlineData("missing", false)]
+    [InlineData("missing", true)]
+    [InlineData("damaged", false)]
+    [InlineData("damaged", true)]
+    [InlineData("canceled", false)]
+    [InlineData("canceled", true)]
+    public void Of_several_processes_all_load_a_checkpoint_or_none(string what, bool inAll)
+    {
+        using (RetroModel trained = Model(Config))
+        {
+            Run(new Trainer(trained, Options with { CheckpointFolder = Folder, Steps = 3 }), new CopyingData(Config, 2, 3, seed: 2));
+        }
+
+        string other = _folder["other"], after = _folder["after"], state = Path.Combine(other, Trainer.StateFile);
+        TestDatabases.Copy(Folder, other);
+        if (what == "missing")
+        {
+            File.Delete(state);
+        }
+        else if (what == "damaged")
+        {
+            File.WriteAllBytes(state, File.ReadAllBytes(state)[..^1]);
+        }
+
+        InProcessExchange[] processes = InProcessExchange.Of(2);
+        using RetroModel first = Model(Config, seed: 8), second = Model(Config, seed: 8);
+        Dictionary<string, double[]> before = Weights(first);
+        Exception?[] faults = new Exception?[2];
+        Exception?[] thrown = InProcessExchange.Run(processes, process =>
+        {
+            bool fails = inAll || process.Rank == 1;
+            using Trainer trainer = new(process.Rank == 0 ? first : second, Options, exchange: process);
+            faults[process.Rank] = Record.Exception(
+                () => trainer.Load(fails ? other : Folder, cancellationToken: new(canceled: fails && what == "canceled")));
+            Assert.Equal(0, trainer.StepsDone);
+            trainer.Save(after);
+        });
+
+        Assert.All(thrown, Assert.Null);
+        Assert.All(processes, process => Assert.Null(process.Aborted));
+        foreach ((int rank, Exception? fault) in faults.Index())
+        {
+            bool fails = inAll || rank == 1;
+            Assert.IsType(fails && what == "canceled" ? typeof(OperationCanceledException) : typeof(CheckpointException), fault);
+            Assert.Equal(!fails, fault!.Message.StartsWith("The checkpoint was not loaded by thread 1 of 2: ", StringComparison.Ordinal));
+        }
+
+        Assert.Equal(before, Weights(first));
+        Assert.Equal(before, Weights(second));
+        using Safetensors saved = Safetensors.Open(Path.Combine(after, Trainer.StateFile));
+        Assert.All(
+            saved.Entries.Where(entry => entry.Name.StartsWith("optimizer/", StringComparison.Ordinal)),
+            entry => Assert.Equal(-1, saved.Bytes(entry.Name).IndexOfAnyExcept((byte)0)));
+    }
+
     [Fact]
     public void Saving_and_loading_tell_how_far_they_are_and_can_be_canceled()
     {
