@@ -134,6 +134,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         int? contextLength = new[] { family.ContextLength(said), config.MaximumLength }.Min();
         said.Require("is_encoder_decoder", false);
         said.Require("add_cross_attention", false);
+        said.Require("is_causal", true);
         said.RequireAllRead();
         return (family, Validate(config, configPath), contextLength);
     }

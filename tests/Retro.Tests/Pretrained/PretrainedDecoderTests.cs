@@ -156,6 +156,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "attention_bias", "true", "attention_bias")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"default\", \"factor\": 2.0}", "factor")]
     [InlineData("llama-rope-linear", "use_sliding_window", "true", "use_sliding_window")]
+    [InlineData("llama-rope-linear", "is_causal", "false", "\"is_causal\" is false; supported is true")]
     [InlineData("llama-rope-linear", "layer_types", "[\"sliding_attention\", \"sliding_attention\"]", "layer_types")]
     [InlineData("mistral-sliding-window", "use_new_trick", "true", "use_new_trick")]
     [InlineData("mistral-sliding-window", "hidden_size", "40", "the configuration says")]
@@ -286,7 +287,8 @@ public sealed class PretrainedDecoderTests
     }
 
     /// <summary>
-    /// max_sequence_length stands in Vicuna's files (https://github.com/lm-sys/FastChat/pull/2925), the others in what Unsloth and Dolly write.
+    /// max_sequence_length stands in Vicuna's files (https://github.com/lm-sys/FastChat/pull/2925), eos_token_ids in those of transformers of early 2020, the
+    /// others in what Unsloth and Dolly write.
     /// </summary>
     [Fact]
     public void What_tools_note_in_a_configuration_changes_nothing()
@@ -297,6 +299,7 @@ public sealed class PretrainedDecoderTests
         config["max_sequence_length"] = 16384;
         config["unsloth_version"] = "2025.3.1";
         config["unsloth_fixed"] = true;
+        config["eos_token_ids"] = 0;
         (config["attn_implementation"], config["use_flash_attn"], config["max_new_tokens"], config["activation"]) = ("sdpa", true, 512, "swiglu");
         config["custom_pipelines"] = new JsonObject { ["text-generation"] = new JsonObject { ["impl"] = "pipeline.Own" } };
         File.WriteAllText(path, config.ToJsonString());
@@ -496,7 +499,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "{\"attention_bias\": false, \"mlp_bias\": false, \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}")]
     [InlineData("mistral-sliding-window", "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 1}, \"use_sliding_window\": true}")]
     [InlineData("llama-rope-linear", "{\"use_sliding_window\": false, \"layer_types\": [\"full_attention\", \"full_attention\"]}")]
-    [InlineData("llama-rope-linear", "{\"add_cross_attention\": false, \"is_encoder_decoder\": false, \"cross_attention_hidden_size\": null}")]
+    [InlineData("llama-rope-linear", "{\"add_cross_attention\": false, \"is_encoder_decoder\": false, \"cross_attention_hidden_size\": null, \"is_causal\": true}")]
     public void A_default_that_is_said_changes_nothing(string name, string said)
     {
         using TemporaryFolder folder = Copy(name);
