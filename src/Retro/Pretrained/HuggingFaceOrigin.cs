@@ -135,7 +135,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         said.Require("is_encoder_decoder", false);
         said.Require("add_cross_attention", false);
         said.Require("is_causal", true);
-        said.RequireAllRead();
+        said.RequireAllRead(family.WithoutEffect);
         return (family, Validate(config, configPath), contextLength);
     }
 

@@ -17,6 +17,7 @@ public sealed class PretrainedParityTests(ITestOutputHelper output)
         ("DistilBERT", folder => Type(folder) == "distilbert"),
         ("sentence-transformers", folder => File.Exists(Path.Combine(folder, "modules.json"))),
         ("GPT-2", folder => Type(folder) == "gpt2"),
+        ("GPT-Neo", folder => Type(folder) == "gpt_neo"),
         ("GPT-NeoX", folder => Type(folder) == "gpt_neox"),
         ("Llama", folder => Type(folder) == "llama"),
         ("Mistral", folder => Type(folder) == "mistral"),
