@@ -30,7 +30,7 @@ internal sealed class FitCommand : Verb
     private readonly PathOption _base = new("--base", "FOLDER")
     {
         Description = "The decoder: what train --source none wrote, a Hugging Face folder "
-            + "(Llama, Mistral, Qwen, OLMo 2, Phi-3, SmolLM3, Gemma 3, GPT-2, GPT-NeoX), or a llama2.c file.",
+            + "(Llama, Mistral, Qwen, OLMo 2, Phi-3, SmolLM3, Gemma 3, GPT-2, GPT-Neo, GPT-NeoX), or a llama2.c file.",
         Required = true,
     };
 

@@ -7,8 +7,8 @@ internal sealed class RetrofitExperiment : Experiment
 {
     private readonly PathOption _model = new("--model", "FOLDER")
     {
-        Description = "The pretrained decoder: a Hugging Face folder (Llama, Mistral, Qwen, OLMo 2, Phi-3, SmolLM3, Gemma 3, GPT-2, GPT-NeoX), a llama2.c "
-            + "file, or a checkpoint of Retro. Default: one is trained first, on half of the corpus; the other half is retrieved from.",
+        Description = "The pretrained decoder: a Hugging Face folder (Llama, Mistral, Qwen, OLMo 2, Phi-3, SmolLM3, Gemma 3, GPT-2, GPT-Neo, GPT-NeoX), a "
+            + "llama2.c file, or a checkpoint of Retro. Default: one is trained first, on half of the corpus; the other half is retrieved from.",
     };
 
     private readonly PathOption _tokenizer = new("--tokenizer", "FOLDER")

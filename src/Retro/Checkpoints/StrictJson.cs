@@ -18,9 +18,9 @@ internal sealed class StrictJson : IDisposable
         "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "classifier_dropout_prob", "cls_token_id", "cross_attention_hidden_size",
         "custom_pipelines", "decoder_layerdrop", "decoder_start_token_id", "diversity_penalty", "do_sample", "dropout", "dtype", "early_stopping",
         "embd_dropout", "embd_pdrop", "embed_dropout", "embedding_dropout", "encoder_layerdrop", "encoder_no_repeat_ngram_size", "eos_token_id",
-        "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout",
-        "hidden_dropout_prob", "id2label", "initializer_range", "is_decoder", "is_llama_config", "label2id", "layerdrop", "length_penalty", "mask_token_id",
-        "max_length", "max_new_tokens",
+        "eos_token_ids", "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing",
+        "hidden_dropout", "hidden_dropout_prob", "id2label", "initializer_range", "is_decoder", "is_llama_config", "label2id", "layerdrop", "length_penalty",
+        "mask_token_id", "max_length", "max_new_tokens",
         "max_position_embeddings", "max_sequence_length", "min_length", "model_max_length", "n_ctx", "n_special", "name_or_path",
         "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences", "num_steps", "output_attentions", "output_hidden_states",
         "output_past", "output_scores", "pad_token_id", "predict_special_tokens", "prefix", "pretraining_tp", "problem_type", "remove_invalid_values",
@@ -29,7 +29,7 @@ internal sealed class StrictJson : IDisposable
         "summary_proj_to_labels", "summary_type", "summary_use_proj", "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss",
         "tie_encoder_decoder", "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript", "transformers.js_config", "transformers_version",
         "typical_p", "unk_token_id", "unsloth_fixed", "unsloth_version", "use_bfloat16", "use_cache", "use_flash_attn",
-        "use_return_dict",
+        "use_return_dict", "xla_device",
     };
 
     private const string Quantization = "quantization_config";

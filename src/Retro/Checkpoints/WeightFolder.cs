@@ -250,8 +250,12 @@ internal sealed class WeightFolder : StoredWeights
 
     private static CheckpointException Missing(string folder)
     {
+        // What stands beside the model's, such as BGE-M3's two heads, is not what to convert.
         string? pickle = Directory.Exists(folder)
-            ? Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).FirstOrDefault(IsPickle)
+            ? Directory.EnumerateFiles(folder)
+                .OrderBy(file => !Path.GetFileName(file).StartsWith("pytorch_model", StringComparison.Ordinal))
+                .ThenBy(file => file, StringComparer.Ordinal)
+                .FirstOrDefault(IsPickle)
             : null;
         return pickle is not null ? Pickle(pickle) : new($"{folder} holds no weights: expected {SingleName}, or {IndexName} with its files.");
 

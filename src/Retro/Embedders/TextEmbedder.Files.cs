@@ -10,7 +10,7 @@ public sealed partial class TextEmbedder
 {
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
 
-    /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face folder of a BERT, RoBERTa, XLM-R, MPNet or DistilBERT, or of
+    /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face folder of a BERT, RoBERTa, XLM-R, CamemBERT, MPNet or DistilBERT, or of
     /// sentence-transformers with one of these.</summary>
     /// <param name="folder">
     /// The folder: config.json, model.safetensors (or shards with an index) and the tokenizer's files; modules.json and what belongs to it decide pooling,
@@ -25,7 +25,8 @@ public sealed partial class TextEmbedder
     /// <returns>The embedder.</returns>
     /// <exception cref="CheckpointException">
     /// A file is missing, damaged or a pickle; the architecture is not known; a value that would change the vectors is not supported, or a key not known; files
-    /// contradict each other; or the tokenizer is that of another model.
+    /// contradict each other; or the tokenizer is that of another model, or does not put one token on each side of a text, where the folder is not one that
+    /// <see cref="Save"/> wrote.
     /// </exception>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files are damaged.</exception>
     public static TextEmbedder Load(
@@ -36,6 +37,11 @@ public sealed partial class TextEmbedder
         TextEncoderFolder read = TextEncoderFolder.Read(folder);
         RetroTokenizer tokenizer = RetroTokenizer.Load(read.WeightFolder, progress, cancellationToken);
         TextEncoderFolder.RequireCutEnds(read.WeightFolder);
+        if (read.Identity is null)
+        {
+            TextFrame.RequireTemplate(tokenizer, read.WeightFolder);
+        }
+
         TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder, read.DenseFolder, progress, cancellationToken);
         try
         {

@@ -37,8 +37,8 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <param name="tokenizer">The tokenizer whose ids the encoder was trained on.</param>
     /// <param name="lowerCase">Whether texts are lower-cased before the tokenizer sees them.</param>
     /// <param name="prompt">What is put before every text, such as "query: "; empty: nothing.</param>
-    /// <exception cref="CheckpointException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each
-    /// side; or the prompt leaves no room for a text.</exception>
+    /// <exception cref="CheckpointException">The tokenizer has another vocabulary size than the encoder; or it is WordPiece, and its template puts neither
+    /// one token on each side of a text nor none; or the prompt leaves no room for a text.</exception>
     public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false, string prompt = "")
     {
         ArgumentNullException.ThrowIfNull(encoder);

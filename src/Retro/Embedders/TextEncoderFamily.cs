@@ -3,9 +3,9 @@ using Retro.Checkpoints;
 namespace Retro.Embedders;
 
 /// <summary>
-/// How one of the families of encoders that Hugging Face has names its sizes and weights. All are BERT's transformer; RoBERTa (arXiv 1907.11692; XLM-R, BGE-M3
-/// and multilingual E5 are of its kind) and MPNet (arXiv 2004.09297) begin the positions behind rows for padding, MPNet adds a learned number for the distance
-/// of two tokens, and it and DistilBERT (arXiv 1910.01108) have no token types.
+/// How one of the families of encoders that Hugging Face has names its sizes and weights. All are BERT's transformer; RoBERTa (arXiv 1907.11692; XLM-R,
+/// BGE-M3, multilingual E5 and CamemBERT are of its kind) and MPNet (arXiv 2004.09297) begin the positions behind rows for padding, MPNet adds a learned
+/// number for the distance of two tokens, and it and DistilBERT (arXiv 1910.01108) have no token types.
 /// </summary>
 /// <param name="Kinds">"model_type" in config.json; that it is saved as comes first.</param>
 /// <param name="Classes">How the names of its classes ("architectures") begin; that it is saved as comes first.</param>
@@ -13,7 +13,7 @@ namespace Retro.Embedders;
 internal sealed record TextEncoderFamily(string[] Kinds, string[] Classes, int VocabularySize)
 {
     /// <summary>RoBERTa and what is trained like it.</summary>
-    private static readonly TextEncoderFamily s_roberta = new(["roberta", "xlm-roberta"], ["Roberta", "XLMRoberta"], 50265);
+    private static readonly TextEncoderFamily s_roberta = new(["roberta", "xlm-roberta", "camembert"], ["Roberta", "XLMRoberta", "Camembert"], 50265);
 
     private static readonly TextEncoderFamily s_mpnet = new(["mpnet"], ["MPNet"], 30527)
     {

@@ -28,7 +28,7 @@ internal sealed record TextEncoderFolder(
     public const string PromptsName = "config_sentence_transformers.json";
 
     /// <summary>The key of config.json under which Retro keeps an embedder's identity; others ignore it.</summary>
-    public const string IdentityKey = "retro_identity";
+    public const string IdentityKey = Tokenizers.TokenizerConfig.OwnKey;
 
     private const string TruncationSide = "truncation_side";
 

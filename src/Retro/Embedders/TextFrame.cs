@@ -17,7 +17,7 @@ internal sealed class TextFrame
     private readonly RetroTokenizer _tokenizer;
 
     /// <summary>Takes the frame that belongs to a tokenizer.</summary>
-    /// <exception cref="CheckpointException">The tokenizer frames a text with anything but one token on each side.</exception>
+    /// <exception cref="CheckpointException">The tokenizer is WordPiece, and its template puts neither one token on each side of a text nor none.</exception>
     public TextFrame(RetroTokenizer tokenizer)
     {
         _tokenizer = tokenizer;
@@ -32,6 +32,24 @@ internal sealed class TextFrame
             _ => throw new CheckpointException(
                 $"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
         };
+    }
+
+    /// <summary>
+    /// Refuses the tokenizer of others that does not put one token on each side of a text. Their encoders were fed what the template says, or no frame at all;
+    /// what <see cref="Begin"/> and <see cref="End"/> are without one is the frame of encoders that are trained here.
+    /// </summary>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="folder">Names it in the error.</param>
+    /// <exception cref="CheckpointException">It does not.</exception>
+    public static void RequireTemplate(RetroTokenizer tokenizer, string folder)
+    {
+        (int[] before, int[] after) = tokenizer.Template;
+        if ((before.Length, after.Length) != (1, 1))
+        {
+            throw new CheckpointException(
+                $"The tokenizer of {folder} puts {before.Length} tokens before and {after.Length} after a text; supported in an embedder of others is one on "
+                    + "each side ([CLS] and [SEP], <s> and </s>). Take the model's tokenizer.json, whose \"post_processor\" says them.");
+        }
     }
 
     /// <summary>Whether a text is read as sentence-transformers up to version 5.3 reads it: without white space around it, special tokens as such.</summary>

@@ -11,7 +11,7 @@ internal abstract class DecoderFamily
     /// <summary>Every family there is.</summary>
     public static IReadOnlyList<DecoderFamily> All { get; } = [
         new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Qwen3Family(), new Olmo2Family(), new Phi3Family(), new SmolLm3Family(),
-        new Gemma3TextFamily(), new Gpt2Family(), new GptNeoXFamily(), new RetroFamily(),
+        new Gemma3TextFamily(), new Gpt2Family(), new GptNeoFamily(), new GptNeoXFamily(), new RetroFamily(),
     ];
 
     /// <summary>What <c>model_type</c> says.</summary>
@@ -34,6 +34,9 @@ internal abstract class DecoderFamily
 
     /// <summary>Reads every key that decides the result; what is not supported is refused by name.</summary>
     public abstract RetroConfig Configure(StrictJson config);
+
+    /// <summary>Keys that change nothing in a config of this family, beside those that change nothing in any.</summary>
+    public virtual string[] WithoutEffect => [];
 
     /// <summary>The tensors of the file, after the prefix and without the head.</summary>
     public abstract IEnumerable<StoredTensor> Tensors(RetroConfig config);
@@ -64,6 +67,13 @@ internal abstract class DecoderFamily
     /// <summary>The size of a head where nothing says it: width / heads, which has to come out whole.</summary>
     protected static int HeadSize(StrictJson config, string widthKey, int width, string headsKey, int heads)
         => width % heads == 0 ? width / heads : throw config.Fault($"\"{widthKey}\" {width} has to be a multiple of \"{headsKey}\" {heads}");
+
+    /// <summary>Those layers, from 1, that something holds of; a file may say any number of layers, which is not checked yet.</summary>
+    protected static LayerList Layers(int layers, Func<int, bool> holds) => [.. Enumerable.Range(1, Math.Min(layers, RetroConfig.MostLayers)).Where(holds)];
+
+    /// <summary>A configuration with a window in some layers, from 1; null: there is none.</summary>
+    protected static RetroConfig WithWindow(RetroConfig common, int? window, LayerList layers)
+        => window is null || layers.Count == 0 ? common : common with { SlidingWindow = window, WindowLayers = layers.Count == common.Layers ? null : layers };
 
     /// <summary>Whether a name is <c>stem.NUMBER.ending</c> with one of the endings.</summary>
     protected static bool IsInLayer(string name, string stem, params string[] endings)

@@ -134,7 +134,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         int? contextLength = new[] { family.ContextLength(said), config.MaximumLength }.Min();
         said.Require("is_encoder_decoder", false);
         said.Require("add_cross_attention", false);
-        said.RequireAllRead();
+        said.Require("is_causal", true);
+        said.RequireAllRead(family.WithoutEffect);
         return (family, Validate(config, configPath), contextLength);
     }
 

@@ -123,13 +123,6 @@ internal class LlamaFamily : DecoderFamily
             : Layers(layers, layer => types[layer - 1] == SlidingAttention);
     }
 
-    /// <summary>Those layers, from 1, that something holds of; a file may say any number of layers, which is not checked yet.</summary>
-    protected static LayerList Layers(int layers, Func<int, bool> holds) => [.. Enumerable.Range(1, Math.Min(layers, RetroConfig.MostLayers)).Where(holds)];
-
-    /// <summary>A configuration with a window in some layers, from 1; null: there is none.</summary>
-    protected static RetroConfig WithWindow(RetroConfig common, int? window, LayerList layers)
-        => window is null || layers.Count == 0 ? common : common with { SlidingWindow = window, WindowLayers = layers.Count == common.Layers ? null : layers };
-
     /// <summary>Refuses what says otherwise than the family whether all layers have a window; it may be said as it is.</summary>
     protected static void RequireWindow(StrictJson config, int layers, int? window)
     {

@@ -10,8 +10,8 @@ namespace Retro.Pretrained;
 /// <summary>
 /// A decoder that others have trained, as a retrieval-free <see cref="RetroModel"/>. Read are Hugging Face folders (config.json of transformers 4 or 5, weights
 /// as safetensors, in one file or in shards, of F32, F16 or BF16) of Llama, Mistral, Qwen2, Qwen3, OLMo 2, Phi-3 (Phi-3.5, Phi-4-mini), SmolLM3, Gemma 3 (text
-/// alone), GPT-2 and GPT-NeoX models, llama2.c files of version 0, and checkpoints of decoders that were trained here. What would change the result and is not
-/// supported is refused by name.
+/// alone), GPT-2, GPT-Neo (TinyStories) and GPT-NeoX models, llama2.c files of version 0, and checkpoints of decoders that were trained here. What would change
+/// the result and is not supported is refused by name.
 /// </summary>
 public sealed class PretrainedDecoder : IDisposable
 {

@@ -33,8 +33,8 @@ public abstract class PretrainedOrigin
     public string Path { get; }
 
     /// <summary>
-    /// The architecture: "llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "gemma3_text", "gpt2", "gpt_neox", "llama2.c" or, where it was
-    /// trained here, "retro".
+    /// The architecture: "llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox", "llama2.c" or,
+    /// where it was trained here, "retro".
     /// </summary>
     public string Family { get; }
 

@@ -35,8 +35,8 @@ public static class InverseClozeTrainer
     /// <exception cref="CorpusException">The corpus holds fewer than two different texts that are long enough to make a pair of, and none of four windows; or
     /// nearly all of it is one text of fewer, so that no pair has another to be told from.</exception>
     /// <exception cref="RetroOptionsException">The options or the sizes contradict themselves.</exception>
-    /// <exception cref="CheckpointException">The encoder's sizes are of another vocabulary than the tokenizer's, or the tokenizer frames a text otherwise than
-    /// with one token on each side.</exception>
+    /// <exception cref="CheckpointException">The encoder's sizes are of another vocabulary than the tokenizer's, or the tokenizer is WordPiece, and its
+    /// template puts neither one token on each side of a text nor none.</exception>
     /// <exception cref="TrainingException">The loss is no longer a number.</exception>
     /// <exception cref="OperationCanceledException">Training was canceled.</exception>
     public static TextEmbedder Train(

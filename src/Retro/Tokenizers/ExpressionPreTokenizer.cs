@@ -127,7 +127,8 @@ internal sealed partial class ExpressionPreTokenizer : SpanPreTokenizer
         {
             Match match = Atom().Match(expression, at);
             if (!match.Success || match.Groups["class"].Value.Contains("&&", StringComparison.Ordinal)
-                || (match.Groups["nested"].Success && match.Groups["class"].Value.Contains(@"\\", StringComparison.Ordinal)))
+                || (match.Groups["nested"].Success && match.Groups["class"].Value.Contains(@"\\", StringComparison.Ordinal))
+                || match.Groups["nested"].Captures.Any(nested => nested.Value.StartsWith("[:", StringComparison.Ordinal))) // of POSIX, such as [:digit:]
             {
                 return null;
             }

@@ -17,7 +17,10 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
     /// <summary>What special tokens are called, where the tokenizer's configuration does not say.</summary>
     public const string SpecialTokensFile = "special_tokens_map.json";
 
-    private const string ModelFile = "config.json", EndsKey = "eos_token_id";
+    /// <summary>The model's own configuration.</summary>
+    public const string ModelFile = "config.json";
+
+    private const string EndsKey = "eos_token_id";
 
     /// <summary>Of a tokenizer without any.</summary>
     public static GenerationFiles None { get; } = new([], [], []);

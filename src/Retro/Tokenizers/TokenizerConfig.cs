@@ -11,7 +11,10 @@ namespace Retro.Tokenizers;
 /// <param name="AddsBegin"><c>add_bos_token</c>.</param>
 internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool? SeparateIdeographs, string? EndToken, bool? AddsBegin)
 {
-    private const string AddedTokensKey = "added_tokens_decoder", FurtherKey = "extra_special_tokens";
+    /// <summary>The key of config.json by which an embedder is one that Retro saved: its kind of model tells nothing of its tokenizer.</summary>
+    public const string OwnKey = "retro_identity";
+
+    private const string AddedTokensKey = "added_tokens_decoder", FurtherKey = "extra_special_tokens", ClassKey = "tokenizer_class";
 
     /// <summary>Of added tokens, where neither the configuration nor tokenizer.json tells of them.</summary>
     public const string AddedTokensFile = "added_tokens.json";
@@ -21,9 +24,15 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     // What tells of another cut, or other special tokens, than a vocabulary of its kind stands for.
     private static readonly string[] s_beyond =
     [
-        "tokenizer_class", "word_tokenizer_type", "subword_tokenizer_type", "do_basic_tokenize", "never_split", "add_prefix_space", "unk_token", "sep_token",
+        ClassKey, "word_tokenizer_type", "subword_tokenizer_type", "do_basic_tokenize", "never_split", "add_prefix_space", "unk_token", "sep_token",
         "cls_token",
     ];
+
+    // Of kinds of model whose tokenizer cuts or frames a text otherwise than its vocabulary's kind of file stands for.
+    private static readonly Dictionary<string, string> s_classes = new(StringComparer.Ordinal)
+    {
+        ["roberta"] = "RobertaTokenizer", ["xlm-roberta"] = "XLMRobertaTokenizer", ["camembert"] = "CamembertTokenizer", ["mpnet"] = "MPNetTokenizer",
+    };
 
     /// <summary><c>bos_token</c>: begins a text where <see cref="AddsBegin"/> says so.</summary>
     public string? BeginToken { get; private init; }
@@ -38,7 +47,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     public IReadOnlyList<AddedToken> Flagged { get; private init; } = [];
 
     /// <summary>Whether it names a class of transformers that stands for any tokenizer and takes the tokenizer's own file as it is.</summary>
-    public bool IsOfAnyClass => Beyond.GetValueOrDefault("tokenizer_class") is "PreTrainedTokenizerFast" or "TokenizersBackend";
+    public bool IsOfAnyClass => Beyond.GetValueOrDefault(ClassKey) is "PreTrainedTokenizerFast" or "TokenizersBackend";
 
     /// <summary>The file.</summary>
     public string Path { get; private init; } = "";
@@ -157,7 +166,9 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
         }
     }
 
-    /// <summary>Refuses what says that a text is cut in another way than the vocabulary's kind of file stands for.</summary>
+    /// <summary>
+    /// Refuses what says that a text is cut in another way than the vocabulary's kind of file stands for, be it the model's configuration beside this one.
+    /// </summary>
     /// <param name="vocabulary">The vocabulary's file.</param>
     /// <param name="supported">The values that are known, by key; a class with or without "Fast".</param>
     /// <exception cref="CorpusException">A value is another.</exception>
@@ -165,13 +176,40 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     {
         foreach ((string key, string[] values) in supported)
         {
-            if (Beyond.TryGetValue(key, out string? said) && !values.Contains(said, StringComparer.Ordinal)
-                && !(key == "tokenizer_class" && said.EndsWith("Fast", StringComparison.Ordinal) && values.Contains(said[..^4], StringComparer.Ordinal)))
+            (string Said, string File)? came = Beyond.TryGetValue(key, out string? own) ? (own, Path) : key == ClassKey ? ClassBeside() : null;
+            if (came is var (said, file) && !values.Contains(said, StringComparer.Ordinal)
+                && !(key == ClassKey && said.EndsWith("Fast", StringComparison.Ordinal) && values.Contains(said[..^4], StringComparer.Ordinal)))
             {
                 throw new CorpusException(
-                    $"The file {Path} says \"{key}\" {said}, which changes ids in a way that {vocabulary} does not tell; supported beside it is "
+                    $"The file {file} says \"{key}\" {said}, which changes ids in a way that {vocabulary} does not tell; supported beside it is "
                         + $"{string.Join(", ", values)}. Take the model's tokenizer.json as well.");
             }
+        }
+    }
+
+    // As transformers has it where the tokenizer's configuration names no class: the model's does, or its kind stands for one. What is wrong with that file is
+    // said where the model is read.
+    private (string Said, string File)? ClassBeside()
+    {
+        string path = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(Path)!, GenerationFiles.ModelFile);
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        try
+        {
+            using JsonDocument document = Utf8Json.Parse(TokenizerFiles.Read(path));
+            JsonElement root = document.RootElement;
+            return TokenizerJson.Part(root, ClassKey)?.GetString() is { } said ? (said, path)
+                : TokenizerJson.Part(root, OwnKey) is null
+                    && TokenizerJson.Part(root, "model_type")?.GetString() is { } kind
+                    && s_classes.TryGetValue(kind, out string? usual) ? (usual, $"{path}, by its \"model_type\",")
+                : null;
+        }
+        catch (Exception exception) when (IsFault(exception))
+        {
+            return null;
         }
     }
 

@@ -86,6 +86,19 @@ public sealed class WeightFolderTests
         }
     }
 
+    /// <summary>As BGE-M3 has them, whose heads lie beside the model.</summary>
+    [Fact]
+    public void Of_several_pickles_that_of_the_model_is_named()
+    {
+        using TemporaryFolder folder = new();
+        string head = folder.File("colbert_linear.pt", [0x80, 2]);
+        Assert.Contains($"{head} is a Python pickle", Fault(), StringComparison.Ordinal);
+        string model = folder.File("pytorch_model.bin", [0x80, 2]);
+        Assert.Contains($"{model} is a Python pickle", Fault(), StringComparison.Ordinal);
+
+        string Fault() => Assert.Throws<CheckpointException>(() => WeightFolder.Open(folder.Path)).Message;
+    }
+
     private static void Write(TemporaryFolder folder, params (string File, (string Name, Tensor Tensor)[] Tensors)[] files)
     {
         foreach ((string file, (string Name, Tensor Tensor)[] tensors) in files)

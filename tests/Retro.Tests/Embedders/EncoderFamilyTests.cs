@@ -41,6 +41,75 @@ public sealed class EncoderFamilyTests : IDisposable
         Assert.Equal(TextEncoderFamily.Of(Tiny(kind)).TokenTypes is not null, file.Contains("embeddings.token_type_embeddings.weight"));
     }
 
+    /// <summary>XLM-R (arXiv 1911.02116) and CamemBERT (arXiv 1911.03894) are RoBERTa under names of their own.</summary>
+    [Theory]
+    [InlineData("xlm-roberta", "XLMRobertaModel")]
+    [InlineData("camembert", "CamembertModel")]
+    public void What_is_trained_like_roberta_is_read_as_roberta(string kind, string architecture)
+    {
+        using TextEmbedder embedder = new(new TextEncoder(Tiny("roberta"), seed: 5), EmbeddingInputs.Tokenizer);
+        embedder.Save(_folder.Path);
+        JsonObject config = JsonNode.Parse(File.ReadAllText(_folder["config.json"]))!.AsObject();
+        config["model_type"] = kind;
+        config["architectures"] = new JsonArray(architecture);
+        _folder.File("config.json", config.ToJsonString());
+        using TextEmbedder loaded = TextEmbedder.Load(_folder.Path);
+        Assert.Equal((embedder.Encoder.Config, embedder.Identity), (loaded.Encoder.Config, loaded.Identity));
+        config.Remove("model_type");
+        _folder.File("config.json", config.ToJsonString());
+        Assert.Equal(embedder.Encoder.Config, TextEncoderFolder.Read(_folder.Path).Config);
+    }
+
+    /// <summary>Folders of transformers 2 and 3 may tell of their tokenizer by the kind of model alone: RoBERTa's files are GPT-2's, its frame is not.</summary>
+    [Theory]
+    [InlineData("roberta", "RobertaTokenizer")]
+    [InlineData("mpnet", "MPNetTokenizer")]
+    public void The_files_of_another_tokenizer_are_refused_where_retro_did_not_save_them(string kind, string name)
+    {
+        using (TextEmbedder embedder = new(new TextEncoder(Tiny(kind), seed: 5), EmbeddingInputs.Tokenizer))
+        {
+            embedder.Save(_folder.Path);
+        }
+
+        TextEmbedder.Load(_folder.Path).Dispose();
+        RemoveIdentity();
+        Assert.Contains(
+            $"config.json, by its \"model_type\", says \"tokenizer_class\" {name}",
+            Assert.Throws<CorpusException>(() => TextEmbedder.Load(_folder.Path)).Message,
+            StringComparison.Ordinal);
+    }
+
+    /// <summary>What the encoders of others were fed without a template is not said: it differs by the version of transformers.</summary>
+    [Fact]
+    public void A_tokenizer_of_others_that_does_not_frame_a_text_is_refused()
+    {
+        using (TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 5), EmbeddingInputs.Tokenizer))
+        {
+            embedder.Save(_folder.Path);
+        }
+
+        RemoveIdentity();
+        Refused(_folder);
+
+        // The same of a vocabulary of words, which has the tokens of a frame.
+        using TemporaryFolder bert = PretrainedDecoderTests.Copy("bert-masked-lm-old-names"), own = new();
+        JsonNode json = JsonNode.Parse(File.ReadAllText(bert["tokenizer.json"]))!;
+        json["post_processor"] = null;
+        bert.File("tokenizer.json", json.ToJsonString());
+        Refused(bert);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(bert.Path);
+        using TextEmbedder trained = new(new TextEncoder(EmbeddingInputs.Tiny with { VocabularySize = tokenizer.VocabularySize }, seed: 5), tokenizer);
+        trained.Save(own.Path);
+        using TextEmbedder loaded = TextEmbedder.Load(own.Path);
+        Assert.Equal(trained.Identity, loaded.Identity);
+
+        static void Refused(TemporaryFolder folder)
+            => Assert.Contains(
+                $"The tokenizer of {folder.Path} puts 0 tokens before and 0 after a text",
+                Assert.Throws<CheckpointException>(() => TextEmbedder.Load(folder.Path)).Message,
+                StringComparison.Ordinal);
+    }
+
     /// <summary>A row for every distance as the original computes it in float32: where a range begins, and what stands before.</summary>
     [Fact]
     public void Distances_share_rows_as_in_the_original()
@@ -210,6 +279,13 @@ public sealed class EncoderFamilyTests : IDisposable
         using TextEmbedder loaded = TextEmbedder.Load(_folder.Path);
         Assert.Equal(40, loaded.Encoder.Config.MaximumLength);
         Assert.All(EncoderFolder.Embed(loaded, string.Join(' ', Enumerable.Range(0, 200))), value => Assert.True(float.IsFinite(value)));
+    }
+
+    private void RemoveIdentity()
+    {
+        JsonObject config = JsonNode.Parse(File.ReadAllText(_folder["config.json"]))!.AsObject();
+        Assert.True(config.Remove("retro_identity"));
+        _folder.File("config.json", config.ToJsonString());
     }
 
     // A folder of sentence-transformers without the settings of its Transformer, and without its tokenizer's.

@@ -167,6 +167,15 @@ public class PretrainedEmbedderTests
         Assert.Equal([0, 4, 5, 6, 3, 2], embedder.Tokens("a b??"));
         Assert.Equal([0, 4, 2, 4, 2], embedder.Tokens("a</s>a"));
         Assert.All(Embed(embedder, "a b").SelectMany(vector => vector), value => Assert.True(float.IsFinite(value)));
+
+        // One on one side alone is the frame of no encoder that is known.
+        JsonNode json = JsonNode.Parse(File.ReadAllText(target["tokenizer.json"]))!;
+        json["post_processor"]!["single"]!.AsArray().RemoveAt(2);
+        target.File("tokenizer.json", json.ToJsonString());
+        Assert.Contains(
+            "puts 1 tokens before and 0 after a text",
+            Assert.Throws<CheckpointException>(() => TextEmbedder.Load(target.Path)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]

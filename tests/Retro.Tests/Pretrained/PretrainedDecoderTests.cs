@@ -156,6 +156,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "attention_bias", "true", "attention_bias")]
     [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"default\", \"factor\": 2.0}", "factor")]
     [InlineData("llama-rope-linear", "use_sliding_window", "true", "use_sliding_window")]
+    [InlineData("llama-rope-linear", "is_causal", "false", "\"is_causal\" is false; supported is true")]
     [InlineData("llama-rope-linear", "layer_types", "[\"sliding_attention\", \"sliding_attention\"]", "layer_types")]
     [InlineData("mistral-sliding-window", "use_new_trick", "true", "use_new_trick")]
     [InlineData("mistral-sliding-window", "hidden_size", "40", "the configuration says")]
@@ -186,6 +187,13 @@ public sealed class PretrainedDecoderTests
     [InlineData("gpt2-no-prefix", "n_head", "3", "n_head")]
     [InlineData("gpt-neox-buffers", "rotary_pct", "0.25", "share of a head")]
     [InlineData("gpt-neox-buffers", "attention_bias", "false", "query_key_value.bias")]
+    [InlineData("gpt-neo", "attention_layers", "[\"global\", \"local\"]", "\"attention_layers\" names 2 layers, but \"num_layers\" is 4")]
+    [InlineData("gpt-neo", "attention_layers", "[\"global\", \"local\", \"strided\", \"local\"]", "\"attention_layers\" is \"strided\"; supported is \"global\"")]
+    [InlineData("gpt-neo", "attention_layers", "null", "\"attention_layers\" is missing")]
+    [InlineData("gpt-neo", "activation_function", "\"relu\"", "activation_function")]
+    [InlineData("gpt-neo", "window_size", "0", "SlidingWindow")]
+    [InlineData("gpt-neo", "max_position_embeddings", "63", "\"transformer.wpe.weight\" is [64, 24], the configuration says [63, 24]")]
+    [InlineData("gpt-neo", "num_heads", "5", "num_heads")]
     [InlineData("olmo2", "layer_types", "[\"full_attention\", \"sliding_attention\"]", "layer_types")]
     [InlineData("olmo2", "attention_bias", "true", "q_proj.bias")]
     [InlineData("olmo2", "clip_qkv", "8.0", "clip_qkv")]
@@ -233,6 +241,12 @@ public sealed class PretrainedDecoderTests
         {"vocab_size": 657, "hidden_size": 60, "num_hidden_layers": 3, "num_attention_heads": 5, "intermediate_size": 100, "layer_norm_eps": 0.001,
          "rope_theta": 5000, "rotary_emb_base": 5000, "rotary_pct": 0.75, "partial_rotary_factor": 0.75, "max_position_embeddings": 80}
         """)]
+    [InlineData(
+        "gpt-neo",
+        """
+        {"vocab_size": 651, "hidden_size": 60, "num_layers": 3, "num_heads": 3, "intermediate_size": 100, "max_position_embeddings": 80,
+         "layer_norm_epsilon": 0.001, "window_size": 20, "attention_layers": ["local", "global", "local"]}
+        """)]
     [InlineData("llama-rope-linear", "{" + LlamaNumbers + ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8}}")]
     [InlineData("mistral-sliding-window", "{" + LlamaNumbers + ", \"sliding_window\": 20}")]
     [InlineData("qwen2-v4", "{" + LlamaNumbers + ", \"sliding_window\": 20, \"use_sliding_window\": true, \"max_window_layers\": 0}")]
@@ -253,6 +267,7 @@ public sealed class PretrainedDecoderTests
         RetroConfig expected = name switch
         {
             "gpt2-no-prefix" => sizes with { VocabularySize = 651, Heads = 3, HeadSize = 20, MaximumLength = 80 },
+            "gpt-neo" => sizes with { VocabularySize = 651, Heads = 3, HeadSize = 20, MaximumLength = 80, SlidingWindow = 20, WindowLayers = [1, 3] },
             "gpt-neox-buffers" => sizes with { VocabularySize = 657, Heads = 5, HeadSize = 12, RotaryBase = 5000, RotaryFraction = 0.75 },
             "olmo2" => llama,
             "smollm3" => llama with { UnrotatedLayers = [2], SlidingWindow = 20, WindowLayers = [2] },
@@ -286,7 +301,8 @@ public sealed class PretrainedDecoderTests
     }
 
     /// <summary>
-    /// max_sequence_length stands in Vicuna's files (https://github.com/lm-sys/FastChat/pull/2925), the others in what Unsloth and Dolly write.
+    /// max_sequence_length stands in Vicuna's files (https://github.com/lm-sys/FastChat/pull/2925), eos_token_ids in those of transformers of early 2020, the
+    /// others in what Unsloth and Dolly write.
     /// </summary>
     [Fact]
     public void What_tools_note_in_a_configuration_changes_nothing()
@@ -297,6 +313,7 @@ public sealed class PretrainedDecoderTests
         config["max_sequence_length"] = 16384;
         config["unsloth_version"] = "2025.3.1";
         config["unsloth_fixed"] = true;
+        config["eos_token_ids"] = 0;
         (config["attn_implementation"], config["use_flash_attn"], config["max_new_tokens"], config["activation"]) = ("sdpa", true, 512, "swiglu");
         config["custom_pipelines"] = new JsonObject { ["text-generation"] = new JsonObject { ["impl"] = "pipeline.Own" } };
         File.WriteAllText(path, config.ToJsonString());
@@ -425,6 +442,21 @@ public sealed class PretrainedDecoderTests
         Assert.Equal((7, LayerList.Every(2, 1, decoder.Model.Config.Layers)), (decoder.Model.Config.SlidingWindow!.Value, decoder.Model.Config.WindowLayers!));
     }
 
+    /// <summary>Where layers do not differ, nothing is said of each.</summary>
+    [Theory]
+    [InlineData("local", 6)]
+    [InlineData("global", null)]
+    public void A_gpt_neo_s_layers_may_all_be_of_one_kind(string kind, int? window)
+    {
+        using TemporaryFolder folder = Copy("gpt-neo");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!;
+        config["attention_layers"] = new JsonArray(kind, kind, kind, kind);
+        File.WriteAllText(folder["config.json"], config.ToJsonString());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path);
+        Assert.Equal(window, decoder.Model.Config.SlidingWindow);
+        Assert.Null(decoder.Model.Config.WindowLayers);
+    }
+
     /// <summary>Each layer's logits of attention are divided by its number, from 1: as are its queries.</summary>
     [Theory]
     [InlineData(ScalarType.Float32)]
@@ -479,9 +511,10 @@ public sealed class PretrainedDecoderTests
         Assert.True(divided.Written(quotients + 1).to_type(ScalarType.Float32).allclose(values.to_type(ScalarType.Float32) + 7, 2e-2, 2e-2));
     }
 
-    /// <summary>Each layer of a GPT-2 or a GPT-NeoX may be stored with its mask, and all have the same.</summary>
+    /// <summary>Each layer of a GPT-2 or a GPT-NeoX may be stored with its mask, and all have the same; those of a GPT-Neo have one of two.</summary>
     [Theory]
     [InlineData("gpt2-no-prefix")]
+    [InlineData("gpt-neo")]
     [InlineData("gpt-neox-buffers")]
     public void Equal_buffers_are_kept_once(string name)
     {
@@ -496,7 +529,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "{\"attention_bias\": false, \"mlp_bias\": false, \"layer_types\": [\"sliding_attention\", \"sliding_attention\"]}")]
     [InlineData("mistral-sliding-window", "{\"rope_scaling\": {\"rope_type\": \"default\", \"factor\": 1}, \"use_sliding_window\": true}")]
     [InlineData("llama-rope-linear", "{\"use_sliding_window\": false, \"layer_types\": [\"full_attention\", \"full_attention\"]}")]
-    [InlineData("llama-rope-linear", "{\"add_cross_attention\": false, \"is_encoder_decoder\": false, \"cross_attention_hidden_size\": null}")]
+    [InlineData("llama-rope-linear", "{\"add_cross_attention\": false, \"is_encoder_decoder\": false, \"cross_attention_hidden_size\": null, \"is_causal\": true}")]
     public void A_default_that_is_said_changes_nothing(string name, string said)
     {
         using TemporaryFolder folder = Copy(name);
@@ -863,6 +896,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "model.")]
     [InlineData("gpt-neox-buffers", "gpt_neox.")]
     [InlineData("gpt2-no-prefix", "transformer.")]
+    [InlineData("gpt-neo", "transformer.")]
     public void Layout_of_the_files_changes_nothing(string name, string prefix)
     {
         using TemporaryFolder folder = Copy(name);

@@ -12,11 +12,12 @@ public sealed class PretrainedParityTests(ITestOutputHelper output)
     private static readonly (string Family, Func<string, bool> IsOne)[] s_families =
     [
         ("BERT", folder => Type(folder) == "bert"),
-        ("RoBERTa", folder => Type(folder) is "roberta" or "xlm-roberta"),
+        ("RoBERTa", folder => Type(folder) is "roberta" or "xlm-roberta" or "camembert"),
         ("MPNet", folder => Type(folder) == "mpnet"),
         ("DistilBERT", folder => Type(folder) == "distilbert"),
         ("sentence-transformers", folder => File.Exists(Path.Combine(folder, "modules.json"))),
         ("GPT-2", folder => Type(folder) == "gpt2"),
+        ("GPT-Neo", folder => Type(folder) == "gpt_neo"),
         ("GPT-NeoX", folder => Type(folder) == "gpt_neox"),
         ("Llama", folder => Type(folder) == "llama"),
         ("Mistral", folder => Type(folder) == "mistral"),

@@ -24,7 +24,7 @@ public sealed class RetrofitTests
     };
 
     public static TheoryData<string> Folders =>
-        ["gpt2-no-prefix", "gpt-neox-buffers", "mistral-sliding-window", "olmo2", "phi3-longrope", "smollm3", "gemma3-text"];
+        ["gpt2-no-prefix", "gpt-neox-buffers", "mistral-sliding-window", "olmo2", "phi3-longrope", "smollm3", "gemma3-text", "gpt-neo"];
 
     [Theory]
     [MemberData(nameof(Folders))]
@@ -259,6 +259,7 @@ public sealed class RetrofitTests
     [Theory]
     [InlineData("gpt-neox-buffers", ScalarType.Float32)]
     [InlineData("gpt-neox-buffers", ScalarType.BFloat16)]
+    [InlineData("gpt-neo", ScalarType.Float32)]
     [InlineData("gpt2-no-prefix", ScalarType.Float64)]
     [InlineData("gpt2-no-prefix", ScalarType.BFloat16)]
     public void What_is_saved_of_the_decoder_is_what_differs_from_its_files(string name, ScalarType dtype)

@@ -198,6 +198,30 @@ public class TokenizerConfigTests
             "is a piece of ordinary text", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>As transformers looks for it: in the tokenizer's configuration, then in the model's, then by the kind of model.</summary>
+    [Theory]
+    [InlineData("vocab.txt", "{\"model_type\": \"mpnet\"}", "config.json, by its \"model_type\", says \"tokenizer_class\" MPNetTokenizer")]
+    [InlineData("vocab.json", "{\"model_type\": \"roberta\"}", "config.json, by its \"model_type\", says \"tokenizer_class\" RobertaTokenizer")]
+    [InlineData("vocab.txt", "{\"tokenizer_class\": \"PhobertTokenizer\", \"model_type\": \"bert\"}", "config.json says \"tokenizer_class\" PhobertTokenizer")]
+    [InlineData("vocab.txt", "{\"tokenizer_class\": \"BertTokenizerFast\", \"model_type\": \"roberta\"}", null)]
+    [InlineData("vocab.json", "{\"retro_identity\": \"0\", \"model_type\": \"roberta\"}", null)]
+    [InlineData("vocab.json", "{\"model_type\": \"gpt_neo\"}", null)]
+    [InlineData("vocab.json", "{\"model_type\": 5}", null)]
+    [InlineData("vocab.txt", "{", null)]
+    public void The_model_s_configuration_tells_of_a_tokenizer_whose_own_does_not(string vocabulary, string model, string? refused)
+    {
+        using TemporaryFolder folder = Folder(vocabulary);
+        string hash = RetroTokenizer.Load(folder.Path).Hash;
+        folder.File("config.json", model);
+        if (refused is not null)
+        {
+            Assert.Contains(refused, Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+            folder.File("tokenizer_config.json", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}");
+        }
+
+        Assert.Equal(hash, RetroTokenizer.Load(folder.Path).Hash);
+    }
+
     /// <summary>BERT's split cuts brackets off; where none does, a special token is a word that text gives.</summary>
     [Theory]
     [InlineData("BertPreTokenizer", true)]
