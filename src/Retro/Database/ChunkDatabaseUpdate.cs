@@ -65,34 +65,6 @@ public static class ChunkDatabaseUpdate
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        DatabaseChange change = Applied(folder, add, remove, tokenizer, cleaning, prepare, progress, cancellationToken);
-        if (cleaning is not null)
-        {
-            // Those of a new segment are there already; where nothing came of what was added, the lines that it lost are all that does.
-            try
-            {
-                DatabaseCleaning.Save(change.Database, cleaning);
-            }
-            catch
-            {
-                change.Database.Dispose();
-                throw;
-            }
-        }
-
-        return change;
-    }
-
-    private static DatabaseChange Applied(
-        string folder,
-        IEnumerable<Document> add,
-        IEnumerable<string> remove,
-        TokenizerFacts tokenizer,
-        CorpusCleaning? cleaning,
-        Action<ChunkDatabase>? prepare,
-        IProgress<StageProgress>? progress,
-        CancellationToken cancellationToken)
-    {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(add);
         ArgumentNullException.ThrowIfNull(remove);
@@ -183,6 +155,10 @@ public static class ChunkDatabaseUpdate
                     throw;
                 }
             }
+            else
+            {
+                DatabaseCleaning.Keep(writing, database, cleaning, [], null); // the lines that it lost are all that comes of what was to be added
+            }
 
             // Where nothing is written: what is there must not be nothing, and what was to be added not all in vain.
             void RequireText()
@@ -244,35 +220,34 @@ public static class ChunkDatabaseUpdate
             bool[] stays = [.. removed.Select((local, segment) => segment == 0 || local.Count < database.Segments[segment].Documents.Count)];
             List<int[]> left = [.. removed.Where((_, segment) => stays[segment]).Select(local => local.ToArray())];
             segments = [.. segments.Where((_, i) => stays[i + 1])];
-            if (documents is not null)
+            string path = Path.Combine(root, DatabaseChanges.FolderOf(number));
+            ChunkDatabaseOptions options = new() { ChunkLength = before.ChunkLength, Cleaning = before.Cleaning, StartOver = true };
+            using ChunkDatabase? made = documents is null
+                ? null
+                : ChunkDatabaseBuilder.BuildSegment(path, documents, tokenizer, options, progress, cancellationToken);
+            if (documents is not null && made is null)
             {
-                string path = Path.Combine(root, DatabaseChanges.FolderOf(number));
-                ChunkDatabaseOptions options = new() { ChunkLength = before.ChunkLength, Cleaning = before.Cleaning, StartOver = true };
-                using ChunkDatabase? made = ChunkDatabaseBuilder.BuildSegment(path, documents, tokenizer, options, progress, cancellationToken);
-                if (made is not null)
-                {
-                    if (cleaning is not null)
-                    {
-                        DatabaseCleaning.Keep(database, cleaning, made);
-                    }
-
-                    made.ToJoin = database;
-                    prepare?.Invoke(made);
-                    AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
-                    AtomicFile.FlushFolder(root);
-                    segments.Add(new(number, made.Manifest.TokensHash));
-                    left.Add([]);
-                }
-                else
-                {
-                    // The tokenizer takes all of their text away, as some do with what cannot be seen.
-                    requireText();
-                    if (gone.Count == 0)
-                    {
-                        return;
-                    }
-                }
+                requireText(); // the tokenizer takes all of their text away, as some do with what cannot be seen
             }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            DatabaseCleaning.Keep(writing, database, cleaning, [.. database.Segments.Where((_, segment) => !stays[segment])], made);
+            if (made is not null)
+            {
+                made.ToJoin = database;
+                prepare?.Invoke(made);
+                AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
+                AtomicFile.FlushFolder(root);
+                segments.Add(new(number, made.Manifest.TokensHash));
+                left.Add([]);
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+            else if (gone.Count == 0)
+            {
+                return;
+            }
+
+            before = DatabaseManifest.Load(root); // with the lines that the first segment may have now
 
             // Tables of neighbors of a changed database are of no use to the next.
             string own = (before with { Changes = null }).TokensHash;
@@ -286,7 +261,6 @@ public static class ChunkDatabaseUpdate
                     Removed = left.Exists(documents => documents.Length > 0) ? RemovedDocuments.Write(root, number, left) : null,
                 },
             }).After(before);
-            cancellationToken.ThrowIfCancellationRequested();
             after.Save(root);
         }
     }
