@@ -164,6 +164,33 @@ public sealed class UpdatedIndexTests : IDisposable
         Assert.DoesNotContain(exact.Files, file => file.Name == "recall.json");
     }
 
+    /// <summary>As where somebody else writes, or nobody may: everything to search with is there.</summary>
+    [Fact]
+    public void What_was_measured_and_cannot_be_kept_keeps_nobody_from_searching()
+    {
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = Build())
+        {
+            DenseNeighborSource.Build(built, Keyer(), s_options).Dispose();
+        }
+
+        Document[] same = [.. Enumerable.Range(0, Few).Select(i => Clustered($"new{i}", i, Few + i))];
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
+            folder, same, [], TestDatabases.Bytes, prepare: segment => DenseNeighborSource.Build(segment, Keyer(), s_options).Dispose()).Database;
+        List<string> said = [];
+        using (WriterLock.Take(folder, "hold it"))
+        {
+            using DenseNeighborSource source = DenseNeighborSource.Build(
+                changed, Keyer(), s_options, new Reports<StageProgress>(report => said.AddRange(report.Message is { } message ? [message] : [])));
+            Assert.InRange(TrueRecall(changed, source), Wanted, 1);
+        }
+
+        Assert.Single(said, message => message.StartsWith("The recall is not kept", StringComparison.Ordinal));
+        Assert.DoesNotContain(changed.Files, file => file.Name == "recall.json");
+        DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
+        Assert.InRange(Recall(changed, "recall.json"), Wanted, 1);
+    }
+
     /// <summary>Another index of the same kind would lose as much, and cost hours after every change.</summary>
     [Fact]
     public void What_an_index_cannot_reach_by_itself_is_no_reason_to_train_one_of_all_chunks()
