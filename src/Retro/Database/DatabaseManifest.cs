@@ -99,8 +99,8 @@ public sealed record DatabaseManifest
     internal DatabaseChanges? Changes { get; init; }
 
     /// <summary>
-    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder; null: they have been removed. Who is
-    /// stopped before they are leaves them to the next who writes.
+    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder, with '/'; null: they have been removed. Who
+    /// is stopped before they are leaves them to the next who writes.
     /// </summary>
     [JsonInclude]
     internal IReadOnlyList<string>? Leaving { get; init; }
@@ -137,9 +137,9 @@ public sealed record DatabaseManifest
         }
     }
 
-    /// <summary>The paths of the files from the database's folder.</summary>
+    /// <summary>The paths of the files from the database's folder, with '/'.</summary>
     [JsonIgnore]
-    internal IEnumerable<string> Paths => Files.Select(file => Path.Combine(HomeIn(""), file.Name));
+    internal IEnumerable<string> Paths => Files.Select(file => Slashed(Path.Combine(HomeIn(""), file.Name)));
 
     /// <summary>The tokens that stand before and after a document's text.</summary>
     [JsonIgnore]
@@ -239,6 +239,7 @@ public sealed record DatabaseManifest
             throw new DatabaseException($"'{path}' is no manifest of a database (it holds null); build the database again.");
         }
 
+        manifest = manifest with { Leaving = Slashed(manifest.Leaving), Remaining = Slashed(manifest.Remaining) };
         manifest.Check(path);
         return manifest;
     }
@@ -315,6 +316,11 @@ public sealed record DatabaseManifest
             && name is not ("." or "..")
             && name.IndexOfAny(['/', '\\', ':', '\0']) < 0
             && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
+
+    // Of a path that was written on Windows, which may have its own separator; no name holds one.
+    private static string Slashed(string path) => path.Replace('\\', '/');
+
+    private static string[]? Slashed(IReadOnlyList<string?>? paths) => paths is null ? null : [.. paths.Select(path => path is null ? null! : Slashed(path))];
 
     private static bool IsHash(string? text) => text is { Length: 64 } && text.All(char.IsAsciiHexDigitLower);
 

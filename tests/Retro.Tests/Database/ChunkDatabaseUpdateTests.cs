@@ -291,6 +291,20 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     }
 
     [Fact]
+    public void What_is_to_go_by_a_manifest_from_Windows_goes_here_too()
+    {
+        string folder = _databases.Folder(), left = Path.Combine(folder, "segments", "7", "keys.bin");
+        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        Directory.CreateDirectory(Path.GetDirectoryName(left)!);
+        File.WriteAllText(left, "keys");
+        (DatabaseManifest.Load(folder) with { Leaving = ["segments\\7\\keys.bin"] }).Save(folder);
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        KeywordNeighborSource.Build(database).Dispose();
+        Assert.False(File.Exists(left));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
+    }
+
+    [Fact]
     public void Who_has_the_database_open_keeps_seeing_it_as_it_was()
     {
         List<Document> there = SearchDatabase.Documents(30, seed: 3), first = there;
