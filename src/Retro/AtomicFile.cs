@@ -298,8 +298,8 @@ internal static partial class AtomicFile
         => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == HeldError;
 
     /// <summary>
-    /// Whether a file could not be written because there is no room: ENOSPC and EDQUOT as Unix systems number them, ERROR_DISK_FULL and ERROR_HANDLE_DISK_FULL as
-    /// Windows does.
+    /// Whether a file could not be written because there is no room: ENOSPC and EDQUOT as Unix systems number them, ERROR_DISK_FULL and
+    /// ERROR_HANDLE_DISK_FULL as Windows does.
     /// </summary>
     /// <param name="exception">What came of writing it.</param>
     public static bool IsDiskFull(IOException exception)

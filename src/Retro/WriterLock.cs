@@ -69,7 +69,8 @@ public sealed class WriterLock : IDisposable
             // Who asked for an index has heard of no lock.
             string why = exception.Message.Replace(Path.Combine(Path.GetFullPath(folder), FileName), folder, StringComparison.Ordinal);
             throw fault(
-                $"To {what}, the folder '{folder}' has to be written, and it cannot be ({why}): give the right to, or do it in another folder or a copy of this one.",
+                $"To {what}, the folder '{folder}' has to be written, and it cannot be ({why}): give the right to, or do it in another folder or a copy of "
+                    + "this one.",
                 exception);
         }
     }

@@ -70,9 +70,9 @@ public sealed partial class ChunkDatabase : IDisposable
     }
 
     /// <summary>
-    /// The manifest as it was on opening, or after the last <see cref="Register"/>. A file of a later stage (keys, an index, a table) that is missing, of
-    /// another size, made from other tokens or, where that was verified, changed is not listed: its stage counts as not made, and makes it again when it is
-    /// run. <see cref="RequireFile"/> says why.
+    /// The manifest as it was on opening, or when a stage was last made or looked for over it. A file of a later stage (keys, an index, a table) that is
+    /// missing, of another size, made from other tokens or, where that was verified, changed is not listed: its stage counts as not made, and makes it again
+    /// when it is run. <see cref="RequireFile"/> says why.
     /// </summary>
     public DatabaseManifest Manifest { get; private set; }
 
@@ -111,6 +111,9 @@ public sealed partial class ChunkDatabase : IDisposable
 
     /// <summary>Whether it consists of segments, documents of which may be removed; it has no tokens of its own then.</summary>
     internal bool IsChanged => _live is not null;
+
+    /// <summary>What is opened and closed with it: its segments where it was changed, or the databases that are opened as one; a segment has none.</summary>
+    private IReadOnlyList<ChunkDatabase> Inner => _live is null ? [] : HasFolder ? Segments : Parts;
 
     /// <summary>Whether there is a folder of this database for files of later stages: not where several databases are opened as one.</summary>
     internal bool HasFolder => _lockFolder is not null;
@@ -340,12 +343,9 @@ public sealed partial class ChunkDatabase : IDisposable
             one.Dispose();
         }
 
-        if (_live is not null)
+        foreach (ChunkDatabase one in Inner)
         {
-            foreach (ChunkDatabase one in HasFolder ? Segments : Parts)
-            {
-                one.Dispose();
-            }
+            one.Dispose();
         }
 
         _documents?.Dispose();

@@ -31,8 +31,8 @@ public static class DatabaseCleaning
     }
 
     /// <summary>
-    /// Keeps the lines that the cleaning of a change took out, and those of the segments that the change leaves out, where the others do not have them: with the
-    /// segment that it adds, or else with the first, which stays. Before the change is made, so that no moment knows fewer.
+    /// Keeps the lines that the cleaning of a change took out, and those of the segments that the change leaves out, where the others do not have them: with
+    /// the segment that it adds, or else with the first, which stays. Before the change is made, so that no moment knows fewer.
     /// </summary>
     /// <param name="writing">The right to change the database.</param>
     /// <param name="database">The database, as it is before the change.</param>

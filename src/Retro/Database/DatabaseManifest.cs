@@ -99,8 +99,8 @@ public sealed record DatabaseManifest
     internal DatabaseChanges? Changes { get; init; }
 
     /// <summary>
-    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder, with '/'; null: they have been removed. Who
-    /// is stopped before they are leaves them to the next who writes.
+    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder, with '/'; null: they have been removed.
+    /// Who is stopped before they are leaves them to the next who writes.
     /// </summary>
     [JsonInclude]
     internal IReadOnlyList<string>? Leaving { get; init; }

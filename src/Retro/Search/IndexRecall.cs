@@ -175,9 +175,8 @@ internal static class IndexRecall
             return true;
         }
 
-        double recall = 1;
-        bool isKnown = StageFile.IsMade(database, StageNames.Recall, details, RecallDetail)
-            && double.TryParse(database.Manifest.Find(StageNames.Recall)!.Details[RecallDetail], NumberStyles.Float, CultureInfo.InvariantCulture, out recall);
+        string? known = StageFile.FindMade(database, StageNames.Recall, details, RecallDetail)?.Details.GetValueOrDefault(RecallDetail);
+        bool isKnown = double.TryParse(known, NumberStyles.Float, CultureInfo.InvariantCulture, out double recall);
         if (!isKnown)
         {
             recall = 1;

@@ -291,6 +291,32 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     }
 
     [Fact]
+    public void Files_are_named_by_where_they_lie_whatever_was_changed_and_compacted()
+    {
+        List<Document> there = SearchDatabase.Documents(12, seed: 8);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes).Database.Dispose();
+        using (ChunkDatabase compacted = DatabaseCompaction.Compact(folder))
+        {
+            KeywordNeighborSource.Build(compacted).Dispose();
+            AssertThere(3, compacted);
+        }
+
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
+            folder, [TestDatabases.Document("new", "a text that is new here")], [there[1].Id], TestDatabases.Bytes).Database;
+        using KeywordNeighborSource words = KeywordNeighborSource.Build(changed);
+        NeighborTable.Build(changed, words, 2).Dispose();
+        AssertThere(3 + 3 + 2, changed); // with what was removed, and the table
+
+        static void AssertThere(int count, ChunkDatabase database)
+        {
+            Assert.Equal(count, database.Files.Count);
+            Assert.All(database.Files, file => Assert.Equal(file.Bytes, new FileInfo(Path.Combine(database.Folder, file.Name)).Length));
+        }
+    }
+
+    [Fact]
     public void What_is_to_go_by_a_manifest_from_Windows_goes_here_too()
     {
         string folder = _databases.Folder(), left = Path.Combine(folder, "segments", "7", "keys.bin");
