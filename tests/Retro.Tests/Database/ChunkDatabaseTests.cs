@@ -525,6 +525,12 @@ public sealed class ChunkDatabaseTests : IDisposable
         }
 
         Assert.EndsWith("; give one over them.", Unlike(other), StringComparison.Ordinal);
+        using (ChunkDatabase both = ChunkDatabase.Open([database.Folder, other.Folder])) // which begins with the same folder
+        {
+            Assert.Equal(
+                $"The source searches {database.Folder} with {other.Folder}, and the passages are in {database.Folder}; give one over them.", Unlike(both));
+        }
+
         Assert.Contains("no database", Unlike(null), StringComparison.Ordinal);
 
         string Unlike(ChunkDatabase? second) => database.Unlike("The source searches", second, "the passages are in", "give one over them");
