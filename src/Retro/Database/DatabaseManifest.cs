@@ -213,25 +213,18 @@ public sealed record DatabaseManifest
     public static DatabaseManifest Load(string folder)
     {
         string path = Path.Combine(folder, FileName);
-        if (!File.Exists(path))
-        {
-            throw new DatabaseException(Directory.Exists(Path.Combine(folder, BuildFolder.Name))
+        byte[] content = Read(folder)
+            ?? throw new DatabaseException(Directory.Exists(Path.Combine(folder, BuildFolder.Name))
                 ? $"The database in '{folder}' is unfinished: its building was interrupted; build it again to resume."
                 : $"There is no database in '{folder}': '{FileName}' is missing; build one there, or name another folder.");
-        }
-
         DatabaseManifest? manifest;
         try
         {
-            manifest = JsonSerializer.Deserialize<DatabaseManifest>(SmallFile.Read(path), s_json);
+            manifest = JsonSerializer.Deserialize<DatabaseManifest>(content, s_json);
         }
         catch (JsonException exception)
         {
             throw new DatabaseException($"'{path}' is no manifest of a database ({exception.Message}); build the database again.", exception);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new DatabaseException($"'{path}' could not be read ({exception.Message}); check its rights.", exception);
         }
 
         if (manifest is null)
@@ -242,6 +235,26 @@ public sealed record DatabaseManifest
         manifest = manifest with { Leaving = Slashed(manifest.Leaving), Remaining = Slashed(manifest.Remaining) };
         manifest.Check(path);
         return manifest;
+    }
+
+    /// <summary>The bytes of a folder's manifest; null: there is none.</summary>
+    /// <param name="folder">The folder; it need not be there.</param>
+    /// <exception cref="DatabaseException">Whether there is one cannot be told, as where the folder may not be entered, or it cannot be read.</exception>
+    internal static byte[]? Read(string folder)
+    {
+        string path = Path.Combine(folder, FileName);
+        try
+        {
+            return SmallFile.Read(path);
+        }
+        catch (IOException exception) when (exception is FileNotFoundException or DirectoryNotFoundException || File.Exists(folder))
+        {
+            return null;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new DatabaseException($"'{path}' could not be read ({exception.Message}); check its rights.", exception);
+        }
     }
 
     /// <summary>Writes the manifest into a folder, beside and renamed.</summary>
