@@ -9,10 +9,13 @@ namespace Retro.Database;
 /// is removed is listed. One manifest switches from the state before to the one after, so that a process that ends in between leaves the one or the other.
 /// Whoever has the database open keeps seeing it as it was; whoever opens it afterwards sees what it is now, and nothing of what was removed. Keys and indexes
 /// are made for the new segment alone: before the switch where that is asked for, so that whoever opens sources over the database always finds theirs, or when
-/// a source is next built.
+/// a source is next built. An unfinished build that was to replace the database (<see cref="ChunkDatabaseOptions.StartOver"/>) goes with a change, since its
+/// text may be what was removed.
 /// </summary>
 public static class ChunkDatabaseUpdate
 {
+    private const string CompareStage = "compare documents", CompactStage = "compact the database";
+
     /// <summary>Changes a database.</summary>
     /// <param name="folder">Its folder.</param>
     /// <param name="add">
@@ -33,7 +36,7 @@ public static class ChunkDatabaseUpdate
     /// <c>segment => KeywordNeighborSource.Build(segment).Dispose()</c>. Nobody else can change the database meanwhile; where it throws, that stays as it was.
     /// Null: the new segment has no index until a source is next built, and opening one fails until then.
     /// </param>
-    /// <param name="progress">Receives the number of documents compared and encoded.</param>
+    /// <param name="progress">Receives the number of documents compared and encoded, and in a message that an unfinished build goes.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The changed database, and what came of the documents.</returns>
     /// <exception cref="DatabaseException">
@@ -94,7 +97,7 @@ public static class ChunkDatabaseUpdate
                         $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
                 }
 
-                progress?.Report(new StageProgress("compare documents", named.Count, 0));
+                progress?.Report(new StageProgress(CompareStage, named.Count, 0));
             }
 
             string[] removed = [.. remove];
@@ -142,6 +145,7 @@ public static class ChunkDatabaseUpdate
                 RequireText();
             }
 
+            TellOfUnfinished(folder, CompareStage, progress);
             if (added > 0 || gone.Count > 0)
             {
                 manifest = DatabaseFolder.Clean(folder, manifest);
@@ -286,8 +290,9 @@ public static class ChunkDatabaseUpdate
         ArgumentException.ThrowIfNullOrEmpty(folder);
         folder = Path.GetFullPath(folder);
         DatabaseManifest.Load(folder);
-        using WriterLock writing = WriterLock.Take(folder, "compact the database");
+        using WriterLock writing = WriterLock.Take(folder, CompactStage);
         DatabaseManifest before = DatabaseManifest.Load(folder);
+        TellOfUnfinished(folder, CompactStage, progress);
         DatabaseFolder.Clean(folder, before);
         if (before.Changes is not null)
         {
@@ -304,7 +309,7 @@ public static class ChunkDatabaseUpdate
             if (TokenShares.Names(folder) is { Length: > 0 } shares)
             {
                 string hold = "hold text of before, for a build that is to replace the database; delete them if nobody makes one";
-                progress?.Report(new("compact the database", 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
+                progress?.Report(new(CompactStage, 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
             }
         }
 
@@ -312,7 +317,7 @@ public static class ChunkDatabaseUpdate
         if (DatabaseFolder.HasLeftOvers(folder, DatabaseManifest.Load(folder)))
         {
             string later = $"files of before in '{folder}' cannot be deleted yet; compact again when nobody has them open";
-            progress?.Report(new("compact the database", 1, 1, later));
+            progress?.Report(new(CompactStage, 1, 1, later));
         }
 
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
@@ -332,6 +337,15 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
             DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number }).Save(folder);
+        }
+    }
+
+    /// <summary>Says that an unfinished build goes, which may have taken hours.</summary>
+    private static void TellOfUnfinished(string folder, string stage, IProgress<StageProgress>? progress)
+    {
+        if (BuildFolder.IsThere(folder))
+        {
+            progress?.Report(new(stage, 1, 1, $"the unfinished build in '{folder}' that was to replace the database is deleted: run again, it starts over"));
         }
     }
 

@@ -12,7 +12,8 @@ internal static class StageFile
     /// <param name="database">The database.</param>
     /// <param name="name">The file.</param>
     /// <param name="details">How it is made.</param>
-    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details) => FindMade(database, name, details) is not null;
+    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details)
+        => FindMade(database, name, details) is not null;
 
     /// <summary>What the manifest says of a file that was made in this way and that is still there; null where there is none.</summary>
     /// <param name="database">The database.</param>

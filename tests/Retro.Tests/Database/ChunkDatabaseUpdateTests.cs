@@ -457,6 +457,32 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void An_unfinished_build_outlives_the_stages_and_goes_with_a_change_which_says_so(bool compacts)
+    {
+        string folder = _databases.Folder(), journal = Path.Combine(folder, "building", "journal.jsonl");
+        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        Directory.CreateDirectory(Path.GetDirectoryName(journal)!);
+        File.WriteAllText(journal, "begun");
+        (DatabaseManifest.Load(folder) with { Leaving = ["keys.bin"] }).Save(folder); // as a change has left it that was stopped
+        using (ChunkDatabase database = ChunkDatabase.Open(folder))
+        {
+            KeywordNeighborSource.Build(database).Dispose();
+        }
+
+        Assert.True(File.Exists(journal));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
+        List<string> told = [];
+        Reports<StageProgress> progress = new(report => told.AddRange(report.Message is { } message ? [message] : []));
+        using ChunkDatabase changed = compacts
+            ? DatabaseCompaction.Compact(folder, progress: progress)
+            : ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes, progress: progress).Database;
+        Assert.Single(told, message => message.Contains("unfinished build", StringComparison.Ordinal));
+        Assert.False(File.Exists(journal));
+    }
+
     /// <summary>What cannot be seen is taken away by many tokenizers.</summary>
     [Fact]
     public void A_document_whose_text_has_no_token_takes_out_the_one_of_its_id()
