@@ -297,12 +297,20 @@ internal static partial class AtomicFile
     public static bool IsHeld(IOException exception)
         => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == HeldError;
 
+    /// <summary>
+    /// Whether a file could not be written because there is no room: ENOSPC and EDQUOT as Unix systems number them, ERROR_DISK_FULL and
+    /// ERROR_HANDLE_DISK_FULL as Windows does.
+    /// </summary>
+    /// <param name="exception">What came of writing it.</param>
+    public static bool IsDiskFull(IOException exception)
+        => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) is 112 or 39 : exception.HResult is 28 or 122 or 69;
+
     /// <summary>One sentence about a failed writing, with what to do.</summary>
     /// <param name="path">The file that was written.</param>
     /// <param name="exception">What came of it.</param>
     public static string Describe(string path, Exception exception)
     {
-        if (exception is IOException && IsDiskFull(exception.HResult))
+        if (exception is IOException full && IsDiskFull(full))
         {
             return $"There is no space left on the disk to write '{path}'; free some space or choose another folder, and run again (what was complete "
                 + "before is kept).";
@@ -317,8 +325,4 @@ internal static partial class AtomicFile
             ? $"Writing '{path}' is not permitted ({exception.Message}); check the rights of the folder, or choose another."
             : $"'{path}' could not be written ({exception.Message}); check the disk and the path, and run again.";
     }
-
-    // ENOSPC and EDQUOT as Unix systems number them, ERROR_DISK_FULL and ERROR_HANDLE_DISK_FULL as Windows does.
-    private static bool IsDiskFull(int code)
-        => OperatingSystem.IsWindows() ? (code & 0xffff) is 112 or 39 : code is 28 or 122 or 69;
 }

@@ -49,24 +49,30 @@ public sealed class WriterLock : IDisposable
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(what);
-        WriterLock? taken = null;
-        AtomicFile.Guard(Path.Combine(folder, FileName), fault, () =>
+        try
         {
             AtomicFile.CreateFolder(folder);
-            try
-            {
-                taken = Open(folder, what, stays);
-            }
-            catch (IOException exception) when (AtomicFile.IsHeld(exception))
-            {
-                string holder = Holder(folder);
-                throw held(
-                    $"The folder '{folder}' is being changed by {holder}; one at a time can: wait until it is done, or end it, and run again.",
-                    holder,
-                    exception);
-            }
-        });
-        return taken!;
+            return Open(folder, what, stays);
+        }
+        catch (IOException exception) when (AtomicFile.IsHeld(exception))
+        {
+            string holder = Holder(folder);
+            throw held(
+                $"The folder '{folder}' is being changed by {holder}; one at a time can: wait until it is done, or end it, and run again.", holder, exception);
+        }
+        catch (IOException exception) when (AtomicFile.IsDiskFull(exception))
+        {
+            throw fault(AtomicFile.Describe(Path.Combine(folder, FileName), exception), exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            // Who asked for an index has heard of no lock.
+            string why = exception.Message.Replace(Path.Combine(Path.GetFullPath(folder), FileName), folder, StringComparison.Ordinal);
+            throw fault(
+                $"To {what}, the folder '{folder}' has to be written, and it cannot be ({why}): give the right to, or do it in another folder or a copy of "
+                    + "this one.",
+                exception);
+        }
     }
 
     /// <summary>Takes the right where nobody has it and the folder can be written; null otherwise.</summary>

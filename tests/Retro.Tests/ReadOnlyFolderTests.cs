@@ -78,4 +78,28 @@ public class ReadOnlyFolderTests
             Assert.Contains(place, fault.Message, StringComparison.Ordinal);
         }
     }
+
+    [Fact]
+    public void Who_lacks_an_index_there_is_told_what_the_folder_would_be_written_for()
+    {
+        using MountedDisk disk = new("32m");
+        string folder = disk["db"], indexed = disk["indexed"];
+        foreach (string one in new[] { folder, indexed })
+        {
+            using ChunkDatabase made = ChunkDatabaseBuilder.Build(
+                one, TestDatabases.Documents(30), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 });
+            if (one == indexed)
+            {
+                KeywordNeighborSource.Build(made).Dispose();
+            }
+        }
+
+        disk.MakeReadOnly();
+        using ChunkDatabase database = ChunkDatabase.Open(folder), whole = ChunkDatabase.Open(indexed);
+        string message = Assert.Throws<DatabaseException>(() => KeywordNeighborSource.Build(database)).Message;
+        Assert.StartsWith($"To make the keyword index, the folder '{folder}' has to be written", message, StringComparison.Ordinal);
+        Assert.DoesNotContain(WriterLock.FileName, message, StringComparison.Ordinal);
+        KeywordNeighborSource.Build(whole).Dispose();
+        KeywordNeighborSource.Open(whole).Dispose();
+    }
 }

@@ -37,7 +37,7 @@ public sealed partial class ChunkDatabase
     /// <summary>
     /// Opens several databases as one for reading, as <see cref="Open(string, bool, IProgress{StageProgress}, CancellationToken)"/> opens each: its documents
     /// and chunks are numbered one database after the other. Sources over it use the indexes that each has, that of all its segments where there is one. It has
-    /// no folder of its own, so that nothing can be registered with it, and a document that stands in several of them comes several times.
+    /// no folder of its own, so that nothing can be made in it, and a document that stands in several of them comes several times.
     /// </summary>
     /// <param name="folders">The databases' folders.</param>
     /// <param name="verify">Whether to check the content too.</param>

@@ -10,56 +10,26 @@ public sealed partial class ChunkDatabase
         =>
         [
             .. _unusable.Values.Select(fault => $"{fault}; make it again with the stage that makes it."),
-            .. _live is null ? [] : Segments.SelectMany(segment => segment.Faults),
+            .. Inner.SelectMany(one => one.Faults),
         ];
 
-    /// <summary>The files that the database consists of, those of all segments among them, whose names begin with the segment's folder.</summary>
-    public IReadOnlyList<DatabaseFile> Files
-        => _live is null
-            ? Manifest.Files
-            :
-            [
-                .. Segments.SelectMany(segment => segment.Manifest.Files.Select(file =>
-                    file with { Name = Path.GetRelativePath(Folder, segment.PathOf(file.Name)).Replace(Path.DirectorySeparatorChar, '/') })),
-                .. Manifest.Changes?.Removed is { } removed ? [removed] : Array.Empty<DatabaseFile>(),
-                .. Manifest.Stages,
-            ];
+    /// <summary>
+    /// The files that the database consists of, those of all its segments among them, and those of all databases where several are opened as one. They are
+    /// called by their paths from <see cref="Folder"/>, with '/': in a folder below it lie those of a segment, and all of a database that was compacted.
+    /// </summary>
+    public IReadOnlyList<DatabaseFile> Files => [.. FilesFrom(Folder)];
 
     /// <summary>The path of a file that a later stage has registered.</summary>
     /// <param name="name">The file's name.</param>
     /// <returns>Its path in the database's folder.</returns>
     /// <exception cref="DatabaseException">No such file is registered, or it is missing or changed.</exception>
-    public string RequireFile(string name)
-    {
-        if (Manifest.Find(name) is not null)
-        {
-            return PathOf(name);
-        }
+    public string RequireFile(string name) => Manifest.Find(name) is not null ? PathOf(name) : throw Lacks(name);
 
-        throw new DatabaseException(_unusable.TryGetValue(name, out string? fault)
-            ? $"{fault}; make it again with the stage that makes it. The database itself is whole."
-            : $"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has "
-                + $"{string.Join(", ", Manifest.Files.Select(file => file.Name))}.");
-    }
-
-    /// <summary>Registers a file that a later stage has completed in the database's folder, with its size and checksum.</summary>
-    /// <param name="name">The file's name.</param>
-    /// <param name="details">What is to be known of it, such as the embedder's identity or the index factory.</param>
-    /// <param name="progress">Progress of the checksum, in bytes.</param>
-    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
-    /// <exception cref="DatabaseException">
-    /// The file cannot be read, the manifest cannot be written, the database on the disk is no longer the one opened, or another process or stage is changing
-    /// the database: the message says which.
-    /// </exception>
-    public void Register(
-        string name,
-        IReadOnlyDictionary<string, string>? details = null,
-        IProgress<StageProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        using WriterLock writing = Write($"register {name}");
-        Enter(writing, name, details, progress, cancellationToken);
-    }
+    /// <summary>Says why a file of a later stage is not there.</summary>
+    internal DatabaseException Lacks(string name) => new(_unusable.TryGetValue(name, out string? fault)
+        ? $"{fault}; make it again with the stage that makes it. The database itself is whole."
+        : $"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has "
+            + $"{string.Join(", ", Manifest.Files.Select(file => file.Name))}.");
 
     /// <summary>Takes the right to change the folder: a stage has it from before it touches its file until the manifest knows it.</summary>
     /// <param name="what">What is to be done, for whom it keeps out.</param>
@@ -75,7 +45,8 @@ public sealed partial class ChunkDatabase
             _ = Refresh();
             if (OnDisk(writing) is { Leaving: not null } stopped) // before anything is made under a name that is to go
             {
-                DatabaseFolder.Clean(Folder, stopped);
+                // A build that is not finished is nothing that a change has left: it may be going to replace the database.
+                _ = BuildFolder.IsThere(Folder) ? DatabaseFolder.RemoveLeaving(Folder, stopped) : DatabaseFolder.Clean(Folder, stopped);
             }
 
             return writing;
@@ -105,6 +76,21 @@ public sealed partial class ChunkDatabase
         }
     }
 
+    // Those of a changed database are its segments', and its own; those of several that are opened as one each has by itself.
+    private IEnumerable<DatabaseFile> FilesFrom(string folder)
+    {
+        IEnumerable<DatabaseFile> own = !HasFolder ? [] : IsChanged ? Manifest.Stages : Manifest.Files;
+        return
+        [
+            .. Inner.SelectMany(one => one.FilesFrom(folder)),
+            .. Manifest.Changes?.Removed is { } removed ? [Called(removed, Path.Combine(Folder, removed.Name))] : Array.Empty<DatabaseFile>(),
+            .. own.Select(file => Called(file, PathOf(file.Name))),
+        ];
+
+        DatabaseFile Called(DatabaseFile file, string path)
+            => file with { Name = Path.GetRelativePath(folder, path).Replace(Path.DirectorySeparatorChar, '/') };
+    }
+
     internal void RequireFolder(string what)
     {
         if (_lockFolder is null)
@@ -114,7 +100,15 @@ public sealed partial class ChunkDatabase
         }
     }
 
-    /// <summary>Registers a file.</summary>
+    /// <summary>Registers a file that a later stage has completed at its place (<see cref="PathOf"/>), with its size and checksum.</summary>
+    /// <param name="writing">The right to change the folder.</param>
+    /// <param name="name">The file's name.</param>
+    /// <param name="details">What is to be known of it, such as the embedder's identity or the index factory.</param>
+    /// <param name="progress">Progress of the checksum, in bytes.</param>
+    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
+    /// <exception cref="DatabaseException">
+    /// The file cannot be read, the manifest cannot be written, or the database on the disk is no longer the one opened: the message says which.
+    /// </exception>
     internal void Enter(
         WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
         => Enter(writing, name, details, FileHash.Sha256(PathOf(name), progress, cancellationToken));
@@ -168,7 +162,14 @@ public sealed partial class ChunkDatabase
     internal DatabaseManifest Refresh()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return _lockFolder is null ? Manifest : Manifest = Usable(LoadSame());
+        if (_lockFolder is null)
+        {
+            return Manifest;
+        }
+
+        DatabaseManifest manifest = Usable(LoadSame());
+        Manifest = manifest;
+        return manifest; // whatever another thread has taken over by now
     }
 
     /// <summary>Whether the database on the disk is known to be another than the one opened; one that cannot be read is not.</summary>

@@ -70,9 +70,9 @@ public sealed partial class ChunkDatabase : IDisposable
     }
 
     /// <summary>
-    /// The manifest as it was on opening, or after the last <see cref="Register"/>. A file of a later stage (keys, an index, a table) that is missing, of
-    /// another size, made from other tokens or, where that was verified, changed is not listed: its stage counts as not made, and makes it again when it is
-    /// run. <see cref="RequireFile"/> says why.
+    /// The manifest as it was on opening, or when a stage was last made or looked for over it. A file of a later stage (keys, an index, a table) that is
+    /// missing, of another size, made from other tokens or, where that was verified, changed is not listed: its stage counts as not made, and makes it again
+    /// when it is run. <see cref="RequireFile"/> says why.
     /// </summary>
     public DatabaseManifest Manifest { get; private set; }
 
@@ -111,6 +111,9 @@ public sealed partial class ChunkDatabase : IDisposable
 
     /// <summary>Whether it consists of segments, documents of which may be removed; it has no tokens of its own then.</summary>
     internal bool IsChanged => _live is not null;
+
+    /// <summary>What is opened and closed with it: its segments where it was changed, or the databases that are opened as one; a segment has none.</summary>
+    private IReadOnlyList<ChunkDatabase> Inner => _live is null ? [] : HasFolder ? Segments : Parts;
 
     /// <summary>Whether there is a folder of this database for files of later stages: not where several databases are opened as one.</summary>
     internal bool HasFolder => _lockFolder is not null;
@@ -340,12 +343,9 @@ public sealed partial class ChunkDatabase : IDisposable
             one.Dispose();
         }
 
-        if (_live is not null)
+        foreach (ChunkDatabase one in Inner)
         {
-            foreach (ChunkDatabase one in HasFolder ? Segments : Parts)
-            {
-                one.Dispose();
-            }
+            one.Dispose();
         }
 
         _documents?.Dispose();
@@ -410,16 +410,22 @@ public sealed partial class ChunkDatabase : IDisposable
     internal bool HasSameChunks(ChunkDatabase? other) => other?.Manifest.TokensHash == Manifest.TokensHash;
 
     /// <summary>
-    /// Says of two databases that have not the same chunks what they are: those of two folders, or one folder opened before and after a change of it.
+    /// Says of two databases that have not the same chunks what they are: those of other folders, or of the same ones opened before and after a change.
     /// </summary>
     /// <param name="uses">Who uses the other one, such as "The source bm25 searches".</param>
     /// <param name="other">The other one; null: none.</param>
     /// <param name="serves">What this one is for, such as "the passages are in".</param>
     /// <param name="remedy">What to do where the folders are two.</param>
     internal string Unlike(string uses, ChunkDatabase? other, string serves, string remedy)
-        => other is not null && DatabaseFolder.IdentityOf(other.Folder) == DatabaseFolder.IdentityOf(Folder)
-            ? $"{uses} {Folder}, and {serves} the same folder in another state: it was changed between the two openings; open it once, and use that for both."
-            : $"{uses} {other?.Folder ?? "no database"}, and {serves} {Folder}; {remedy}.";
+    {
+        string same = Parts.Count == 1 ? "the same folder in another state: it was" : "the same folders in another state: one of them was";
+        return other is not null && Identities(other).SequenceEqual(Identities(this), StringComparer.Ordinal)
+            ? $"{uses} {Folders(this)}, and {serves} {same} changed between the two openings; open it once, and use that for both."
+            : $"{uses} {(other is null ? "no database" : Folders(other))}, and {serves} {Folders(this)}; {remedy}.";
+
+        static IEnumerable<string> Identities(ChunkDatabase one) => one.Parts.Select(part => DatabaseFolder.IdentityOf(part.Folder));
+        static string Folders(ChunkDatabase one) => string.Join(" with ", one.Parts.Select(part => part.Folder));
+    }
 
     /// <summary>Makes sure that another database's chunks are of the same tokenizer, so that they can be read together.</summary>
     /// <exception cref="DatabaseException">They are of another; the message names both.</exception>

@@ -77,7 +77,7 @@ public static class ChunkDatabaseBuilder
         BuildSettings settings = BuildSettings.Of(tokenizer, options);
         while (true)
         {
-            byte[]? seen = ManifestOf(folder);
+            byte[]? seen = DatabaseManifest.Read(folder);
             DatabaseManifest? there = null;
             if (seen is not null)
             {
@@ -89,7 +89,7 @@ public static class ChunkDatabaseBuilder
             }
 
             using WriterLock writing = WriterLock.Take(folder, "build the database");
-            if (!seen.AsSpan().SequenceEqual(ManifestOf(folder)))
+            if (!seen.AsSpan().SequenceEqual(DatabaseManifest.Read(folder)))
             {
                 continue; // another has built here between the question and the right to write
             }
@@ -170,7 +170,7 @@ public static class ChunkDatabaseBuilder
         options ??= new ChunkDatabaseOptions();
         options.Validate();
         BuildSettings settings = BuildSettings.Of(tokenizer, options);
-        if (ManifestOf(folder) is not null)
+        if (DatabaseManifest.Read(folder) is not null)
         {
             (ChunkDatabase? finished, _) = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
             if (finished is not null)
@@ -237,23 +237,6 @@ public static class ChunkDatabaseBuilder
 
         DatabaseFolder.TryClean(folder);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-    }
-
-    private static byte[]? ManifestOf(string folder)
-    {
-        try
-        {
-            return SmallFile.Read(Path.Combine(folder, DatabaseManifest.FileName));
-        }
-        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return null;
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new DatabaseException(
-                $"'{Path.Combine(folder, DatabaseManifest.FileName)}' could not be read ({exception.Message}); check its rights.", exception);
-        }
     }
 
     // The finished database if it is the one asked for; else, where it may be replaced, its manifest, null where that cannot be read.

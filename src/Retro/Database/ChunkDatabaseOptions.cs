@@ -11,7 +11,8 @@ public sealed record ChunkDatabaseOptions
     /// default) refuses and names both values; true replaces it: the new database is written beside it, which takes as much room again, and takes its place
     /// when it is whole. Until then, and whatever happens before, the old one stays and can be read. What did not change is taken over: the tokens of equal
     /// texts where the tokenizer is the same, and what later stages made where tokens, ids and texts are (keys of equal texts alone can be held,
-    /// <see cref="Search.EarlierKeys"/>). An unfinished database that does not match is discarded.
+    /// <see cref="Search.EarlierKeys"/>). An unfinished database that does not match is discarded, and any by a change of the one that is there
+    /// (<see cref="ChunkDatabaseUpdate"/>).
     /// </summary>
     public bool StartOver { get; init; }
 

@@ -9,10 +9,13 @@ namespace Retro.Database;
 /// is removed is listed. One manifest switches from the state before to the one after, so that a process that ends in between leaves the one or the other.
 /// Whoever has the database open keeps seeing it as it was; whoever opens it afterwards sees what it is now, and nothing of what was removed. Keys and indexes
 /// are made for the new segment alone: before the switch where that is asked for, so that whoever opens sources over the database always finds theirs, or when
-/// a source is next built.
+/// a source is next built. An unfinished build that was to replace the database (<see cref="ChunkDatabaseOptions.StartOver"/>) goes with a change, since its
+/// text may be what was removed.
 /// </summary>
 public static class ChunkDatabaseUpdate
 {
+    private const string CompareStage = "compare documents", CompactStage = "compact the database";
+
     /// <summary>Changes a database.</summary>
     /// <param name="folder">Its folder.</param>
     /// <param name="add">
@@ -33,7 +36,7 @@ public static class ChunkDatabaseUpdate
     /// <c>segment => KeywordNeighborSource.Build(segment).Dispose()</c>. Nobody else can change the database meanwhile; where it throws, that stays as it was.
     /// Null: the new segment has no index until a source is next built, and opening one fails until then.
     /// </param>
-    /// <param name="progress">Receives the number of documents compared and encoded.</param>
+    /// <param name="progress">Receives the number of documents compared and encoded, and in a message that an unfinished build goes.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The changed database, and what came of the documents.</returns>
     /// <exception cref="DatabaseException">
@@ -65,34 +68,6 @@ public static class ChunkDatabaseUpdate
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        DatabaseChange change = Applied(folder, add, remove, tokenizer, cleaning, prepare, progress, cancellationToken);
-        if (cleaning is not null)
-        {
-            // Those of a new segment are there already; where nothing came of what was added, the lines that it lost are all that does.
-            try
-            {
-                DatabaseCleaning.Save(change.Database, cleaning);
-            }
-            catch
-            {
-                change.Database.Dispose();
-                throw;
-            }
-        }
-
-        return change;
-    }
-
-    private static DatabaseChange Applied(
-        string folder,
-        IEnumerable<Document> add,
-        IEnumerable<string> remove,
-        TokenizerFacts tokenizer,
-        CorpusCleaning? cleaning,
-        Action<ChunkDatabase>? prepare,
-        IProgress<StageProgress>? progress,
-        CancellationToken cancellationToken)
-    {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(add);
         ArgumentNullException.ThrowIfNull(remove);
@@ -122,7 +97,7 @@ public static class ChunkDatabaseUpdate
                         $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
                 }
 
-                progress?.Report(new StageProgress("compare documents", named.Count, 0));
+                progress?.Report(new StageProgress(CompareStage, named.Count, 0));
             }
 
             string[] removed = [.. remove];
@@ -170,6 +145,7 @@ public static class ChunkDatabaseUpdate
                 RequireText();
             }
 
+            TellOfUnfinished(folder, CompareStage, progress);
             if (added > 0 || gone.Count > 0)
             {
                 manifest = DatabaseFolder.Clean(folder, manifest);
@@ -182,6 +158,10 @@ public static class ChunkDatabaseUpdate
                     DatabaseFolder.TryClean(folder);
                     throw;
                 }
+            }
+            else
+            {
+                DatabaseCleaning.Keep(writing, database, cleaning, [], null); // the lines that it lost are all that comes of what was to be added
             }
 
             // Where nothing is written: what is there must not be nothing, and what was to be added not all in vain.
@@ -244,35 +224,34 @@ public static class ChunkDatabaseUpdate
             bool[] stays = [.. removed.Select((local, segment) => segment == 0 || local.Count < database.Segments[segment].Documents.Count)];
             List<int[]> left = [.. removed.Where((_, segment) => stays[segment]).Select(local => local.ToArray())];
             segments = [.. segments.Where((_, i) => stays[i + 1])];
-            if (documents is not null)
+            string path = Path.Combine(root, DatabaseChanges.FolderOf(number));
+            ChunkDatabaseOptions options = new() { ChunkLength = before.ChunkLength, Cleaning = before.Cleaning, StartOver = true };
+            using ChunkDatabase? made = documents is null
+                ? null
+                : ChunkDatabaseBuilder.BuildSegment(path, documents, tokenizer, options, progress, cancellationToken);
+            if (documents is not null && made is null)
             {
-                string path = Path.Combine(root, DatabaseChanges.FolderOf(number));
-                ChunkDatabaseOptions options = new() { ChunkLength = before.ChunkLength, Cleaning = before.Cleaning, StartOver = true };
-                using ChunkDatabase? made = ChunkDatabaseBuilder.BuildSegment(path, documents, tokenizer, options, progress, cancellationToken);
-                if (made is not null)
-                {
-                    if (cleaning is not null)
-                    {
-                        DatabaseCleaning.Keep(database, cleaning, made);
-                    }
-
-                    made.ToJoin = database;
-                    prepare?.Invoke(made);
-                    AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
-                    AtomicFile.FlushFolder(root);
-                    segments.Add(new(number, made.Manifest.TokensHash));
-                    left.Add([]);
-                }
-                else
-                {
-                    // The tokenizer takes all of their text away, as some do with what cannot be seen.
-                    requireText();
-                    if (gone.Count == 0)
-                    {
-                        return;
-                    }
-                }
+                requireText(); // the tokenizer takes all of their text away, as some do with what cannot be seen
             }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            DatabaseCleaning.Keep(writing, database, cleaning, [.. database.Segments.Where((_, segment) => !stays[segment])], made);
+            if (made is not null)
+            {
+                made.ToJoin = database;
+                prepare?.Invoke(made);
+                AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
+                AtomicFile.FlushFolder(root);
+                segments.Add(new(number, made.Manifest.TokensHash));
+                left.Add([]);
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+            else if (gone.Count == 0)
+            {
+                return;
+            }
+
+            before = DatabaseManifest.Load(root); // with the lines that the first segment may have now
 
             // Tables of neighbors of a changed database are of no use to the next.
             string own = (before with { Changes = null }).TokensHash;
@@ -286,7 +265,6 @@ public static class ChunkDatabaseUpdate
                     Removed = left.Exists(documents => documents.Length > 0) ? RemovedDocuments.Write(root, number, left) : null,
                 },
             }).After(before);
-            cancellationToken.ThrowIfCancellationRequested();
             after.Save(root);
         }
     }
@@ -312,8 +290,9 @@ public static class ChunkDatabaseUpdate
         ArgumentException.ThrowIfNullOrEmpty(folder);
         folder = Path.GetFullPath(folder);
         DatabaseManifest.Load(folder);
-        using WriterLock writing = WriterLock.Take(folder, "compact the database");
+        using WriterLock writing = WriterLock.Take(folder, CompactStage);
         DatabaseManifest before = DatabaseManifest.Load(folder);
+        TellOfUnfinished(folder, CompactStage, progress);
         DatabaseFolder.Clean(folder, before);
         if (before.Changes is not null)
         {
@@ -330,7 +309,7 @@ public static class ChunkDatabaseUpdate
             if (TokenShares.Names(folder) is { Length: > 0 } shares)
             {
                 string hold = "hold text of before, for a build that is to replace the database; delete them if nobody makes one";
-                progress?.Report(new("compact the database", 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
+                progress?.Report(new(CompactStage, 1, 1, $"{string.Join(", ", shares)} in '{folder}' {hold}"));
             }
         }
 
@@ -338,7 +317,7 @@ public static class ChunkDatabaseUpdate
         if (DatabaseFolder.HasLeftOvers(folder, DatabaseManifest.Load(folder)))
         {
             string later = $"files of before in '{folder}' cannot be deleted yet; compact again when nobody has them open";
-            progress?.Report(new("compact the database", 1, 1, later));
+            progress?.Report(new(CompactStage, 1, 1, later));
         }
 
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
@@ -358,6 +337,15 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
             DatabaseFolder.InPlaceOf(folder, before, DatabaseManifest.Load(path) with { Home = number }).Save(folder);
+        }
+    }
+
+    /// <summary>Says that an unfinished build goes, which may have taken hours.</summary>
+    private static void TellOfUnfinished(string folder, string stage, IProgress<StageProgress>? progress)
+    {
+        if (BuildFolder.IsThere(folder))
+        {
+            progress?.Report(new(stage, 1, 1, $"the unfinished build in '{folder}' that was to replace the database is deleted: run again, it starts over"));
         }
     }
 

@@ -27,11 +27,34 @@ public static class DatabaseCleaning
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(cleaning);
         database.RequireFolder("keep lines");
-        Write(database, Gone(cleaning), database.Segments[^1]);
+        Write(database, Gone(cleaning));
     }
 
-    /// <summary>Keeps those that are new to a database with a segment that is to become its last: with the change that adds it they are known.</summary>
-    internal static void Keep(ChunkDatabase database, CorpusCleaning cleaning, ChunkDatabase segment) => Write(database, Gone(cleaning), segment);
+    /// <summary>
+    /// Keeps the lines that the cleaning of a change took out, and those of the segments that the change leaves out, where the others do not have them: with
+    /// the segment that it adds, or else with the first, which stays. Before the change is made, so that no moment knows fewer.
+    /// </summary>
+    /// <param name="writing">The right to change the database.</param>
+    /// <param name="database">The database, as it is before the change.</param>
+    /// <param name="cleaning">The cleaning of what is added; null: none.</param>
+    /// <param name="leaving">The segments that it leaves out.</param>
+    /// <param name="made">The segment that it adds; null: none.</param>
+    /// <exception cref="DatabaseException">The lines cannot be written, or what is there is damaged or lost.</exception>
+    internal static void Keep(
+        WriterLock writing, ChunkDatabase database, CorpusCleaning? cleaning, IReadOnlyList<ChunkDatabase> leaving, ChunkDatabase? made)
+    {
+        HashSet<UInt128> lines = [.. cleaning is null ? [] : Gone(cleaning), .. Read(leaving)];
+        if (lines.Count == 0)
+        {
+            return; // what stays need not be read
+        }
+
+        HashSet<UInt128> known = Read(database.Segments.Except(leaving));
+        if (!lines.IsSubsetOf(known))
+        {
+            Write(writing, made ?? database.Segments[0], [.. known, .. lines]);
+        }
+    }
 
     /// <summary>Makes a cleaning take out of documents that are to be added to a database the lines that are kept with it.</summary>
     /// <param name="database">The database.</param>
@@ -39,7 +62,7 @@ public static class DatabaseCleaning
     /// <exception cref="DatabaseException">The lines are damaged.</exception>
     internal static void Load(ChunkDatabase database, CorpusCleaning cleaning)
     {
-        HashSet<UInt128> lines = Read(database);
+        HashSet<UInt128> lines = Read(database.Segments);
         foreach (RepeatedLineStep step in cleaning.LineSteps)
         {
             step.Known = lines;
@@ -47,19 +70,25 @@ public static class DatabaseCleaning
     }
 
     /// <summary>Takes over the lines of a database that has the same documents.</summary>
-    internal static void Copy(ChunkDatabase from, ChunkDatabase to) => Write(to, Read(from), to.Segments[^1]);
+    internal static void Copy(ChunkDatabase from, ChunkDatabase to) => Write(to, Read(from.Segments));
 
     private static HashSet<UInt128> Gone(CorpusCleaning cleaning) => [.. cleaning.LineSteps.SelectMany(step => step.Gone)];
 
-    // The lines of a change lie in its segment, which has those of before, too: the files of another one stay as they are.
-    private static void Write(ChunkDatabase database, HashSet<UInt128> lines, ChunkDatabase segment)
+    private static void Write(ChunkDatabase database, HashSet<UInt128> lines)
     {
-        if (lines.IsSubsetOf(Read(database)))
+        HashSet<UInt128> known = Read(database.Segments);
+        if (!lines.IsSubsetOf(known))
         {
-            return;
+            ChunkDatabase segment = database.Segments[^1];
+            using WriterLock writing = segment.Write("keep lines");
+            Write(writing, segment, [.. known, .. lines]);
         }
+    }
 
-        using WriterLock writing = segment.Write("keep lines");
+    // The lines of a change lie in its segment, which has those of before, too: the files of another one stay as they are.
+    private static void Write(WriterLock writing, ChunkDatabase segment, HashSet<UInt128> lines)
+    {
+        segment.Forget(writing, StageNames.Lines);
         AtomicFile.Write(
             segment.PathOf(StageNames.Lines),
             stream =>
@@ -75,10 +104,10 @@ public static class DatabaseCleaning
         segment.Enter(writing, StageNames.Lines, null, null, CancellationToken.None);
     }
 
-    private static HashSet<UInt128> Read(ChunkDatabase database)
+    private static HashSet<UInt128> Read(IEnumerable<ChunkDatabase> segments)
     {
         HashSet<UInt128> lines = [];
-        foreach (ChunkDatabase segment in database.Segments)
+        foreach (ChunkDatabase segment in segments)
         {
             // Nothing makes it again, as it does other stages: what lies there is read whether the manifest has it by now or not, and one that is lost is said.
             string path = segment.PathOf(StageNames.Lines);

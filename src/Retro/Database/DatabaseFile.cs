@@ -3,7 +3,7 @@ namespace Retro.Database;
 /// <summary>A file of a database, as its manifest lists it.</summary>
 public sealed record DatabaseFile
 {
-    /// <summary>The file's name in the database's folder, without a path.</summary>
+    /// <summary>The file's name, without a path; in <see cref="ChunkDatabase.Files"/> its path from the database's folder.</summary>
     public required string Name { get; init; }
 
     /// <summary>Its size in bytes.</summary>

@@ -99,8 +99,8 @@ public sealed record DatabaseManifest
     internal DatabaseChanges? Changes { get; init; }
 
     /// <summary>
-    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder; null: they have been removed. Who is
-    /// stopped before they are leaves them to the next who writes.
+    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder, with '/'; null: they have been removed.
+    /// Who is stopped before they are leaves them to the next who writes.
     /// </summary>
     [JsonInclude]
     internal IReadOnlyList<string>? Leaving { get; init; }
@@ -137,9 +137,9 @@ public sealed record DatabaseManifest
         }
     }
 
-    /// <summary>The paths of the files from the database's folder.</summary>
+    /// <summary>The paths of the files from the database's folder, with '/'.</summary>
     [JsonIgnore]
-    internal IEnumerable<string> Paths => Files.Select(file => Path.Combine(HomeIn(""), file.Name));
+    internal IEnumerable<string> Paths => Files.Select(file => Slashed(Path.Combine(HomeIn(""), file.Name)));
 
     /// <summary>The tokens that stand before and after a document's text.</summary>
     [JsonIgnore]
@@ -213,25 +213,18 @@ public sealed record DatabaseManifest
     public static DatabaseManifest Load(string folder)
     {
         string path = Path.Combine(folder, FileName);
-        if (!File.Exists(path))
-        {
-            throw new DatabaseException(Directory.Exists(Path.Combine(folder, BuildFolder.Name))
+        byte[] content = Read(folder)
+            ?? throw new DatabaseException(Directory.Exists(Path.Combine(folder, BuildFolder.Name))
                 ? $"The database in '{folder}' is unfinished: its building was interrupted; build it again to resume."
                 : $"There is no database in '{folder}': '{FileName}' is missing; build one there, or name another folder.");
-        }
-
         DatabaseManifest? manifest;
         try
         {
-            manifest = JsonSerializer.Deserialize<DatabaseManifest>(SmallFile.Read(path), s_json);
+            manifest = JsonSerializer.Deserialize<DatabaseManifest>(content, s_json);
         }
         catch (JsonException exception)
         {
             throw new DatabaseException($"'{path}' is no manifest of a database ({exception.Message}); build the database again.", exception);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new DatabaseException($"'{path}' could not be read ({exception.Message}); check its rights.", exception);
         }
 
         if (manifest is null)
@@ -239,8 +232,29 @@ public sealed record DatabaseManifest
             throw new DatabaseException($"'{path}' is no manifest of a database (it holds null); build the database again.");
         }
 
+        manifest = manifest with { Leaving = Slashed(manifest.Leaving), Remaining = Slashed(manifest.Remaining) };
         manifest.Check(path);
         return manifest;
+    }
+
+    /// <summary>The bytes of a folder's manifest; null: there is none.</summary>
+    /// <param name="folder">The folder; it need not be there.</param>
+    /// <exception cref="DatabaseException">Whether there is one cannot be told, as where the folder may not be entered, or it cannot be read.</exception>
+    internal static byte[]? Read(string folder)
+    {
+        string path = Path.Combine(folder, FileName);
+        try
+        {
+            return SmallFile.Read(path);
+        }
+        catch (IOException exception) when (exception is FileNotFoundException or DirectoryNotFoundException || File.Exists(folder))
+        {
+            return null;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new DatabaseException($"'{path}' could not be read ({exception.Message}); check its rights.", exception);
+        }
     }
 
     /// <summary>Writes the manifest into a folder, beside and renamed.</summary>
@@ -315,6 +329,11 @@ public sealed record DatabaseManifest
             && name is not ("." or "..")
             && name.IndexOfAny(['/', '\\', ':', '\0']) < 0
             && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
+
+    // Of a path that was written on Windows, which may have its own separator; no name holds one.
+    private static string Slashed(string path) => path.Replace('\\', '/');
+
+    private static string[]? Slashed(IReadOnlyList<string?>? paths) => paths is null ? null : [.. paths.Select(path => path is null ? null! : Slashed(path))];
 
     private static bool IsHash(string? text) => text is { Length: 64 } && text.All(char.IsAsciiHexDigitLower);
 

@@ -103,12 +103,8 @@ internal sealed class Bm25Index : IDisposable
         ShareName.Remove(path);
         return Open(database, options with { Verify = false }, progress, cancellationToken);
 
-        Bm25Index OpenMade()
-        {
-            Bm25Index made = Open(database, options, progress, cancellationToken);
-            ShareName.Remove(path); // a process that ended when the manifest knew the index has left them
-            return made;
-        }
+        // Shares beside it may be of one with other constants that is to be.
+        Bm25Index OpenMade() => Open(database, options, progress, cancellationToken);
 
         void Make(WriterLock writing)
         {

@@ -17,7 +17,7 @@ public static class DatabaseCompaction
     /// options of those over the database, as <c>copy => KeywordNeighborSource.Build(copy).Dispose()</c>. Where it throws, the database stays as it was. Null:
     /// the database has no index until a source is next built, and opening one fails until then.
     /// </param>
-    /// <param name="progress">Told of the documents copied, and in a message of shares that stay.</param>
+    /// <param name="progress">Told of the documents copied, and in messages of an unfinished build that goes and of shares that stay.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The database, open; dispose it.</returns>
     /// <exception cref="DatabaseException">There is none, it is damaged or being changed, or its folder cannot be written.</exception>

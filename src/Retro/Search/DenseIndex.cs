@@ -174,8 +174,8 @@ internal sealed class DenseIndex : IDisposable
                 }
 
                 // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
-                long more = Math.Min(excluded[q].Count, count + 16) + (_keys is null ? 0 : 8);
-                long width = (long)BitOperations.RoundUpToPowerOf2((ulong)((_candidates * count) + more));
+                long more = Math.Min(excluded[q].Count, count + 16L) + (_keys is null ? 0 : 8);
+                long width = WidthOf(_candidates, count, more);
 
                 // What is nearest of a part of the chunks lies as many times farther off as there are more chunks than may be seen.
                 long probed = among is null ? _index.ProbedLists : Math.Min(lists, (long)(_index.ProbedLists * ((double)_index.Count / among.Count)));
@@ -259,6 +259,12 @@ internal sealed class DenseIndex : IDisposable
         long FewEnough()
             => Math.Max(FewSeen, lists > 0 ? (long)((double)_index.Count * _index.ProbedLists / lists) : 0);
     }
+
+    /// <summary>How many rows are asked for first.</summary>
+    /// <param name="candidates">Of each neighbor that is wanted.</param>
+    /// <param name="count">K, neighbors wanted.</param>
+    /// <param name="more">Rows beside.</param>
+    public static long WidthOf(int candidates, int count, long more) => (long)BitOperations.RoundUpToPowerOf2((ulong)(((long)candidates * count) + more));
 
     /// <summary>Asks an index that compares with everything, once: it leaves out what each query excludes while it compares, and ties come by number.</summary>
     private void FindAmongAll(

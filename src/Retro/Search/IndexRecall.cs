@@ -143,8 +143,8 @@ internal static class IndexRecall
     /// <summary>
     /// Whether the indexes of a changed database find enough together. Each was measured on chunks of its own segment when it was made; what was added since
     /// may lie where it does not look. Where the first of them, the most of the database, does not reach what is wanted by itself, another of its kind would
-    /// not either, and what it reached is enough. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change. A change
-    /// that is too small for a probe to fall into is not measured.
+    /// not either, and what it reached is enough. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change,
+    /// where it can be written; nothing is lacking but that where it cannot. A change that is too small for a probe to fall into is not measured.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="source">The source over all segments.</param>
@@ -152,7 +152,7 @@ internal static class IndexRecall
     /// <param name="threads">Threads that compare.</param>
     /// <param name="progress">Receives the number of probes, and in a message what is to be done about too little.</param>
     /// <param name="cancellationToken">Stops between searches.</param>
-    /// <exception cref="DatabaseException">There are no keys, or the file cannot be written.</exception>
+    /// <exception cref="DatabaseException">There are no keys.</exception>
     public static bool IsEnough(
         ChunkDatabase database,
         DenseNeighborSource source,
@@ -175,9 +175,8 @@ internal static class IndexRecall
             return true;
         }
 
-        double recall = 1;
-        bool isKnown = StageFile.IsMade(database, StageNames.Recall, details, RecallDetail)
-            && double.TryParse(database.Manifest.Find(StageNames.Recall)!.Details[RecallDetail], NumberStyles.Float, CultureInfo.InvariantCulture, out recall);
+        string? known = StageFile.FindMade(database, StageNames.Recall, details, RecallDetail)?.Details.GetValueOrDefault(RecallDetail);
+        bool isKnown = double.TryParse(known, NumberStyles.Float, CultureInfo.InvariantCulture, out double recall);
         if (!isKnown)
         {
             recall = 1;
@@ -189,12 +188,7 @@ internal static class IndexRecall
             }
 
             details[RecallDetail] = Text(recall);
-            using WriterLock writing = database.Write("measure the vector index");
-            AtomicFile.WriteText(
-                database.PathOf(StageNames.Recall),
-                JsonSerializer.Serialize(new SortedDictionary<string, string>(details)) + "\n",
-                DatabaseException.Of);
-            database.Enter(writing, StageNames.Recall, details, progress, cancellationToken);
+            Keep(database, details, progress, cancellationToken);
         }
 
         if (!isKnown || recall < wanted)
@@ -205,6 +199,25 @@ internal static class IndexRecall
         }
 
         return recall >= wanted;
+    }
+
+    /// <summary>Keeps what was measured with the database, where that can be done: it is a saving alone.</summary>
+    private static void Keep(
+        ChunkDatabase database, Dictionary<string, string> details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using WriterLock writing = database.Write(Stage);
+            AtomicFile.WriteText(
+                database.PathOf(StageNames.Recall),
+                JsonSerializer.Serialize(new SortedDictionary<string, string>(details)) + "\n",
+                DatabaseException.Of);
+            database.Enter(writing, StageNames.Recall, details, progress, cancellationToken);
+        }
+        catch (DatabaseException fault)
+        {
+            progress?.Report(new(Stage, 1, 1, $"The recall is not kept, and is measured again the next time. {fault.Message}"));
+        }
     }
 
     /// <summary>By how much scores may differ from one that rounding alone tells from it, however small the numbers of the keys are.</summary>

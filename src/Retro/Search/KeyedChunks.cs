@@ -83,7 +83,7 @@ internal sealed class KeyedChunks
         }
 
         // All of it is read anyhow, and one wrong number in it moves every row behind it to another chunk.
-        string path = database.RequireFile(name);
+        string path = database.PathOf(name);
         if (FileHash.Sha256(path) is var found && found != entry.Sha256)
         {
             throw new DatabaseException(

@@ -9,6 +9,9 @@ public sealed unsafe partial class NeighborTable
     /// <summary>Rows that are found and written at once.</summary>
     internal const int BlockRows = 1024;
 
+    // A block of more could not be held.
+    private const int MostCount = int.MaxValue / (BlockRows * sizeof(long));
+
     private const string Stage = "find neighbors";
 
     /// <summary>
@@ -19,7 +22,7 @@ public sealed unsafe partial class NeighborTable
     /// </summary>
     /// <param name="queries">The database whose chunks get neighbors.</param>
     /// <param name="source">Finds them, in the same database or another.</param>
-    /// <param name="count">Neighbors for each chunk: more than are used, so that the filter of windows leaves enough.</param>
+    /// <param name="count">Neighbors for each chunk: more than are used, so that the filter of windows leaves enough; at most 262,143.</param>
     /// <param name="excludeOwnDocument">
     /// Whether to leave out a chunk's own document: that document itself where the neighbors come from the same database, and in any case every document of the
     /// same id or the same text.
@@ -27,7 +30,8 @@ public sealed unsafe partial class NeighborTable
     /// <param name="progress">Receives the number of chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <returns>The table; dispose it, or the database of the queries.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The count is not positive, or too large.</exception>
+    /// <exception cref="ArgumentException">The source's name cannot stand in a file name.</exception>
     /// <exception cref="DatabaseException">The file cannot be written, or the two databases have chunks of different tokenizers.</exception>
     public static NeighborTable Build(
         ChunkDatabase queries,
@@ -80,7 +84,8 @@ public sealed unsafe partial class NeighborTable
     /// <param name="excludeOwnDocument">Whether to leave out a chunk's own document, and those of the same id or text.</param>
     /// <param name="progress">Receives the number of chunks of the share done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The count is not positive, or too large.</exception>
+    /// <exception cref="ArgumentException">The source's name cannot stand in a file name.</exception>
     /// <exception cref="DatabaseException">Another process makes the same share, its file cannot be written, or the two databases have chunks of different
     /// tokenizers.</exception>
     public static void BuildShare(
@@ -95,12 +100,13 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        byte[] header = HeaderOf(queries, source, count, excludeOwnDocument); // refuses a name that leads elsewhere before anything is made there
         StageFile.MakeShare(
             queries, FileName(queries, source, count, excludeOwnDocument), share, Stage, Details(source, count, excludeOwnDocument), Make);
 
         void Make(string own)
         {
-            RowBlocks blocks = BlocksOf(HeaderOf(queries, source, count, excludeOwnDocument), queries, count);
+            RowBlocks blocks = BlocksOf(header, queries, count);
             using NeighborRows rows = new(queries, source, count, excludeOwnDocument, progress, cancellationToken);
             ShareFiles.Make(own, blocks, share, Stage, rows.Find, progress, cancellationToken);
         }
@@ -218,7 +224,10 @@ public sealed unsafe partial class NeighborTable
         => new(header, queries.ChunkCount, (long)count * sizeof(long), BlockRows);
 
     private static byte[] HeaderOf(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
-        => NeighborTableHeader.Of(queries, source, IdentityOf(queries, source, excludeOwnDocument), count, excludeOwnDocument).ToBytes();
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(count, MostCount);
+        return NeighborTableHeader.Of(queries, source, IdentityOf(queries, source, excludeOwnDocument), count, excludeOwnDocument).ToBytes();
+    }
 
     /// <summary>
     /// What the neighbors depend on beside the tokens: the source, and, of another database than the chunks' own, which documents are left out, since these go

@@ -12,14 +12,23 @@ internal static class StageFile
     /// <param name="database">The database.</param>
     /// <param name="name">The file.</param>
     /// <param name="details">How it is made.</param>
+    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details)
+        => FindMade(database, name, details) is not null;
+
+    /// <summary>What the manifest says of a file that was made in this way and that is still there; null where there is none.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="name">The file.</param>
+    /// <param name="details">How it is made.</param>
     /// <param name="measured">Details that say what came out, and not how it was made.</param>
-    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details, params string[] measured)
+    public static DatabaseFile? FindMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details, params string[] measured)
     {
         FileInfo file = new(database.PathOf(name));
         return database.Refresh().Find(name) is { } entry
             && file.Exists && file.Length == entry.Bytes
             && entry.Details.Keys.Except(measured).Count() == details.Count
-            && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value);
+            && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value)
+            ? entry
+            : null;
     }
 
     /// <summary>
@@ -66,8 +75,5 @@ internal static class StageFile
     /// <summary>The path of a file, and what the manifest says of it.</summary>
     /// <exception cref="DatabaseException">There is none.</exception>
     public static (string Path, DatabaseFile Entry) Require(ChunkDatabase database, string name)
-    {
-        DatabaseManifest manifest = database.Refresh();
-        return (database.RequireFile(name), manifest.Find(name)!);
-    }
+        => database.Refresh().Find(name) is { } entry ? (database.PathOf(name), entry) : throw database.Lacks(name);
 }

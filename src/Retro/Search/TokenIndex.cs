@@ -151,8 +151,8 @@ public sealed class TokenIndex
         try
         {
             string path = database.PathOf(StageNames.Runs);
-            if (!database.HasFolder || !StageFile.IsMade(database, StageNames.Runs, s_details)
-                || FileHash.Sha256(path, progress, cancellationToken) != database.Manifest.Find(StageNames.Runs)!.Sha256)
+            if (!database.HasFolder || StageFile.FindMade(database, StageNames.Runs, s_details) is not { } entry
+                || FileHash.Sha256(path, progress, cancellationToken) != entry.Sha256)
             {
                 return false;
             }

@@ -161,10 +161,10 @@ internal static class VectorIndexFile
     /// Whether other parameters (null: those that a recall takes) can be set on the index that is there: they name all that is set in it, so that nothing of
     /// before stays, and nothing that says how a graph is made.
     /// </summary>
-    private static bool CanBeSet(ChunkDatabase database, string? parameters)
+    private static bool CanBeSet(DatabaseFile entry, string? parameters)
     {
         HashSet<string> asked = parameters is null ? ["nprobe", "efSearch"] : Names(parameters);
-        return Names(ParametersOf(database.Manifest.Find(NameOf(database))!)).IsSubsetOf(asked) && !asked.Contains("efConstruction");
+        return Names(ParametersOf(entry)).IsSubsetOf(asked) && !asked.Contains("efConstruction");
 
         static HashSet<string> Names(string text)
             => [.. text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries).Select(parameter => parameter.Split('=')[0])];
@@ -197,16 +197,15 @@ internal static class VectorIndexFile
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        if (!StageFile.IsMade(database, NameOf(database), recipe.Details, [ParametersDetail, .. IndexRecall.Details]))
+        if (StageFile.FindMade(database, NameOf(database), recipe.Details, [ParametersDetail, .. IndexRecall.Details]) is not { } entry)
         {
             return null;
         }
 
-        string? there = database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(ParametersDetail);
         try
         {
-            return there == recipe.Parameters ? Open(database, options, progress, cancellationToken)
-                : recipe.IsMeasured && CanBeSet(database, options.Parameters)
+            return entry.Details.GetValueOrDefault(ParametersDetail) == recipe.Parameters ? Open(database, options, progress, cancellationToken)
+                : recipe.IsMeasured && CanBeSet(entry, options.Parameters)
                     ? MeasureAnew(database, keys, recipe, options, progress, cancellationToken)
                 : null;
         }
@@ -231,7 +230,7 @@ internal static class VectorIndexFile
         VectorIndex index = Open(database, options, progress, cancellationToken);
         try
         {
-            DatabaseFile entry = database.Manifest.Find(NameOf(database))!;
+            (_, DatabaseFile entry) = StageFile.Require(database, NameOf(database));
             Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = recipe.Parameters };
             foreach ((string name, string value) in IndexRecall.Measure(
                 database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], recipe.Plan.Factory, recipe.Recall, progress, cancellationToken))

@@ -514,6 +514,19 @@ public sealed class ChunkDatabaseTests : IDisposable
     }
 
     [Fact]
+    public void Where_it_cannot_be_told_whether_there_is_a_database_nobody_is_told_that_there_is_none()
+    {
+        string lost = _databases.Folder("lost"), file = _databases.Folder("file");
+        Directory.CreateSymbolicLink(lost, lost); // as little as into a folder without the right to enter it does a path lead through this one
+        string said = Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(lost)).Message;
+        Assert.StartsWith($"'{Path.Combine(lost, DatabaseManifest.FileName)}' could not be read", said, StringComparison.Ordinal);
+        Assert.Equal(said, Assert.Throws<DatabaseException>(() => _databases.Build(TestDatabases.Documents(5), name: "lost")).Message);
+        File.WriteAllText(file, "");
+        Assert.All([file, _databases.Folder("none")], one => Assert.StartsWith(
+            $"There is no database in '{one}'", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(one)).Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void One_folder_that_two_paths_lead_to_is_the_same_folder()
     {
         using ChunkDatabase database = _databases.Build(TestDatabases.Documents(5)), other = _databases.Build(TestDatabases.Documents(5), name: "other");
@@ -525,6 +538,12 @@ public sealed class ChunkDatabaseTests : IDisposable
         }
 
         Assert.EndsWith("; give one over them.", Unlike(other), StringComparison.Ordinal);
+        using (ChunkDatabase both = ChunkDatabase.Open([database.Folder, other.Folder])) // which begins with the same folder
+        {
+            Assert.Equal(
+                $"The source searches {database.Folder} with {other.Folder}, and the passages are in {database.Folder}; give one over them.", Unlike(both));
+        }
+
         Assert.Contains("no database", Unlike(null), StringComparison.Ordinal);
 
         string Unlike(ChunkDatabase? second) => database.Unlike("The source searches", second, "the passages are in", "give one over them");

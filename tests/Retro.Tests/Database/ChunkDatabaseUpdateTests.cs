@@ -291,6 +291,46 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     }
 
     [Fact]
+    public void Files_are_named_by_where_they_lie_whatever_was_changed_and_compacted()
+    {
+        List<Document> there = SearchDatabase.Documents(12, seed: 8);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes).Database.Dispose();
+        using (ChunkDatabase compacted = DatabaseCompaction.Compact(folder))
+        {
+            KeywordNeighborSource.Build(compacted).Dispose();
+            AssertThere(3, compacted);
+        }
+
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
+            folder, [TestDatabases.Document("new", "a text that is new here")], [there[1].Id], TestDatabases.Bytes).Database;
+        using KeywordNeighborSource words = KeywordNeighborSource.Build(changed);
+        NeighborTable.Build(changed, words, 2).Dispose();
+        AssertThere(3 + 3 + 2, changed); // with what was removed, and the table
+
+        static void AssertThere(int count, ChunkDatabase database)
+        {
+            Assert.Equal(count, database.Files.Count);
+            Assert.All(database.Files, file => Assert.Equal(file.Bytes, new FileInfo(Path.Combine(database.Folder, file.Name)).Length));
+        }
+    }
+
+    [Fact]
+    public void What_is_to_go_by_a_manifest_from_Windows_goes_here_too()
+    {
+        string folder = _databases.Folder(), left = Path.Combine(folder, "segments", "7", "keys.bin");
+        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        Directory.CreateDirectory(Path.GetDirectoryName(left)!);
+        File.WriteAllText(left, "keys");
+        (DatabaseManifest.Load(folder) with { Leaving = ["segments\\7\\keys.bin"] }).Save(folder);
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        KeywordNeighborSource.Build(database).Dispose();
+        Assert.False(File.Exists(left));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
+    }
+
+    [Fact]
     public void Who_has_the_database_open_keeps_seeing_it_as_it_was()
     {
         List<Document> there = SearchDatabase.Documents(30, seed: 3), first = there;
@@ -415,6 +455,32 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Database.Dispose();
         Assert.DoesNotContain(begun, name => File.Exists(Path.Combine(folder, name)));
         Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void An_unfinished_build_outlives_the_stages_and_goes_with_a_change_which_says_so(bool compacts)
+    {
+        string folder = _databases.Folder(), journal = Path.Combine(folder, "building", "journal.jsonl");
+        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        Directory.CreateDirectory(Path.GetDirectoryName(journal)!);
+        File.WriteAllText(journal, "begun");
+        (DatabaseManifest.Load(folder) with { Leaving = ["keys.bin"] }).Save(folder); // as a change has left it that was stopped
+        using (ChunkDatabase database = ChunkDatabase.Open(folder))
+        {
+            KeywordNeighborSource.Build(database).Dispose();
+        }
+
+        Assert.True(File.Exists(journal));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
+        List<string> told = [];
+        Reports<StageProgress> progress = new(report => told.AddRange(report.Message is { } message ? [message] : []));
+        using ChunkDatabase changed = compacts
+            ? DatabaseCompaction.Compact(folder, progress: progress)
+            : ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes, progress: progress).Database;
+        Assert.Single(told, message => message.Contains("unfinished build", StringComparison.Ordinal));
+        Assert.False(File.Exists(journal));
     }
 
     /// <summary>What cannot be seen is taken away by many tokenizers.</summary>

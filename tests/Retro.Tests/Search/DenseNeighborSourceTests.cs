@@ -41,6 +41,14 @@ public class DenseNeighborSourceTests
         }
     }
 
+    /// <summary>As of who asks for more and more until enough are found.</summary>
+    [Theory]
+    [InlineData(1, 8, 8L, 16L)]
+    [InlineData(32, 1 << 26, 8L, 1L << 32)]
+    [InlineData(32, int.MaxValue, (long)int.MaxValue, 1L << 37)]
+    public void As_many_candidates_as_there_may_be_are_counted(int candidates, int count, long more, long expected)
+        => Assert.Equal(expected, DenseIndex.WidthOf(candidates, count, more));
+
     [Fact]
     public void Widens_until_there_are_enough_although_whole_long_documents_are_excluded()
     {

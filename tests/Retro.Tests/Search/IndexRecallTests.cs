@@ -2,6 +2,7 @@ using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
+using Retro.Tests.Database;
 using Retro.Vectors;
 
 namespace Retro.Tests.Search;

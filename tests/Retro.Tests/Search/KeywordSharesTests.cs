@@ -205,6 +205,20 @@ public sealed class KeywordSharesTests : IDisposable
     }
 
     [Fact]
+    public void Who_opens_the_index_that_is_there_leaves_the_shares_of_one_with_other_constants()
+    {
+        using ChunkDatabase plain = Build("plain"), shared = Build("shared");
+        KeywordNeighborOptions others = new() { K1 = 0.9 };
+        KeywordNeighborSource.Build(plain, others).Dispose();
+        KeywordNeighborSource.Build(shared).Dispose();
+        KeywordNeighborSource.BuildShare(shared, new(1, 2), others);
+        KeywordNeighborSource.Build(shared).Dispose();
+        KeywordNeighborSource.BuildShare(shared, new(2, 2), others);
+        KeywordNeighborSource.Build(shared, others).Dispose();
+        Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
+    }
+
+    [Fact]
     public void An_index_that_another_has_made_meanwhile_is_not_made_again()
     {
         using ChunkDatabase database = Build("db"), other = ChunkDatabase.Open(database.Folder);

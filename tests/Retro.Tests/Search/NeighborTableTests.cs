@@ -468,8 +468,27 @@ public class NeighborTableTests
     {
         using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 51));
         Forgetful source = new(data.Database, 0, () => Assert.Fail("It was asked.")) { Name = name };
-        string message = Assert.Throws<ArgumentException>(() => NeighborTable.Build(data.Database, source)).Message;
-        Assert.Contains("name stands in file names", message, StringComparison.Ordinal);
+        string[] before = Directory.GetFileSystemEntries(data.Database.Folder);
+        foreach (Action make in new Action[]
+        {
+            () => NeighborTable.Build(data.Database, source).Dispose(), () => NeighborTable.BuildShare(data.Database, source, new(1, 2)),
+        })
+        {
+            Assert.Contains("name stands in file names", Assert.Throws<ArgumentException>(make).Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before.Order(), Directory.GetFileSystemEntries(data.Database.Folder).Order());
+    }
+
+    [Fact]
+    public void More_neighbors_than_can_be_written_at_once_are_refused_before_anything_is_begun()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(3, seed: 51));
+        RandomNeighborSource source = new(data.Database, 1);
+        string[] before = Directory.GetFileSystemEntries(data.Database.Folder);
+        Assert.Throws<ArgumentOutOfRangeException>(() => NeighborTable.Build(data.Database, source, 300_000));
+        Assert.Throws<ArgumentOutOfRangeException>(() => NeighborTable.BuildShare(data.Database, source, new(1, 2), 300_000));
+        Assert.Equal(before.Order(), Directory.GetFileSystemEntries(data.Database.Folder).Order());
     }
 
     /// <summary>A source that always finds one chunk.</summary>

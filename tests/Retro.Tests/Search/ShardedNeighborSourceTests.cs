@@ -164,6 +164,36 @@ public sealed class ShardedNeighborSourceTests : IDisposable
         Assert.Throws<ArgumentException>(() => ChunkDatabase.Open(Array.Empty<string>()));
     }
 
+    [Fact]
+    public void Files_and_faults_of_databases_opened_as_one_are_those_of_each()
+    {
+        (string[] folders, _) = Shards();
+        string made = Path.Combine(folders[1], "stage.bin");
+        int files = 0;
+        File.WriteAllText(made, "made");
+        foreach (string folder in folders)
+        {
+            using ChunkDatabase one = ChunkDatabase.Open(folder);
+            if (folder == folders[1])
+            {
+                one.Register("stage.bin");
+            }
+
+            files += one.Files.Count;
+        }
+
+        using (ChunkDatabase joint = ChunkDatabase.Open(folders))
+        {
+            Assert.Equal(files, joint.Files.Count);
+            Assert.All(joint.Files, file => Assert.Equal(file.Bytes, new FileInfo(Path.Combine(joint.Folder, file.Name)).Length));
+        }
+
+        File.WriteAllText(made, "mode");
+        using ChunkDatabase changed = ChunkDatabase.Open(folders[1], verify: true), all = ChunkDatabase.Open(folders, verify: true);
+        Assert.Contains("stage.bin", Assert.Single(changed.Faults), StringComparison.Ordinal);
+        Assert.Equal(changed.Faults, all.Faults);
+    }
+
     /// <summary>Three databases, of which the second was changed, and all their documents in order.</summary>
     private (string[] Folders, List<Document> Documents) Shards()
     {

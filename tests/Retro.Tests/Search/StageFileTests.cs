@@ -500,6 +500,37 @@ public class StageFileTests
         Assert.Throws<FaissException>(() => VectorIndexFile.Build(data.Database, new() { Engine = VectorEngine.Exact, Parameters = "nprobe=2" }));
     }
 
+    /// <summary>Another thread registers and takes out the file meanwhile, as who builds a source does over a database that others read.</summary>
+    [Fact]
+    public async Task A_file_that_comes_and_goes_is_given_with_what_the_manifest_says_of_it_or_refused()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 63));
+        File.WriteAllText(data["mine.bin"], "mine");
+        using CancellationTokenSource stop = new(TimeSpan.FromSeconds(1));
+        Task changes = Task.Run(() =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                data.Database.Register("mine.bin");
+                using WriterLock writing = data.Database.Write("forget");
+                data.Database.Forget(writing, "mine.bin");
+            }
+        });
+        while (!changes.IsCompleted)
+        {
+            try
+            {
+                Assert.NotNull(StageFile.Require(data.Database, "mine.bin").Entry);
+            }
+            catch (DatabaseException fault)
+            {
+                Assert.Contains("'mine.bin'", fault.Message, StringComparison.Ordinal);
+            }
+        }
+
+        await changes;
+    }
+
     /// <summary>Ends a stage when its keys have their name and the manifest does not know them yet.</summary>
     private static Reports<StageProgress> KilledWhenWritten() => new(report =>
     {

@@ -78,7 +78,7 @@ public sealed class UpdatedIndexTests : IDisposable
         {
             DenseNeighborSource.Build(compacted, Keyer(), s_options).Dispose();
             Assert.InRange(Recall(compacted, "index.faiss"), Wanted, 1);
-            Assert.DoesNotContain(compacted.Files, file => file.Name == "recall.json");
+            Assert.DoesNotContain(compacted.Files, file => file.Name.EndsWith("recall.json", StringComparison.Ordinal));
         }
     }
 
@@ -164,6 +164,33 @@ public sealed class UpdatedIndexTests : IDisposable
         Assert.DoesNotContain(exact.Files, file => file.Name == "recall.json");
     }
 
+    /// <summary>As where somebody else writes, or nobody may: everything to search with is there.</summary>
+    [Fact]
+    public void What_was_measured_and_cannot_be_kept_keeps_nobody_from_searching()
+    {
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = Build())
+        {
+            DenseNeighborSource.Build(built, Keyer(), s_options).Dispose();
+        }
+
+        Document[] same = [.. Enumerable.Range(0, Few).Select(i => Clustered($"new{i}", i, Few + i))];
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(
+            folder, same, [], TestDatabases.Bytes, prepare: segment => DenseNeighborSource.Build(segment, Keyer(), s_options).Dispose()).Database;
+        List<string> said = [];
+        using (WriterLock.Take(folder, "hold it"))
+        {
+            using DenseNeighborSource source = DenseNeighborSource.Build(
+                changed, Keyer(), s_options, new Reports<StageProgress>(report => said.AddRange(report.Message is { } message ? [message] : [])));
+            Assert.InRange(TrueRecall(changed, source), Wanted, 1);
+        }
+
+        Assert.Single(said, message => message.StartsWith("The recall is not kept", StringComparison.Ordinal));
+        Assert.DoesNotContain(changed.Files, file => file.Name == "recall.json");
+        DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
+        Assert.InRange(Recall(changed, "recall.json"), Wanted, 1);
+    }
+
     /// <summary>Another index of the same kind would lose as much, and cost hours after every change.</summary>
     [Fact]
     public void What_an_index_cannot_reach_by_itself_is_no_reason_to_train_one_of_all_chunks()
@@ -226,7 +253,7 @@ public sealed class UpdatedIndexTests : IDisposable
     }
 
     private static double Recall(ChunkDatabase database, string file)
-        => double.Parse(database.Files.Single(one => one.Name == file).Details["recall"], CultureInfo.InvariantCulture);
+        => double.Parse(database.Manifest.Find(file)!.Details["recall"], CultureInfo.InvariantCulture);
 
     /// <summary>By comparing chunks of all kinds with all others.</summary>
     private static double TrueRecall<T>(ChunkDatabase database, T source)
