@@ -51,7 +51,7 @@ public sealed partial class RetroGenerator
             using DisposeScope scope = NewDisposeScope();
             using IDisposable inference = inference_mode();
             RetrievedTokens? found = sequence.Found?.Tokens;
-            CopyReader? copying = _reader as CopyReader;
+            CopyReader? copying = Copying(options);
             (Tensor? neighbors, Tensor? valid) = copying is not null ? copying.CrossAttended(found) : found?.ToTensors(_model.Device) ?? default;
             long[] read = [.. tokens[..^1].Select(token => (long)token)];
             CopyCandidates? candidates = copying?.Candidates(read, found, unread);

@@ -160,7 +160,10 @@ public sealed class WholeWayTests : IDisposable
         int tokens = from.Sum(passage => (int)passage!["tokens"]!);
         Assert.InRange(tokens, 1, 20);
         Assert.Contains($"copied, {tokens} of 20 tokens; from each passage so many:\n", copied, StringComparison.Ordinal);
-        _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
+        string[] given = ["--passage", "The river has 9 stones.", "--json", "text.json", Begun];
+        _retro.Done(["generate", "--model", "everywhere", "--temperature", "0", "--tokens", "20", .. given]);
+        Assert.All(_retro.Json("text.json")["copied"]!.AsArray(), passage => Assert.Equal(-1L, (long)passage!["chunk"]!));
+        _retro.Done(["generate", "--model", "work", "--tokens", "20", .. given]);
         Assert.Equal("The river has 9 stones.", (string)_retro.Json("text.json")["read"]![0]!["neighbors"]![0]!["text"]!);
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--best-in-prompt", "--ban", "e", "--json", "text.json", Begun);
         Assert.DoesNotContain("e", (string)_retro.Json("text.json")["text"]!, StringComparison.Ordinal);
