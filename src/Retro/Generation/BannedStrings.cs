@@ -7,10 +7,13 @@ namespace Retro.Generation;
 /// Tells which token would complete a string that the text must not hold. The text is that of <see cref="TokenTextStream"/>, in which U+FFFD stands for bytes
 /// that are no character.
 /// </summary>
-internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer)
+/// <param name="strings">The strings.</param>
+/// <param name="tokenizer">The tokenizer.</param>
+/// <param name="atBeginning">Whether the first token begins the text, as that one has it.</param>
+internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer, bool atBeginning)
 {
     private readonly Banned[] _banned = [.. strings.Select(RetroTokenizer.WellFormed).Select(text => new Banned(text))];
-    private TokenTextStream _stream = new(tokenizer, atBeginning: false);
+    private TokenTextStream _stream = new(tokenizer, atBeginning);
     private string _text = ""; // its end, of what may be the beginning of one
 
     /// <summary>Whether the text ends within a character that must not become one of the strings: another character has to come of it, and no end.</summary>

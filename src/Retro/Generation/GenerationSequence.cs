@@ -43,9 +43,10 @@ internal sealed class GenerationSequence
         _promptLength = prompt.Length;
         _sampler = new TokenSampler(options);
         _sampler.See(prompt.AsSpan(1), generated: false); // the document's beginning is no repetition
-        _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
+        bool begins = prompt.All(tokenizer.IsSpecial);
+        _text = new TokenTextStream(tokenizer, begins);
         _stops = new StopStrings(options.Stop, options.SkipsLeadingSpace);
-        _banned = new BannedStrings(options.BannedStrings, tokenizer);
+        _banned = new BannedStrings(options.BannedStrings, tokenizer, begins);
         _ends = [.. tokenizer.EndTokens, .. options.StopTokens];
         _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(_ends)];
         _longest = longest;
