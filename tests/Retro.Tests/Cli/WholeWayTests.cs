@@ -54,6 +54,15 @@ public sealed class WholeWayTests : IDisposable
 
         Assert.NotEmpty(retro.Json("answer.json")["passages"]!.AsArray());
 
+        // Of those that are asked for as many come as a model of limited positions has room for.
+        string few = Fixtures.Pretrained("gpt2-no-prefix");
+        retro.Done("build", "--corpus", "docs", "--tokenizer", few, "--out", "short", "--chunk", "16", "--held-out-share", "0.2", "--quiet");
+        string asked = retro.Done(
+            "ask", "--model", few, "--database", "short", "--source", "bm25", "--in-prompt", "16", "--tokens", "4", "--json", "answer.json", "the river");
+        int read = retro.Json("answer.json")["passages"]!.AsArray().Count;
+        Assert.InRange(read, 1, 15);
+        Assert.Contains($"the prompt has room for {read} of ", asked, StringComparison.Ordinal);
+
         Directory.CreateDirectory(retro["other"]);
         File.WriteAllText(Path.Combine(retro["other"], "config.json"), "{\"model_type\": \"bloom\"}");
         Assert.Contains("\"bloom\"; supported is \"llama\"", retro.Done("info", "other"), StringComparison.Ordinal);
