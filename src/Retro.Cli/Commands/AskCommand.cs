@@ -59,7 +59,7 @@ internal sealed class AskCommand : Verb
             throw new UsageException("The question is empty; ask something.");
         }
 
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, _inPrompt, cancellationToken);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, _inPrompt, given: null, cancellationToken);
         using Answerer? answerer = Answerer.Open(
             parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), running: null, cancellationToken);
         Answer answer = answerer is null
