@@ -25,6 +25,20 @@ internal static class Asking
             : opened.Source.Search(
                 question, opened.Tokenizer, count, options.Labels, opened.Excluded(options.ExcludedDocuments), cancellationToken);
 
+    /// <summary>Of passages that were found as many, the best first, as a prompt has room for.</summary>
+    /// <param name="found">The passages.</param>
+    /// <param name="count">How many tokens are read of a prompt with some of them.</param>
+    /// <param name="most">How many a prompt may have; null: any number.</param>
+    public static IReadOnlyList<T> Fitting<T>(IReadOnlyList<T> found, Func<IReadOnlyList<T>, int> count, int? most)
+    {
+        while (found.Count > 0 && count(found) > most)
+        {
+            found = [.. found.SkipLast(1)];
+        }
+
+        return found;
+    }
+
     /// <summary>The prompt: passages, earlier questions with their answers, and the question.</summary>
     /// <param name="passages">The passages.</param>
     /// <param name="question">The question.</param>

@@ -142,11 +142,12 @@ internal sealed class ReadingOptions
     /// The verb's option that says how many passages are found for the prompt, which any model can read; null: it finds none, and what a model does not find
     /// while it writes is not read.
     /// </param>
+    /// <param name="given">The verb's option that gives what is read while it is written, so that a RETRO needs no database; null: it has none.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    /// <param name="whileWriting">Options of the verb's own that say what is read while it is written.</param>
+    /// <param name="whileWriting">Other options of the verb's own that say what is read while it is written.</param>
     /// <returns>All of it; dispose it.</returns>
     public Opened Open(
-        ParseResult parsed, bool needsDatabase, Option? inPrompt, CancellationToken cancellationToken, params Option[] whileWriting)
+        ParseResult parsed, bool needsDatabase, Option? inPrompt, Option? given, CancellationToken cancellationToken, params Option[] whileWriting)
     {
         string path = parsed.GetValue(Model)!;
         Workspace workspace = Workspace.OfModel(path);
@@ -179,9 +180,10 @@ internal sealed class ReadingOptions
                     parsed.GetValue(_tokenizer) is { } named ? Workspace.TokenizerOf(named) : workspace.Model, cancellationToken: cancellationToken);
             (trained, tokenizer) = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             const string NotWhileWriting = "the model reads nothing while it writes";
-            bool readsWhileWriting = trained.Model.Config.HasRetrieval || ModelFolder.Copies(path), finds = readsWhileWriting || inPrompt is not null;
+            bool copies = ModelFolder.Copies(path), readsWhileWriting = trained.Model.Config.HasRetrieval || copies, isGiven = IsTyped(parsed, given);
+            bool finds = readsWhileWriting || inPrompt is not null;
             Option[] finding = inPrompt is null ? [_exclude, _labels] : [_exclude, _labels, inPrompt];
-            RequireRead(parsed, readsWhileWriting, NotWhileWriting, [K, .. whileWriting]);
+            RequireRead(parsed, readsWhileWriting, NotWhileWriting, [K, given, .. whileWriting]);
             RequireRead(parsed, finds, NotWhileWriting, finding);
             RequireRead(parsed, sources is not null || !reads, $"which database is read from is in no retro.json, and {_database.Name} names none", finding);
             if (!finds && (parsed.GetValue(Source) ?? "none") != "none")
@@ -189,7 +191,13 @@ internal sealed class ReadingOptions
                 Screen.Note($"It reads nothing, whatever {Source.Name} says: the model is a decoder alone.");
             }
 
-            if (reads && sources is null && finds)
+            if (copies && isGiven && sources is null)
+            {
+                throw new UsageException(
+                    $"{given!.Name}: what copies needs the database that it was fitted with, which is in no retro.json; name it with {_database.Name}.");
+            }
+
+            if (reads && sources is null && finds && !isGiven)
             {
                 Screen.Note($"It reads nothing: which database it reads from is in no retro.json; {_database.Name} names one.");
             }
@@ -206,13 +214,15 @@ internal sealed class ReadingOptions
     }
 
     /// <summary>Refuses what says how is read where, as it turns out, nothing is.</summary>
-    private static void RequireRead(ParseResult parsed, bool isRead, string why, params Option[] reading)
+    private static void RequireRead(ParseResult parsed, bool isRead, string why, params Option?[] reading)
     {
-        if (!isRead && reading.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } idle)
+        if (!isRead && Array.Find(reading, option => IsTyped(parsed, option)) is { } idle)
         {
             throw new UsageException($"{idle.Name} does nothing here: {why}; leave it out.");
         }
     }
+
+    private static bool IsTyped(ParseResult parsed, Option? option) => option is not null && parsed.GetResult(option) is { Implicit: false };
 
     /// <summary>A model with what it reads from.</summary>
     /// <param name="Trained">The model.</param>

@@ -19,7 +19,8 @@ internal sealed class AskCommand : Verb
     };
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
         "--in-prompt",
-        "Passages found with the question that stand before it in the prompt. Those that a RETRO or a copying reader finds while it writes come besides.",
+        "Passages found with the question that stand before it in the prompt, as far as it has room. Those that a RETRO or a copying reader finds while it "
+            + "writes come besides.",
         1,
         0,
         16);
@@ -61,7 +62,7 @@ internal sealed class AskCommand : Verb
         // What was fitted to answer is asked in the form of the database's text, read or not.
         string model = parsed.GetValue(_reading.Model)!;
         bool needsDatabase = parsed.GetValue(_reading.Source) != "none" || ModelFolder.Answers(model);
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase, _inPrompt, cancellationToken);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase, _inPrompt, given: null, cancellationToken);
         using Answerer? answerer = Answerer.Open(model, opened, parsed.GetValue(_reading.K), running: null, cancellationToken);
         Answer answer = answerer is null
             ? await AskAsync(parsed, opened, question, cancellationToken).ConfigureAwait(false)
@@ -90,13 +91,21 @@ internal sealed class AskCommand : Verb
     private async Task<Answer> AskAsync(ParseResult parsed, ReadingOptions.Opened opened, string question, CancellationToken cancellationToken)
     {
         GenerationOptions options = _reading.Generation(parsed, Asking.Stops) with { SkipsLeadingSpace = true };
+        string asked = opened.AsCleaned(question);
+        RetroGenerator generator = opened.Generator();
+        IReadOnlyList<RetrievedNeighbor> found = Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken);
         List<Passage> passages =
         [
-            .. Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken)
-                .Select(found => new Passage(Asking.InPrompt, found, ReadingOptions.Json(found))),
+            .. Asking.Fitting(found, some => generator.CountTokens(Asking.Prompt(some, asked)), generator.LongestPrompt(options))
+                .Select(neighbor => new Passage(Asking.InPrompt, neighbor, ReadingOptions.Json(neighbor))),
         ];
-        string asked = opened.AsCleaned(question), prompt = Prompt(passages, asked);
-        Answer answer = await WriteAsync(parsed, opened.Generator().GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
+        if (passages.Count < found.Count)
+        {
+            Screen.Note($"the prompt has room for {passages.Count} of {Amount.Of(found.Count, "passage")}");
+        }
+
+        string prompt = Prompt(passages, asked);
+        Answer answer = await WriteAsync(parsed, generator.GenerateAsync(prompt, options, cancellationToken)).ConfigureAwait(false);
         AnswerScores scores = new(opened, options, prompt, answer.Tokens, answer.Read);
         double off = await scores.OffAsync(null, cancellationToken).ConfigureAwait(false);
         foreach (Passage passage in passages)

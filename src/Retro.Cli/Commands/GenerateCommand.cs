@@ -64,7 +64,7 @@ internal sealed class GenerateCommand : Verb
             prompt = prompt.EndsWith('\n') ? prompt[..^1] : prompt; // which echo and editors put there: the text is to go on in its line
         }
 
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, inPrompt: null, cancellationToken, _passages, _every);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, inPrompt: null, _passages, cancellationToken, _every);
         GenerationOptions options = _reading.Generation(parsed) with
         {
             Passages = parsed.GetValue(_passages) ?? [], RetrievalStride = parsed.GetValue(_every),

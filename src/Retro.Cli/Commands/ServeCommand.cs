@@ -150,7 +150,7 @@ internal sealed class ServeCommand : Verb
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, _inPrompt, cancellationToken);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, _inPrompt, given: null, cancellationToken);
         using Answerer? answerer = Answerer.Open(
             parsed.GetValue(_reading.Model)!, opened, parsed.GetValue(_reading.K), parsed.GetValue(_running) ?? SideBySide, cancellationToken);
         if (answerer is not null && IsTyped(_inPrompt))

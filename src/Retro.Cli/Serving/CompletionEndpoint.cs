@@ -15,10 +15,11 @@ internal abstract class CompletionEndpoint(Writer writer)
     private const int MostTexts = 128; // as many as OpenAI gives of a conversation
 
     // Other ways to choose tokens that servers take (Hugging Face's, llama.cpp's and what is built on them), and the numbers with which they choose nothing.
-    private static readonly (string Name, double Neutral)[] s_otherChoices =
+    private static readonly (string Name, double[] Neutral)[] s_otherChoices =
     [
-        ("typical_p", 1), ("tfs_z", 1), ("repeat_penalty", 1), ("top_a", 0), ("epsilon_cutoff", 0), ("eta_cutoff", 0), ("mirostat", 0), ("mirostat_mode", 0),
-        ("xtc_probability", 0), ("dry_multiplier", 0), ("no_repeat_ngram_size", 0), ("dynatemp_range", 0), ("smoothing_factor", 0),
+        ("typical_p", [1]), ("tfs_z", [1]), ("repeat_penalty", [1]), ("top_a", [0]), ("top_n_sigma", [-1, 0]), ("epsilon_cutoff", [0]), ("eta_cutoff", [0]),
+        ("mirostat", [0]), ("mirostat_mode", [0]), ("xtc_probability", [0]), ("dry_multiplier", [0]), ("no_repeat_ngram_size", [0]), ("dynatemp_range", [0]),
+        ("smoothing_factor", [0]),
     ];
 
     /// <summary>Writes the texts.</summary>
@@ -210,14 +211,14 @@ internal abstract class CompletionEndpoint(Writer writer)
 
     private static void RequireWritable(RequestBody body, int samples)
     {
-        // What vLLM takes besides: an answer of another form, or found otherwise.
+        // What vLLM and SGLang take besides: an answer of another form, or found otherwise.
         RefuseUnlessEmpty(
             body, "guided_choice", "guided_json", "guided_regex", "guided_grammar", "structured_outputs", "logits_processors", "use_beam_search",
             "include_stop_str_in_output", "prompt_logprobs", "truncate_prompt_tokens", "return_token_ids", "return_tokens_as_token_ids", "grammar",
-            "json_schema");
-        foreach ((string name, double neutral) in s_otherChoices)
+            "json_schema", "regex", "ebnf", "stop_regex", "no_stop_trim", "custom_logit_processor");
+        foreach ((string name, double[] neutral) in s_otherChoices)
         {
-            if (body[name] is { } said && !(said is JsonValue value && value.TryGetValue(out double number) && number == neutral))
+            if (body[name] is { } said && !(said is JsonValue value && value.TryGetValue(out double number) && neutral.Contains(number)))
             {
                 throw new Fault(400, $"{name} is not supported, and would change what comes; leave it out.", "unsupported", name);
             }

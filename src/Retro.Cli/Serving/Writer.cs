@@ -73,18 +73,7 @@ internal sealed class Writer(
     /// <param name="cancellationToken">Stops the search.</param>
     public Task<IReadOnlyList<T>> FindAsync<T>(
         Func<IReadOnlyList<T>> find, Func<IReadOnlyList<T>, int> count, GenerationOptions settings, CancellationToken cancellationToken)
-        => Task.Run(
-            () =>
-            {
-                IReadOnlyList<T> found = find();
-                while (found.Count > 0 && count(found) > MostPrompt(settings))
-                {
-                    found = [.. found.SkipLast(1)];
-                }
-
-                return found;
-            },
-            cancellationToken);
+        => Task.Run(() => Asking.Fitting(find(), count, MostPrompt(settings)), cancellationToken);
 
     /// <summary>Waits for the turn of a request for so many texts.</summary>
     public Task<IDisposable> TakeTurnAsync(int texts, CancellationToken cancellationToken) => turns.TakeAsync(texts, cancellationToken);

@@ -7,14 +7,20 @@ namespace Retro.Generation;
 /// Tells which token would complete a string that the text must not hold. The text is that of <see cref="TokenTextStream"/>, in which U+FFFD stands for bytes
 /// that are no character.
 /// </summary>
-internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer)
+/// <param name="strings">The strings.</param>
+/// <param name="tokenizer">The tokenizer.</param>
+/// <param name="atBeginning">Whether the first token begins the text, as that one has it.</param>
+internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer, bool atBeginning)
 {
     private readonly Banned[] _banned = [.. strings.Select(RetroTokenizer.WellFormed).Select(text => new Banned(text))];
-    private TokenTextStream _stream = new(tokenizer, atBeginning: false);
+    private TokenTextStream _stream = new(tokenizer, atBeginning);
     private string _text = ""; // its end, of what may be the beginning of one
 
     /// <summary>Whether the text ends within a character that must not become one of the strings: another character has to come of it, and no end.</summary>
     public bool IsOpen => IsWithin(_text, _stream.Open);
+
+    /// <summary>Whether the next token may lose a space in front, and with it what is banned.</summary>
+    public bool IsAtBeginning => _stream.IsAtBeginning;
 
     /// <summary>Whether a token goes on with a character that is begun.</summary>
     public bool Continues(int token) => tokenizer.BeginsWithinCharacter(token);
@@ -23,6 +29,10 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
     /// Whether the text would hold one of the strings with this token behind it, or only the beginning of a character, or one that nothing else can come of.
     /// </summary>
     public bool Completes(int token) => _banned.Length > 0 && Completes(_text, _stream, token);
+
+    /// <summary>Whether a token holds one of the strings by itself, whatever text is before it, but for a text that begins.</summary>
+    public bool IsIn(int token)
+        => _banned.Length > 0 && !Continues(token) && Holds(new TokenTextStream(tokenizer, atBeginning: false).Add(token));
 
     /// <summary>Whether the text would hold one of the strings with these characters behind it.</summary>
     public bool Completes(string characters) => Holds(_text + characters);

@@ -36,11 +36,12 @@ internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = nu
     /// texts; where they cannot, none is left.
     /// </summary>
     /// <param name="texts">At least one.</param>
-    public void Begin(IReadOnlyList<GenerationSequence> texts)
+    /// <param name="cancellationToken">Ends the reading between two pieces; those that are there go on.</param>
+    public void Begin(IReadOnlyList<GenerationSequence> texts, CancellationToken cancellationToken = default)
     {
         using DisposeScope scope = NewDisposeScope();
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated, lingers: true);
-        DecodingCache begun = RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", "prefill", () => Read(texts));
+        DecodingCache begun = RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", "prefill", () => Read(texts, cancellationToken));
         if (_cache is null)
         {
             _cache = begun;
@@ -120,7 +121,7 @@ internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = nu
         return all;
     }
 
-    private DecodingCache Read(IReadOnlyList<GenerationSequence> texts)
+    private DecodingCache Read(IReadOnlyList<GenerationSequence> texts, CancellationToken cancellationToken)
     {
         DecodingCache?[] begun = new DecodingCache?[texts.Count];
         DecodingCache? all = null;
@@ -141,7 +142,7 @@ internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = nu
             {
                 DecodingCache? beginning = begun[pass[0]];
                 begun[pass[0]] = null;
-                DecodingCache read = ReadTogether([.. pass.Select(text => texts[text])], beginning);
+                DecodingCache read = ReadTogether([.. pass.Select(text => texts[text])], beginning, cancellationToken);
                 if (all is null)
                 {
                     all = read;
@@ -171,7 +172,7 @@ internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = nu
     }
 
     // Behind a beginning that one of them has; null: from its own beginning on.
-    private DecodingCache ReadTogether(IReadOnlyList<GenerationSequence> texts, DecodingCache? beginning)
+    private DecodingCache ReadTogether(IReadOnlyList<GenerationSequence> texts, DecodingCache? beginning, CancellationToken cancellationToken)
     {
         DecodingCache read = beginning ?? model.NewCache(texts.Count, texts.Max(text => text.Tokens.Count) + Capacity);
         try
@@ -191,7 +192,12 @@ internal sealed class BatchDecoding(RetroModel model, PrefixCache? prefixes = nu
             }
 
             Tensor logits = model.Prefill(
-                read, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count - start)], neighbors, valid);
+                read,
+                tensor(tokens, [texts.Count, longest], device: model.Device),
+                [.. texts.Select(text => text.Tokens.Count - start)],
+                neighbors,
+                valid,
+                cancellationToken);
             float[] own = []; // those that go on still read the others
             Give(texts, logits.Floats(ref own));
             return read;

@@ -16,7 +16,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
 {
     /// <summary>Searches.</summary>
     /// <param name="prompts">The prompts, as tokens.</param>
-    /// <param name="cancellationToken">Ends it between two tokens.</param>
+    /// <param name="cancellationToken">Ends it between two tokens, and between two pieces of a prompt.</param>
     /// <returns>The pieces of each prompt's text.</returns>
     /// <exception cref="RetroException">The logits are not numbers.</exception>
     /// <exception cref="RetroOptionsException">What is banned leaves nothing.</exception>
@@ -39,7 +39,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
             GenerationSequence[] texts = [.. rows.Select(beam => beam.Text)];
             if (decoding.Rows == 0)
             {
-                decoding.Begin(texts);
+                decoding.Begin(texts, cancellationToken);
             }
             else
             {

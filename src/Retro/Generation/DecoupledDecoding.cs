@@ -19,7 +19,7 @@ internal sealed class DecoupledDecoding(DecoupledReader reader, int capacity, in
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         RetroModel model = reader.Model;
-        DecoupledReading? all = found is null ? null : reader.Reading(found.Tokens, stride);
+        DecoupledReading? all = found is null ? null : reader.Reading(found.Tokens, stride, cancellationToken);
         if (found is not null)
         {
             // The tokens to come ask the last chunk's passages alone.

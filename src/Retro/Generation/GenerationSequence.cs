@@ -10,6 +10,12 @@ namespace Retro.Generation;
 /// <summary>One text while it is generated: its tokens, what was found for it, and what is held back of the output. Whoever computes gives it logits.</summary>
 internal sealed class GenerationSequence
 {
+    /// <summary>
+    /// Tokens that may be drawn and refused for one that comes, before those that hold a banned string by themselves are ruled out together: they can be nearly
+    /// all, and each draw goes through the vocabulary.
+    /// </summary>
+    private const int FewRefused = 16;
+
     private readonly RetroTokenizer _tokenizer;
     private readonly StretchRetriever? _retriever;
     private readonly GenerationOptions _options;
@@ -22,10 +28,12 @@ internal sealed class GenerationSequence
     private readonly BannedStrings _banned;
     private readonly HashSet<int> _ends;
     private readonly HashSet<int> _bannedTokens;
+    private readonly Lazy<int[]> _bannedAlone; // tokens that hold a banned string by themselves
     private readonly int _longest;
     private ReadOnlyMemory<float> _logits;
     private float[] _changed = []; // what the sampler may change
     private double? _logSum;
+    private bool _refusesMany; // of this text alone, so that what is drawn depends on no other
     private GenerationEnd? _end;
     private (int Token, double LogProbability, TokenAlternative[] Alternatives)? _endJudged; // where the model ended the text
 
@@ -43,11 +51,13 @@ internal sealed class GenerationSequence
         _promptLength = prompt.Length;
         _sampler = new TokenSampler(options);
         _sampler.See(prompt.AsSpan(1), generated: false); // the document's beginning is no repetition
-        _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
+        bool begins = prompt.All(tokenizer.IsSpecial);
+        _text = new TokenTextStream(tokenizer, begins);
         _stops = new StopStrings(options.Stop, options.SkipsLeadingSpace);
-        _banned = new BannedStrings(options.BannedStrings, tokenizer);
+        _banned = new BannedStrings(options.BannedStrings, tokenizer, begins);
         _ends = [.. tokenizer.EndTokens, .. options.StopTokens];
         _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(_ends)];
+        _bannedAlone = new(() => [.. Enumerable.Range(0, tokenizer.VocabularySize).Where(token => !_ends.Contains(token) && _banned.IsIn(token))]);
         _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
@@ -55,7 +65,7 @@ internal sealed class GenerationSequence
     private GenerationSequence(GenerationSequence other, GenerationOptions options)
     {
         (_tokenizer, _retriever, _options, _longest) = (other._tokenizer, other._retriever, options, other._longest);
-        (_ends, _bannedTokens) = (other._ends, other._bannedTokens);
+        (_ends, _bannedTokens, _bannedAlone) = (other._ends, other._bannedTokens, other._bannedAlone);
         (_tokens, _found, _promptLength) = ([.. other._tokens], [.. other._found], other._promptLength);
         (_sampler, _text, _stops, _banned) = (other._sampler.Copy(options), other._text.Copy(), other._stops.Copy(), other._banned.Copy());
         (_logits, _logSum, _end, _endJudged, Activity) = (other._logits, other._logSum, other._end, other._endJudged, other.Activity);
@@ -123,7 +133,7 @@ internal sealed class GenerationSequence
 
             _sampler.Adjust(logits);
             Process(logits);
-            int token = _sampler.Next(logits, IsRefused);
+            int token = Draw(logits, cancellationToken);
             if (!_ends.Contains(token))
             {
                 return Go(token, cancellationToken);
@@ -139,6 +149,27 @@ internal sealed class GenerationSequence
             LogProbability = _endJudged?.LogProbability,
             Alternatives = _endJudged?.Alternatives ?? [],
         };
+    }
+
+    private int Draw(Span<float> logits, CancellationToken cancellationToken)
+    {
+        for (int refused = 0; ; refused++)
+        {
+            _refusesMany |= refused == FewRefused;
+            if (_refusesMany && refused is 0 or FewRefused && !_banned.IsAtBeginning)
+            {
+                Ban(_bannedAlone.Value, logits);
+            }
+
+            int token = _sampler.Next(logits);
+            if (!IsRefused(token))
+            {
+                return token;
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            logits[token] = float.NegativeInfinity;
+        }
     }
 
     /// <summary>The most probable tokens that may come, the end of the text among them, best first; of equal ones the lower id is better.</summary>

@@ -17,7 +17,7 @@ public sealed partial class RetroGenerator
     /// <param name="options">
     /// How many alternatives are named, and what is read; what says how tokens are drawn, and where a text ends, says nothing here.
     /// </param>
-    /// <param name="cancellationToken">Ends the work between two stretches that are retrieved for, or two tokens that are read one by one.</param>
+    /// <param name="cancellationToken">Ends the work between two stretches that are retrieved for, two layers of the pass, or two tokens.</param>
     /// <returns>One for each id that is given.</returns>
     /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the reader reads.</exception>
     /// <exception cref="ArgumentException">The text is longer than the model's positions reach.</exception>
@@ -51,7 +51,7 @@ public sealed partial class RetroGenerator
             using DisposeScope scope = NewDisposeScope();
             using IDisposable inference = inference_mode();
             RetrievedTokens? found = sequence.Found?.Tokens;
-            CopyReader? copying = _reader as CopyReader;
+            CopyReader? copying = Copying(options);
             (Tensor? neighbors, Tensor? valid) = copying is not null ? copying.CrossAttended(found) : found?.ToTensors(_model.Device) ?? default;
             long[] read = [.. tokens[..^1].Select(token => (long)token)];
             CopyCandidates? candidates = copying?.Candidates(read, found, unread);
@@ -59,7 +59,8 @@ public sealed partial class RetroGenerator
                 tensor(read, [1, read.Length], device: _model.Device),
                 tensor((long[])[.. Enumerable.Range(0, read.Length).Select(place => (long)place)], device: _model.Device),
                 neighbors,
-                valid); // [T, D]
+                valid,
+                cancellationToken: cancellationToken); // [T, D]
             List<(double LogProbability, TokenAlternative[] Alternatives)> all = new(read.Length);
             int slice = (int)Math.Min(read.Length, _model.HeadSlice(ModelReading.HeadBytes)), vocabulary = _model.Config.VocabularySize;
             float[] room = [];
@@ -71,6 +72,7 @@ public sealed partial class RetroGenerator
                 Memory<float> logits = (copying is null ? _model.Head(some) : copying.Logits(some, candidates!, start).Logits).Floats(ref room);
                 for (int i = 0; i < count; i++)
                 {
+                    cancellationToken.ThrowIfCancellationRequested();
                     sequence.Take(logits.Slice(i * vocabulary, vocabulary));
                     all.Add(sequence.Judge(tokens[start + i + 1]));
                 }

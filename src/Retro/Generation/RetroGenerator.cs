@@ -388,7 +388,7 @@ public sealed partial class RetroGenerator
             };
 
         // What looks up by itself, and in no source, passes over all that may not be seen.
-        HashSet<int>? unread = _reader is CopyReader { Index: null } ? []
+        HashSet<int>? unread = Copying(options) is { Index: null } ? []
             : _reader is CopyReader or NearestNeighborReader
             ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
             : null;
@@ -585,16 +585,20 @@ public sealed partial class RetroGenerator
     /// <param name="capacity">Tokens to reserve memory for.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>
     /// <param name="unread">Documents that a reader passes over which looks up by itself; null: it looks up nothing at all.</param>
-    /// <param name="options">How often neighbors are asked for.</param>
+    /// <param name="options">How often neighbors are asked for, and whether they are given.</param>
     private IDecoding Decoding(int capacity, StretchRetriever? retriever, HashSet<int>? unread, GenerationOptions options) => _reader switch
     {
-        CopyReader copying => new CopyDecoding(copying, capacity, retriever, unread ?? []),
+        CopyReader => new CopyDecoding(Copying(options)!, capacity, retriever, unread ?? []),
         PromptReader prompting when retriever is not null => new PromptDecoding(prompting, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
         NearestNeighborReader nearest when unread is not null => new NearestNeighborDecoding(nearest, capacity, unread),
         null when Refreshes(options) => new RefreshedDecoding(_model, _tokenizer.BeginOfText, capacity, retriever!.Stride),
         _ => new ModelDecoding(_model, capacity),
     };
+
+    /// <summary>The reader that copies; of passages that are given, which stand for all that would be found, from these alone. Null: nothing copies.</summary>
+    private CopyReader? Copying(GenerationOptions options)
+        => _reader is CopyReader copying && options.Passages.Count > 0 ? (CopyReader)copying.FromNeighborsAlone : _reader as CopyReader;
 
     private static void CheckTokenizer(RetroTokenizer tokenizer, RetroModel model)
     {

@@ -231,7 +231,9 @@ internal sealed class SharedBatch(RetroModel model, PrefixCache? prefixes = null
             {
                 _decoding ??= new(model, prefixes);
                 int row = rows;
-                _decoding.Begin([.. texts.Select(text => text.Sequence)]);
+
+                // Of several, which are short, none ends the others' reading.
+                _decoding.Begin([.. texts.Select(text => text.Sequence)], calls.Count == 1 ? calls[0].Cancellation : default);
                 Array.ForEach(texts, text => text.Row = row++);
             }
 

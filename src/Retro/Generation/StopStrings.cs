@@ -1,3 +1,5 @@
+using Retro.Tokenizers;
+
 namespace Retro.Generation;
 
 /// <summary>Finds stop strings in text that comes in pieces, and holds back what may become the beginning of one.</summary>
@@ -5,6 +7,7 @@ namespace Retro.Generation;
 /// <param name="skipsLeadingSpace">Whether white space in front of the text is left out, and ends nothing.</param>
 internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeadingSpace = false)
 {
+    private readonly string[] _stops = [.. stops.Select(RetroTokenizer.WellFormed)];
     private string _held = "";
     private bool _begun = !skipsLeadingSpace;
 
@@ -28,12 +31,12 @@ internal sealed class StopStrings(IReadOnlyList<string> stops, bool skipsLeading
 
         // A stop string has to end within this piece, since one that ended before it did not count, and behind the white space in front.
         int before = Math.Max(held, _begun ? 0 : text.Length - text.TrimStart().Length);
-        int end = !ends ? -1 : stops.Select(stop => text.IndexOf(stop, Math.Max(0, before + 1 - stop.Length), StringComparison.Ordinal))
+        int end = !ends ? -1 : _stops.Select(stop => text.IndexOf(stop, Math.Max(0, before + 1 - stop.Length), StringComparison.Ordinal))
             .Where(index => index >= 0).DefaultIfEmpty(-1).Min();
         Found = end >= 0;
         if (!Found)
         {
-            end = text.Length - stops.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
+            end = text.Length - _stops.Select(stop => OpenLength(text, stop)).DefaultIfEmpty(0).Max();
             _held = text[end..];
         }
 

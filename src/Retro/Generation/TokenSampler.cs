@@ -102,24 +102,11 @@ internal sealed class TokenSampler
     }
 
     /// <summary>Draws the next token.</summary>
-    /// <param name="logits">One number per token of the vocabulary, minus infinity for those that must not come, and then for what is refused.</param>
-    /// <param name="refused">Whether a token must not come; asked of those that are drawn, until one may. Null: any may.</param>
+    /// <param name="logits">One number per token of the vocabulary, minus infinity for those that must not come.</param>
     /// <returns>The token's id.</returns>
     /// <exception cref="RetroException">A logit is not a number.</exception>
     /// <exception cref="RetroOptionsException">No token may come.</exception>
-    public int Next(Span<float> logits, Func<int, bool>? refused = null)
-    {
-        int next = Draw(logits);
-        while (refused?.Invoke(next) == true)
-        {
-            logits[next] = float.NegativeInfinity;
-            next = Draw(logits);
-        }
-
-        return next;
-    }
-
-    private int Draw(ReadOnlySpan<float> logits)
+    public int Next(ReadOnlySpan<float> logits)
     {
         int best = Best(logits);
         if (_options.DrawnTemperature == 0 || _options.TopK == 1)

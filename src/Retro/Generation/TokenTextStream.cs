@@ -14,6 +14,9 @@ internal sealed class TokenTextStream(RetroTokenizer tokenizer, bool atBeginning
     private byte[] _open = []; // what has come of a character that is not complete; copies share it, so it is never changed
     private TextBeginning _beginning = atBeginning ? tokenizer.Beginning : default;
 
+    /// <summary>Whether what comes next may lose what encoding puts before a text.</summary>
+    public bool IsAtBeginning => !_beginning.IsOver;
+
     /// <summary>The bytes that begin a character which is not complete.</summary>
     public ReadOnlySpan<byte> Open => _open;
 

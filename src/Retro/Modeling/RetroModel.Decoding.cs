@@ -104,7 +104,8 @@ public sealed partial class RetroModel
                 after,
                 given > 0 ? neighbors!.narrow(1, first, given) : null,
                 given > 0 ? valid?.narrow(1, first, given) : null,
-                tap);
+                tap,
+                tap is null ? default : cancellationToken); // what a tap sees is one piece, which ends between two layers
             if (last is not null && read.Contains(0))
             {
                 using Tensor reads = tensor((bool[])[.. read.Select(own => own > 0)], [batch, 1], device: states.device);
@@ -119,12 +120,20 @@ public sealed partial class RetroModel
     }
 
     // Of a row of which nothing is read, what is given has no meaning.
-    private Tensor ReadPiece(DecodingCache cache, Tensor tokens, long[] read, long[] expected, Tensor? neighbors, Tensor? valid, DecoderTap? tap)
+    private Tensor ReadPiece(
+        DecodingCache cache,
+        Tensor tokens,
+        long[] read,
+        long[] expected,
+        Tensor? neighbors,
+        Tensor? valid,
+        DecoderTap? tap,
+        CancellationToken cancellationToken)
     {
         using DisposeScope scope = NewDisposeScope();
         long batch = tokens.shape[0];
         using DecodingPass pass = cache.Begin([.. read.Zip(cache.Lengths, (own, before) => own + before)], null, expected);
-        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, pass, tap);
+        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, pass, tap, cancellationToken: cancellationToken);
         Tensor? lastTokens = Config.Retrieval?.MatchBias == true
             ? MatchFeatures.Last(cat([cache.LastTokens(), tokens], 1), [.. read.Select(own => own + MatchFeatures.Compared)]) : null;
         Tensor last = tensor(read.Select(own => Math.Max(0, own - 1)).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);

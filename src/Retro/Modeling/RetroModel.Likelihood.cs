@@ -53,13 +53,20 @@ public sealed partial class RetroModel
     /// <param name="neighbors">[B, C, K, R] of int64; null: retrieval off.</param>
     /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
     /// <param name="tap">Sees every layer; null: nobody does.</param>
+    /// <param name="cancellationToken">Ends it between two layers.</param>
     /// <returns>[N, D].</returns>
-    internal Tensor StatesAt(Tensor tokens, Tensor places, Tensor? neighbors = null, Tensor? valid = null, DecoderTap? tap = null)
+    internal Tensor StatesAt(
+        Tensor tokens,
+        Tensor places,
+        Tensor? neighbors = null,
+        Tensor? valid = null,
+        DecoderTap? tap = null,
+        CancellationToken cancellationToken = default)
     {
         Check(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
-        Tensor states = Decode(tokens, PassNeighbors.Of(neighbors, valid), tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
-        return Normed(states).MoveToOuterDisposeScope();
+        (Tensor all, _) = Decode(tokens, PassNeighbors.Of(neighbors, valid), tap: tap, cancellationToken: cancellationToken);
+        return Normed(all.reshape(-1, Config.Width).index_select(0, places)).MoveToOuterDisposeScope();
     }
 
     /// <summary>The decoder's last states, normed, at some places, and what its last feed-forward branch reads there. Retrieval is off.</summary>

@@ -129,7 +129,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
     /// <summary>
     /// The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes
-    /// there; a tap sees every layer. Of packed rows, padding is left out, and its states are zero.
+    /// there; a tap sees every layer. Of packed rows, padding is left out, and its states are zero. It can be ended between two layers.
     /// </summary>
     internal (Tensor States, Tensor? Encoded) Decode(
         Tensor tokens,
@@ -137,7 +137,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         DecodingCache? cache = null,
         DecodingPass? pass = null,
         DecoderTap? tap = null,
-        PackedRows? rows = null)
+        PackedRows? rows = null,
+        CancellationToken cancellationToken = default)
     {
         using Use use = Hold();
         Tensor? encoded = null;
@@ -151,6 +152,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         bool[] hooked = Array.ConvertAll(_layers, layer => layer.modules().Append(layer).Any(FinalizerGate.HasHook));
         for (int i = 0; i < _layers.Length; i++)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             int index = i;
             Tensor y = _layers[i].IsHooked ? _layers[i].Hooked(x, plans[i], encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
             if (!hooked[i] && !(i == 0 ? FinalizerGate.HasHook(_embedding) : hooked[i - 1]))

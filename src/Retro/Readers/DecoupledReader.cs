@@ -124,7 +124,7 @@ public sealed partial class DecoupledReader : IReader, IDisposable
     }
 
     /// <summary>Encodes what was retrieved; null: nothing was. Its tensors belong to the current scope.</summary>
-    internal DecoupledReading? Reading(RetrievedTokens retrieved, int chunkLength)
+    internal DecoupledReading? Reading(RetrievedTokens retrieved, int chunkLength, CancellationToken cancellationToken = default)
     {
         (Tensor? neighbors, Tensor? valid) = retrieved.ToTensors(Device);
         return neighbors is null ? null : new(
@@ -132,6 +132,7 @@ public sealed partial class DecoupledReader : IReader, IDisposable
             _weights,
             neighbors.narrow(2, 0, Math.Min(Neighbors, neighbors.shape[2])),
             valid!.narrow(2, 0, Math.Min(Neighbors, neighbors.shape[2])),
-            chunkLength);
+            chunkLength,
+            cancellationToken);
     }
 }

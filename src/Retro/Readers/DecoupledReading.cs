@@ -23,7 +23,9 @@ internal sealed class DecoupledReading : DecoderTap, IDisposable
     /// <param name="tokens">[B, C, K, R] of int64.</param>
     /// <param name="valid">[B, C, K, R] of bool.</param>
     /// <param name="chunkLength">M: tokens of a chunk of text.</param>
-    public DecoupledReading(RetroModel model, DecoupledWeights weights, Tensor tokens, Tensor valid, int chunkLength)
+    /// <param name="cancellationToken">Ends it between two layers.</param>
+    public DecoupledReading(
+        RetroModel model, DecoupledWeights weights, Tensor tokens, Tensor valid, int chunkLength, CancellationToken cancellationToken)
     {
         (_weights, _chunkLength, _chunks) = (weights, chunkLength, tokens.shape[1]);
         long blocks = tokens.shape[0] * tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
@@ -31,7 +33,7 @@ internal sealed class DecoupledReading : DecoderTap, IDisposable
         using (no_grad())
         {
             // What stands behind a passage's end is not seen by what is in it.
-            model.Decode(tokens.reshape(-1, length), null, tap: states);
+            model.Decode(tokens.reshape(-1, length), null, tap: states, cancellationToken: cancellationToken);
         }
 
         _layers = [.. states.Read.Select((read, index) => weights.KeysAndValues(index, read!.reshape(blocks, neighbors * length, -1)))];

@@ -9,6 +9,9 @@ internal struct TextBeginning(int spaces)
 {
     private int _spaces = spaces;
 
+    /// <summary>Whether the next token adds all of itself.</summary>
+    public readonly bool IsOver => _spaces == 0;
+
     /// <summary>What the next token adds to the text.</summary>
     public ReadOnlySpan<byte> Trim(ReadOnlySpan<byte> bytes)
     {

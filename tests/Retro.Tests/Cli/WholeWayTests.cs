@@ -56,6 +56,15 @@ public sealed class WholeWayTests : IDisposable
 
         Assert.NotEmpty(retro.Json("answer.json")["passages"]!.AsArray());
 
+        // Of those that are asked for as many come as a model of limited positions has room for.
+        string few = Fixtures.Pretrained("gpt2-no-prefix");
+        retro.Done("build", "--corpus", "docs", "--tokenizer", few, "--out", "short", "--chunk", "16", "--held-out-share", "0.2", "--quiet");
+        string asked = retro.Done(
+            "ask", "--model", few, "--database", "short", "--source", "bm25", "--in-prompt", "16", "--tokens", "4", "--json", "answer.json", "the river");
+        int read = retro.Json("answer.json")["passages"]!.AsArray().Count;
+        Assert.InRange(read, 1, 15);
+        Assert.Contains($"the prompt has room for {read} of ", asked, StringComparison.Ordinal);
+
         Directory.CreateDirectory(retro["other"]);
         File.WriteAllText(Path.Combine(retro["other"], "config.json"), "{\"model_type\": \"bloom\"}");
         Assert.Contains("\"bloom\"; supported is \"llama\"", retro.Done("info", "other"), StringComparison.Ordinal);
@@ -163,8 +172,30 @@ public sealed class WholeWayTests : IDisposable
         int tokens = from.Sum(passage => (int)passage!["tokens"]!);
         Assert.InRange(tokens, 1, 20);
         Assert.Contains($"copied, {tokens} of 20 tokens; from each passage so many:\n", copied, StringComparison.Ordinal);
-        _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
+        string[] given = ["--passage", "The river has 9 stones.", "--json", "text.json"];
+        _retro.Done(["generate", "--model", "everywhere", "--temperature", "0", "--tokens", "20", .. given, Begun]);
+        Assert.All(_retro.Json("text.json")["copied"]!.AsArray(), passage => Assert.Equal(-1L, (long)passage!["chunk"]!));
+        _retro.Done(["generate", "--model", "work", "--tokens", "20", .. given, Begun]);
         Assert.Equal("The river has 9 stones.", (string)_retro.Json("text.json")["read"]![0]!["neighbors"]![0]!["text"]!);
+
+        // A RETRO needs no database for what it is given, and what copies, which does, says so.
+        foreach ((string model, bool copies) in new[] { ("fitted", false), ("everywhere", true) })
+        {
+            string settings = _retro[Path.Combine(model, "retro.json")], kept = File.ReadAllText(settings);
+            JsonObject without = JsonNode.Parse(kept)!.AsObject();
+            without["fit"]!.AsObject().Remove("database");
+            File.WriteAllText(settings, without.ToJsonString());
+            string[] generate = ["generate", "--model", model, "--tokens", "2"];
+            ChildProcess.Outcome read = _retro.Run([.. generate, .. given, $"{Begun}. {Begun}. {Begun}"]);
+            string said = read.Output + read.Errors;
+            Assert.Equal(copies ? 2 : 0, read.ExitCode);
+            Assert.DoesNotContain("reads nothing", said, StringComparison.Ordinal);
+            Assert.Contains(
+                copies ? "--passage: what copies needs the database" : "given passage: The river has 9 stones.", said, StringComparison.Ordinal);
+            Assert.Contains("It reads nothing: which database it reads from", _retro.Done([.. generate, Begun]), StringComparison.Ordinal);
+            File.WriteAllText(settings, kept);
+        }
+
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--best-in-prompt", "--ban", "e", "--json", "text.json", Begun);
         Assert.DoesNotContain("e", (string)_retro.Json("text.json")["text"]!, StringComparison.Ordinal);
         _retro.Done("generate", "--model", "work", "--tokens", "9", "--retrieve-every", "4", "--json", "text.json", Begun);

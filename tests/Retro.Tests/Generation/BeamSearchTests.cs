@@ -115,6 +115,23 @@ public sealed class BeamSearchTests : WritingTests
     }
 
     [Fact]
+    public async Task A_long_prompt_is_stopped_between_two_pieces()
+    {
+        using CancellationTokenSource stop = new();
+        List<long> passes = [];
+        _model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            passes.Add(x.shape[1]);
+            stop.Cancel();
+            return x;
+        });
+        int[] prompt = [.. Enumerable.Repeat(s_tokenizer.Encode("a")[0], (2 * (int)RetroModel.PieceTokens) + 100)];
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 2, Beams = 2, Retrieval = false };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Collect(_generator.GenerateAsync(prompt.AsMemory(), options, stop.Token)));
+        Assert.Equal([RetroModel.PieceTokens], passes);
+    }
+
+    [Fact]
     public void One_beam_is_greedy()
     {
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 30 };

@@ -317,6 +317,28 @@ public sealed class CopyGenerationTests : IClassFixture<CopyGenerationTests.Fitt
         Assert.InRange(told, (HeldOut - 2) * 30, HeldOut * 40);
     }
 
+    /// <summary>Passages that are given stand for all that would be found, and not for the neighbors alone.</summary>
+    [Fact]
+    public async Task Of_given_passages_alone_is_copied_though_the_text_stands_in_the_database()
+    {
+        GivenNeighborSource source = new(_database, _ => [0]);
+        using CopyReader reader = CopyReader.Fit(_model, _database, source, s_settings, TokenIndex.Build(_database));
+        RetroGenerator anywhere = new(reader, s_tokenizer, source), alone = new(reader.FromNeighborsAlone, s_tokenizer, source);
+        string prompt = _heldOut[0].Text[..60];
+        GenerationOptions found = new() { Temperature = 0, MaximumNewTokens = 40, MinimumNewTokens = 40 }, given = found with { Passages = ["something else"] };
+        Assert.Contains(await Collect(anywhere, prompt, found), piece => piece.CopiedFrom is { Chunk: >= 0 });
+
+        GeneratedPiece[] pieces = [.. (await Collect(anywhere, prompt, given)).Where(piece => piece.Token is not null)];
+
+        Assert.All(pieces, piece => Assert.True(piece.CopiedFrom is null or { Chunk: -1 }, $"{piece.CopiedFrom}"));
+        Assert.Equal(Tokens(await Collect(alone, prompt, given)), Tokens(pieces));
+        int[] text = [.. s_tokenizer.Encode(prompt), .. Tokens(pieces)];
+        IReadOnlyList<ScoredToken> scored = await anywhere.ScoreAsync(text, given, TestContext.Current.CancellationToken);
+        Assert.All(
+            pieces.Zip(scored.Skip(text.Length - pieces.Length)),
+            pair => Assert.Equal(pair.First.LogProbability!.Value, pair.Second.LogProbability!.Value, 1e-4));
+    }
+
     [Fact]
     public async Task Generating_leaves_no_tensor_behind_even_when_it_is_left_early()
     {

@@ -186,6 +186,55 @@ public sealed class GenerationChoicesTests : WritingTests
         Assert.Equal(120, pieces.Count(piece => piece.Token is not null));
     }
 
+    /// <summary>A draw goes through the vocabulary, of which nearly all tokens can hold what is banned.</summary>
+    [Fact]
+    public void Strings_that_most_tokens_hold_take_few_draws()
+    {
+        int letter = s_tokenizer.Encode("e").Single();
+        GenerationOptions options = new()
+        {
+            Temperature = 1, TopP = 1, MaximumNewTokens = 9, BannedStrings = [.. Enumerable.Range(' ', 95).Select(character => $"{(char)character}")],
+            StopTokens = [letter], Seed = 3,
+        };
+
+        // What holds none is far less probable than what does, and what ends the text, which holds one, is between them.
+        float[] logits =
+        [
+            .. Enumerable.Range(0, s_tokenizer.VocabularySize).Select(id => s_tokenizer.DecodeWithin([id]).Any(IsBanned) ? 0 : -60f),
+        ];
+        Assert.InRange(logits.Count(logit => logit == 0), 120, logits.Length);
+        logits[letter] = -30;
+        TokenSampler sampler = new(options);
+        sampler.Next(logits);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        sampler.Next(logits);
+        long draw = GC.GetAllocatedBytesForCurrentThread() - before;
+
+        Assert.Equal(letter, Begun(options).Next(default).EndToken);
+        GenerationSequence text = Begun(options with { MinimumNewTokens = 9 });
+        for (int i = 0; i < 9; i++)
+        {
+            before = GC.GetAllocatedBytesForCurrentThread();
+            GeneratedPiece piece = text.Next(default);
+            Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 64 * draw);
+            Assert.DoesNotContain(piece.TokenText, IsBanned);
+            text.Take(logits);
+        }
+
+        using CancellationTokenSource canceled = new();
+        canceled.Cancel();
+        Assert.Throws<OperationCanceledException>(() => Begun(options).Next(canceled.Token));
+
+        static bool IsBanned(char character) => character is >= ' ' and <= '~';
+
+        GenerationSequence Begun(GenerationOptions how)
+        {
+            GenerationSequence begun = new(s_tokenizer, null, how, [s_tokenizer.BeginOfText], int.MaxValue);
+            begun.Take(logits);
+            return begun;
+        }
+    }
+
     [Fact]
     public async Task A_string_is_banned_over_the_borders_of_tokens_too()
     {

@@ -312,6 +312,49 @@ public sealed class ReaderGenerationTests : IDisposable
         Assert.NotEqual(all[..3], others[..3]);
     }
 
+    /// <summary>A reader that looks into the layers reads a prompt in one piece, as a text is read that is scored.</summary>
+    /// <param name="kind">The reader.</param>
+    /// <param name="pass">The pass in which it is stopped: of what reads by its own attention the first is that of the neighbors.</param>
+    /// <param name="scores">Whether the text is scored, and not gone on with.</param>
+    [Theory]
+    [InlineData("own attention", 1)]
+    [InlineData("own attention", 2)]
+    [InlineData("nearest states", 1)]
+    [InlineData("closed book", 1, true)]
+    public async Task What_is_read_in_one_piece_is_stopped_between_two_layers(string kind, int pass, bool scores = false)
+    {
+        RetroGenerator generator = Generator(Reader(kind, 512));
+        int[] text = s_tokenizer.Encode(_heldOut[0].Text);
+        using CancellationTokenSource stop = new();
+        int first = 0, second = 0;
+        _model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            if (++first == pass)
+            {
+                stop.Cancel();
+            }
+
+            return x;
+        });
+        _model.Layers[1].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            second++;
+            return x;
+        });
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            if (scores)
+            {
+                await generator.ScoreAsync(text, null, stop.Token);
+                return;
+            }
+
+            await Collect(generator.GenerateAsync(text.AsMemory(), new() { Temperature = 0 }, stop.Token));
+        });
+        Assert.Equal((pass, pass - 1), (first, second));
+    }
+
     /// <summary>As readers do, so that a loop that trains and writes in turn drops nothing while it writes.</summary>
     [Fact]
     public async Task A_model_in_training_writes_what_it_writes_in_evaluation()

@@ -685,9 +685,13 @@ public sealed class RetroGeneratorTests : IDisposable
 
         using PretrainedDecoder decoder = PretrainedDecoder.Load(model);
         RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(folder, "tok.bin"));
-        List<GeneratedPiece> pieces = await Collect(
-            new RetroGenerator(decoder.Model, tokenizer), prompt, new GenerationOptions { Temperature = 0, MaximumNewTokens = 20 });
-        Assert.Equal(expected, Text(pieces));
+        RetroGenerator generator = new(decoder.Model, tokenizer);
+        Assert.Equal(expected, Text(await Collect(generator, prompt, new() { Temperature = 0, MaximumNewTokens = 20 })));
+
+        // The space that it loses is none that could be banned.
+        string first = Text(await Collect(generator, prompt, new() { Temperature = 0, MaximumNewTokens = 1, BannedStrings = [" "] }));
+        Assert.Equal(prompt.Length == 0, first == "Once");
+        Assert.DoesNotContain(' ', first);
     }
 
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));

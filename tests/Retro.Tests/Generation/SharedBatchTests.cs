@@ -190,6 +190,48 @@ public sealed class SharedBatchTests : WritingTests
         }
     }
 
+    [Fact]
+    public async Task A_long_prompt_is_given_up_between_two_pieces_and_the_others_go_on()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 12, MinimumNewTokens = 12, Retrieval = false };
+        List<int?> one = await Tokens(_generator, s_texts[0]), other = await Tokens(_generator, s_texts[1]);
+        int[] prompt = [.. Enumerable.Repeat(s_tokenizer.Encode("a")[0], (2 * (int)RetroModel.PieceTokens) + 100)];
+        await using IAsyncEnumerator<GeneratedPiece> going = _batching.GenerateAsync(s_texts[0], options, Cancel).GetAsyncEnumerator(Cancel);
+        List<int?> came = [];
+        await MoveNext();
+        await MoveNext();
+
+        using CancellationTokenSource canceling = new();
+        List<(long Rows, long Tokens)> passes = Watch();
+        _model.Layers[0].FeedForward.register_forward_pre_hook((_, x) =>
+        {
+            if (x.shape[1] == RetroModel.PieceTokens)
+            {
+                canceling.Cancel();
+            }
+
+            return x;
+        });
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Collect(_batching.GenerateAsync(prompt.AsMemory(), options, canceling.Token)));
+        Assert.Equal([(1, 1), (1, RetroModel.PieceTokens)], passes);
+        while (came.Count < one.Count)
+        {
+            await MoveNext();
+        }
+
+        Assert.Equal(one, came);
+        Assert.Equal(other, await Tokens(_batching, s_texts[1]));
+
+        async Task MoveNext()
+        {
+            Assert.True(await going.MoveNextAsync());
+            came.Add(going.Current.Token);
+        }
+
+        async Task<List<int?>> Tokens(RetroGenerator generator, string text)
+            => [.. (await Collect(generator, text, options)).Select(piece => piece.Token)];
+    }
+
     /// <summary>As one rectangle a long prompt would make each of the others as long as itself.</summary>
     [Fact]
     public async Task Prompts_of_a_call_are_read_with_those_of_like_length_and_each_goes_on_as_alone()

@@ -62,6 +62,15 @@ public class StopStringsTests
         Assert.False(within.Found);
     }
 
+    [Fact]
+    public void Half_a_surrogate_pair_cuts_no_character_in_two()
+    {
+        StopStrings filter = new(["\ude00", "\U0001F600\ud83d"]);
+        Assert.Equal("a\U0001F600\U0001F601", filter.Add("a\U0001F600") + filter.Add("\U0001F601") + filter.Flush());
+        Assert.False(filter.Found);
+        Assert.Equal("", filter.Add("\ufffd") + filter.Flush()); // which it is taken as
+    }
+
     /// <summary>What is no word ends no answer, but the next question does, whatever it begins with.</summary>
     [Theory]
     [InlineData("\n\n|Paris|\n\nand", "Paris", true)]
