@@ -269,7 +269,7 @@ public sealed class GenerationChoicesTests : WritingTests
     [Fact]
     public void A_character_that_would_become_what_is_banned_becomes_another_one()
     {
-        BannedStrings banned = new(["né", "ü"], s_tokenizer);
+        BannedStrings banned = new(["né", "ü"], s_tokenizer, atBeginning: false);
         int Token(byte value) => Enumerable.Range(0, s_tokenizer.VocabularySize).First(id => s_tokenizer.TokenBytes(id).SequenceEqual([value]));
         (byte first, byte second) = (0xC3, 0xA9);
         Assert.False(banned.Completes(Token(first)) || banned.IsOpen);
@@ -286,12 +286,12 @@ public sealed class GenerationChoicesTests : WritingTests
         Assert.False(banned.IsOpen || banned.Completes(Token((byte)'n')));
 
         // Where all that it could become is banned, it does not begin.
-        banned = new([.. Enumerable.Range(0x400, 64).Select(char.ConvertFromUtf32)], s_tokenizer);
+        banned = new([.. Enumerable.Range(0x400, 64).Select(char.ConvertFromUtf32)], s_tokenizer, atBeginning: false);
         Assert.True(banned.Completes(Token(0xD0)));
         Assert.False(banned.Completes(Token(0xD1)));
 
         // Bytes that are no character become one that may be banned.
-        banned = new(["n\uFFFD"], s_tokenizer);
+        banned = new(["n\uFFFD"], s_tokenizer, atBeginning: false);
         Assert.False(banned.Completes(Token(0x80)));
         banned.Add(Token((byte)'n'));
         Assert.True(banned.Completes(Token(0x80)) && banned.Completes(Token(0xFF)));
