@@ -168,7 +168,7 @@ public class ReadmeTests
     private static async Task Pretrained(string bert, string mistral, Document[] texts)
     {
         // <pretrained>
-        using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT, RoBERTa, XLM-R, MPNet, DistilBERT; sentence-transformers
+        using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT, RoBERTa, XLM-R, MPNet, DistilBERT, ModernBERT; sentence-transformers
         using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // folder of a Llama, Mistral, Qwen, OLMo 2, Phi-3, SmolLM3, Gemma 3, GPT-2, GPT-Neo or GPT-NeoX, or your own; llama2.c
         RetroTokenizer tokenizer = RetroTokenizer.Load(mistral); // the decoder's own, which the database has to be made with
         using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", texts, tokenizer);

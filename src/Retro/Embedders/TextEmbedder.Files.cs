@@ -10,8 +10,8 @@ public sealed partial class TextEmbedder
 {
     private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
 
-    /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face folder of a BERT, RoBERTa, XLM-R, CamemBERT, MPNet or DistilBERT, or of
-    /// sentence-transformers with one of these.</summary>
+    /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face folder of a BERT, RoBERTa, XLM-R, CamemBERT, MPNet, DistilBERT or
+    /// ModernBERT, or of sentence-transformers with one of these.</summary>
     /// <param name="folder">
     /// The folder: config.json, model.safetensors (or shards with an index) and the tokenizer's files; modules.json and what belongs to it decide pooling,
     /// normalization and maximum length. Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT. Of the prompts that
@@ -131,7 +131,7 @@ public sealed partial class TextEmbedder
         WriteJson(
             "modules.json",
             modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
-        Dictionary<string, object> written = new()
+        Dictionary<string, object?> written = new()
         {
             ["model_type"] = family.Kinds[0],
             ["architectures"] = new[] { $"{family.Classes[0]}Model" },
@@ -160,6 +160,11 @@ public sealed partial class TextEmbedder
         if (config.FirstPosition > 0)
         {
             written["pad_token_id"] = config.FirstPosition - 1;
+        }
+
+        if (config.Modern is { } modern)
+        {
+            ModernLayersJson.Write(modern, written);
         }
 
         WriteJson("config.json", written);

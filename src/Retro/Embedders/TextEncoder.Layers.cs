@@ -7,17 +7,17 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Retro.Embedders;
 
-/// <content>The layers, named as Hugging Face names them.</content>
+/// <content>BERT's layers, named as Hugging Face names them.</content>
 public sealed partial class TextEncoder
 {
-    /// <summary>Sum of token, position and token-type embedding, normed.</summary>
+    /// <summary>Sum of token, position and token-type embedding as far as there are tables of them, normed.</summary>
     private sealed class Embeddings : nn.Module<Tensor, Tensor?, Tensor>
     {
         [ComponentName(Name = "word_embeddings")]
         private readonly TorchSharp.Modules.Embedding _words;
 
         [ComponentName(Name = "position_embeddings")]
-        private readonly TorchSharp.Modules.Embedding _positions;
+        private readonly TorchSharp.Modules.Embedding? _positions;
 
         [ComponentName(Name = "token_type_embeddings")]
         private readonly TorchSharp.Modules.Embedding? _types;
@@ -31,28 +31,32 @@ public sealed partial class TextEncoder
             : base(nameof(Embeddings))
         {
             _words = Table(config.VocabularySize, config.Width);
-            _positions = Table(config.MaximumPositions, config.Width);
+            _positions = config.Modern is null ? Table(config.MaximumPositions, config.Width) : null;
             _types = config.TokenTypes > 0 ? Table(config.TokenTypes, config.Width) : null;
             _first = config.FirstPosition;
-            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon, device: CPU);
+            _norm = Norm(config);
             RegisterComponents();
         }
 
         public override Tensor forward(Tensor tokens, Tensor? tokenTypes)
         {
-            Tensor positions = _positions.weight!.slice(0, _first, _first + tokens.shape[1], 1); // [T, D]
             Tensor words = _words.forward(tokens); // [B, T, D]
             if (_types is not null)
             {
                 words = words.Plus(tokenTypes is null ? _types.weight!.select(0, 0) : _types.forward(tokenTypes)); // [D] or [B, T, D]
             }
 
-            return _norm.forward(words.Plus(positions)); // [B, T, D]
+            if (_positions is not null)
+            {
+                words = words.Plus(_positions.weight!.slice(0, _first, _first + tokens.shape[1], 1)); // with [T, D]
+            }
+
+            return _norm.forward(words); // [B, T, D]
         }
     }
 
     /// <summary>The layers, under the name <c>layer</c>.</summary>
-    private sealed class LayerStack : nn.Module
+    private sealed class LayerStack : nn.Module<Tensor, Tensor?, Tensor>
     {
         [ComponentName(Name = "layer")]
         private readonly ModuleList<Layer> _layers;
@@ -68,12 +72,21 @@ public sealed partial class TextEncoder
             RegisterComponents();
         }
 
-        public IEnumerable<Layer> Layers => _layers;
+        public override Tensor forward(Tensor x, Tensor? mask)
+        {
+            Tensor? visible = Scores(x.shape[1], mask?.unsqueeze(1).unsqueeze(2)); // [B, 1, 1, T], or with heads and distances
+            foreach (Layer layer in _layers)
+            {
+                x = layer.forward(x, visible);
+            }
+
+            return x; // [B, T, D]
+        }
 
         /// <summary>What is added to attention scores, [1, H, T, T], and [B, H, T, T] with minus infinity where a mask hides a token; null: nothing.</summary>
         /// <param name="length">Tokens (T).</param>
         /// <param name="visible">True where a token is real, bool [B, 1, 1, T]; null when all are. It is the result where distances add nothing.</param>
-        public Tensor? Scores(long length, Tensor? visible)
+        private Tensor? Scores(long length, Tensor? visible)
         {
             if (_distances is null)
             {
@@ -219,7 +232,7 @@ public sealed partial class TextEncoder
             : base(nameof(Output))
         {
             _dense = Map(inputSize, config.Width);
-            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon, device: CPU);
+            _norm = Norm(config);
             RegisterComponents();
         }
 
@@ -227,7 +240,10 @@ public sealed partial class TextEncoder
     }
 
     // Made of weights that are there: those of TorchSharp's own constructors are drawn, from the generator that everybody shares.
-    private static LinearLayer Map(int input, int output) => new(input, output, scale: 0);
+    private static LinearLayer Map(int input, int output, bool bias = true) => new(input, output, bias, scale: 0);
+
+    private static LayerNorm Norm(TextEncoderConfig config)
+        => nn.LayerNorm(config.Width, config.LayerNormEpsilon, bias: config.Modern?.NormBias ?? true, device: CPU);
 
     private static TorchSharp.Modules.Embedding Table(int count, int width)
     {

@@ -10,10 +10,12 @@ namespace Retro.Embedders;
 
 /// <summary>
 /// The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers, with exact (erf) GELU if its configuration says no
-/// other; that of RoBERTa, XLM-R, DistilBERT and MPNet too, which differ in what stands for a position and in token types.
+/// other; that of RoBERTa, XLM-R, DistilBERT and MPNet too, which differ in what stands for a position and in token types; and that of ModernBERT, whose
+/// layers are others (<see cref="ModernLayers"/>).
 /// </summary>
 /// <remarks>
-/// Parameters are named as in Hugging Face's BERT (<c>encoder.layer.0.attention.self.query.weight</c>), so that weights load by name.
+/// Parameters are named as in Hugging Face's BERT (<c>encoder.layer.0.attention.self.query.weight</c>), so that weights load by name; within a layer of
+/// ModernBERT's as there (<c>encoder.layer.0.attn.Wqkv.weight</c>).
 /// There is no pooler: embeddings are pooled from the states of the last layer. Letters: B texts, T tokens, D width, H heads, S = D / H.
 /// </remarks>
 public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
@@ -28,7 +30,7 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     private readonly Embeddings _embeddings;
 
     [ComponentName(Name = "encoder")]
-    private readonly LayerStack _encoder;
+    private readonly nn.Module<Tensor, Tensor?, Tensor> _encoder;
 
     [ComponentName(Name = DenseName)]
     private readonly Linear? _dense;
@@ -56,7 +58,7 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
         ArgumentNullException.ThrowIfNull(config);
         Config = config.Validate();
         _embeddings = new Embeddings(config);
-        _encoder = new LayerStack(config);
+        _encoder = config.Modern is { } modern ? new PreNormStack(config, modern) : new LayerStack(config);
         _dense = config.Dense is { } dense ? nn.Linear(config.Width, dense.Width, dense.HasBias, device: CPU) : null;
         RegisterComponents();
         if (seed is long number)
@@ -108,14 +110,7 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
         RequireLike(mask, nameof(mask), tokens);
         RequireLike(tokenTypes, nameof(tokenTypes), tokens);
         using DisposeScope scope = NewDisposeScope();
-        Tensor x = _embeddings.forward(tokens, tokenTypes); // [B, T, D]
-        Tensor? visible = _encoder.Scores(tokens.shape[1], mask?.unsqueeze(1).unsqueeze(2)); // [B, 1, 1, T], or with heads and distances
-        foreach (Layer layer in _encoder.Layers)
-        {
-            x = layer.forward(x, visible);
-        }
-
-        return x.MoveToOuterDisposeScope();
+        return _encoder.forward(_embeddings.forward(tokens, tokenTypes), mask).MoveToOuterDisposeScope(); // [B, T, D]
     }
 
     /// <summary>Makes one vector of each text's states.</summary>
@@ -195,6 +190,7 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
             {
                 double scale = 1 / Math.Sqrt(parameter.shape[1]);
                 bool minor = name.Contains("output.dense", StringComparison.Ordinal)
+                    || name.Contains(".Wo.", StringComparison.Ordinal)
                     || name.Contains("position", StringComparison.Ordinal)
                     || name.Contains("token_type", StringComparison.Ordinal);
                 using Tensor drawn = torch.tensor(

@@ -9,13 +9,13 @@ namespace Retro.Embedders;
 /// <param name="Layers">Number of layers.</param>
 /// <param name="Heads">Attention heads (H); they share the width evenly.</param>
 /// <param name="FeedForwardSize">Inner width of the feed-forward sub-layers.</param>
-/// <param name="MaximumPositions">Rows of the position embedding: no sequence is longer.</param>
+/// <param name="MaximumPositions">Rows of the position embedding where there is one: no sequence is longer.</param>
 /// <param name="TokenTypes">Rows of the token-type embedding; 0: there is none.</param>
 /// <param name="LayerNormEpsilon">Added to the variance in every layer norm.</param>
 /// <param name="MaximumLength">Tokens a text is cut to, its frame ([CLS] and [SEP]) included.</param>
 /// <param name="Pooling">How the states become one vector.</param>
 /// <param name="Normalize">Whether vectors are scaled to length 1.</param>
-/// <param name="Activation">The function within the feed-forward sub-layers, which are not gated.</param>
+/// <param name="Activation">The function within the feed-forward sub-layers, which are gated in <see cref="Modern"/> layers alone.</param>
 public sealed record TextEncoderConfig(
     int VocabularySize,
     int Width,
@@ -42,6 +42,10 @@ public sealed record TextEncoderConfig(
     /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public bool RelativePositions { get; init; }
+
+    /// <summary>ModernBERT's layers; null: BERT's.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public ModernLayers? Modern { get; init; }
 
     /// <summary>What becomes of a pooled vector before it is scaled to length 1, as the folder says that the encoder was loaded from; null: nothing.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
@@ -74,7 +78,11 @@ public sealed record TextEncoderConfig(
         faults.Between(MaximumPositions, 1);
         faults.Between(TokenTypes, 0);
         faults.Between(FirstPosition, 0);
-        if (RelativePositions ? (FirstPosition, TokenTypes) != (2, 0) : TokenTypes == 0 && (FirstPosition > 0 || LayerNormEpsilon != 1e-12))
+        if (Modern is not null)
+        {
+            Modern.Check(faults.Of(nameof(Modern)), this);
+        }
+        else if (RelativePositions ? (FirstPosition, TokenTypes) != (2, 0) : TokenTypes == 0 && (FirstPosition > 0 || LayerNormEpsilon != 1e-12))
         {
             faults.Add(
                 $"FirstPosition {FirstPosition}, TokenTypes {TokenTypes}, LayerNormEpsilon {LayerNormEpsilon}, RelativePositions {RelativePositions} are of no known family: with relative positions (MPNet) the first two are 2 and 0; else without token types (DistilBERT) the first three are 0, 0 and 1e-12.");
@@ -103,7 +111,9 @@ public sealed record TextEncoderConfig(
     }
 
     /// <summary>Name and shape of every weight but those of <see cref="Dense"/>, which lie apart, without making any.</summary>
-    internal IEnumerable<(string Name, long[] Shape)> Weights()
+    internal IEnumerable<(string Name, long[] Shape)> Weights() => Modern?.Weights(this) ?? BertWeights();
+
+    private IEnumerable<(string Name, long[] Shape)> BertWeights()
     {
         yield return ("embeddings.word_embeddings.weight", [VocabularySize, Width]);
         yield return ("embeddings.position_embeddings.weight", [MaximumPositions, Width]);

@@ -37,9 +37,21 @@ internal sealed record TextEncoderFamily(string[] Kinds, string[] Classes, int V
         ],
     };
 
+    /// <summary>ModernBERT (arXiv 2412.13663), whose layers are others.</summary>
+    private static readonly TextEncoderFamily s_modernBert = new(["modernbert"], ["ModernBert"], 50368)
+    {
+        UsualLayers = 22, UsualFeedForwardSize = 1152, UsualPositions = 8192, Activation = "hidden_activation",
+        TokenTypes = null, LayerNormEpsilon = "norm_eps", UsualEpsilon = 1e-5,
+        Names =
+        [
+            ("layers", "encoder.layer"), ("final_norm", "encoder.final_norm"), ("tok_embeddings", "word_embeddings"),
+            ("embeddings.norm", "embeddings.LayerNorm"),
+        ],
+    };
+
     private static readonly TextEncoderFamily s_bert = new(["bert"], ["Bert"], 30522);
 
-    private static readonly TextEncoderFamily[] s_all = [s_bert, s_roberta, s_mpnet, s_distilBert];
+    private static readonly TextEncoderFamily[] s_all = [s_bert, s_roberta, s_mpnet, s_distilBert, s_modernBert];
 
     /// <summary>The key of the width.</summary>
     public string Width { get; private init; } = "hidden_size";
@@ -56,6 +68,12 @@ internal sealed record TextEncoderFamily(string[] Kinds, string[] Classes, int V
     /// <summary>The key of the inner width.</summary>
     public string FeedForwardSize { get; private init; } = "intermediate_size";
 
+    /// <summary>The inner width where config.json does not say it.</summary>
+    public int UsualFeedForwardSize { get; private init; } = 3072;
+
+    /// <summary>The number of positions where config.json does not say it.</summary>
+    public int UsualPositions { get; private init; } = 512;
+
     /// <summary>The key of the function within the feed-forward sub-layers.</summary>
     public string Activation { get; private init; } = "hidden_act";
 
@@ -65,15 +83,22 @@ internal sealed record TextEncoderFamily(string[] Kinds, string[] Classes, int V
     /// <summary>The key of what layer norms add; null: always 1e-12.</summary>
     public string? LayerNormEpsilon { get; private init; } = "layer_norm_eps";
 
+    /// <summary>What layer norms add where config.json does not say it.</summary>
+    public double UsualEpsilon { get; private init; } = 1e-12;
+
     /// <summary>Whether the distance of two tokens adds to their attention score.</summary>
     public bool RelativePositions => this == s_mpnet;
+
+    /// <summary>Whether its layers are <see cref="ModernLayers"/>.</summary>
+    public bool IsModern => this == s_modernBert;
 
     /// <summary>Parts of names, as they are stored and as <see cref="TextEncoder"/> has them; those that hold another come before it.</summary>
     private (string Stored, string Own)[] Names { get; init; } = [];
 
     /// <summary>The family that a configuration is of.</summary>
     public static TextEncoderFamily Of(TextEncoderConfig config)
-        => config.RelativePositions ? s_mpnet : config.FirstPosition > 0 ? s_roberta : config.TokenTypes == 0 ? s_distilBert : s_bert;
+        => config.Modern is not null ? s_modernBert
+            : config.RelativePositions ? s_mpnet : config.FirstPosition > 0 ? s_roberta : config.TokenTypes == 0 ? s_distilBert : s_bert;
 
     /// <summary>The family that a config.json names.</summary>
     /// <exception cref="CheckpointException">It names none of these.</exception>

@@ -35,11 +35,13 @@ internal sealed record TextEncoderFolder(
     // As sentence-transformers looks for the prompt of documents.
     private static readonly string[] s_documentKinds = ["document", "passage", "corpus"];
 
-    // Of the pooler, which embeddings do without, and of heads.
+    // Of the pooler, which embeddings do without, of heads, and of training.
     private static readonly string[] s_withoutEffect =
     [
         "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "tie_word_embeddings",
         "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds", "tie_weights_",
+        "classifier_activation", "classifier_bias", "classifier_pooling", "decoder_bias", "deterministic_flash_attn", "initializer_cutoff_factor",
+        "mlp_dropout", "reference_compile", "repad_logits_with_grad", "sparse_pred_ignore_index", "sparse_prediction",
     ];
 
     // What sentence-transformers takes for the settings of its Transformer: the first of these that is there.
@@ -73,23 +75,24 @@ internal sealed record TextEncoderFolder(
         string? settings = s_sentenceNames.Select(name => Path.Combine(modules.Transformer, name)).FirstOrDefault(File.Exists);
         using StrictJson? sentence = settings is null ? null : StrictJson.Open(settings);
         using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
-        int positions = config.Integer("max_position_embeddings") ?? 512, first = family.FirstPosition(config);
+        int positions = config.Integer("max_position_embeddings") ?? family.UsualPositions, first = family.FirstPosition(config);
 
         // A file may say more than there are positions for, or count RoBERTa's rows for padding among them: what lies beyond has no vector.
         int length = Math.Min(
             sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions), positions - first);
         tokenizer?.Require(TruncationSide, "right");
+        int layers = config.Integer(family.Layers) ?? family.UsualLayers;
         try
         {
             TextEncoderConfig sizes = new TextEncoderConfig(
                 VocabularySize: config.Integer("vocab_size") ?? family.VocabularySize,
                 Width: config.Integer(family.Width) ?? 768,
-                Layers: config.Integer(family.Layers) ?? family.UsualLayers,
+                Layers: layers,
                 Heads: config.Integer(family.Heads) ?? 12,
-                FeedForwardSize: config.Integer(family.FeedForwardSize) ?? 3072,
+                FeedForwardSize: config.Integer(family.FeedForwardSize) ?? family.UsualFeedForwardSize,
                 MaximumPositions: positions,
                 TokenTypes: family.TokenTypes is { } types ? config.Integer(types) ?? 2 : 0,
-                LayerNormEpsilon: family.LayerNormEpsilon is { } epsilon ? config.Number(epsilon) ?? 1e-12 : 1e-12,
+                LayerNormEpsilon: family.LayerNormEpsilon is { } epsilon ? config.Number(epsilon) ?? family.UsualEpsilon : family.UsualEpsilon,
                 MaximumLength: length,
                 Pooling: modules.Pooling,
                 Normalize: modules.Normalize,
@@ -98,6 +101,7 @@ internal sealed record TextEncoderFolder(
             {
                 FirstPosition = first,
                 RelativePositions = family.RelativePositions,
+                Modern = family.IsModern ? ModernLayersJson.Read(config, layers) : null,
                 Dense = modules.Dense is null ? null : ReadDense(modules.Dense, config.Integer(family.Width) ?? 768),
             }.Validate();
             if (family.RelativePositions && config.Integer("relative_attention_num_buckets") is { } distances and not TextEncoder.Distances)

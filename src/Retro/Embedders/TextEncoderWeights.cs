@@ -15,12 +15,10 @@ internal static class TextEncoderWeights
     /// <summary>How the names of the weights in the folder of a "Dense" begin.</summary>
     public const string DensePrefix = "linear.";
 
-    private const string Anchor = "embeddings.word_embeddings.weight";
-
     private static readonly string[] s_ignored = ["embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias"];
 
     private static readonly string[] s_heads =
-        ["cls.", "classifier.", "qa_outputs.", "lm_head.", "pre_classifier.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector."];
+        ["cls.", "classifier.", "qa_outputs.", "lm_head.", "pre_classifier.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "head.", "decoder."];
 
     private static readonly string[] s_types = ["F64", "F32", "F16", "BF16"];
 
@@ -74,15 +72,15 @@ internal static class TextEncoderWeights
                 $"The weights in {folder} do not fit its config.json: {config.Layers} layers cannot lie in {weights.Names.Count} tensors.");
         }
 
-        string[] prefixes = [.. weights.Names.Where(name => name == Anchor || name.EndsWith("." + Anchor, StringComparison.Ordinal))
-            .Select(name => name[..^Anchor.Length])];
+        TextEncoderFamily family = TextEncoderFamily.Of(config);
+        string anchor = family.Stored("embeddings.word_embeddings.weight");
+        string[] prefixes = [.. weights.Names.Where(name => name == anchor || name.EndsWith("." + anchor, StringComparison.Ordinal))
+            .Select(name => name[..^anchor.Length])];
         if (prefixes.Length != 1)
         {
             throw new CheckpointException(
-                $"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{Anchor}, where an encoder has one; is this another architecture?");
+                $"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{anchor}, where an encoder has one; is this another architecture?");
         }
-
-        TextEncoderFamily family = TextEncoderFamily.Of(config);
 
         Dictionary<string, long[]> expected = config.Weights().ToDictionary(weight => weight.Name, weight => weight.Shape);
         Dictionary<string, string> found = [];

@@ -11,7 +11,6 @@ internal sealed class Gemma3TextFamily : LlamaFamily
 {
     // What transformers takes where the file does not say the key.
     private const int UnsaidWindow = 4096, UnsaidPattern = 6;
-    private const double UnsaidWindowBase = 10_000;
     private static readonly Unsaid s_unsaid = new(KeyValueHeads: 4, HeadSize: 256, RotaryBase: 1_000_000, Tied: true);
 
     public override string ModelType => "gemma3_text";
@@ -20,7 +19,7 @@ internal sealed class Gemma3TextFamily : LlamaFamily
 
     public override RetroConfig Configure(StrictJson config)
     {
-        (PretrainedRotary all, double windowBase) = ReadPositions(config);
+        (PretrainedRotary all, double? windowBase) = PretrainedRotary.ReadByKind(config, s_unsaid.RotaryBase, null, "rope_local_base_freq");
         RetroConfig common = Common(config, s_unsaid, all);
         ActivationKind activation = ActivationNames.Read(config, "hidden_activation", "gelu_pytorch_tanh", ActivationKind.GeluTanh, ActivationKind.Gelu);
         config.Require("use_bidirectional_attention", false);
@@ -55,32 +54,13 @@ internal sealed class Gemma3TextFamily : LlamaFamily
             AttentionOutputBias = bias,
             EmbeddingScale = Rounded(Math.Sqrt(common.Width), config.Text("dtype") ?? config.Text("torch_dtype")),
         };
-        return made.SlidingWindow is null ? made : made with { WindowRotaryBase = windowBase };
+        return made.SlidingWindow is null ? made : made with { WindowRotaryBase = windowBase ?? PretrainedRotary.UsualBase };
     }
 
     protected override StoredTensor Norm(string name, string target, long size)
     {
         ConvertedTensor weight = ConvertedTensor.Raised(1);
         return new(name, [size], [target], stored => [weight.Read(stored)], parameters => weight.Written(parameters[0]));
-    }
-
-    // transformers 5 says for each kind of layer what 4 says for the layers without a window, but for the other base.
-    private static (PretrainedRotary All, double WindowBase) ReadPositions(StrictJson config)
-    {
-        const string OldBase = "rope_local_base_freq";
-        if (config.Part("rope_parameters") is not { } parameters)
-        {
-            return (PretrainedRotary.Read(config, s_unsaid.RotaryBase), config.Number(OldBase) ?? UnsaidWindowBase);
-        }
-
-        StrictJson full = Needed(FullAttention), windowed = Needed(SlidingAttention);
-        parameters.RequireAllRead();
-        PretrainedRotary all = PretrainedRotary.Read(config, full, s_unsaid.RotaryBase), other = PretrainedRotary.Read(windowed, windowed, UnsaidWindowBase);
-        return other is { Scaling: null, Longest: null }
-            ? (all, other.Base)
-            : throw windowed.Unsupported("rope_type", "of another kind", "\"default\"");
-
-        StrictJson Needed(string kind) => parameters.Part(kind) ?? throw parameters.Fault($"\"{kind}\" is missing; each kind of layer has to have its own");
     }
 
     // The models were trained with the root in the type of their weights (https://github.com/huggingface/transformers/pull/29402).

@@ -6,9 +6,6 @@ namespace Retro.Pretrained;
 /// <summary>Llama: RMSNorm, rotary positions (default, linear, llama3 or YaRN scaling), SwiGLU, grouped queries, optional biases.</summary>
 internal class LlamaFamily : DecoderFamily
 {
-    /// <summary>What layer_types says of a layer.</summary>
-    protected const string FullAttention = "full_attention", SlidingAttention = "sliding_attention";
-
     public override string ModelType => "llama";
 
     public override string Architecture => "LlamaForCausalLM";
@@ -118,9 +115,9 @@ internal class LlamaFamily : DecoderFamily
             throw config.Fault($"\"layer_types\" names {types.Length} layers, but \"num_hidden_layers\" is {layers}");
         }
 
-        return types.FirstOrDefault(type => type is not (FullAttention or SlidingAttention)) is { } other
-            ? throw config.Unsupported("layer_types", $"\"{other}\"", $"\"{FullAttention}\" or \"{SlidingAttention}\"")
-            : Layers(layers, layer => types[layer - 1] == SlidingAttention);
+        return types.FirstOrDefault(type => type is not (PretrainedRotary.FullAttention or PretrainedRotary.SlidingAttention)) is { } other
+            ? throw config.Unsupported("layer_types", $"\"{other}\"", $"\"{PretrainedRotary.FullAttention}\" or \"{PretrainedRotary.SlidingAttention}\"")
+            : Layers(layers, layer => types[layer - 1] == PretrainedRotary.SlidingAttention);
     }
 
     /// <summary>Refuses what says otherwise than the family whether all layers have a window; it may be said as it is.</summary>
@@ -132,7 +129,7 @@ internal class LlamaFamily : DecoderFamily
             throw config.Unsupported(
                 "layer_types",
                 string.Join(", ", config.Texts("layer_types")!.Distinct().Select(type => $"\"{type}\"")),
-                $"\"{(window is null ? FullAttention : SlidingAttention)}\" for \"model_type\" \"{config.Text("model_type")}\"");
+                $"\"{(window is null ? PretrainedRotary.FullAttention : PretrainedRotary.SlidingAttention)}\" for \"model_type\" \"{config.Text("model_type")}\"");
         }
     }
 

@@ -16,6 +16,9 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
     /// <summary>The base that most families have.</summary>
     public const double UsualBase = 10_000;
 
+    /// <summary>The kinds of layers, in <c>layer_types</c> and <c>rope_parameters</c>.</summary>
+    public const string FullAttention = "full_attention", SlidingAttention = "sliding_attention";
+
     /// <summary>Reads the settings.</summary>
     /// <param name="config">The file.</param>
     /// <param name="unsaidBase">The base where the file says none.</param>
@@ -66,6 +69,29 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         scaling?.RequireAllRead();
         (RotaryScaling? made, int? longest) = parameters is null ? old : change;
         return new(rotaryBase ?? unsaidBase, fraction, made, longest);
+    }
+
+    /// <summary>The same of a family whose layers with a window have a base of their own, which transformers 5 says in a part for each kind of layer.</summary>
+    /// <param name="config">The file.</param>
+    /// <param name="unsaidBase">The base of the other layers where the file says none.</param>
+    /// <param name="oldBase">What the family called it before; null: <c>rope_theta</c>.</param>
+    /// <param name="oldWindowBase">What it called the base of layers with a window before.</param>
+    /// <returns>The positions of the other layers, and that base; null: nothing is said.</returns>
+    public static (PretrainedRotary All, double? WindowBase) ReadByKind(StrictJson config, double unsaidBase, string? oldBase, string oldWindowBase)
+    {
+        StrictJson? parameters = config.Part("rope_parameters");
+        StrictJson? full = Needed(FullAttention), windowed = Needed(SlidingAttention);
+        parameters?.RequireAllRead();
+        PretrainedRotary all = Read(config, full, unsaidBase, oldBase);
+        if (windowed is not null && Read(windowed, windowed, UsualBase) is not { Scaling: null, Longest: null })
+        {
+            throw windowed.Unsupported("rope_type", "of another kind", "\"default\"");
+        }
+
+        return (all, Agree(config, "the rotary base of layers with a window", Value(windowed, "rope_theta"), Value(config, oldWindowBase)));
+
+        StrictJson? Needed(string kind)
+            => parameters is null ? null : parameters.Part(kind) ?? throw parameters.Fault($"\"{kind}\" is missing; each kind of layer has to have its own");
     }
 
     private static (RotaryScaling? Scaling, int? Longest) ReadScaling(StrictJson part, StrictJson config)

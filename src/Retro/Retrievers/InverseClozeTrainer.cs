@@ -93,10 +93,10 @@ public static class InverseClozeTrainer
         }
     }
 
-    // From a good bag of words a minute of training gets much further than from random vectors.
+    // From a good bag of words a minute of training gets much further than from random vectors. It is made with the last norm's bias, which ModernBERT lacks.
     private static void Start(TextEncoder encoder, InverseClozePairs pairs)
     {
-        if (encoder.Config.Pooling != TextPooling.Mean)
+        if (encoder.Config.Pooling != TextPooling.Mean || encoder.Config.Modern is not null)
         {
             return;
         }

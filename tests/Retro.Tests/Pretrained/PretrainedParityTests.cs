@@ -15,6 +15,8 @@ public sealed class PretrainedParityTests(ITestOutputHelper output)
         ("RoBERTa", folder => Type(folder) is "roberta" or "xlm-roberta" or "camembert"),
         ("MPNet", folder => Type(folder) == "mpnet"),
         ("DistilBERT", folder => Type(folder) == "distilbert"),
+        ("ModernBERT", folder => Type(folder) == "modernbert"),
+        ("ModernBERT of transformers 5", folder => Type(folder) == "modernbert" && Config(folder).Contains("\"rope_parameters\"", StringComparison.Ordinal)),
         ("sentence-transformers", folder => File.Exists(Path.Combine(folder, "modules.json"))),
         ("GPT-2", folder => Type(folder) == "gpt2"),
         ("GPT-Neo", folder => Type(folder) == "gpt_neo"),
