@@ -516,11 +516,11 @@ public sealed class ChunkDatabaseTests : IDisposable
     [Fact]
     public void Where_it_cannot_be_told_whether_there_is_a_database_nobody_is_told_that_there_is_none()
     {
-        string lost = _databases.Folder("lost"), file = _databases.Folder("file");
-        Directory.CreateSymbolicLink(lost, lost); // as little as into a folder without the right to enter it does a path lead through this one
+        string loop = _databases.Folder("loop"), name = Path.Combine("loop", "lost"), lost = _databases.Folder(name), file = _databases.Folder("file");
+        Directory.CreateSymbolicLink(loop, loop); // as little as into a folder without the right to enter it does a path lead through this one
         string said = Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(lost)).Message;
         Assert.StartsWith($"'{Path.Combine(lost, DatabaseManifest.FileName)}' could not be read", said, StringComparison.Ordinal);
-        Assert.Equal(said, Assert.Throws<DatabaseException>(() => _databases.Build(TestDatabases.Documents(5), name: "lost")).Message);
+        Assert.Equal(said, Assert.Throws<DatabaseException>(() => _databases.Build(TestDatabases.Documents(5), name: name)).Message);
         File.WriteAllText(file, "");
         Assert.All([file, _databases.Folder("none")], one => Assert.StartsWith(
             $"There is no database in '{one}'", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(one)).Message, StringComparison.Ordinal));

@@ -60,7 +60,7 @@ public sealed class EncoderFamilyTests : IDisposable
         Assert.Equal(embedder.Encoder.Config, TextEncoderFolder.Read(_folder.Path).Config);
     }
 
-    /// <summary>Folders of transformers 2 and 3 may tell of their tokenizer by the kind of model alone: RoBERTa's files are GPT-2's, its frame is not.</summary>
+    /// <summary>Folders of transformers 2 and 3 may tell their tokenizer by the kind of model alone: RoBERTa's files are GPT-2's, its frame is not.</summary>
     [Theory]
     [InlineData("roberta", "RobertaTokenizer")]
     [InlineData("mpnet", "MPNetTokenizer")]

@@ -202,7 +202,7 @@ public sealed class GenerationChoicesTests : WritingTests
         [
             .. Enumerable.Range(0, s_tokenizer.VocabularySize).Select(id => s_tokenizer.DecodeWithin([id]).Any(IsBanned) ? 0 : -60f),
         ];
-        Assert.InRange(logits.Count(logit => logit == 0), 120, logits.Length);
+        Assert.InRange(logits.Count(logit => logit == 0), 100, logits.Length);
         logits[letter] = -30;
         TokenSampler sampler = new(options);
         sampler.Next(logits);
