@@ -105,7 +105,7 @@ internal sealed class SeedModels(
         }
 
         TimeSpan taken = TimeSpan.ParseExact(File.ReadLines(time).First(), "c", CultureInfo.InvariantCulture);
-        return (reader, Longest(closedBook.TogetherWith(reader.Options.Steps, taken)));
+        return (reader, Longest(closedBook.TogetherWith(copyOptions.Steps, taken)));
     }
 
     /// <summary>The RETRO that is fitted onto the closed book; steps and time are those of both.</summary>

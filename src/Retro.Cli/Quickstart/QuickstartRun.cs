@@ -156,7 +156,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             copying.Save(copyingFile);
         }
 
-        TrainedModel closedBookAndCopying = closedBook.TogetherWith(copying.Options.Steps, forCopying);
+        TrainedModel closedBookAndCopying = closedBook.TogetherWith(copyOptions.Steps, forCopying);
 
         // Windows without neighbors would teach a decoder that is frozen nothing.
         WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, data.Neighbors);

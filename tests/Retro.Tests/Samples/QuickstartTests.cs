@@ -71,9 +71,9 @@ public sealed class QuickstartTests : IDisposable
         using CopyReader copying = CopyReader.Load(Path.Combine(made, "copying.safetensors"), decoder, TokenIndex.Build(database));
         Assert.Equal((16, 16), (copying.Options.Neighbors, copying.Options.Stride));
 
-        // What is learned on top of the closed book was given its steps, too.
+        // What is learned on top of the closed book was given its steps, too; copying takes as many.
         Dictionary<string, double> steps = told["readers"]!.AsArray().ToDictionary(reader => (string)reader!["reader"]!, reader => (double)reader!["steps"]!);
-        Assert.Equal(steps["closed book"] + copying.Options.Steps, steps["copying from anywhere"]);
+        Assert.Equal(2 * steps["closed book"], steps["copying from anywhere"]);
         Assert.Equal(steps["closed book"] + Trainer.Stored(Path.Combine(made, "checkpoint")).Steps, steps["RETRO"]);
 
         ChildProcess.Outcome verified = ChildProcess.Run(
