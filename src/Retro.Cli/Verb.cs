@@ -7,6 +7,10 @@ namespace Retro.Cli;
 /// <summary>A verb of the tool: its options, its examples, and what it does.</summary>
 internal abstract class Verb : Command
 {
+    // What is written that no corpus takes for text, under its ending: pages that say they are Retro's, results, of which the first line is no document, and
+    // tables without a column of texts.
+    private static readonly (string Option, string Ending)[] s_noTexts = [("--report", ".html"), ("--json", ".json"), ("--csv", ".csv")];
+
     /// <summary>Creates the verb.</summary>
     /// <param name="name">What is typed.</param>
     /// <param name="description">What it does, in sentences.</param>
@@ -355,9 +359,14 @@ internal abstract class Verb : Command
         }
     }
 
-    // Nothing is read of what lies in a folder of the corpus that Retro wrote, nor of a page that says it is Retro's.
+    // A corpus of one file is read whatever that holds. Of others nothing is read of what lies in a folder that Retro wrote, nor of what is no text by itself.
     private static bool IsText(string name, string file, string corpus)
     {
+        if (Workspace.Full(file) == Workspace.Full(corpus))
+        {
+            return true;
+        }
+
         string? folder = Path.GetDirectoryName(Path.GetFullPath(file));
         for (; folder is not null && Workspace.IsBelow(folder, corpus); folder = Path.GetDirectoryName(folder))
         {
@@ -367,8 +376,8 @@ internal abstract class Verb : Command
             }
         }
 
-        return !(name == "--report" && file.EndsWith(".html", StringComparison.Ordinal))
-            && (Workspace.Full(file) == Workspace.Full(corpus) || Workspace.IsBelow(file, corpus));
+        return Workspace.IsBelow(file, corpus)
+            && !Array.Exists(s_noTexts, one => one.Option == name && file.EndsWith(one.Ending, StringComparison.Ordinal));
     }
 
     /// <summary>The corpus that a command line names, and the one that a database which it names was built of.</summary>

@@ -45,8 +45,7 @@ public sealed partial class ChunkDatabase
             _ = Refresh();
             if (OnDisk(writing) is { Leaving: not null } stopped) // before anything is made under a name that is to go
             {
-                // A build that is not finished is nothing that a change has left: it may be going to replace the database.
-                _ = BuildFolder.IsThere(Folder) ? DatabaseFolder.RemoveLeaving(Folder, stopped) : DatabaseFolder.Clean(Folder, stopped);
+                DatabaseFolder.CleanBesideBuild(Folder, stopped);
             }
 
             return writing;

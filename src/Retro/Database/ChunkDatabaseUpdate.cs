@@ -76,6 +76,7 @@ public static class ChunkDatabaseUpdate
         using WriterLock writing = WriterLock.Take(folder, "add and remove documents");
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
         UpdateCounts counts;
+        bool changes;
         using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
         {
             tokenizer = tokenizer.KnownAs(manifest.TokenizerHash);
@@ -145,9 +146,10 @@ public static class ChunkDatabaseUpdate
                 RequireText();
             }
 
-            TellOfUnfinished(folder, CompareStage, progress);
-            if (added > 0 || gone.Count > 0)
+            changes = added > 0 || gone.Count > 0;
+            if (changes)
             {
+                TellOfUnfinished(folder, CompareStage, progress);
                 manifest = DatabaseFolder.Clean(folder, manifest);
                 try
                 {
@@ -161,6 +163,7 @@ public static class ChunkDatabaseUpdate
             }
             else
             {
+                DatabaseFolder.CleanBesideBuild(folder, manifest);
                 DatabaseCleaning.Keep(writing, database, cleaning, [], null); // the lines that it lost are all that comes of what was to be added
             }
 
@@ -205,7 +208,11 @@ public static class ChunkDatabaseUpdate
                 => new($"The documents to add changed while they were read: {how}. The database is as it was; run it again when nothing changes them.");
         }
 
-        DatabaseFolder.TryClean(folder);
+        if (changes)
+        {
+            DatabaseFolder.TryClean(folder);
+        }
+
         return new(ChunkDatabase.Open(folder, cancellationToken: cancellationToken), counts);
 
         void Change(

@@ -51,6 +51,14 @@ internal static class DatabaseFolder
         }
     }
 
+    /// <summary>
+    /// <see cref="Clean"/> where nothing is changed. A build that is not finished is nothing that a change has left, and may be going to replace the database:
+    /// beside one goes what the manifest says is of no use any more, and nothing else.
+    /// </summary>
+    /// <returns>The manifest, as it stands then.</returns>
+    public static DatabaseManifest CleanBesideBuild(string folder, DatabaseManifest manifest)
+        => BuildFolder.IsThere(folder) ? RemoveLeaving(folder, manifest) : Clean(folder, manifest);
+
     /// <summary>Removes what the manifest says is of no use any more, and, once, what was begun of it. Whoever does it has the right to write.</summary>
     /// <returns>The manifest, as it stands then.</returns>
     public static DatabaseManifest RemoveLeaving(string folder, DatabaseManifest manifest)

@@ -33,7 +33,6 @@ internal sealed class GenerationSequence
     private ReadOnlyMemory<float> _logits;
     private float[] _changed = []; // what the sampler may change
     private double? _logSum;
-    private bool _refusesMany; // of this text alone, so that what is drawn depends on no other
     private GenerationEnd? _end;
     private (int Token, double LogProbability, TokenAlternative[] Alternatives)? _endJudged; // where the model ended the text
 
@@ -155,8 +154,8 @@ internal sealed class GenerationSequence
     {
         for (int refused = 0; ; refused++)
         {
-            _refusesMany |= refused == FewRefused;
-            if (_refusesMany && refused is 0 or FewRefused && !_banned.IsAtBeginning)
+            // For each token anew: what it is drawn from depends on nothing that was refused for those before.
+            if (refused == FewRefused && !_banned.IsAtBeginning)
             {
                 Ban(_bannedAlone.Value, logits);
             }

@@ -94,13 +94,16 @@ internal sealed class Bm25Index : IDisposable
 
         using (WriterLock writing = database.Write(Stage))
         {
-            if (!StageFile.IsMade(database, StageNames.Keywords, details)) // by another, until there was the right to write
+            if (StageFile.IsMade(database, StageNames.Keywords, details)) // by another, until there was the right to write
+            {
+                ShareName.Remove(path);
+            }
+            else
             {
                 Make(writing);
             }
         }
 
-        ShareName.Remove(path);
         return Open(database, options with { Verify = false }, progress, cancellationToken);
 
         // Shares beside it may be of one with other constants that is to be.
@@ -124,7 +127,11 @@ internal sealed class Bm25Index : IDisposable
 
             database.Forget(writing, StageNames.Keywords);
             file.Commit();
-            database.Enter(writing, StageNames.Keywords, details, progress, cancellationToken);
+            string sha256 = FileHash.Sha256(path, progress, cancellationToken);
+
+            // When little is left that could fail, and before the manifest has the index: from then on nobody looks for them.
+            ShareName.Remove(path);
+            database.Enter(writing, StageNames.Keywords, details, sha256);
         }
     }
 

@@ -209,7 +209,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--token-records whole/x.safetensors would replace", "eval --model m --token-records whole/x.safetensors")]
     [InlineData(2, "--out docs/river-0.md is in the corpus ", "export --database built --out docs/river-0.md")]
     [InlineData(2, "--token-records docs/t.jsonl is in the corpus ", "eval --model m --database built --token-records docs/t.jsonl")]
-    [InlineData(2, "--json docs/plan.json is in the corpus docs, and would be read as text", "build --corpus docs --out work --json docs/plan.json")]
+    [InlineData(2, "--json docs/plan.txt is in the corpus docs, and would be read as text", "build --corpus docs --out work --json docs/plan.txt")]
     [InlineData(2, "--out a-file is the corpus itself, and what is written there would be read as text the next time; name another folder.", "build --corpus a-file --out a-file")]
     [InlineData(2, "--beside takes one of bm25, dense, hybrid, rerank, random, not 'foo'.", "inspect --database work --text river --beside foo")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "generate --model nowhere @channel")]
@@ -468,19 +468,28 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.NotNull(_retro.Json("-")["remembered for train"]);
     }
 
-    /// <summary>Nothing is read of what Retro wrote: a folder, or a page.</summary>
+    /// <summary>Nothing is read of what Retro wrote: a folder, a page, results, or a table of numbers.</summary>
     [Fact]
     public void Results_may_lie_in_the_corpus_where_they_are_not_taken_for_text()
     {
         _retro.WriteCorpus();
         string[] build = ["build", "--corpus", "docs", "--out", "docs/work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2"];
         _retro.Done(build);
-        _retro.Done(["train", "--database", "docs/work", "--out", "decoder", "--source", "none", "--steps", "1", .. CliRun.Tiny]);
+        _retro.Done(["train", "--database", "docs/work", "--out", "decoder", "--source", "none", "--steps", "1", "--csv", "docs/steps.csv", .. CliRun.Tiny]);
         Directory.CreateDirectory(_retro["docs/work/results"]);
         string[] eval = ["eval", "--model", "decoder", "--window", "64", "--report", "docs/eval.html", "--json"];
-        Assert.StartsWith("--json docs/eval.json is in the corpus ", _retro.Run([.. eval, "docs/eval.json"]).Errors, StringComparison.Ordinal);
-        _retro.Done([.. eval, "docs/work/results/eval.json"]);
+        Assert.StartsWith("--json docs/eval.txt is in the corpus ", _retro.Run([.. eval, "docs/eval.txt"]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. eval, "docs/work/results/eval.txt"]);
+        _retro.Done([.. build, "--plan", "--json", "docs/plan.json"]);
+        Assert.True(File.Exists(_retro["docs/steps.csv"]) && File.Exists(_retro["docs/plan.json"]));
         _retro.Done(build); // of the same text
+
+        // A corpus of one file would be replaced, whatever its ending.
+        _retro.WriteFile("talks.json", """{"text": "The ferry crosses every morning."}""");
+        Assert.StartsWith(
+            "--json talks.json is in the corpus talks.json",
+            _retro.Run("build", "--corpus", "talks.json", "--out", "talks", "--json", "talks.json").Errors,
+            StringComparison.Ordinal);
     }
 
     [Fact]

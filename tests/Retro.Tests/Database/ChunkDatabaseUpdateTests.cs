@@ -460,10 +460,11 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void An_unfinished_build_outlives_the_stages_and_goes_with_a_change_which_says_so(bool compacts)
+    public void An_unfinished_build_outlives_what_changes_no_document_and_goes_with_a_change_which_says_so(bool compacts)
     {
         string folder = _databases.Folder(), journal = Path.Combine(folder, "building", "journal.jsonl");
-        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        List<Document> documents = SearchDatabase.Documents(5, seed: 3);
+        _databases.Build(documents).Dispose();
         Directory.CreateDirectory(Path.GetDirectoryName(journal)!);
         File.WriteAllText(journal, "begun");
         (DatabaseManifest.Load(folder) with { Leaving = ["keys.bin"] }).Save(folder); // as a change has left it that was stopped
@@ -476,6 +477,11 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.Null(DatabaseManifest.Load(folder).Leaving);
         List<string> told = [];
         Reports<StageProgress> progress = new(report => told.AddRange(report.Message is { } message ? [message] : []));
+        (DatabaseManifest.Load(folder) with { Leaving = ["keys.bin"] }).Save(folder);
+        ChunkDatabaseUpdate.Apply(folder, documents, [], TestDatabases.Bytes, progress: progress).Database.Dispose(); // no news
+        Assert.Empty(told);
+        Assert.True(File.Exists(journal));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
         using ChunkDatabase changed = compacts
             ? DatabaseCompaction.Compact(folder, progress: progress)
             : ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes, progress: progress).Database;

@@ -235,6 +235,52 @@ public sealed class GenerationChoicesTests : WritingTests
         }
     }
 
+    /// <summary>Of the best ones that are drawn from, what holds a banned string is one until it is drawn, be it refused with few others or many.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_is_drawn_does_not_depend_on_how_many_were_refused_for_the_tokens_before(bool refusesMany)
+    {
+        const int Texts = 1000;
+        int first = Token('x'), second = Token('b');
+        float[] before = Unlikely(), logits = Unlikely();
+        before[first] = -30;
+        int banned = 0;
+        for (int id = 0; refusesMany && id < before.Length; id++)
+        {
+            if (s_tokenizer.DecodeWithin([id]).Any(char.IsAsciiLetterUpper))
+            {
+                before[id] = 0;
+                banned++;
+            }
+        }
+
+        Assert.True(!refusesMany || banned > 20);
+        (logits[Token('A')], logits[second], logits[Token('c')]) = (MathF.Log(0.5f), MathF.Log(0.3f), MathF.Log(0.2f));
+        int drawn = 0;
+        for (int seed = -Texts; seed < 0; seed++)
+        {
+            GenerationOptions options = new()
+            {
+                Temperature = 1, TopK = 2, TopP = 1, MaximumNewTokens = 2, Seed = seed,
+                BannedStrings = [.. Enumerable.Range('A', 26).Select(character => $"{(char)character}")],
+            };
+            GenerationSequence text = new(s_tokenizer, null, options, [s_tokenizer.BeginOfText, first], int.MaxValue);
+            text.Take(before);
+            Assert.Equal(first, text.Next(default).Token);
+            text.Take(logits);
+            drawn += text.Next(default).Token == second ? 1 : 0;
+        }
+
+        // 0.3 of 0.8 at once, and where the other is drawn, 0.3 of 0.5.
+        Assert.InRange((double)drawn / Texts, 0.7, 0.8);
+
+        static float[] Unlikely() => [.. Enumerable.Repeat(-60f, s_tokenizer.VocabularySize)];
+
+        static int Token(char character)
+            => Enumerable.Range(0, s_tokenizer.VocabularySize).First(id => s_tokenizer.TokenBytes(id).SequenceEqual([(byte)character]));
+    }
+
     [Fact]
     public async Task A_string_is_banned_over_the_borders_of_tokens_too()
     {

@@ -218,6 +218,29 @@ public sealed class KeywordSharesTests : IDisposable
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
     }
 
+    /// <summary>Once the manifest has it, nobody looks for them any more.</summary>
+    [Fact]
+    public void Shares_go_before_the_manifest_has_the_index_that_is_made_of_them()
+    {
+        using ChunkDatabase plain = Build("plain"), shared = Build("shared");
+        KeywordNeighborSource.Build(plain).Dispose();
+        KeywordNeighborSource.BuildShare(shared, new(1, 2));
+        KeywordNeighborSource.BuildShare(shared, new(2, 2));
+        string manifest = Path.Combine(shared.Folder, DatabaseManifest.FileName), away = manifest + ".away";
+        Assert.Throws<DatabaseException>(() => KeywordNeighborSource.Build(shared, progress: new Reports<StageProgress>(report =>
+        {
+            if (report.Stage == "check bm25.bin" && !File.Exists(away)) // the file is whole, and the manifest is to have it next
+            {
+                Assert.Equal(["bm25.1-of-2.bin", "bm25.2-of-2.bin", "bm25.bin"], Files(shared));
+                File.Move(manifest, away);
+            }
+        })));
+        Assert.Equal(["bm25.bin"], Files(shared));
+        File.Move(away, manifest);
+        KeywordNeighborSource.Build(shared).Dispose();
+        Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(shared.Folder));
+    }
+
     [Fact]
     public void An_index_that_another_has_made_meanwhile_is_not_made_again()
     {
