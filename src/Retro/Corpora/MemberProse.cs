@@ -86,6 +86,9 @@ internal sealed class MemberProse(GenericNames names)
                 Write(element, text);
                 text.Append(": ");
                 break;
+            case "code" when element.Attribute("data-dev-comment-type") is not null: // so the .NET packs name a parameter, a keyword, or <c>
+                Write(element, text);
+                break;
             case "code" or "pre":
                 text.Append('\n').Append(Cleaning.Keep(Code(element).Trim('\n'))).Append('\n');
                 break;
@@ -110,8 +113,14 @@ internal sealed class MemberProse(GenericNames names)
             => element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value, names)
                 : (string?)element.Attribute("langword") ?? (string?)element.Attribute("href") ?? "",
         "paramref" or "typeparamref" => (string?)element.Attribute("name") ?? "",
+        "xref" when string.IsNullOrWhiteSpace(element.Value) => Uid((string?)element.Attribute("uid") ?? (string?)element.Attribute("href") ?? ""),
         _ => null,
     };
+
+    /// <summary>What a uid names: an id without its kind. A method has its parameters behind it; other members and types look alike, and keep their place.</summary>
+    private string Uid(string uid) => uid.Contains('(', StringComparison.Ordinal)
+        ? MemberName.ShortReference($"M:{uid}", names)
+        : MemberName.Display(uid.TrimEnd('*'), names);
 
     /// <summary>The lines of code without what indents all of them; the compiler indents a file's entries.</summary>
     private string Code(XElement element)

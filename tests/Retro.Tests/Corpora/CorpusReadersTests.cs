@@ -908,6 +908,7 @@ public class CorpusReadersTests
     [InlineData("<blockquote>one</blockquote><dl><dt>two</dt><dd>three</dd></dl>", "one\ntwo\nthree")]
     [InlineData("o<b>n</b>e <i>two</i>", "one two")]
     [InlineData("<pre>a\n  b</pre>", "a\n  b")]
+    [InlineData("of <code data-dev-comment-type=\"paramref\">a</code> and <code data-dev-comment-type=\"langword\">true</code>.", "of a and true.")]
     [InlineData("one<block subset=\"none\">two</block>three", "one\ntwo\nthree")]
     [InlineData("<list><item>\n  <description>\n  <para>one</para><para>two</para></description></item><item><term>a</term><description>b</description></item></list>", "- one\ntwo\n- a: b")]
     [InlineData("<list><item><code>\n  x\n    y\n</code></item><item><list><item>z</item></list></item></list>", "- x\n  y\n- - z")]

@@ -408,6 +408,20 @@ public class CorpusTests
         Assert.Equal($"C\nSee {name}.", Assert.Single(Corpus.Open(file).Documents()).Text);
     }
 
+    /// <summary>The .NET packs have words that are there as such a reference alone.</summary>
+    [Theory]
+    [InlineData("<xref data-throw-if-not-resolved=\"true\" uid=\"System.IAsyncResult\"></xref>", "System.IAsyncResult")]
+    [InlineData("<xref uid=\"System.IO.Stream.ReadAsync(System.Byte[],System.Int32,System.Int32)\" />", "Stream.ReadAsync")]
+    [InlineData("<xref uid=\"System.Collections.Generic.IAsyncEnumerable`1\"></xref>", "System.Collections.Generic.IAsyncEnumerable<T>")]
+    [InlineData("<xref href=\"System.String.Format*\"></xref>", "System.String.Format")]
+    [InlineData("<xref uid=\"System.String\">a string</xref>", "a string")]
+    public void References_by_a_uid_are_named_by_it_or_as_they_say(string reference, string name)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("A.xml", $"<doc><members><member name=\"T:C\"><summary>See {reference}.</summary></member></members></doc>");
+        Assert.Equal($"C\nSee {name}.", Assert.Single(Corpus.Open(file).Documents()).Text);
+    }
+
     [Fact]
     public void Xml_that_nests_without_end_is_refused_or_skipped()
     {
