@@ -140,12 +140,13 @@ internal static partial class HtmlText
     public static (string? Title, string Text) Read(string html)
     {
         HtmlTokenizer tokens = Tokens(html);
-        StringBuilder text = new(), title = new(), heading = new();
-        StringBuilder? named = null;
-        string? silent = null;
+        StringBuilder text = new(), title = new();
+        RaisedText raised = new(text);
+        string? silent = null, heading = null;
         Dictionary<string, int> around = []; // open elements that are shown
         Dictionary<string, int>? within = null; // open elements of one that is silent, unless that is sealed
-        int silentDepth = 0, withinPicture = 0, kept = 0;
+        int silentDepth = 0, withinPicture = 0, kept = 0, named = -1; // where in the text the heading begins that may be the title
+        bool titled = false, worded = false; // within the title; the heading that is open has words
         bool marked = false, listed = false; // behind the mark of an item, or the begin of a list, words have yet to come
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
         {
@@ -155,11 +156,16 @@ internal static partial class HtmlText
                 if (silent is null)
                 {
                     string words = kept > 0 ? Cleaning.Keep(token.Data) : token.Data.Replace('\n', ' ').Replace('\r', ' ');
-                    Name(words);
-                    if (!ReferenceEquals(named, title))
+                    bool isSpace = string.IsNullOrWhiteSpace(words);
+                    if (titled)
+                    {
+                        title.Append(title.Length > 0 || !isSpace ? words : ""); // it begins with its first word
+                    }
+                    else
                     {
                         text.Append(words);
-                        marked &= string.IsNullOrWhiteSpace(words);
+                        marked &= isSpace;
+                        worded |= !isSpace;
                     }
                 }
             }
@@ -211,12 +217,13 @@ internal static partial class HtmlText
                 }
                 else
                 {
-                    if (!closes && !s_void.Contains(token.Name))
-                    {
-                        Count(around);
-                    }
-
+                    // An end of what is open nowhere ends nothing.
+                    bool holds = !closes && !s_void.Contains(token.Name) && Count(around) >= 0;
                     Tag(token.Name, begins, closes);
+                    if (holds)
+                    {
+                        Inline(token.Name, begins);
+                    }
                 }
 
                 // How many are open of the tag's element; -1 where one ends that is not.
@@ -229,22 +236,29 @@ internal static partial class HtmlText
             }
         }
 
-        return (Cleaning.Title(title.ToString()) ?? Cleaning.Title(heading.ToString()), Cleaning.Collapse(text.ToString()));
+        EndHeading();
+        return (Cleaning.Title(title.ToString()) ?? heading, Cleaning.Collapse(text.ToString()));
 
         void Tag(string element, bool begins, bool closes)
         {
+            // A heading ends at the end or begin of any, and, for one that is left open, where a block begins behind its words.
+            if (element is "h1" or "h2" or "h3" or "h4" or "h5" or "h6" or "title" || (begins && worded && IsBlock(element) && element != "br"))
+            {
+                EndHeading();
+            }
+
             if (element == "title")
             {
-                named = begins && !closes && title.Length == 0 ? title : null;
+                titled = begins && !closes && title.Length == 0;
                 return;
             }
 
-            // A heading ends at the end or begin of any, and, for one that is left open, where a block begins behind its words.
-            named = element is "h1" or "h2" or "h3" or "h4" or "h5" or "h6" ? element == "h1" && begins && !closes && heading.Length == 0 ? heading : null
-                : begins && heading.Length > 0 && IsBlock(element) && element != "br" ? null
-                : named;
+            (named, worded) = element == "h1" && begins && !closes && heading is null ? (text.Length, false) : (named, worded);
             kept = element is "pre" or "listing" or "xmp" or "plaintext" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
-            Name(IsBlock(element) ? " " : "");
+            if (IsBlock(element) || element is "td" or "th")
+            {
+                raised.Clear();
+            }
 
             // What begins an item stands behind its mark, but for code, whose lines stand one below the other.
             bool parts = IsBlock(element) && !(begins && marked && kept == 0 && (element != "li" || listed));
@@ -253,8 +267,19 @@ internal static partial class HtmlText
             listed = begins && element is "ul" or "ol" or "menu" or "dir";
         }
 
-        // A name begins with its first word.
-        void Name(string words) => named?.Append(named.Length > 0 || !string.IsNullOrWhiteSpace(words) ? words : "");
+        void EndHeading()
+        {
+            heading ??= named < 0 ? null : Cleaning.Title(text.ToString(named, text.Length - named));
+            named = -1;
+        }
+
+        void Inline(string element, bool begins)
+        {
+            if (element is "sup" or "sub")
+            {
+                raised.Tag(element == "sup", begins);
+            }
+        }
     }
 
     // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, #flow-content-3 of dialogs), unless it is when it is searched for, or

@@ -59,8 +59,15 @@ internal static partial class MarkdownText
     private static string? PlainText(string markdown)
     {
         StringBuilder text = new();
+        RaisedText raised = new(text);
         foreach (Inline inline in Markdown.Parse(markdown).Descendants<Inline>())
         {
+            if (inline is HtmlInline tag && Raised().Match(tag.Tag) is { Success: true } found)
+            {
+                raised.Tag(found.Groups["above"].Success, begins: !found.Groups["ends"].Success);
+                continue;
+            }
+
             text.Append(inline switch
             {
                 LiteralInline literal => literal.Content.ToString(),
@@ -92,6 +99,9 @@ internal static partial class MarkdownText
 
     [GeneratedRegex(@"\A<br\b", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex LineBreak();
+
+    [GeneratedRegex(@"\A<(?<ends>/)?su(?:(?<above>p)|b)\b", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex Raised();
 
     [GeneratedRegex(@"\A%[ \t]+(?<title>\S[^\n]*)")]
     private static partial Regex PandocTitle();

@@ -92,6 +92,11 @@ internal sealed class MemberProse(GenericNames names)
             case "code" or "pre":
                 text.Append('\n').Append(Cleaning.Keep(Code(element).Trim('\n'))).Append('\n');
                 break;
+            case "sup" or "sub":
+                int start = text.Length;
+                Write(element, text);
+                RaisedText.Mark(text, start, element.Name.LocalName == "sup");
+                break;
             case "td" or "th":
                 text.Append(' ');
                 Write(element, text);
@@ -157,10 +162,14 @@ internal sealed class MemberProse(GenericNames names)
                 if (Reference(child) is { } reference)
                 {
                     code.Append(reference);
+                    continue;
                 }
-                else
+
+                int start = code.Length;
+                WriteCode(child, code);
+                if (child.Name.LocalName is "sup" or "sub")
                 {
-                    WriteCode(child, code);
+                    RaisedText.Mark(code, start, child.Name.LocalName == "sup");
                 }
             }
         }

@@ -77,6 +77,7 @@ public class CorpusReadersTests
     [InlineData("# The set {x} of `{#it}`", "The set {x} of {#it}")]
     [InlineData("# Of {name}", "Of {name}")]
     [InlineData("# Retro<br>Language<BR />models", "Retro Language models")]
+    [InlineData("# Of CO<sub>2</sub>, *10<SUP>x*</sup> and a</sub><sup>", "Of CO₂, 10^{x} and a")]
     [InlineData("% Install *it*\n% A. Author\n\n# First part", "Install it")]
     [InlineData("%Not a title\n\n# First part", "First part")]
     [InlineData("\\# escaped\n\nText", "page")]
@@ -219,6 +220,8 @@ public class CorpusReadersTests
     [InlineData("<h1><img src=logo alt=Logo></h1><h1> <br> </h1><h1>Real heading</h1><h1>no</h1>", "Real heading")]
     [InlineData("<h1><div>Real<br>heading</div></h1><p>no", "Real heading")]
     [InlineData("<title> </title><title>Real title</title><h1>no</h1>", "Real title")]
+    [InlineData("<h1>Of CO<sub>2</sub> and 10<sup>x</sup></h1>no", "Of CO₂ and 10^{x}")]
+    [InlineData("<h1>Real heading<title></title>no</h1>", "Real heading")]
     public void A_title_of_Html_is_what_its_first_title_or_heading_with_words_says(string page, string title)
         => Assert.Equal(title, Read("page.html", page).Title);
 
@@ -258,6 +261,10 @@ public class CorpusReadersTests
     [InlineData("<div><canvas id=c></div><p>a</p><section><video src=x>no</section>b<p>c<audio>no</p>d", "a\nb\nc\nd")]
     [InlineData("<div><svg><path d=''></div>a<div><svg><foreignObject></div>no</foreignObject></svg></div>b", "a\nb")]
     [InlineData("<math><semantics><mi>a</mi><annotation>no</math><p><datalist><option>no</p>b<div><template>no</div>no</template></div>c", "a\nb\nc")]
+    [InlineData("<p>10<sup>2</sup> = 100, CO<sub>2</sub>, 10<sup>\u22124</sup> <sup>14</sup>C", "10² = 100, CO₂, 10⁻⁴ ¹⁴C")]
+    [InlineData("<p>e<sup>x<sup>2</sup></sup>, x<sub>max</sub>, 2011<sub>15ya</sub> (a)<sup>n </sup>b", "e^{x²}, x_{max}, 2011_{15ya} (a)^{n} b")]
+    [InlineData("<p>1<sup>st</sup> word<sup><a>[a]</a></sup>, Retro<sup>®</sup> <sub>Made of words</sub>", "1st word[a], Retro® Made of words")]
+    [InlineData("<p>a</sup><sup/><sup>b<p>c</sup><sup>2</sub></sup></sup>d", "ab\nc²d")]
     [InlineData("<p>\uE000 an icon's font</p>", "\uE000 an icon's font")]
     [InlineData("<p>&#150;&#x93;q&#148; &#128; &#xD800; &notit; AT&T", "–“q” € \uFFFD ¬it; AT&T")]
     public void Html_is_read_as_its_standard_has_it(string page, string text) => Assert.Equal(text, Read("page.html", page).Text);
@@ -908,6 +915,8 @@ public class CorpusReadersTests
     [InlineData("<blockquote>one</blockquote><dl><dt>two</dt><dd>three</dd></dl>", "one\ntwo\nthree")]
     [InlineData("o<b>n</b>e <i>two</i>", "one two")]
     [InlineData("<pre>a\n  b</pre>", "a\n  b")]
+    [InlineData("<c>10<sup><paramref name=\"x\" /></sup> - 1</c> and log<sub>2</sub>(x)", "10^{x} - 1 and log₂(x)")]
+    [InlineData("<code>y = a<sub>i</sub>;\nz = 2<sup>10</sup>;</code>", "y = a_{i};\nz = 2¹⁰;")]
     [InlineData("of <code data-dev-comment-type=\"paramref\">a</code> and <code data-dev-comment-type=\"langword\">true</code>.", "of a and true.")]
     [InlineData("one<block subset=\"none\">two</block>three", "one\ntwo\nthree")]
     [InlineData("<list><item>\n  <description>\n  <para>one</para><para>two</para></description></item><item><term>a</term><description>b</description></item></list>", "- one\ntwo\n- a: b")]
