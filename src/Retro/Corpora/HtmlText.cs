@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Text.Unicode;
@@ -94,6 +95,13 @@ internal static partial class HtmlText
     /// <summary>Whether an element's text is parted by lines from what stands before and after it.</summary>
     public static bool IsBlock(string element) => s_blocks.Contains(element);
 
+    /// <summary>The number that an attribute gives to an item of a list, or to its first; null where it gives none.</summary>
+    public static long? NumberOf(string? attribute)
+        => int.TryParse(attribute, NumberStyles.Integer, CultureInfo.InvariantCulture, out int number) ? number : null;
+
+    /// <summary>What stands before an item of a list, as in Markdown.</summary>
+    public static string ItemMark(long? number) => number is { } counted ? counted.ToString(CultureInfo.InvariantCulture) + ". " : "- ";
+
     /// <summary>
     /// The encoding that a page names at its head, for <see cref="TextDecoding.Named"/>: as XML does, or in a <c>meta</c> element
     /// (https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding), of a page that is not UTF-8 one that comes late
@@ -142,6 +150,7 @@ internal static partial class HtmlText
         HtmlTokenizer tokens = Tokens(html);
         StringBuilder text = new(), title = new();
         RaisedText raised = new(text);
+        Stack<long?> lists = []; // of those that are open the next item's number; null where items have none
         string? silent = null, heading = null;
         Dictionary<string, int> around = []; // open elements that are shown
         Dictionary<string, int>? within = null; // open elements of one that is silent, unless that is sealed
@@ -210,7 +219,7 @@ internal static partial class HtmlText
                     silentDepth += token.Name != silent || closes ? 0 : begins ? 1 : -1;
                     silent = silentDepth > 0 ? silent : null;
                 }
-                else if (begins && !closes && (s_silent.Contains(token.Name) || IsHidden(tag)))
+                else if (begins && !closes && ((s_silent.Contains(token.Name) && !IsShadow(tag)) || IsHidden(tag)))
                 {
                     (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
                     within = s_sealed.Contains(token.Name) ? null : [];
@@ -219,10 +228,10 @@ internal static partial class HtmlText
                 {
                     // An end of what is open nowhere ends nothing.
                     bool holds = !closes && !s_void.Contains(token.Name) && Count(around) >= 0;
-                    Tag(token.Name, begins, closes);
+                    Tag(tag, begins, closes);
                     if (holds)
                     {
-                        Inline(token.Name, begins);
+                        Holder(tag, begins);
                     }
                 }
 
@@ -239,8 +248,10 @@ internal static partial class HtmlText
         EndHeading();
         return (Cleaning.Title(title.ToString()) ?? heading, Cleaning.Collapse(text.ToString()));
 
-        void Tag(string element, bool begins, bool closes)
+        void Tag(HtmlTagToken tag, bool begins, bool closes)
         {
+            string element = tag.Name;
+
             // A heading ends at the end or begin of any, and, for one that is left open, where a block begins behind its words.
             if (element is "h1" or "h2" or "h3" or "h4" or "h5" or "h6" or "title" || (begins && worded && IsBlock(element) && element != "br"))
             {
@@ -262,7 +273,7 @@ internal static partial class HtmlText
 
             // What begins an item stands behind its mark, but for code, whose lines stand one below the other.
             bool parts = IsBlock(element) && !(begins && marked && kept == 0 && (element != "li" || listed));
-            text.Append(element is "td" or "th" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? "- " : "");
+            text.Append(element is "td" or "th" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? ItemMark(Counted(tag)) : "");
             marked = element == "li" ? begins : marked && !parts;
             listed = begins && element is "ul" or "ol" or "menu" or "dir";
         }
@@ -273,14 +284,51 @@ internal static partial class HtmlText
             named = -1;
         }
 
-        void Inline(string element, bool begins)
+        // The number of an item, of which the next goes on.
+        long? Counted(HtmlTagToken item)
         {
-            if (element is "sup" or "sub")
+            if (!lists.TryPeek(out long? next) || next is null)
             {
-                raised.Tag(element == "sup", begins);
+                return null;
+            }
+
+            long? number = NumberOf(item.GetAttribute("value")) ?? next;
+            lists.Pop();
+            lists.Push(number + 1);
+            return number;
+        }
+
+        // Elements that do something to all that they hold.
+        void Holder(HtmlTagToken tag, bool begins)
+        {
+            switch (tag.Name)
+            {
+                case "sup" or "sub":
+                    raised.Tag(tag.Name == "sup", begins);
+                    break;
+                case "q":
+                    text.Append('"');
+                    marked = false;
+                    break;
+                case "ol" or "ul" or "menu" or "dir" when !begins:
+                    lists.TryPop(out _);
+                    break;
+                case "ol" when !tag.Attributes.Exists(attribute => attribute.Name == "reversed"): // whose numbers go down to 1 from as many as there are
+                    lists.Push(NumberOf(tag.GetAttribute("start")) ?? 1);
+                    break;
+                case "ol" or "ul" or "menu" or "dir":
+                    lists.Push(null);
+                    break;
             }
         }
     }
+
+    // What a program writes into a page as the content of the element around, which is shown
+    // (https://html.spec.whatwg.org/multipage/scripting.html#attr-template-shadowrootmode).
+    private static bool IsShadow(HtmlTagToken tag)
+        => tag.Name == "template"
+            && (tag.GetAttribute("shadowrootmode").Equals("open", StringComparison.OrdinalIgnoreCase)
+                || tag.GetAttribute("shadowrootmode").Equals("closed", StringComparison.OrdinalIgnoreCase));
 
     // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, #flow-content-3 of dialogs), unless it is when it is searched for, or
     // its tab is chosen. Of a heading's link to itself that comes with the pointer alone, by the class that Sphinx and Python-Markdown give it.

@@ -7,6 +7,8 @@ namespace Retro.Corpora;
 /// <param name="names">The names of the file's generic parameters.</param>
 internal sealed class MemberProse(GenericNames names)
 {
+    private long? _next; // of the list that is being written the next item's number; null where items have none
+
     /// <summary>Summary, type parameters, parameters, returns or value, exceptions, remarks and examples; "" where the entry says nothing.</summary>
     public string Render(XElement entry)
     {
@@ -78,9 +80,22 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(reference);
                 break;
             case "item" or "li":
+                long? number = _next is null ? null : HtmlText.NumberOf((string?)element.Attribute("value")) ?? _next;
+                string mark = HtmlText.ItemMark(number);
+                _next = number + 1;
                 StringBuilder item = new();
                 Write(element, item);
-                text.Append("\n- ").Append(item.ToString().TrimStart()); // an item may begin with a paragraph
+                text.Append('\n').Append(mark).Append(item.ToString().TrimStart()); // an item may begin with a paragraph
+                break;
+            case "list" or "ol" or "ul" or "menu" or "dir":
+                long? around = _next;
+                _next = (string?)element.Attribute("type") == "number" || element.Name.LocalName == "ol"
+                    ? HtmlText.NumberOf((string?)element.Attribute("start")) ?? 1
+                    : null;
+                text.Append('\n');
+                Write(element, text);
+                text.Append('\n');
+                _next = around;
                 break;
             case "term" when element.NextNode is not null && element.ElementsAfterSelf("description").Any():
                 Write(element, text);
@@ -103,7 +118,7 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(' ');
                 break;
             case var name:
-                string parting = name is "para" or "list" or "note" or "listheader" or "block" || HtmlText.IsBlock(name) ? "\n" : "";
+                string parting = name is "para" or "note" or "listheader" or "block" || HtmlText.IsBlock(name) ? "\n" : "";
                 text.Append(parting);
                 Write(element, text);
                 text.Append(parting);

@@ -221,6 +221,7 @@ public class CorpusReadersTests
     [InlineData("<h1><div>Real<br>heading</div></h1><p>no", "Real heading")]
     [InlineData("<title> </title><title>Real title</title><h1>no</h1>", "Real title")]
     [InlineData("<h1>Of CO<sub>2</sub> and 10<sup>x</sup></h1>no", "Of CO₂ and 10^{x}")]
+    [InlineData("<h1>On <q>this</q></h1>no", "On \"this\"")]
     [InlineData("<h1>Real heading<title></title>no</h1>", "Real heading")]
     public void A_title_of_Html_is_what_its_first_title_or_heading_with_words_says(string page, string title)
         => Assert.Equal(title, Read("page.html", page).Title);
@@ -255,7 +256,13 @@ public class CorpusReadersTests
     [InlineData("<dl><dt>a<dd hidden>no<dt>b<dd>c</dl><select><option hidden>no<option>d</select><ruby>e<rt hidden>no<rp hidden>no</ruby>f", "a\nb\nc\nd\nef")]
     [InlineData("<ul><li><p>First</p><p>more</p></li><li>\n <div>Second</div></li></ul>", "- First\nmore\n- Second")]
     [InlineData("<ul><li><ul><li>b<li><li>c</ul><li></li><li>d</ul><p>e", "- - b\n-\n- c\n-\n- d\ne")]
-    [InlineData("<ol><li><pre>\na\n  b</pre></ol>", "-\na\n  b")]
+    [InlineData("<ol><li><pre>\na\n  b</pre></ol>", "1.\na\n  b")]
+    [InlineData("<p>Do step 2 first.<ol><li>First<li value=\"100\">Hundredth<li>Next</ol><ol start=\"2\"><li>foo</ol>", "Do step 2 first.\n1. First\n100. Hundredth\n101. Next\n2. foo")]
+    [InlineData("<ol><li>a<ul><li>b</ul><li hidden>no<li>c<ol start=-1 ><li>d<li>e</ol></li><li value=x>f</ol></ol><li>g", "1. a\n- b\n2. c\n-1. d\n0. e\n3. f\n- g")]
+    [InlineData("<ol reversed><li>a<li>b</ol>", "- a\n- b")]
+    [InlineData("<ul><li><q>a</q> b</ul><p>He said <q>no</q></q><q/>.", "- \"a\" b\nHe said \"no\".")]
+    [InlineData("<article><template shadowrootmode=\"Open\"><style>p{}</style><p>Card text.</p><slot></slot></template><h2>Light</h2></article>", "Card text.\nLight")]
+    [InlineData("a<template shadowrootmode=\"no\"><p>no</p></template>b", "ab")]
     [InlineData("<p>a</p><dialog><p>cookies</p></dialog><dialog open>b</dialog>c", "a\nb\nc")]
     [InlineData("<h1>Install<a class=\"x headerlink\" href=\"#install\" title=\"Link\">\u00B6</a></h1><p>\u00B6<a class=headerlinks href=x>a</a>", "Install\n\u00B6a")]
     [InlineData("<div><canvas id=c></div><p>a</p><section><video src=x>no</section>b<p>c<audio>no</p>d", "a\nb\nc\nd")]
@@ -920,6 +927,7 @@ public class CorpusReadersTests
     [InlineData("of <code data-dev-comment-type=\"paramref\">a</code> and <code data-dev-comment-type=\"langword\">true</code>.", "of a and true.")]
     [InlineData("one<block subset=\"none\">two</block>three", "one\ntwo\nthree")]
     [InlineData("<list><item>\n  <description>\n  <para>one</para><para>two</para></description></item><item><term>a</term><description>b</description></item></list>", "- one\ntwo\n- a: b")]
+    [InlineData("<list type=\"number\"><item>a<ul><li>b</li></ul></item><item>c</item></list><ol start=\"3\"><li>d</li><li value=\"9\">e</li></ol>", "1. a\n- b\n2. c\n3. d\n9. e")]
     [InlineData("<list><item><code>\n  x\n    y\n</code></item><item><list><item>z</item></list></item></list>", "- x\n  y\n- - z")]
     public void Block_elements_of_html_part_the_words_of_documentation(string summary, string prose)
     {
