@@ -31,7 +31,7 @@ internal static partial class HtmlText
     };
 
     // What is no text for a reader, to the end of the element; of audio, canvas and video it is what stands in for them where they are not known, of a formula
-    // its source (https://www.w3.org/TR/mathml-core/#semantics-and-presentation).
+    // its source (https://www.w3.org/TR/mathml-core/#semantics-and-presentation), which takes its place where it is TeX.
     private static readonly HashSet<string> s_silent = new(StringComparer.OrdinalIgnoreCase)
     {
         "annotation", "annotation-xml", "audio", "canvas", "datalist", "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template",
@@ -150,6 +150,7 @@ internal static partial class HtmlText
         HtmlTokenizer tokens = Tokens(html);
         StringBuilder text = new(), title = new();
         RaisedText raised = new(text);
+        FormulaText formula = new(text);
         Stack<long?> lists = []; // of those that are open the next item's number; null where items have none
         string? silent = null, heading = null;
         Dictionary<string, int> around = []; // open elements that are shown
@@ -176,6 +177,10 @@ internal static partial class HtmlText
                         marked &= isSpace;
                         worded |= !isSpace;
                     }
+                }
+                else
+                {
+                    formula.Hidden(token.Data);
                 }
             }
             else if (begins || token.Type == HtmlTokenType.EndTag)
@@ -223,6 +228,7 @@ internal static partial class HtmlText
                 {
                     (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
                     within = s_sealed.Contains(token.Name) ? null : [];
+                    formula.BeginHidden(token.Name, tag.GetAttribute("encoding"));
                 }
                 else
                 {
@@ -232,6 +238,15 @@ internal static partial class HtmlText
                     if (holds)
                     {
                         Holder(tag, begins);
+                    }
+
+                    if (begins)
+                    {
+                        formula.Begin(token.Name, holds);
+                    }
+                    else if (holds)
+                    {
+                        formula.End(token.Name);
                     }
                 }
 
@@ -269,11 +284,12 @@ internal static partial class HtmlText
             if (IsBlock(element) || element is "td" or "th")
             {
                 raised.Clear();
+                formula.Leave();
             }
 
             // What begins an item stands behind its mark, but for code, whose lines stand one below the other.
             bool parts = IsBlock(element) && !(begins && marked && kept == 0 && (element != "li" || listed));
-            text.Append(element is "td" or "th" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? ItemMark(Counted(tag)) : "");
+            text.Append(element is "td" or "th" or "mtd" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? ItemMark(Counted(tag)) : "");
             marked = element == "li" ? begins : marked && !parts;
             listed = begins && element is "ul" or "ol" or "menu" or "dir";
         }
