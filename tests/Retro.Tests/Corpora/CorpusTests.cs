@@ -385,6 +385,9 @@ public class CorpusTests
     [InlineData("M:N.C.F(System.Int32[0:,0:],System.String[][0:,0:,0:],System.Int64@)", "F(Int32[,], String[][,,], Int64)")]
     [InlineData("M:N.C.F(System.Char!System.Runtime.CompilerServices.IsConst*,System.Int32|X.Y)", "F(Char*, Int32)")]
     [InlineData("M:N.C.F(System.Collections.Generic.Dictionary{System.String,System.Int32[0:,0:]})", "F(Dictionary<String, Int32[,]>)")]
+    [InlineData("M:N.C.op_AdditionAssignment(System.Int32)", "operator +=(Int32)")]
+    [InlineData("M:N.C.op_CheckedMultiplicationAssignment(System.Int32)", "operator checked *=(Int32)")]
+    [InlineData("M:N.C.op_IncrementAssignment", "operator ++()")]
     public void Types_of_parameters_are_written_as_in_a_program(string id, string signature)
     {
         using TemporaryFolder folder = new();
