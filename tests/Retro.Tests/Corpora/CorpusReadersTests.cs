@@ -87,6 +87,8 @@ public class CorpusReadersTests
     [InlineData("# [Retro] [1.0.0][v] ![logo][] [other]\n\n[retro]: /a\n\n> [v]:\n> /b\n\n[LOGO]: /c", "Retro 1.0.0 logo [other]")]
     [InlineData("[Foo*bar\\]] [link [foo [bar]]][ref]\n===\n\n[Foo*bar\\]]: /a\n[ref]: /b", "Foo*bar] link [foo [bar]]")]
     [InlineData("<h1 align=\"center\">\n  <img src=a>\n  The <b>project</b> &amp; more\n</h1>\n\n# Installation", "The project & more")]
+    [InlineData("<h1 align=\"center\">\n\nMy **project** &amp; [more](x)\n\n<br>\n\n</h1>\n\n# Installation", "My project & more")]
+    [InlineData("<h1>\n\nNo end.\n\n<h1>\n\nNor here.\n\n# Own\n\n</h1>", "Own")]
     [InlineData("<div align=center>\n\n<h1><img src=logo></h1>\n\n<!-- <h1>no</h1> -->\n\n</div>\n\n> <h1>no</h1>\n\n# Own\n\n<h1>no</h1>", "Own")]
     [InlineData("# [unpaired <https://a.b/?c=d&e=f>", "[unpaired https://a.b/?c=d&e=f")]
     public void The_title_of_a_Markdown_page_is_its_first_heading(string page, string title) => Assert.Equal(title, Read("page.md", page).Title);
@@ -321,6 +323,10 @@ public class CorpusReadersTests
     [InlineData("__ https://a.b\n=====\nTitle\n=====", "Title")]
     [InlineData("..\n=====\nTitle\n=====", "Title")]
     [InlineData(":ref:`a` b: c\n=============", "a b: c")]
+    [InlineData(":class:`~collections.OrderedDict` and :py:func:`!a.b` objects\n====", "OrderedDict and a.b objects")]
+    [InlineData(":class:`.datetime` and :class:`Dict <~a.b>` beside :file:`.profile`\n====", "datetime and Dict beside .profile")]
+    [InlineData("What :pep:`701`, :RFC:`2822` and :pep:`this <8>` say\n====", "What PEP 701, RFC 2822 and this say")]
+    [InlineData("Title of |XXX| |none| a | b\n====\n\n.. |YYY| replace:: no\n.. |XXX| replace:: the version", "Title of the version |none| a | b")]
     public void The_title_of_reStructuredText_is_its_first_section(string page, string title)
     {
         Document document = Read("page.rst", page);
