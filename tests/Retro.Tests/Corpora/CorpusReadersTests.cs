@@ -48,6 +48,12 @@ public class CorpusReadersTests
     }
 
     [Theory]
+    [InlineData("{\"text\":\" a\\r\\n\"}", "a")]
+    [InlineData("{\"textAsItIs\":true,\"text\":\" a\\r\\n\"}", " a\r\n")]
+    [InlineData("{\"text\":\" a\\r\\n\",\"textAsItIs\":[true]}", "a")]
+    public void A_row_of_an_export_may_say_that_its_text_stays_as_it_is(string row, string text) => Assert.Equal(text, Read("a.jsonl", row).Text);
+
+    [Theory]
     [InlineData("page.html", "<pre><h1>A\n  long\ttitle</h1></pre>")]
     [InlineData("page.rst", "A \0long title\n=============")]
     [InlineData("page.md", "---\ntitle: \"A\\n long \\0title\"\n---\nWords.")]
