@@ -137,7 +137,9 @@ internal sealed class MemberProse(GenericNames names)
         _ => null,
     };
 
-    /// <summary>What a uid names: an id without its kind. A method has its parameters behind it; other members and types look alike, and keep their place.</summary>
+    /// <summary>
+    /// What a uid names: an id without its kind. A method has its parameters behind it; other members and types look alike, and keep their full names.
+    /// </summary>
     private string Uid(string uid) => uid.Contains('(', StringComparison.Ordinal)
         ? MemberName.ShortReference($"M:{uid}", names)
         : MemberName.Display(uid.TrimEnd('*'), names);

@@ -3,8 +3,8 @@ using System.Text;
 namespace Retro.Corpora;
 
 /// <summary>
-/// What stands above or below the line, in text that has one line: 10² and CO₂, or as TeX writes it, 10^{x} and x_{max}, so that a base and what is beside it do
-/// not become one number or word.
+/// What stands above or below the line, in text that has one line: 10² and CO₂, or as TeX writes it, 10^{x} and x_{max}, so that a base and what is beside it
+/// do not become one number or word.
 /// </summary>
 /// <param name="text">What is written to.</param>
 internal sealed class RaisedText(StringBuilder text)
