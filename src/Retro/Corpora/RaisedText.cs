@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Retro.Corpora;
 
@@ -7,10 +8,14 @@ namespace Retro.Corpora;
 /// do not become one number or word.
 /// </summary>
 /// <param name="text">What is written to.</param>
-internal sealed class RaisedText(StringBuilder text)
+internal sealed partial class RaisedText(StringBuilder text)
 {
-    // Longer ones are small print.
+    // Longer ones are small print, and so are longer numbers that stand by themselves; those of ¹⁴C and of notes do so, too.
     private const int Longest = 100;
+    private const int LongestNumberAlone = 3;
+
+    // The longest Roman numeral has 15 letters.
+    private const int LongestBefore = 16;
 
     // Unicode has more of them, but of letters only some: x with "max" below it would look other than with "min".
     private const string Plain = "0123456789+-\u2212\u2013=()";
@@ -35,28 +40,49 @@ internal sealed class RaisedText(StringBuilder text)
     /// <summary>What has begun and not ended stays as it is.</summary>
     public void Clear() => _open.Clear();
 
-    /// <summary>Marks the end of a text from a place on.</summary>
+    /// <summary>Marks the end of a text of prose from a place on: numbers, and what else stands directly behind what it belongs to.</summary>
     public static void Mark(StringBuilder text, int start, bool isAbove)
     {
-        int length = text.Length - start;
-        if (length is > 0 and <= Longest && text.ToString(start, length) is var words && words.Trim() is { Length: > 0 } trimmed)
+        int length = text.Length - start, earlier = Math.Max(0, start - LongestBefore);
+        string words = length is > 0 and <= Longest ? text.ToString(start, length) : "", trimmed = words.Trim();
+        if (trimmed.Length == 0)
         {
-            bool isBehind = start > 0 && (char.IsLetterOrDigit(text[start - 1]) || text[start - 1] is ')' or ']' or '}') && !char.IsWhiteSpace(words[0]);
+            return;
+        }
+
+        string before = text.ToString(earlier, start - earlier);
+        char last = before.Length > 0 && !char.IsWhiteSpace(words[0]) ? before[^1] : ' ';
+        if (trimmed.All(IsPlain)
+            ? trimmed.Length <= LongestNumberAlone || !char.IsWhiteSpace(last)
+            : (char.IsLetterOrDigit(last) || last is ')' or ']' or '}') && !(isAbove && Ending().IsMatch($"{before}\n{trimmed}")))
+        {
             text.Length = start;
-            text.Append(words.Replace(trimmed, Marked(trimmed, isAbove, isBehind), StringComparison.Ordinal));
+            text.Append(words.Replace(trimmed, Marked(trimmed, isAbove), StringComparison.Ordinal));
         }
     }
 
-    /// <summary>Words that stand above or below: numbers with their signs anywhere, others directly behind what they belong to.</summary>
-    public static string Marked(string words, bool isAbove, bool isBehind = true)
-        => words.All(character => char.IsWhiteSpace(character) || Plain.Contains(character, StringComparison.Ordinal))
+    /// <summary>What stands above or below in a formula; signs other than those of numbers, such as accents, stay as they are.</summary>
+    public static string Marked(string words, bool isAbove)
+        => words.All(IsPlain)
             ? string.Concat(words.Select(character => Plain.IndexOf(character, StringComparison.Ordinal) is >= 0 and var place
                 ? (isAbove ? Above : Below)[place]
                 : character))
-            : isBehind && words.Any(char.IsLetterOrDigit) && !words.Contains('\n', StringComparison.Ordinal) && !IsPlain(words)
+            : words.Any(char.IsLetterOrDigit) && !words.Contains('\n', StringComparison.Ordinal)
             ? $"{(isAbove ? '^' : '_')}{{{words}}}"
             : words;
 
-    // Ends of ordinals in English and French, and notes [a].
-    private static bool IsPlain(string words) => words is "st" or "nd" or "rd" or "th" or "er" or "re" or ['[', ..];
+    private static bool IsPlain(char character) => char.IsWhiteSpace(character) || Plain.Contains(character, StringComparison.Ordinal);
+
+    /// <summary>
+    /// Behind what stands before and an end of line: a note [a], or how ordinals and abbreviations end in English, French and Dutch. An e or o is such an end
+    /// behind a number alone (XIXe, but x^{e}), or in no (numéro); a d is more often an exponent (2^{d}).
+    /// </summary>
+    [GeneratedRegex(
+        """
+        \n (?: \[.* | (?i: st|nds?|rd|th | ers?|es|res?|ères?|i?[eè]mes?|nde|de|ste | mes?|lles?|le|gr|ie|os | tm|sm ) ) \z
+        | (?: \d | \b[IVXLCDM]+ ) \n[eo]\z
+        | \b[nN]\no\z
+        """,
+        RegexOptions.IgnorePatternWhitespace | RegexOptions.CultureInvariant)]
+    private static partial Regex Ending();
 }
