@@ -77,6 +77,11 @@ internal static partial class HtmlText
 
     private static readonly HashSet<string> s_withinPicture = new(StringComparer.OrdinalIgnoreCase) { "desc", "foreignobject", "title" };
 
+    private static readonly (int Value, string Letters)[] s_roman =
+    [
+        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+    ];
+
     /// <summary>Whether a file is a page that Retro's tool wrote, as it says at its head: a report, with text of models and of held-out documents.</summary>
     public static bool IsOwn(string file)
     {
@@ -100,7 +105,9 @@ internal static partial class HtmlText
         => int.TryParse(attribute, NumberStyles.Integer, CultureInfo.InvariantCulture, out int number) ? number : null;
 
     /// <summary>What stands before an item of a list, as in Markdown.</summary>
-    public static string ItemMark(long? number) => number is { } counted ? counted.ToString(CultureInfo.InvariantCulture) + ". " : "- ";
+    /// <param name="number">The item's number; null where it has none.</param>
+    /// <param name="type">Its kind: a, A, i or I for letters and Roman numerals, as far as they go.</param>
+    public static string ItemMark(long? number, string? type) => number is { } counted ? $"{Numeral(counted, type)}. " : "- ";
 
     /// <summary>
     /// The encoding that a page names at its head, for <see cref="TextDecoding.Named"/>: as XML does, or in a <c>meta</c> element
@@ -151,7 +158,7 @@ internal static partial class HtmlText
         StringBuilder text = new(), title = new();
         RaisedText raised = new(text);
         FormulaText formula = new(text);
-        Stack<long?> lists = []; // of those that are open the next item's number; null where items have none
+        Stack<(long? Next, string Type)> lists = []; // of those that are open the next item's number, null where items have none, and its kind
         string? silent = null, heading = null;
         Dictionary<string, int> around = []; // open elements that are shown
         Dictionary<string, int>? within = null; // open elements of one that is silent, unless that is sealed
@@ -289,7 +296,7 @@ internal static partial class HtmlText
 
             // What begins an item stands behind its mark, but for code, whose lines stand one below the other.
             bool parts = IsBlock(element) && !(begins && marked && kept == 0 && (element != "li" || listed));
-            text.Append(element is "td" or "th" or "mtd" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? ItemMark(Counted(tag)) : "");
+            text.Append(element is "td" or "th" or "mtd" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? MarkOf(tag) : "");
             marked = element == "li" ? begins : marked && !parts;
             listed = begins && element is "ul" or "ol" or "menu" or "dir";
         }
@@ -300,18 +307,18 @@ internal static partial class HtmlText
             named = -1;
         }
 
-        // The number of an item, of which the next goes on.
-        long? Counted(HtmlTagToken item)
+        // What stands before an item, from whose number the next goes on.
+        string MarkOf(HtmlTagToken item)
         {
-            if (!lists.TryPeek(out long? next) || next is null)
+            if (!lists.TryPeek(out (long? Next, string Type) list) || list.Next is null)
             {
-                return null;
+                return ItemMark(null, null);
             }
 
-            long? number = NumberOf(item.GetAttribute("value")) ?? next;
+            long? number = NumberOf(item.GetAttribute("value")) ?? list.Next;
             lists.Pop();
-            lists.Push(number + 1);
-            return number;
+            lists.Push((number + 1, list.Type));
+            return ItemMark(number, item.GetAttribute("type") is { Length: > 0 } own ? own : list.Type);
         }
 
         // Elements that do something to all that they hold.
@@ -330,13 +337,39 @@ internal static partial class HtmlText
                     lists.TryPop(out _);
                     break;
                 case "ol" when !tag.Attributes.Exists(attribute => attribute.Name == "reversed"): // whose numbers go down to 1 from as many as there are
-                    lists.Push(NumberOf(tag.GetAttribute("start")) ?? 1);
+                    lists.Push((NumberOf(tag.GetAttribute("start")) ?? 1, tag.GetAttribute("type")));
                     break;
                 case "ol" or "ul" or "menu" or "dir":
-                    lists.Push(null);
+                    lists.Push((null, ""));
                     break;
             }
         }
+    }
+
+    private static string Numeral(long number, string? type) => type switch
+    {
+        "a" or "A" when number > 0 => Letters(number, type[0]),
+        "i" when number is > 0 and < 4000 => Roman(number).ToLowerInvariant(),
+        "I" when number is > 0 and < 4000 => Roman(number),
+        _ => number.ToString(CultureInfo.InvariantCulture),
+    };
+
+    // a to z, aa, ab and so on.
+    private static string Letters(long number, char first)
+        => (number > 26 ? Letters((number - 1) / 26, first) : "") + (char)(first + ((number - 1) % 26));
+
+    private static string Roman(long number)
+    {
+        StringBuilder numeral = new();
+        foreach ((int value, string letters) in s_roman)
+        {
+            for (; number >= value; number -= value)
+            {
+                numeral.Append(letters);
+            }
+        }
+
+        return numeral.ToString();
     }
 
     // What a program writes into a page as the content of the element around, which is shown

@@ -8,6 +8,7 @@ namespace Retro.Corpora;
 internal sealed class MemberProse(GenericNames names)
 {
     private long? _next; // of the list that is being written the next item's number; null where items have none
+    private string? _type; // and of which kind the numbers are
 
     /// <summary>Summary, type parameters, parameters, returns or value, exceptions, remarks and examples; "" where the entry says nothing.</summary>
     public string Render(XElement entry)
@@ -81,21 +82,22 @@ internal sealed class MemberProse(GenericNames names)
                 break;
             case "item" or "li":
                 long? number = _next is null ? null : HtmlText.NumberOf((string?)element.Attribute("value")) ?? _next;
-                string mark = HtmlText.ItemMark(number);
+                string mark = HtmlText.ItemMark(number, (string?)element.Attribute("type") ?? _type);
                 _next = number + 1;
                 StringBuilder item = new();
                 Write(element, item);
                 text.Append('\n').Append(mark).Append(item.ToString().TrimStart()); // an item may begin with a paragraph
                 break;
             case "list" or "ol" or "ul" or "menu" or "dir":
-                long? around = _next;
-                _next = (string?)element.Attribute("type") == "number" || element.Name.LocalName == "ol"
+                (long?, string?) around = (_next, _type);
+                _type = (string?)element.Attribute("type");
+                _next = _type == "number" || element.Name.LocalName == "ol"
                     ? HtmlText.NumberOf((string?)element.Attribute("start")) ?? 1
                     : null;
                 text.Append('\n');
                 Write(element, text);
                 text.Append('\n');
-                _next = around;
+                (_next, _type) = around;
                 break;
             case "term" when element.NextNode is not null && element.ElementsAfterSelf("description").Any():
                 Write(element, text);

@@ -284,6 +284,9 @@ public class CorpusReadersTests
     [InlineData("<ol><li><pre>\na\n  b</pre></ol>", "1.\na\n  b")]
     [InlineData("<p>Do step 2 first.<ol><li>First<li value=\"100\">Hundredth<li>Next</ol><ol start=\"2\"><li>foo</ol>", "Do step 2 first.\n1. First\n100. Hundredth\n101. Next\n2. foo")]
     [InlineData("<ol><li>a<ul><li>b</ul><li hidden>no<li>c<ol start=-1 ><li>d<li>e</ol></li><li value=x>f</ol></ol><li>g", "1. a\n- b\n2. c\n-1. d\n0. e\n3. f\n- g")]
+    [InlineData("<p>See (b).<ol type=\"a\"><li>Fees<li>Terms</ol>", "See (b).\na. Fees\nb. Terms")]
+    [InlineData("<ol type=A start=26><li>a<li>b<li type=i value=4>c<ol><li>d</ol><li value=0>e<li value=703>f</ol>", "Z. a\nAA. b\niv. c\n1. d\n0. e\nAAA. f")]
+    [InlineData("<ol type=I start=1994><li>a<li value=3999>b<li>c</ol><ul type=a><li>d</ul>", "MCMXCIV. a\nMMMCMXCIX. b\n4000. c\n- d")]
     [InlineData("<ol reversed><li>a<li>b</ol>", "- a\n- b")]
     [InlineData("<ul><li><q>a</q> b</ul><p>He said <q>no</q></q><q/>.", "- \"a\" b\nHe said \"no\".")]
     [InlineData("<article><template shadowrootmode=\"Open\"><style>p{}</style><p>Card text.</p><slot></slot></template><h2>Light</h2></article>", "Card text.\nLight")]
@@ -960,6 +963,7 @@ public class CorpusReadersTests
     [InlineData("one<block subset=\"none\">two</block>three", "one\ntwo\nthree")]
     [InlineData("<list><item>\n  <description>\n  <para>one</para><para>two</para></description></item><item><term>a</term><description>b</description></item></list>", "- one\ntwo\n- a: b")]
     [InlineData("<list type=\"number\"><item>a<ul><li>b</li></ul></item><item>c</item></list><ol start=\"3\"><li>d</li><li value=\"9\">e</li></ol>", "1. a\n- b\n2. c\n3. d\n9. e")]
+    [InlineData("<ol type=\"i\"><li>a</li><li>b<list type=\"number\"><item>c</item></list></li><li type=\"A\">d</li></ol>", "i. a\nii. b\n1. c\nC. d")]
     [InlineData("<list><item><code>\n  x\n    y\n</code></item><item><list><item>z</item></list></item></list>", "- x\n  y\n- - z")]
     public void Block_elements_of_html_part_the_words_of_documentation(string summary, string prose)
     {
