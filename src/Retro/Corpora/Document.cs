@@ -4,7 +4,8 @@ namespace Retro.Corpora;
 /// <param name="Id">Names it within its corpus: a relative path, an id of the file, that of a file with a hash of the text, a type's full name with that of
 /// its assembly.</param>
 /// <param name="Title">What people call it.</param>
-/// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end. Empty: what is there of the id is to be taken out
+/// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end, but for what
+/// a program gave otherwise and an export says to stay as it is. Empty: what is there of the id is to be taken out
 /// (<see cref="CorpusOptions.KeepEmpty"/>, <see cref="Database.ChunkDatabaseUpdate"/>).</param>
 /// <param name="Location">Where it was read from: a file, and the line where one file holds many.</param>
 public sealed record Document(string Id, string Title, string Text, string Location)

@@ -9,8 +9,12 @@ namespace Retro.Corpora;
 /// <param name="Id">The id, a string or a number's digits; null: it has none.</param>
 /// <param name="Title">The title; null: it has none.</param>
 /// <param name="Labels">The labels.</param>
-internal sealed record DocumentRow(string Text, string? Id, string? Title, IReadOnlyList<string> Labels)
+/// <param name="IsAsItIs">Whether the text is taken as it is.</param>
+internal sealed record DocumentRow(string Text, string? Id, string? Title, IReadOnlyList<string> Labels, bool IsAsItIs = false)
 {
+    /// <summary>The member, true, by which an export says that a text is to stay as it is: one that a program gave, and that cleaning would change.</summary>
+    public const string AsItIs = "textAsItIs";
+
     private static readonly JsonReaderOptions s_json = new() { MaxDepth = int.MaxValue };
 
     /// <summary>
@@ -29,6 +33,7 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
         HashSet<string> seen = [];
         string? text = null, id = null, title = null, fault = null;
         IReadOnlyList<string> labels = [];
+        bool isAsItIs = false;
         while (reader.Read())
         {
             if (!isObject || reader.TokenType != JsonTokenType.PropertyName)
@@ -37,8 +42,10 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
             }
 
             string? member = Member(reader, fields);
+            bool saysAsItIs = member is null && reader.ValueTextEquals(AsItIs);
             fault ??= member is null && NearlyLabels(reader, fields) is { } near ? $"it has \"{near}\", where labels are called \"{fields.Labels}\"" : null;
             reader.Read();
+            isAsItIs |= saysAsItIs && reader.TokenType == JsonTokenType.True;
             if (member is not null && !seen.Add(member))
             {
                 fault ??= $"it has \"{member}\" more than once";
@@ -79,7 +86,7 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
             ? throw new JsonException($"it is no object with a \"{fields.Text}\" of type string")
             : fault is not null
             ? throw new JsonException(fault)
-            : new(text, id, title, labels);
+            : new(text, id, title, labels, isAsItIs);
     }
 
     /// <summary>The document of the row.</summary>
@@ -89,7 +96,7 @@ internal sealed record DocumentRow(string Text, string? Id, string? Title, IRead
     /// <param name="options">How the corpus is read.</param>
     public Document In(string file, long number, TextIds ids, CorpusOptions options)
     {
-        string text = Cleaning.Clean(Text), location = string.Create(CultureInfo.InvariantCulture, $"{file}:{number}");
+        string text = IsAsItIs ? Text : Cleaning.Clean(Text), location = string.Create(CultureInfo.InvariantCulture, $"{file}:{number}");
         string id = Id is null ? ids.Next(text) : options.IdsByFile ? $"{file}:{Id}" : Id;
         return new Document(id, Cleaning.Title(Title, otherwise: Id is null ? location : id), text, location) { Labels = Labels };
     }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using System.Text.Unicode;
@@ -30,7 +31,7 @@ internal static partial class HtmlText
     };
 
     // What is no text for a reader, to the end of the element; of audio, canvas and video it is what stands in for them where they are not known, of a formula
-    // its source (https://www.w3.org/TR/mathml-core/#semantics-and-presentation).
+    // its source (https://www.w3.org/TR/mathml-core/#semantics-and-presentation), which takes its place where it is TeX.
     private static readonly HashSet<string> s_silent = new(StringComparer.OrdinalIgnoreCase)
     {
         "annotation", "annotation-xml", "audio", "canvas", "datalist", "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template",
@@ -76,6 +77,11 @@ internal static partial class HtmlText
 
     private static readonly HashSet<string> s_withinPicture = new(StringComparer.OrdinalIgnoreCase) { "desc", "foreignobject", "title" };
 
+    private static readonly (int Value, string Letters)[] s_roman =
+    [
+        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+    ];
+
     /// <summary>Whether a file is a page that Retro's tool wrote, as it says at its head: a report, with text of models and of held-out documents.</summary>
     public static bool IsOwn(string file)
     {
@@ -93,6 +99,15 @@ internal static partial class HtmlText
 
     /// <summary>Whether an element's text is parted by lines from what stands before and after it.</summary>
     public static bool IsBlock(string element) => s_blocks.Contains(element);
+
+    /// <summary>The number that an attribute gives to an item of a list, or to its first; null where it gives none.</summary>
+    public static long? NumberOf(string? attribute)
+        => int.TryParse(attribute, NumberStyles.Integer, CultureInfo.InvariantCulture, out int number) ? number : null;
+
+    /// <summary>What stands before an item of a list, as in Markdown.</summary>
+    /// <param name="number">The item's number; null where it has none.</param>
+    /// <param name="type">Its kind: a, A, i or I for letters and Roman numerals, as far as they go.</param>
+    public static string ItemMark(long? number, string? type) => number is { } counted ? $"{Numeral(counted, type)}. " : "- ";
 
     /// <summary>
     /// The encoding that a page names at its head, for <see cref="TextDecoding.Named"/>: as XML does, or in a <c>meta</c> element
@@ -140,12 +155,15 @@ internal static partial class HtmlText
     public static (string? Title, string Text) Read(string html)
     {
         HtmlTokenizer tokens = Tokens(html);
-        StringBuilder text = new(), title = new(), heading = new();
-        StringBuilder? named = null;
-        string? silent = null;
+        StringBuilder text = new(), title = new();
+        RaisedText raised = new(text);
+        FormulaText formula = new(text);
+        Stack<(long? Next, string Type)> lists = []; // of those that are open the next item's number, null where items have none, and its kind
+        string? silent = null, heading = null;
         Dictionary<string, int> around = []; // open elements that are shown
         Dictionary<string, int>? within = null; // open elements of one that is silent, unless that is sealed
-        int silentDepth = 0, withinPicture = 0, kept = 0;
+        int silentDepth = 0, withinPicture = 0, kept = 0, named = -1; // where in the text the heading begins that may be the title
+        bool titled = false, worded = false; // within the title; the heading that is open has words
         bool marked = false, listed = false; // behind the mark of an item, or the begin of a list, words have yet to come
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
         {
@@ -155,12 +173,21 @@ internal static partial class HtmlText
                 if (silent is null)
                 {
                     string words = kept > 0 ? Cleaning.Keep(token.Data) : token.Data.Replace('\n', ' ').Replace('\r', ' ');
-                    Name(words);
-                    if (!ReferenceEquals(named, title))
+                    bool isSpace = string.IsNullOrWhiteSpace(words);
+                    if (titled)
+                    {
+                        title.Append(title.Length > 0 || !isSpace ? words : ""); // it begins with its first word
+                    }
+                    else
                     {
                         text.Append(words);
-                        marked &= string.IsNullOrWhiteSpace(words);
+                        marked &= isSpace;
+                        worded |= !isSpace;
                     }
+                }
+                else
+                {
+                    formula.Hidden(token.Data);
                 }
             }
             else if (begins || token.Type == HtmlTokenType.EndTag)
@@ -204,19 +231,30 @@ internal static partial class HtmlText
                     silentDepth += token.Name != silent || closes ? 0 : begins ? 1 : -1;
                     silent = silentDepth > 0 ? silent : null;
                 }
-                else if (begins && !closes && (s_silent.Contains(token.Name) || IsHidden(tag)))
+                else if (begins && !closes && ((s_silent.Contains(token.Name) && !IsShadow(tag)) || IsHidden(tag)))
                 {
                     (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
                     within = s_sealed.Contains(token.Name) ? null : [];
+                    formula.BeginHidden(token.Name, tag.GetAttribute("encoding"));
                 }
                 else
                 {
-                    if (!closes && !s_void.Contains(token.Name))
+                    // An end of what is open nowhere ends nothing.
+                    bool holds = !closes && !s_void.Contains(token.Name) && Count(around) >= 0;
+                    Tag(tag, begins, closes);
+                    if (holds)
                     {
-                        Count(around);
+                        Holder(tag, begins);
                     }
 
-                    Tag(token.Name, begins, closes);
+                    if (begins)
+                    {
+                        formula.Begin(token.Name, holds);
+                    }
+                    else if (holds)
+                    {
+                        formula.End(token.Name);
+                    }
                 }
 
                 // How many are open of the tag's element; -1 where one ends that is not.
@@ -229,33 +267,117 @@ internal static partial class HtmlText
             }
         }
 
-        return (Cleaning.Title(title.ToString()) ?? Cleaning.Title(heading.ToString()), Cleaning.Collapse(text.ToString()));
+        EndHeading();
+        return (Cleaning.Title(title.ToString()) ?? heading, Cleaning.Collapse(text.ToString()));
 
-        void Tag(string element, bool begins, bool closes)
+        void Tag(HtmlTagToken tag, bool begins, bool closes)
         {
+            string element = tag.Name;
+
+            // A heading ends at the end or begin of any, and, for one that is left open, where a block begins behind its words.
+            if (element is "h1" or "h2" or "h3" or "h4" or "h5" or "h6" or "title" || (begins && worded && IsBlock(element) && element != "br"))
+            {
+                EndHeading();
+            }
+
             if (element == "title")
             {
-                named = begins && !closes && title.Length == 0 ? title : null;
+                titled = begins && !closes && title.Length == 0;
                 return;
             }
 
-            // A heading ends at the end or begin of any, and, for one that is left open, where a block begins behind its words.
-            named = element is "h1" or "h2" or "h3" or "h4" or "h5" or "h6" ? element == "h1" && begins && !closes && heading.Length == 0 ? heading : null
-                : begins && heading.Length > 0 && IsBlock(element) && element != "br" ? null
-                : named;
+            (named, worded) = element == "h1" && begins && !closes && heading is null ? (text.Length, false) : (named, worded);
             kept = element is "pre" or "listing" or "xmp" or "plaintext" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
-            Name(IsBlock(element) ? " " : "");
+            if (IsBlock(element) || element is "td" or "th")
+            {
+                raised.Clear();
+                formula.Leave();
+            }
 
             // What begins an item stands behind its mark, but for code, whose lines stand one below the other.
             bool parts = IsBlock(element) && !(begins && marked && kept == 0 && (element != "li" || listed));
-            text.Append(element is "td" or "th" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? "- " : "");
+            text.Append(element is "td" or "th" or "mtd" ? " " : parts ? "\n" : "").Append(element == "li" && begins ? MarkOf(tag) : "");
             marked = element == "li" ? begins : marked && !parts;
             listed = begins && element is "ul" or "ol" or "menu" or "dir";
         }
 
-        // A name begins with its first word.
-        void Name(string words) => named?.Append(named.Length > 0 || !string.IsNullOrWhiteSpace(words) ? words : "");
+        void EndHeading()
+        {
+            heading ??= named < 0 ? null : Cleaning.Title(text.ToString(named, text.Length - named));
+            named = -1;
+        }
+
+        // What stands before an item, from whose number the next goes on.
+        string MarkOf(HtmlTagToken item)
+        {
+            if (!lists.TryPeek(out (long? Next, string Type) list) || list.Next is null)
+            {
+                return ItemMark(null, null);
+            }
+
+            long? number = NumberOf(item.GetAttribute("value")) ?? list.Next;
+            lists.Pop();
+            lists.Push((number + 1, list.Type));
+            return ItemMark(number, item.GetAttribute("type") is { Length: > 0 } own ? own : list.Type);
+        }
+
+        // Elements that do something to all that they hold.
+        void Holder(HtmlTagToken tag, bool begins)
+        {
+            switch (tag.Name)
+            {
+                case "sup" or "sub":
+                    raised.Tag(tag.Name == "sup", begins);
+                    break;
+                case "q":
+                    text.Append('"');
+                    marked = false;
+                    break;
+                case "ol" or "ul" or "menu" or "dir" when !begins:
+                    lists.TryPop(out _);
+                    break;
+                case "ol" when !tag.Attributes.Exists(attribute => attribute.Name == "reversed"): // whose numbers go down to 1 from as many as there are
+                    lists.Push((NumberOf(tag.GetAttribute("start")) ?? 1, tag.GetAttribute("type")));
+                    break;
+                case "ol" or "ul" or "menu" or "dir":
+                    lists.Push((null, ""));
+                    break;
+            }
+        }
     }
+
+    private static string Numeral(long number, string? type) => type switch
+    {
+        "a" or "A" when number > 0 => Letters(number, type[0]),
+        "i" when number is > 0 and < 4000 => Roman(number).ToLowerInvariant(),
+        "I" when number is > 0 and < 4000 => Roman(number),
+        _ => number.ToString(CultureInfo.InvariantCulture),
+    };
+
+    // a to z, aa, ab and so on.
+    private static string Letters(long number, char first)
+        => (number > 26 ? Letters((number - 1) / 26, first) : "") + (char)(first + ((number - 1) % 26));
+
+    private static string Roman(long number)
+    {
+        StringBuilder numeral = new();
+        foreach ((int value, string letters) in s_roman)
+        {
+            for (; number >= value; number -= value)
+            {
+                numeral.Append(letters);
+            }
+        }
+
+        return numeral.ToString();
+    }
+
+    // What a program writes into a page as the content of the element around, which is shown
+    // (https://html.spec.whatwg.org/multipage/scripting.html#attr-template-shadowrootmode).
+    private static bool IsShadow(HtmlTagToken tag)
+        => tag.Name == "template"
+            && (tag.GetAttribute("shadowrootmode").Equals("open", StringComparison.OrdinalIgnoreCase)
+                || tag.GetAttribute("shadowrootmode").Equals("closed", StringComparison.OrdinalIgnoreCase));
 
     // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements, #flow-content-3 of dialogs), unless it is when it is searched for, or
     // its tab is chosen. Of a heading's link to itself that comes with the pointer alone, by the class that Sphinx and Python-Markdown give it.

@@ -23,9 +23,9 @@ internal sealed partial class JsonLinesReader(string root, CorpusOptions options
         {
             return first is not null && HasText(Encoding.UTF8.GetBytes(WithoutNonNumbers(first)), options.Fields.Text);
         }
-        catch (JsonException)
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
-            return false;
+            return false; // no JSON, or half a character in the name of a member
         }
     }
 

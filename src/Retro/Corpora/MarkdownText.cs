@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
 using Markdig;
@@ -30,19 +31,15 @@ internal static partial class MarkdownText
         try
         {
             MarkdownDocument page = Markdown.Parse(head, s_blocks);
-            foreach (Block block in page.Where(block => block is HtmlBlock or HeadingBlock { Level: 1 }))
+            for (int i = 0; i < page.Count; i++)
             {
-                string text = head.Substring(block.Span.Start, block.Span.Length);
-                text = block is HeadingBlock ? Attributes().Replace(text, "") : text;
-                if (block is HeadingBlock
-                    && text.Contains('[', StringComparison.Ordinal)
-                    && page.GetLinkReferenceDefinitions(addGroup: false) is { } definitions)
+                string? title = page[i] switch
                 {
-                    // Whether brackets are a link depends on what the page defines.
-                    text = $"{text}\n\n{string.Concat(definitions.Links.Keys.Select(label => $"[{Escaped(label)}]: <>\n"))}";
-                }
-
-                if ((block is HtmlBlock ? HtmlText.Read(text).Title : PlainText(text)) is { } title)
+                    HtmlBlock => HtmlText.Read(Html(page, i, head)).Title,
+                    HeadingBlock { Level: 1 } => PlainText(Heading(page, i, head)),
+                    _ => null,
+                };
+                if (title is not null)
                 {
                     return title;
                 }
@@ -56,11 +53,55 @@ internal static partial class MarkdownText
         return null;
     }
 
+    private static string Source(Block block, string head) => head.Substring(block.Span.Start, block.Span.Length);
+
+    private static string Heading(MarkdownDocument page, int index, string head)
+    {
+        string text = Attributes().Replace(Source(page[index], head), "");
+
+        // Whether brackets are a link depends on what the page defines.
+        return text.Contains('[', StringComparison.Ordinal) && page.GetLinkReferenceDefinitions(addGroup: false) is { } definitions
+            ? $"{text}\n\n{string.Concat(definitions.Links.Keys.Select(label => $"[{Escaped(label)}]: <>\n"))}"
+            : text;
+    }
+
+    /// <summary>
+    /// A block of HTML, which ends at an empty line (CommonMark 4.6); where a heading of the first level goes on behind it, with what follows to the heading's
+    /// end, of which paragraphs are Markdown.
+    /// </summary>
+    private static string Html(MarkdownDocument page, int index, string head)
+    {
+        string own = Source(page[index], head);
+        StringBuilder html = new(own);
+        bool isOpen = own.LastIndexOf("<h1", StringComparison.OrdinalIgnoreCase) > own.LastIndexOf("</h1", StringComparison.OrdinalIgnoreCase);
+        for (int next = index + 1; isOpen && next < page.Count && page[next] is HtmlBlock or ParagraphBlock; next++)
+        {
+            string text = Source(page[next], head);
+            bool isHtml = page[next] is HtmlBlock;
+            if (isHtml && text.Contains("<h1", StringComparison.OrdinalIgnoreCase))
+            {
+                break; // the one before has no end
+            }
+
+            html.Append(' ').Append(isHtml ? text : WebUtility.HtmlEncode(PlainText(text)));
+            isOpen = !(isHtml && text.Contains("</h1", StringComparison.OrdinalIgnoreCase));
+        }
+
+        return isOpen ? own : html.ToString();
+    }
+
     private static string? PlainText(string markdown)
     {
         StringBuilder text = new();
+        RaisedText raised = new(text);
         foreach (Inline inline in Markdown.Parse(markdown).Descendants<Inline>())
         {
+            if (inline is HtmlInline tag && Raised().Match(tag.Tag) is { Success: true } found)
+            {
+                raised.Tag(found.Groups["above"].Success, begins: !found.Groups["ends"].Success);
+                continue;
+            }
+
             text.Append(inline switch
             {
                 LiteralInline literal => literal.Content.ToString(),
@@ -92,6 +133,9 @@ internal static partial class MarkdownText
 
     [GeneratedRegex(@"\A<br\b", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
     private static partial Regex LineBreak();
+
+    [GeneratedRegex(@"\A<(?<ends>/)?su(?:(?<above>p)|b)\b", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex Raised();
 
     [GeneratedRegex(@"\A%[ \t]+(?<title>\S[^\n]*)")]
     private static partial Regex PandocTitle();

@@ -31,6 +31,14 @@ internal sealed partial record MemberName(char Kind, string Holder, string Membe
         ["op_Increment"] = "++", ["op_Decrement"] = "--", ["op_True"] = "true", ["op_False"] = "false", ["op_CheckedAddition"] = "checked +",
         ["op_CheckedSubtraction"] = "checked -", ["op_CheckedMultiply"] = "checked *", ["op_CheckedDivision"] = "checked /",
         ["op_CheckedUnaryNegation"] = "checked -", ["op_CheckedIncrement"] = "checked ++", ["op_CheckedDecrement"] = "checked --",
+
+        // https://github.com/dotnet/csharplang/blob/main/proposals/csharp-14.0/user-defined-compound-assignment.md
+        ["op_AdditionAssignment"] = "+=", ["op_SubtractionAssignment"] = "-=", ["op_MultiplicationAssignment"] = "*=", ["op_DivisionAssignment"] = "/=",
+        ["op_ModulusAssignment"] = "%=", ["op_BitwiseAndAssignment"] = "&=", ["op_BitwiseOrAssignment"] = "|=", ["op_ExclusiveOrAssignment"] = "^=",
+        ["op_LeftShiftAssignment"] = "<<=", ["op_RightShiftAssignment"] = ">>=", ["op_UnsignedRightShiftAssignment"] = ">>>=",
+        ["op_IncrementAssignment"] = "++", ["op_DecrementAssignment"] = "--", ["op_CheckedAdditionAssignment"] = "checked +=",
+        ["op_CheckedSubtractionAssignment"] = "checked -=", ["op_CheckedMultiplicationAssignment"] = "checked *=",
+        ["op_CheckedDivisionAssignment"] = "checked /=", ["op_CheckedIncrementAssignment"] = "checked ++", ["op_CheckedDecrementAssignment"] = "checked --",
     };
 
     /// <summary>The full name of the type that it is or belongs to.</summary>

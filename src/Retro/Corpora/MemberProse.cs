@@ -7,6 +7,9 @@ namespace Retro.Corpora;
 /// <param name="names">The names of the file's generic parameters.</param>
 internal sealed class MemberProse(GenericNames names)
 {
+    private long? _next; // of the list that is being written the next item's number; null where items have none
+    private string? _type; // and of which kind the numbers are
+
     /// <summary>Summary, type parameters, parameters, returns or value, exceptions, remarks and examples; "" where the entry says nothing.</summary>
     public string Render(XElement entry)
     {
@@ -78,16 +81,38 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(reference);
                 break;
             case "item" or "li":
+                long? number = _next is null ? null : HtmlText.NumberOf((string?)element.Attribute("value")) ?? _next;
+                string mark = HtmlText.ItemMark(number, (string?)element.Attribute("type") ?? _type);
+                _next = number + 1;
                 StringBuilder item = new();
                 Write(element, item);
-                text.Append("\n- ").Append(item.ToString().TrimStart()); // an item may begin with a paragraph
+                text.Append('\n').Append(mark).Append(item.ToString().TrimStart()); // an item may begin with a paragraph
+                break;
+            case "list" or "ol" or "ul" or "menu" or "dir":
+                (long?, string?) around = (_next, _type);
+                _type = (string?)element.Attribute("type");
+                _next = _type == "number" || element.Name.LocalName == "ol"
+                    ? HtmlText.NumberOf((string?)element.Attribute("start")) ?? 1
+                    : null;
+                text.Append('\n');
+                Write(element, text);
+                text.Append('\n');
+                (_next, _type) = around;
                 break;
             case "term" when element.NextNode is not null && element.ElementsAfterSelf("description").Any():
                 Write(element, text);
                 text.Append(": ");
                 break;
+            case "code" when element.Attribute("data-dev-comment-type") is not null: // so the .NET packs name a parameter, a keyword, or <c>
+                Write(element, text);
+                break;
             case "code" or "pre":
                 text.Append('\n').Append(Cleaning.Keep(Code(element).Trim('\n'))).Append('\n');
+                break;
+            case "sup" or "sub":
+                int start = text.Length;
+                Write(element, text);
+                RaisedText.Mark(text, start, element.Name.LocalName == "sup");
                 break;
             case "td" or "th":
                 text.Append(' ');
@@ -95,7 +120,7 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(' ');
                 break;
             case var name:
-                string parting = name is "para" or "list" or "note" or "listheader" or "block" || HtmlText.IsBlock(name) ? "\n" : "";
+                string parting = name is "para" or "note" or "listheader" or "block" || HtmlText.IsBlock(name) ? "\n" : "";
                 text.Append(parting);
                 Write(element, text);
                 text.Append(parting);
@@ -110,8 +135,16 @@ internal sealed class MemberProse(GenericNames names)
             => element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value, names)
                 : (string?)element.Attribute("langword") ?? (string?)element.Attribute("href") ?? "",
         "paramref" or "typeparamref" => (string?)element.Attribute("name") ?? "",
+        "xref" when string.IsNullOrWhiteSpace(element.Value) => Uid((string?)element.Attribute("uid") ?? (string?)element.Attribute("href") ?? ""),
         _ => null,
     };
+
+    /// <summary>
+    /// What a uid names: an id without its kind. A method has its parameters behind it; other members and types look alike, and keep their full names.
+    /// </summary>
+    private string Uid(string uid) => uid.Contains('(', StringComparison.Ordinal)
+        ? MemberName.ShortReference($"M:{uid}", names)
+        : MemberName.Display(uid.TrimEnd('*'), names);
 
     /// <summary>The lines of code without what indents all of them; the compiler indents a file's entries.</summary>
     private string Code(XElement element)
@@ -148,10 +181,14 @@ internal sealed class MemberProse(GenericNames names)
                 if (Reference(child) is { } reference)
                 {
                     code.Append(reference);
+                    continue;
                 }
-                else
+
+                int start = code.Length;
+                WriteCode(child, code);
+                if (child.Name.LocalName is "sup" or "sub")
                 {
-                    WriteCode(child, code);
+                    RaisedText.Mark(code, start, child.Name.LocalName == "sup");
                 }
             }
         }

@@ -7,7 +7,7 @@ public enum PersonalDataKinds
     /// <summary>Nothing.</summary>
     None = 0,
 
-    /// <summary>Addresses of e-mail.</summary>
+    /// <summary>Addresses of e-mail; who is a user before the host of a URL, or called git, has none there.</summary>
     Email = 1,
 
     /// <summary>Numbers of telephones, with a plus and right behind it the country's (+49 30 ...), or in the form (555) 123-4567.</summary>

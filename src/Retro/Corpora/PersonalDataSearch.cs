@@ -22,6 +22,7 @@ internal static class PersonalDataSearch
     private static readonly SearchValues<char> s_parting = SearchValues.Create("\u00A0\u2007\u2009\u202F\u2010\u2011\u2012\u2013\u2212");
 
     private static readonly string[] s_dates = ["yyyy-MM-dd", "yyyy/MM/dd"];
+    private static readonly string[] s_pictures = ["avif", "gif", "jpeg", "jpg", "png", "svg", "webp"]; // of which none is a domain's last part
     private static readonly string[] s_versions = ["version", "版本", "版本号", "バージョン", "버전"];
 
     // Lengths by country of the IBAN registry (ISO 13616, https://www.swift.com/standards/data-standards/iban-international-bank-account-number).
@@ -142,11 +143,12 @@ internal static class PersonalDataSearch
 
     private static int Email(string text, int least, int at, out int start)
     {
-        // Of what can stand beside an address, nothing is part of one whose name ends in another script.
+        // Of what can stand beside an address, nothing is part of one whose name ends in another script; what parts paths and URLs (RFC 3986, 3) could be, and
+        // is not.
         start = at;
         bool beside = at > least && StandsBeside(text[at - 1]);
         while (start > least && at - start < LongestAddress
-            && ((IsOfWord(text[start - 1]) && (beside || !StandsBeside(text[start - 1]))) || ".!#$%&'*+-/=?^_`{|}~".Contains(text[start - 1])))
+            && ((IsOfWord(text[start - 1]) && (beside || !StandsBeside(text[start - 1]))) || ".!#$%'*+-^_`{|}~".Contains(text[start - 1])))
         {
             start--;
         }
@@ -178,7 +180,8 @@ internal static class PersonalDataSearch
             }
         }
 
-        if (start == at || last < 0)
+        // The user "git" of a host is nobody.
+        if (start == at || last < 0 || text.AsSpan(start, at - start) is "git" || IsUserOfUrl(text, least, start))
         {
             return -1;
         }
@@ -193,8 +196,34 @@ internal static class PersonalDataSearch
         }
 
         return top.StartsWith("xn--", StringComparison.OrdinalIgnoreCase) ? last
-            : letters >= 2 && (letters == top.Length || top[letters] == '-') ? label + letters
+            : letters >= 2 && (letters == top.Length || top[letters] == '-') && !IsPicture(top[..letters]) ? label + letters
             : -1;
+    }
+
+    // Before the host of a URL may stand a user, and a password behind a colon (RFC 3986, 3.2.1).
+    private static bool IsUserOfUrl(string text, int least, int start)
+    {
+        int begin = start;
+        while (begin > least && start - begin < LongestAddress && (char.IsAsciiLetterOrDigit(text[begin - 1]) || "-._~%:".Contains(text[begin - 1])))
+        {
+            begin--;
+        }
+
+        return text.AsSpan(least, begin - least).EndsWith("://", StringComparison.Ordinal);
+    }
+
+    // A picture for screens of twice the resolution is called logo@2x.png.
+    private static bool IsPicture(ReadOnlySpan<char> ending)
+    {
+        foreach (string picture in s_pictures)
+        {
+            if (ending.Equals(picture, StringComparison.OrdinalIgnoreCase))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private static int Iban(string text, int start)
@@ -288,6 +317,8 @@ internal static class PersonalDataSearch
             (>= 2221 and <= 2720) or (>= 5100 and <= 5599) => number.Length == 16, // Mastercard
             (>= 3000 and <= 3059) or 3095 or (>= 3600 and <= 3699) or (>= 3800 and <= 3999) => number.Length >= 14, // Diners Club
             (>= 2200 and <= 2204) or (>= 3528 and <= 3589) => number.Length >= 16, // Mir, JCB
+            8600 or 9792 or 9860 or (>= 8100 and <= 8299) => number.Length == 16, // Uzcard, Troy, Humo, RuPay
+            9704 => number.Length is 16 or 19, // NAPAS
             (>= 5000 and <= 5099) or (>= 5600 and <= 5899) or (>= 6000 and <= 6999) => true, // Maestro, Discover, UnionPay, RuPay
             _ => false,
         };

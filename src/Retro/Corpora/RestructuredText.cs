@@ -26,13 +26,31 @@ internal static partial class RestructuredText
                 && !IsRule(line, 1)
                 && (EndsBlock(before) ? !char.IsWhiteSpace(line[0]) && !IsItem(line) && !Explicit().IsMatch(line) : before == under))
             {
-                return title.Length > LongestMarkup ? title : Markup().Replace(title, found => found.Groups["text"].Value);
+                ILookup<string, string> replacements = Replacements().Matches(title.Contains('|', StringComparison.Ordinal) ? text : "")
+                    .ToLookup(one => one.Groups["name"].Value, one => one.Groups["text"].Value.TrimEnd());
+                return title.Length > LongestMarkup ? title : Markup().Replace(title, found => Shown(found, replacements));
             }
 
             (before, line) = (line, under);
         }
 
         return null;
+    }
+
+    /// <summary>The text of inline markup, as docutils shows it and Sphinx does what names an object of a program.</summary>
+    private static string Shown(Match found, ILookup<string, string> replacements)
+    {
+        string text = found.Groups["text"].Value, role = found.Groups["role"].Value;
+        return found.Groups["name"] is { Success: true } name ? replacements[name.Value].FirstOrDefault() ?? found.Value
+            : found.Groups["target"].Success ? text
+            : role.ToUpperInvariant() switch
+            {
+                "PEP" or "PEP-REFERENCE" => $"PEP {text}",
+                "RFC" or "RFC-REFERENCE" => $"RFC {text}",
+                _ when !ObjectRole().IsMatch(role) => text,
+                _ when found.Groups["last"].Success => text[(text.LastIndexOf('.') + 1)..],
+                _ => text.TrimStart('.'), // which say where it is looked for
+            };
     }
 
     // What is indented ends where a line is not, and so does explicit markup.
@@ -49,8 +67,8 @@ internal static partial class RestructuredText
     private static partial Regex Explicit();
 
     /// <summary>
-    /// Inline markup with its text: an escaped character; literal, strong or emphasized text; a target; a reference or role, with a target or without; a
-    /// reference by name.
+    /// Inline markup with its text: an escaped character; literal, strong or emphasized text; a target; a reference or role, with a target or without, of
+    /// which a "~" asks for the last name alone; a substitution; a reference by name.
     /// </summary>
     [GeneratedRegex(
         """
@@ -61,10 +79,17 @@ internal static partial class RestructuredText
             | \*(?<text>[^\s*](?:[^*]*?\S)?)\*
             | _`(?<text>[^\s`](?:[^`]*[^`\s])?)`
             | \[(?<text>[#*]?\w*)\]_
-            | (?::[\w.:+-]+:)?`[~!]?(?<text>[^\s`](?:[^`<]*[^`<\s])?)(?:\s*<[^`>]*>)?`_{0,2}
+            | (?::(?<role>[\w.:+-]+):)?`(?:(?<last>~)|!)?(?<text>[^\s`](?:[^`<]*[^`<\s])?)(?<target>\s*<[^`>]*>)?`_{0,2}
+            | \|(?<name>[^\s|](?:[^|]*[^\s|])?)\|_{0,2}
             | (?<text>[A-Za-z0-9](?:[-_.:+]?[A-Za-z0-9])*)__?)
           (?!\w)
         """,
         RegexOptions.IgnorePatternWhitespace)]
     private static partial Regex Markup();
+
+    [GeneratedRegex(@"\A(?:\w+:)*(?:attr|class|const|data|deco|exc|func|meth|mod|obj|type)\z")]
+    private static partial Regex ObjectRole();
+
+    [GeneratedRegex(@"^\.\.[ \t]+\|(?<name>[^|\n]+)\|[ \t]+replace::[ \t]*(?<text>\S[^\n]*)", RegexOptions.Multiline)]
+    private static partial Regex Replacements();
 }

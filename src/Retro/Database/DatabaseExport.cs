@@ -27,8 +27,8 @@ public static class DatabaseExport
     }
 
     /// <summary>
-    /// Writes a database as JSON lines, which <see cref="Corpus"/> reads: an object for each document with id, title, location, labels and text; with its
-    /// chunks on demand. A file that is there is replaced when the new one is whole.
+    /// Writes a database as JSON lines, which <see cref="Corpus"/> reads: an object for each document with id, title, location, labels and text, and
+    /// "textAsItIs" where reading would clean the text otherwise; with its chunks on demand. A file that is there is replaced when the new one is whole.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="tokenizer">The tokenizer that it was made with.</param>
@@ -67,6 +67,11 @@ public static class DatabaseExport
                     }
 
                     json.WriteEndArray();
+                    if (Cleaning.Clean(document.Text) != document.Text)
+                    {
+                        json.WriteBoolean(DocumentRow.AsItIs, true);
+                    }
+
                     json.WritePropertyName("text");
                     WriteText(json, document.Text);
                     if (withChunks)

@@ -144,6 +144,14 @@ public class CorpusCleaningTests
     [InlineData("Ask a@b.org. Or c@d.example...", "Ask <email>. Or <email>...")]
     [InlineData("<mailto:a_b@x-y.de>", "<mailto:<email>>")]
     [InlineData("not @home, a@b, a@b.c or x@.org", null)]
+    [InlineData("https://b.example/x?next=a&email=a@b.org or /home/backup/a@b.org/mail",
+        "https://b.example/x?next=a&email=<email> or /home/backup/<email>/mail")]
+    [InlineData("https://b.example/x?next=redis://user:pass@cache&email=a@b.org", "https://b.example/x?next=redis://user:pass@cache&email=<email>")]
+    [InlineData("owner=admin@corp.com:active, http://b.example, a@b.org or http://b.example/a@b.org",
+        "owner=<email>:active, http://b.example, <email> or http://b.example/<email>")]
+    [InlineData("![logo](img/logo@2x.png), a@2x.JPEG and http://test:my%20pass@example.com/x or ssh://anna@host.example.org:22", null)]
+    [InlineData("git clone git@github.com:newrelic/java_agent.git", null)]
+    [InlineData("legit@github.com and a@b.pngs", "<email> and <email>")]
     [InlineData("IBAN DE89 3704 0044 0532 0130 00.", "IBAN <iban>.")]
     [InlineData("GB82WEST12345698765432 and FR14 2004 1010 0505 0001 3M02 606", "<iban> and <iban>")]
     [InlineData("DE88 3704 0044 0532 0130 00", null)] // wrong check digits
@@ -153,6 +161,8 @@ public class CorpusCleaningTests
     [InlineData("20240115103002, 20240115103010, 20240115103028 and 20240115103000018", null)] // times
     [InlineData("411111111111116, 27210000000000009, 51000000000008, 40123456789017", null)] // of no issuer's length
     [InlineData("4222222222222, 4000000000000000006, 30569309025904 or 3530111333300000", "<card>, <card>, <card> or <card>")]
+    [InlineData("8600311234567897, 9860011234567896, 9792121234567896 or 8171123456789011", "<card>, <card>, <card> or <card>")]
+    [InlineData("9704361234567895, 9704 3612 3456 7890 120 or 970436123456789013", "<card>, <card> or 970436123456789013")]
     [InlineData("2223003122003222, 2200000000000004, 6200000000000005 or 5018123456789", "<card>, <card>, <card> or <card>")]
     [InlineData("from 192.168.0.254: port 80, 2001:db8::ff00:42:8329 and ::ffff:10.0.0.1", "from <ip>: port 80, <ip> and <ip>")]
     [InlineData("version 1.2.3, 1.2.3.4.5, 256.1.1.1, std::vector, a::b, 12:30:45 and 1.2.3.400", null)]

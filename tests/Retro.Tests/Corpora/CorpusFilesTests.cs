@@ -191,9 +191,10 @@ public partial class CorpusFilesTests
         folder.File("data/part-00001.json", "\n{\"text\":\"Three of Spark.\"}\n");
         folder.File("list.json", "[{\"text\":\"no line\"}]");
         folder.File("map.json.gz", Gzip("{\"version\":3}"));
+        folder.File("half.json", "{\"\\ud83d\": \"half of a pair\", \"\\udce9t\\udce9.txt\": 1}");
         Corpus corpus = Corpus.Open(folder.Path);
         Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark.", "Three of Spark."], corpus.Documents().Select(document => document.Text));
-        Assert.Equal("3 JSON lines (left out: 4 .json, 1 .json.gz)", corpus.Kind);
+        Assert.Equal("3 JSON lines (left out: 5 .json, 1 .json.gz)", corpus.Kind);
         Assert.Equal(["One of C4.", "One of Spark.", "Two of Spark.", "Three of Spark."], Corpus.Open(
             folder.Path, new() { Kinds = DocumentKinds.JsonLines }).Documents().Select(document => document.Text));
 

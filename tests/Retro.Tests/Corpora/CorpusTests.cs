@@ -385,6 +385,9 @@ public class CorpusTests
     [InlineData("M:N.C.F(System.Int32[0:,0:],System.String[][0:,0:,0:],System.Int64@)", "F(Int32[,], String[][,,], Int64)")]
     [InlineData("M:N.C.F(System.Char!System.Runtime.CompilerServices.IsConst*,System.Int32|X.Y)", "F(Char*, Int32)")]
     [InlineData("M:N.C.F(System.Collections.Generic.Dictionary{System.String,System.Int32[0:,0:]})", "F(Dictionary<String, Int32[,]>)")]
+    [InlineData("M:N.C.op_AdditionAssignment(System.Int32)", "operator +=(Int32)")]
+    [InlineData("M:N.C.op_CheckedMultiplicationAssignment(System.Int32)", "operator checked *=(Int32)")]
+    [InlineData("M:N.C.op_IncrementAssignment", "operator ++()")]
     public void Types_of_parameters_are_written_as_in_a_program(string id, string signature)
     {
         using TemporaryFolder folder = new();
@@ -405,6 +408,20 @@ public class CorpusTests
     {
         using TemporaryFolder folder = new();
         string file = folder.File("A.xml", $"<doc><members><member name=\"T:C\"><summary>See <see cref=\"{reference}\"/>.</summary></member></members></doc>");
+        Assert.Equal($"C\nSee {name}.", Assert.Single(Corpus.Open(file).Documents()).Text);
+    }
+
+    /// <summary>The .NET packs have words that are there as such a reference alone.</summary>
+    [Theory]
+    [InlineData("<xref data-throw-if-not-resolved=\"true\" uid=\"System.IAsyncResult\"></xref>", "System.IAsyncResult")]
+    [InlineData("<xref uid=\"System.IO.Stream.ReadAsync(System.Byte[],System.Int32,System.Int32)\" />", "Stream.ReadAsync")]
+    [InlineData("<xref uid=\"System.Collections.Generic.IAsyncEnumerable`1\"></xref>", "System.Collections.Generic.IAsyncEnumerable<T>")]
+    [InlineData("<xref href=\"System.String.Format*\"></xref>", "System.String.Format")]
+    [InlineData("<xref uid=\"System.String\">a string</xref>", "a string")]
+    public void References_by_a_uid_are_named_by_it_or_as_they_say(string reference, string name)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("A.xml", $"<doc><members><member name=\"T:C\"><summary>See {reference}.</summary></member></members></doc>");
         Assert.Equal($"C\nSee {name}.", Assert.Single(Corpus.Open(file).Documents()).Text);
     }
 

@@ -213,6 +213,22 @@ public sealed class DatabaseVerificationTests : IDisposable
         Assert.Equal(documents.Select(document => document.Location), lines.Select(line => line.GetProperty("location").GetString()));
     }
 
+    [Fact]
+    public void An_export_of_texts_that_no_reader_made_builds_the_same_database()
+    {
+        Document[] documents = [new("a", "A", "a\r\nb", ""), new("b", "B", "\n\n  x ", ""), new("c", "C", "\uFEFFy", ""), new("d", "D", "clean", "")];
+        Retro.Tokenizers.RetroTokenizer tokenizer = Retro.Tokenizers.BpeTrainer.Train(["words of letters alone"], 260, _databases.Folder("tokenizer"));
+        ChunkDatabaseOptions options = new() { ChunkLength = 8 };
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), documents, tokenizer, options);
+        string file = Path.Combine(_databases.Folder(), "..", "export.jsonl");
+        DatabaseExport.WriteJsonLines(database, tokenizer, file);
+        Document[] read = [.. Corpus.Open(file).Documents()];
+        Assert.Equal(documents.Select(document => document.Text), read.Select(document => document.Text));
+        using ChunkDatabase again = ChunkDatabaseBuilder.Build(_databases.Folder("again"), read, tokenizer, options);
+        Assert.Equal(database.Manifest.TokensHash, again.Manifest.TokensHash);
+        Assert.Equal([true, true, true, false], File.ReadLines(file).Select(line => line.Contains("\"textAsItIs\":true", StringComparison.Ordinal)));
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
