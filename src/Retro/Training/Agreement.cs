@@ -92,8 +92,13 @@ internal sealed class Agreement(Together together, TrainingTensors tensors, int 
     {
         const string Place = "process";
         own[Place] = exchange.Place;
-        Dictionary<string, string>[] all = [.. exchange.Gather(JsonSerializer.Serialize(own))
-            .Select(text => JsonSerializer.Deserialize<Dictionary<string, string>>(text)!)];
+        string[] texts = exchange.GatherAlike("trains", JsonSerializer.Serialize(own), out string? differ);
+        if (differ is not null)
+        {
+            throw together.Everywhere(new TrainingException(differ));
+        }
+
+        Dictionary<string, string>[] all = [.. texts.Select(text => JsonSerializer.Deserialize<Dictionary<string, string>>(text)!)];
         string[] differences = [.. all.Skip(1)
             .SelectMany(other => all[0].Keys.Union(other.Keys)
                 .Where(name => name != Place && all[0].GetValueOrDefault(name) != other.GetValueOrDefault(name))

@@ -35,6 +35,7 @@ public sealed partial class Trainer
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder; all processes throw it.</exception>
+    /// <exception cref="TrainingException">Another process of the training does something else meanwhile; all throw it.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or a step threw while it changed
     /// the model, and nothing was loaded since; or another thread runs the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
@@ -108,6 +109,7 @@ public sealed partial class Trainer
     /// could not be stored, or it has an average of the weights and this trainer keeps none. Or another model was saved into the folder since, which this would
     /// pass over. Or another process could not load it.
     /// </exception>
+    /// <exception cref="TrainingException">Another process of the training does something else, such as beginning anew; all throw it.</exception>
     /// <exception cref="InvalidOperationException">The training runs, the model holds the average of its weights, or a scheduler is beyond the checkpoint's
     /// step, from where it knows no way back.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
