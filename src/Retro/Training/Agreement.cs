@@ -73,19 +73,23 @@ internal sealed class Agreement(Together together, TrainingTensors tensors, int 
     }
 
     /// <summary>
-    /// Gives every process the weights of the first, and what Retro's optimizer remembers of them: processors of several kinds round differently.
+    /// Gives every process the weights of the first, what Retro's optimizer remembers of them, and their average: processors of several kinds round
+    /// differently.
     /// </summary>
     public void TakeFirst()
     {
         ITrainingOptimizer optimizer = tensors.Optimizer;
-        if (together.Exchange is not { } exchange || optimizer.Owners is not null)
+        if (together.Exchange is not { } exchange)
         {
-            return; // who moves a parameter gives it to the others in every step
+            return;
         }
 
         using DisposeScope scope = NewDisposeScope();
-        IEnumerable<Tensor> remembered = optimizer is RetroOptimizer own ? own.State().Values : [];
-        new ExchangeBuckets(exchange).Broadcast(optimizer.Parameters.Concat(remembered).Select(tensor => (tensor, (int?)0)));
+
+        // Who moves a share of the parameters gives it to the others in every step; each averages them all.
+        IEnumerable<Tensor> moved = optimizer.Owners is null ? optimizer.Parameters : [];
+        IEnumerable<Tensor> remembered = optimizer.Owners is null && optimizer is RetroOptimizer own ? own.State().Values : [];
+        new ExchangeBuckets(exchange).Broadcast(moved.Concat(remembered).Concat(tensors.Averages).Select(tensor => (tensor, (int?)0)));
     }
 
     private void RequireSame(IGradientExchange exchange, Dictionary<string, string> own)
