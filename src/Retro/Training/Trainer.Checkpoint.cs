@@ -36,8 +36,8 @@ public sealed partial class Trainer
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder; all processes throw it.</exception>
     /// <exception cref="TrainingException">Another process of the training does something else meanwhile; all throw it.</exception>
-    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or a step threw while it changed
-    /// the model, and nothing was loaded since; or another thread runs the training.</exception>
+    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or a step or a loading threw while
+    /// it changed the model, and nothing was loaded since; or another thread runs the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -131,6 +131,7 @@ public sealed partial class Trainer
 
         using DisposeScope scope = NewDisposeScope();
         Action takeOver = _together.ByAll(() => Loading(folder, progress, cancellationToken));
+        _isMoving = true;
         takeOver();
         _agreement.Forget();
         _isMoving = _isAhead = false;
@@ -143,12 +144,12 @@ public sealed partial class Trainer
         using TrainingFile file = TrainingFile.Open(folder);
         TrainingState stored = file.State;
         stored.RequireOf(Model, _tensors.OptimizerName, file.Path);
-        _rates.RequireReaches(stored.Steps, StepsDone);
+        _rates.RequireReaches(stored.Steps);
         Action tensors = _tensors.Loading(file.Read(progress, cancellationToken), stored, file.Path);
         return () =>
         {
             tensors();
-            _rates.Advance(stored.Steps - StepsDone);
+            _rates.AdvanceTo(stored.Steps);
             _folder.NoteLoaded(folder, stored);
             _state = stored with
             {
