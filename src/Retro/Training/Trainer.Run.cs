@@ -187,7 +187,7 @@ public sealed partial class Trainer
             RequireLearning(isEnd: true); // patience may have ended it
             return true;
         }
-        catch (Exception fault) when (_together.Size == 1 && StepsDone > saved && !IsNeverFinite && !HasLearnedNothing(isEnd: Progress >= 1))
+        catch (Exception fault) when (_together.Size == 1 && StepsDone > saved && !IsNeverFinite && !HasLearnedNothing(isEnd: Reached >= 1))
         {
             // What came from the data or from who watches, or a step for which the memory did not suffice, is no reason to lose the steps before: between two
             // of them the state is whole.

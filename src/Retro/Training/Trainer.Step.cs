@@ -101,7 +101,7 @@ public sealed partial class Trainer
     private bool IsNeverFinite => _state.SkippedInARow >= Options.MaximumSkippedSteps;
 
     /// <summary>Whether no step has had a gradient other than 0, for long enough or to the end.</summary>
-    private bool HasLearnedNothing(bool isEnd) => !_state.Learns && (isEnd || (Progress >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps));
+    private bool HasLearnedNothing(bool isEnd) => !_state.Learns && (isEnd || (Reached >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps));
 
     /// <summary>Ends a training whose gradient stays without a finite value.</summary>
     private void RequireFinite(double loss, double rate)
