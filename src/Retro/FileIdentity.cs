@@ -111,6 +111,18 @@ internal static partial class FileIdentity
         ? Name(found)
         : new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
 
+    /// <summary>
+    /// Tells a file from one that takes its name, and from what it is when somebody has written into it: which one it is, its length and when it was written.
+    /// </summary>
+    /// <param name="path">The path.</param>
+    /// <exception cref="IOException">Nothing is there.</exception>
+    public static string StateOf(string path)
+    {
+        FileInfo file = new(path);
+        file = file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file;
+        return FormattableString.Invariant($"{Of(path)} {file.Length} {file.LastWriteTimeUtc.Ticks}");
+    }
+
     /// <summary>Whether a path leads to a file that is open; where the system does not tell, whether anything is there.</summary>
     /// <param name="file">The file.</param>
     /// <param name="path">The path.</param>

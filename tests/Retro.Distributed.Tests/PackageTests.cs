@@ -21,6 +21,7 @@ public class PackageTests
             try
             {
                 using MpiExchange exchange = MpiExchange.Start();
+                exchange.ByFirst(() => { });
                 Console.WriteLine(string.Join(", ", ((IGradientExchange)exchange).Gather(exchange.Place)));
             }
             catch (ExchangeException fault)

@@ -1,3 +1,5 @@
+using Retro.Optimization;
+
 namespace Retro.Distributed.Tests;
 
 /// <summary>What the READMEs show of training in several processes is compiled here, run by one, and compared with their text.</summary>
@@ -11,7 +13,9 @@ public class ReadmeTests
         Assert.Equal(3, lines.Split('\n').Length);
         foreach (string file in new[] { "docs/large.md", "src/Retro.Distributed/README.md" })
         {
-            Assert.Contains(lines, File.ReadAllText(Path.Combine(Fixtures.Root, file)), StringComparison.Ordinal);
+            string text = File.ReadAllText(Path.Combine(Fixtures.Root, file));
+            Assert.Contains(lines, text, StringComparison.Ordinal);
+            Assert.Contains($"(with `using {typeof(GradientExchangeExtensions).Namespace};`)", text, StringComparison.Ordinal); // for ByFirst
         }
 
         using TemporaryFolder folder = new();

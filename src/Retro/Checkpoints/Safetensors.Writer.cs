@@ -90,6 +90,7 @@ public sealed partial class Safetensors
         byte[] header = Header(path, list, metadata);
         try
         {
+            string state = FileIdentity.StateOf(path); // before it is opened: what comes in its place then is another
             using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
             if (stream.Length != header.Length + list.Sum(item => item.Tensor.numel() * item.Tensor.element_size()))
             {
@@ -97,7 +98,6 @@ public sealed partial class Safetensors
             }
 
             byte[] buffer = new byte[1 << 20];
-            string state = FormattableString.Invariant($"{FileIdentity.Of(path)} {stream.Length} {File.GetLastWriteTimeUtc(stream.SafeFileHandle).Ticks}");
             if (!IsNext(header))
             {
                 return false;

@@ -48,37 +48,49 @@ internal sealed class WeightFolder : StoredWeights
 
     /// <summary>Opens the weights of a folder, those of one saving alone: where one comes in between, they are opened anew.</summary>
     /// <param name="folder">The folder.</param>
-    /// <param name="opened">Called when a file was opened; null: nothing.</param>
     /// <exception cref="CheckpointException">There are none, a file is missing or not valid, or the index contradicts the files.</exception>
-    public static WeightFolder Open(string folder, Action? opened = null)
+    public static WeightFolder Open(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        return OfOneSaving(folder, () =>
+        {
+            WeightFolder weights = new(folder);
+            try
+            {
+                weights.AddAll();
+                return weights;
+            }
+            catch
+            {
+                weights.Dispose();
+                throw;
+            }
+        });
+    }
+
+    /// <summary>Opens weights until no saving has come in between.</summary>
+    /// <param name="folder">Their folder.</param>
+    /// <param name="open">Opens them.</param>
+    /// <exception cref="CheckpointException">Of <paramref name="open"/>, where no saving is the reason.</exception>
+    public static WeightFolder OfOneSaving(string folder, Func<WeightFolder> open)
+    {
         while (true)
         {
             StagedFiles.Finish(folder, CheckpointException.Of);
             string saved = Saved(folder);
-            WeightFolder weights = new(folder);
-            bool isOfOne = false;
             try
             {
-                weights.AddAll(opened);
-                isOfOne = IsStill(saved);
+                WeightFolder weights = open();
+                if (IsStill(saved))
+                {
+                    return weights;
+                }
+
+                weights.Dispose();
             }
             catch (CheckpointException) when (!IsStill(saved))
             {
                 // What was opened before it did not fit what was opened after it.
-            }
-            finally
-            {
-                if (!isOfOne)
-                {
-                    weights.Dispose();
-                }
-            }
-
-            if (isOfOne)
-            {
-                return weights;
             }
         }
 
@@ -273,7 +285,7 @@ internal sealed class WeightFolder : StoredWeights
     {
         try
         {
-            return string.Join(' ', new[] { SingleName, IndexName }.Select(name => Path.Combine(folder, name)).Where(File.Exists).Select(FileIdentity.Of));
+            return string.Join(' ', new[] { SingleName, IndexName }.Select(name => Path.Combine(folder, name)).Where(File.Exists).Select(FileIdentity.StateOf));
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -281,16 +293,16 @@ internal sealed class WeightFolder : StoredWeights
         }
     }
 
-    private void AddAll(Action? opened)
+    private void AddAll()
     {
         string single = Path.Combine(Place, SingleName), index = Path.Combine(Place, IndexName);
         if (File.Exists(single))
         {
-            Add(single, opened);
+            Add(single);
         }
         else if (File.Exists(index))
         {
-            AddIndexed(index, opened);
+            AddIndexed(index);
         }
         else
         {
@@ -298,11 +310,10 @@ internal sealed class WeightFolder : StoredWeights
         }
     }
 
-    private void Add(string path, Action? opened)
+    private void Add(string path)
     {
         Safetensors file = Safetensors.Open(path);
         _files.Add(file);
-        opened?.Invoke();
         foreach (SafetensorsEntry entry in file.Entries)
         {
             if (!_owners.TryAdd(entry.Name, file))
@@ -315,7 +326,7 @@ internal sealed class WeightFolder : StoredWeights
         }
     }
 
-    private void AddIndexed(string index, Action? opened)
+    private void AddIndexed(string index)
     {
         IReadOnlyDictionary<string, string> map = ReadIndex(index);
         string[] files = [.. map.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
@@ -329,7 +340,7 @@ internal sealed class WeightFolder : StoredWeights
 
         foreach (string name in files)
         {
-            Add(Path.Combine(Place, name), opened);
+            Add(Path.Combine(Place, name));
         }
 
         // What no index names is taken too, as transformers does; whoever reads knows it or refuses it.

@@ -9,7 +9,7 @@ internal interface IDecoding : IDisposable
     /// <summary>Reads what is new of the text: at first all of it, later its last token.</summary>
     /// <param name="text">The tokens so far.</param>
     /// <param name="found">What was retrieved for the stretches that the new tokens completed; null: none was completed, or retrieval is off.</param>
-    /// <param name="cancellationToken">Ends the reading between two pieces of a long text; nothing more can be read then.</param>
+    /// <param name="cancellationToken">Ends the reading between two pieces of a long text, or two layers; nothing more can be read then.</param>
     /// <returns>
     /// V numbers, the logits of the next token: on the scale of the model's own, as the repetition penalty takes them, also where they are those of a mixture.
     /// </returns>

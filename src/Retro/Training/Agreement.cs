@@ -73,27 +73,36 @@ internal sealed class Agreement(Together together, TrainingTensors tensors, int 
     }
 
     /// <summary>
-    /// Gives every process the weights of the first, and what Retro's optimizer remembers of them: processors of several kinds round differently.
+    /// Gives every process the weights of the first, what Retro's optimizer remembers of them, and their average: processors of several kinds round
+    /// differently.
     /// </summary>
     public void TakeFirst()
     {
         ITrainingOptimizer optimizer = tensors.Optimizer;
-        if (together.Exchange is not { } exchange || optimizer.Owners is not null)
+        if (together.Exchange is not { } exchange)
         {
-            return; // who moves a parameter gives it to the others in every step
+            return;
         }
 
         using DisposeScope scope = NewDisposeScope();
-        IEnumerable<Tensor> remembered = optimizer is RetroOptimizer own ? own.State().Values : [];
-        new ExchangeBuckets(exchange).Broadcast(optimizer.Parameters.Concat(remembered).Select(tensor => (tensor, (int?)0)));
+
+        // Who moves a share of the parameters gives it to the others in every step; each averages them all.
+        IEnumerable<Tensor> moved = optimizer.Owners is null ? optimizer.Parameters : [];
+        IEnumerable<Tensor> remembered = optimizer.Owners is null && optimizer is RetroOptimizer own ? own.State().Values : [];
+        new ExchangeBuckets(exchange).Broadcast(moved.Concat(remembered).Concat(tensors.Averages).Select(tensor => (tensor, (int?)0)));
     }
 
     private void RequireSame(IGradientExchange exchange, Dictionary<string, string> own)
     {
         const string Place = "process";
         own[Place] = exchange.Place;
-        Dictionary<string, string>[] all = [.. exchange.Gather(JsonSerializer.Serialize(own))
-            .Select(text => JsonSerializer.Deserialize<Dictionary<string, string>>(text)!)];
+        string[] texts = exchange.GatherAlike("trains", JsonSerializer.Serialize(own), out string? differ);
+        if (differ is not null)
+        {
+            throw together.Everywhere(new TrainingException(differ));
+        }
+
+        Dictionary<string, string>[] all = [.. texts.Select(text => JsonSerializer.Deserialize<Dictionary<string, string>>(text)!)];
         string[] differences = [.. all.Skip(1)
             .SelectMany(other => all[0].Keys.Union(other.Keys)
                 .Where(name => name != Place && all[0].GetValueOrDefault(name) != other.GetValueOrDefault(name))

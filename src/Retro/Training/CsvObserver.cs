@@ -6,7 +6,8 @@ namespace Retro.Training;
 /// Writes each step of a training as a line of comma-separated values, below a line that names them; a value that a step does not have is left empty.
 /// </summary>
 /// <param name="path">
-/// The file. An existing file is continued: a training that goes on from a checkpoint replaces the lines of the steps that it does again.
+/// The file, one for each training. An existing file is continued: a step that is not behind the last one takes the place of all lines from it on, as where
+/// a training goes on from a checkpoint; a second training would take away the lines of the first.
 /// </param>
 public sealed class CsvObserver(string path) : IProgress<TrainingProgress>, IDisposable
 {

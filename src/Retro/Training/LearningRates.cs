@@ -13,6 +13,7 @@ internal sealed class LearningRates
     private readonly Func<long, double>? _rate;
     private readonly (TorchOptimizer Optimizer, LRScheduler Scheduler)? _scheduled;
     private readonly bool _hasMuon;
+    private long _made; // steps of the scheduler, one that threw included
 
     /// <summary>Says where they come from.</summary>
     /// <param name="options">Settings.</param>
@@ -68,23 +69,24 @@ internal sealed class LearningRates
 
     /// <summary>Makes sure that what gives the rates can go on from a step.</summary>
     /// <param name="step">The steps that are done there.</param>
-    /// <param name="done">The steps that are done here.</param>
     /// <exception cref="InvalidOperationException">A scheduler is beyond it, which knows no way back.</exception>
-    public void RequireReaches(long step, long done)
+    public void RequireReaches(long step)
     {
-        if (_scheduled is not null && step < done)
+        if (step < _made)
         {
             throw new InvalidOperationException(
-                $"The scheduler has made {done} steps, and cannot go back to a checkpoint of {step}: load that into a new trainer.");
+                $"The scheduler has made {_made} steps, and cannot go back to a checkpoint of {step}: load that into a new trainer.");
         }
     }
 
-    /// <summary>Takes a scheduler steps on.</summary>
-    public void Advance(long steps)
+    /// <summary>Takes a scheduler on to a step.</summary>
+    /// <param name="step">The steps that are done there.</param>
+    public void AdvanceTo(long step)
     {
-        for (long step = 0; step < steps && _scheduled is not null; step++)
+        while (_scheduled is { } scheduled && _made < step)
         {
-            _scheduled.Value.Scheduler.step();
+            _made++;
+            scheduled.Scheduler.step();
         }
     }
 }

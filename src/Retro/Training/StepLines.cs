@@ -3,8 +3,8 @@ using System.Text;
 namespace Retro.Training;
 
 /// <summary>
-/// A text file with a line for each step of a training. Where the training goes on from a checkpoint, the lines of the steps that are done again go first, and
-/// a last line that was cut off.
+/// A text file with a line for each step of one training. A step that is not behind the last one takes the place of all lines from it on, as where the
+/// training goes on from a checkpoint; a last line that was cut off goes, too.
 /// </summary>
 /// <param name="path">The file.</param>
 /// <param name="header">Its first line; null: none.</param>

@@ -2,7 +2,7 @@ namespace Retro.Training;
 
 /// <summary>
 /// Writes each step of a training as scalars that TensorBoard draws; a training that goes on begins a file of its own in the same folder, whose steps take the
-/// place of those that are done again.
+/// place of those that are done again. One folder for each training: the steps of a second one would take the place of the first one's.
 /// </summary>
 public sealed class TensorBoardObserver : IProgress<TrainingProgress>, IDisposable
 {

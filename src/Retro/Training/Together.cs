@@ -55,14 +55,16 @@ internal sealed class Together(IGradientExchange? exchange = null)
 
     /// <summary>Has the first process do what concerns files, while the others wait; where it cannot, all throw.</summary>
     /// <exception cref="CheckpointException">In the others: the first process could not. The first throws what <paramref name="write"/> did.</exception>
-    public void ByFirst(Action write) => OrAllThrow(IsFirst ? write : null, "written");
+    /// <exception cref="TrainingException">In all: one does something else.</exception>
+    public void ByFirst(Action write) => OrAllThrow("writes", IsFirst ? write : null, "written");
 
     /// <summary>Has every process read what it then takes over; where one cannot, all throw.</summary>
     /// <exception cref="CheckpointException">In those that could: another could not. Others throw what <paramref name="read"/> did.</exception>
+    /// <exception cref="TrainingException">In all: one does something else.</exception>
     public T ByAll<T>(Func<T> read)
     {
         T? came = default;
-        OrAllThrow(() => came = read(), "loaded");
+        OrAllThrow("loads", () => came = read(), "loaded");
         return came!;
     }
 
@@ -88,13 +90,13 @@ internal sealed class Together(IGradientExchange? exchange = null)
         }
     }
 
-    private void OrAllThrow(Action? work, string done)
+    private void OrAllThrow(string does, Action? work, string done)
     {
         if (Exchange is null)
         {
             work?.Invoke();
         }
-        else if (Exchange.FaultOf(work, said => new CheckpointException($"The checkpoint was not {done} by {said}")) is { } failed)
+        else if (Exchange.FaultOf($"{does} a checkpoint", work, said => new CheckpointException($"The checkpoint was not {done} by {said}")) is { } failed)
         {
             Everywhere(failed.SourceException);
             failed.Throw();

@@ -35,8 +35,9 @@ public sealed partial class Trainer
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: no reporting.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or another training, which is named, has the folder; all processes throw it.</exception>
-    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or a step threw while it changed
-    /// the model, and nothing was loaded since; or another thread runs the training.</exception>
+    /// <exception cref="TrainingException">Another process of the training does something else meanwhile; all throw it.</exception>
+    /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or a step or a loading threw while
+    /// it changed the model, and nothing was loaded since; or another thread runs the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -108,6 +109,7 @@ public sealed partial class Trainer
     /// could not be stored, or it has an average of the weights and this trainer keeps none. Or another model was saved into the folder since, which this would
     /// pass over. Or another process could not load it.
     /// </exception>
+    /// <exception cref="TrainingException">Another process of the training does something else, such as beginning anew; all throw it.</exception>
     /// <exception cref="InvalidOperationException">The training runs, the model holds the average of its weights, or a scheduler is beyond the checkpoint's
     /// step, from where it knows no way back.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
@@ -129,6 +131,7 @@ public sealed partial class Trainer
 
         using DisposeScope scope = NewDisposeScope();
         Action takeOver = _together.ByAll(() => Loading(folder, progress, cancellationToken));
+        _isMoving = true;
         takeOver();
         _agreement.Forget();
         _isMoving = _isAhead = false;
@@ -141,12 +144,12 @@ public sealed partial class Trainer
         using TrainingFile file = TrainingFile.Open(folder);
         TrainingState stored = file.State;
         stored.RequireOf(Model, _tensors.OptimizerName, file.Path);
-        _rates.RequireReaches(stored.Steps, StepsDone);
+        _rates.RequireReaches(stored.Steps);
         Action tensors = _tensors.Loading(file.Read(progress, cancellationToken), stored, file.Path);
         return () =>
         {
             tensors();
-            _rates.Advance(stored.Steps - StepsDone);
+            _rates.AdvanceTo(stored.Steps);
             _folder.NoteLoaded(folder, stored);
             _state = stored with
             {

@@ -29,8 +29,8 @@ public sealed partial class Trainer
     /// predict (see <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below
     /// 0; or the processes do not train the same, or are more than the batches of a step.</exception>
     /// <exception cref="RetroOptionsException"><see cref="TrainingOptions.Patience"/> is set, and no <see cref="Measure"/>.</exception>
-    /// <exception cref="InvalidOperationException">A step threw while it changed the model, and nothing was loaded since; or another thread runs or saves the
-    /// training.</exception>
+    /// <exception cref="InvalidOperationException">A step or a loading threw while it changed the model, and nothing was loaded since; or another thread runs
+    /// or saves the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -187,7 +187,7 @@ public sealed partial class Trainer
             RequireLearning(isEnd: true); // patience may have ended it
             return true;
         }
-        catch (Exception fault) when (_together.Size == 1 && StepsDone > saved && !IsNeverFinite && !HasLearnedNothing(isEnd: Progress >= 1))
+        catch (Exception fault) when (_together.Size == 1 && StepsDone > saved && !IsNeverFinite && !HasLearnedNothing(isEnd: Reached >= 1))
         {
             // What came from the data or from who watches, or a step for which the memory did not suffice, is no reason to lose the steps before: between two
             // of them the state is whole.

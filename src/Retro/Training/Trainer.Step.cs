@@ -19,8 +19,8 @@ public sealed partial class Trainer
     /// <see cref="TrainingOptions.MaximumSkippedSteps"/>), or every parameter has been frozen; or a custom learning rate is not finite or below 0, or
     /// the processes do not train the same, or a batch holds what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights, see <see cref="Averaged"/>; or it was cast or moved after the
-    /// trainer was made; or an earlier step threw while it changed the model, and nothing was loaded since; or another thread runs or saves the
-    /// training.</exception>
+    /// trainer was made; or an earlier step, or a loading, threw while it changed the model, and nothing was loaded since; or another thread runs or saves
+    /// the training.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the model was disposed.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches, ofData: 0));
 
@@ -74,7 +74,7 @@ public sealed partial class Trainer
             _tensors.Average(StepsDone);
         }
 
-        _rates.Advance(1);
+        _rates.AdvanceTo(StepsDone + 1);
         _state = _state with
         {
             Id = StepsDone == 0 ? TrainingState.IdOf(Options, _state.Data, loss, norm) : _state.Id,
@@ -101,7 +101,7 @@ public sealed partial class Trainer
     private bool IsNeverFinite => _state.SkippedInARow >= Options.MaximumSkippedSteps;
 
     /// <summary>Whether no step has had a gradient other than 0, for long enough or to the end.</summary>
-    private bool HasLearnedNothing(bool isEnd) => !_state.Learns && (isEnd || (Progress >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps));
+    private bool HasLearnedNothing(bool isEnd) => !_state.Learns && (isEnd || (Reached >= 0.1 && StepsDone >= 10L * Options.MaximumSkippedSteps));
 
     /// <summary>Ends a training whose gradient stays without a finite value.</summary>
     private void RequireFinite(double loss, double rate)

@@ -29,7 +29,7 @@ public sealed partial class Trainer : IDisposable
     private readonly OneThread _one = new();
 
     private TrainingState _state; // of a run that goes on, its time is of before it
-    private bool _isMoving; // a step has begun to change what a checkpoint holds, and is not done, or threw
+    private bool _isMoving; // a step, or a loading, has begun to change what a checkpoint holds, and is not done, or threw
     private bool _isAhead; // of what was made or loaded
     private bool _isDisposed;
 
@@ -161,7 +161,7 @@ public sealed partial class Trainer : IDisposable
         _tensors.RequireOwnWeights();
     }
 
-    /// <summary>The same, and refuses what a step has left half done: neither may another one hide that, nor a checkpoint hold it.</summary>
+    /// <summary>The same, and refuses what a step or a loading has left half done: neither may a step hide that, nor a checkpoint hold it.</summary>
     /// <exception cref="InvalidOperationException">It is so.</exception>
     private void RequireWhole()
     {
@@ -169,7 +169,7 @@ public sealed partial class Trainer : IDisposable
         if (_isMoving)
         {
             throw new InvalidOperationException(
-                $"The model is between two steps: one threw while it changed the model. {nameof(Load)} a checkpoint, and go on from there.");
+                $"The model is between two steps: one, or a loading, threw while it changed the model. {nameof(Load)} a checkpoint, and go on from there.");
         }
     }
 

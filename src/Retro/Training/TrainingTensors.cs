@@ -46,6 +46,9 @@ internal sealed class TrainingTensors : IDisposable
     /// <param name="steps">Steps done before it.</param>
     public void Average(long steps) => _average?.Add(steps);
 
+    /// <summary>The averages of the weights; none where there is no average.</summary>
+    public IEnumerable<Tensor> Averages => _average?.State.Select(pair => pair.Value) ?? [];
+
     /// <summary>Puts the average in the weights' places until what is given back is disposed; null: there is none.</summary>
     public IDisposable? Averaged() => _average?.Put();
 

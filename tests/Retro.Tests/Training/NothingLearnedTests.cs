@@ -64,6 +64,22 @@ public sealed class NothingLearnedTests : IDisposable
         Assert.False(File.Exists(Path.Combine(Folder, Trainer.StateFile)));
     }
 
+    /// <summary>By what the step said, it has not come to its end: it would have gone on.</summary>
+    [Fact]
+    public void A_training_by_time_without_anything_to_predict_so_far_is_saved_where_a_fault_ends_it()
+    {
+        SteppingClock clock = new(TimeSpan.Zero);
+        using RetroModel model = Model(Config);
+        using Trainer trainer = new(model, Options with { TimeBudget = TimeSpan.FromSeconds(10), CheckpointFolder = Folder }, clock);
+        IOException full = new("There is no space left on the disk.");
+        Assert.Same(full, Assert.Throws<IOException>(() => trainer.Run(new Masked(new(Config, 2, 3, seed: 1), 0), new Reports<TrainingProgress>(_ =>
+        {
+            clock.Advance(TimeSpan.FromSeconds(11));
+            throw full;
+        }))));
+        Assert.Equal(1, Trainer.Stored(Folder).Steps);
+    }
+
     /// <summary>What the last batch lacks says nothing of those before it.</summary>
     [Fact]
     public void The_end_of_a_training_asks_what_all_steps_have_taught()

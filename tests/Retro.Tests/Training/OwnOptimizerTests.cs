@@ -159,6 +159,47 @@ public sealed class OwnOptimizerTests : IDisposable
         }
     }
 
+    /// <summary>Weights of one step and the count of another are no state to go on from; the checkpoint is.</summary>
+    [Fact]
+    public void A_checkpoint_that_was_taken_over_by_half_is_neither_trained_on_nor_saved()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        string folder = Path.Combine(_folder.Path, "checkpoint"), after = Path.Combine(_folder.Path, "after");
+        using RetroModel model = Model(), other = Model(seed: 77);
+        using (Trainer begun = new(model, s_options, optimizer: s_optimizers["SGD"]))
+        {
+            for (int step = 0; step < 3; step++)
+            {
+                using TrainingBatch batch = data.Batch(step, 0).ToTensors();
+                begun.Step([batch]);
+            }
+
+            begun.Save(folder);
+        }
+
+        List<int> asked = [];
+        using Trainer resumed = new(
+            other, s_options, optimizer: s_optimizers["SGD"], scheduler: optimizer => lr_scheduler.LambdaLR(optimizer, Factor));
+        Assert.Throws<InvalidDataException>(() => resumed.Load(folder));
+        foreach (Action act in new Action[] { () => resumed.Save(after), () => resumed.Run(data) })
+        {
+            Assert.Contains("between two steps", Assert.Throws<InvalidOperationException>(act).Message, StringComparison.Ordinal);
+        }
+
+        Assert.False(Directory.Exists(after));
+        resumed.Load(folder);
+        Assert.Equal([0, 1, 2, 3], asked);
+        Assert.Equal(0, Distance(model, other));
+        resumed.Save(after);
+        Assert.Equal(3, Trainer.Stored(after).Steps);
+
+        double Factor(int epoch)
+        {
+            asked.Add(epoch);
+            return epoch == 2 ? throw new InvalidDataException("No rate is known there.") : 1;
+        }
+    }
+
     [Fact]
     public void What_cannot_be_stored_or_is_of_another_optimizer_is_refused_by_name_and_not_begun_anew()
     {

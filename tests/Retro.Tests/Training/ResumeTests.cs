@@ -323,6 +323,43 @@ public sealed class ResumeTests : IDisposable
             entry => Assert.Equal(-1, saved.Bytes(entry.Name).IndexOfAnyExcept((byte)0)));
     }
 
+    /// <summary>As where the checkpoint lies on a disk that only the first process's machine has.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Where_one_process_loads_a_checkpoint_and_another_begins_anew_both_say_so(bool damaged)
+    {
+        CopyingData data = new(Config, 2, 3, seed: 2);
+        using (RetroModel trained = Model(Config))
+        {
+            Run(new Trainer(trained, Options with { CheckpointFolder = Folder, Steps = 3 }), data);
+        }
+
+        if (damaged)
+        {
+            string state = Path.Combine(Folder, Trainer.StateFile);
+            File.WriteAllBytes(state, File.ReadAllBytes(state)[..^1]);
+        }
+
+        InProcessExchange[] processes = InProcessExchange.Of(2);
+        using RetroModel first = Model(Config, seed: 8), second = Model(Config, seed: 8);
+        Exception?[] thrown = InProcessExchange.Run(processes, process =>
+        {
+            using Trainer trainer = new(process.Rank == 0 ? first : second, Options, exchange: process);
+            if (process.Rank == 0)
+            {
+                trainer.Load(Folder);
+            }
+
+            trainer.Run(data);
+        });
+
+        Assert.All(processes, process => Assert.Null(process.Aborted));
+        Assert.All(thrown, fault => Assert.Contains(
+            "thread 0 of 2 loads a checkpoint, thread 1 of 2 trains", Assert.IsType<TrainingException>(fault).Message, StringComparison.Ordinal));
+        Assert.Equal(damaged, thrown[0]!.InnerException is CheckpointException);
+    }
+
     [Fact]
     public void Saving_and_loading_tell_how_far_they_are_and_can_be_canceled()
     {

@@ -349,22 +349,26 @@ public class SharedGradientsTests
         Assert.Equal(came[0], came[1]);
     }
 
-    /// <summary>So that another trainer may begin with them, and whatever measures the model measures the same.</summary>
-    [Fact]
-    public void All_processes_leave_a_run_with_the_weights_of_the_first()
+    /// <summary>So that another trainer may begin with them, or with their average, and whatever measures the model measures the same.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(0.9)]
+    public void All_processes_leave_a_run_with_the_weights_of_the_first(double? averageDecay)
     {
         byte[][] came = new byte[2][];
         Exception?[] thrown = InProcessExchange.Run(InProcessExchange.Of(2), exchange =>
         {
             using RetroModel model = Model(s_wide, _ => true);
             CopyingData data = new(s_wide, rows: 1, chunks: 3, seed: 1);
-            using Trainer trainer = new(model, s_options, exchange: exchange), another = new(model, s_options, exchange: exchange);
+            using Trainer trainer = new(model, s_options with { AverageDecay = averageDecay }, exchange: exchange);
+            using Trainer another = new(model, s_options, exchange: exchange);
             trainer.Run(data, new Reports<TrainingProgress>(_ =>
             {
                 using IDisposable noGradients = no_grad();
                 Parameter rounded = model.parameters().First();
                 rounded.mul_(1 + (1e-2 * exchange.Rank));
             }));
+            using IDisposable? averaged = trainer.Averaged();
             came[exchange.Rank] = Bytes(model);
             another.Run(data);
         });
