@@ -223,7 +223,8 @@ internal sealed class Sources : IDisposable
     public static bool IsEmbedder(string folder)
         => new[] { Checkpoint.ConfigName, "modules.json" }.Any(name => File.Exists(Path.Combine(folder, name)));
 
-    private string EmbedderFolder => _embedderFolder ?? Workspace.Embedder;
+    /// <summary>The folder of the embedder; it need not be there.</summary>
+    public string EmbedderFolder => _embedderFolder ?? Workspace.Embedder;
 
     /// <summary>The embedder, which is loaded once and closed with the database.</summary>
     /// <exception cref="RetroException">It is not there, or damaged.</exception>

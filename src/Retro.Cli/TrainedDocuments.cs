@@ -9,8 +9,8 @@ using static TorchSharp.torch;
 namespace Retro.Cli;
 
 /// <summary>
-/// The documents that a model was trained on, by half a hash of each one's id and text: kept beside the model, since the database may be another by the time
-/// that the model is measured.
+/// The documents that a model or an embedder was trained on, by half a hash of each one's id and text: kept beside it, since the database may be another by
+/// the time that it is measured.
 /// </summary>
 internal sealed class TrainedDocuments
 {
@@ -74,15 +74,35 @@ internal sealed class TrainedDocuments
             Path.Combine(model, FileName), [new(Documents, written)], new Dictionary<string, string> { [Complete] = IsComplete ? "true" : "false" });
     }
 
-    /// <summary>How many documents of a database are among them, by id or by text.</summary>
-    public int CountOf(ChunkDatabase database)
+    /// <summary>What has to be said of held-out documents that a model is measured on.</summary>
+    /// <param name="documents">What the model was trained on; null: it is not known.</param>
+    /// <param name="name">What the model is called.</param>
+    /// <param name="heldOut">The held-out documents.</param>
+    /// <param name="compared">Documents of which it is known that none of them nearly repeats a held-out one.</param>
+    /// <returns>A sentence; null: the model has seen none of them, and nothing that nearly repeats one.</returns>
+    public static string? Caveat(TrainedDocuments? documents, string name, ChunkDatabase heldOut, TrainedDocuments compared)
     {
-        HashSet<long> ids = [.. _documents.Select(one => one.Id)], texts = [.. _documents.Select(one => one.Text)];
-        return database.Documents.Select(Key).Count(key => ids.Contains(key.Id) || texts.Contains(key.Text));
+        if (documents?.CountOf(heldOut) is { } count and > 0)
+        {
+            string of = Amount.Of(heldOut.Documents.Count, "held-out document");
+            return $"{count:#,0} of {of} were in what {name} was trained on: what it remembers is measured, too.";
+        }
+
+        return documents is not { IsComplete: true } ? $"It is not known what {name} was trained on; it may have seen these documents."
+            : documents._documents.IsSubsetOf(compared._documents) ? null
+            : $"Some of what {name} was trained on is in no database that was looked through: by name or text none of these documents is in it, but something "
+                + "may be that nearly repeats one.";
     }
 
     /// <summary>Whether a database holds nothing else.</summary>
     public bool HaveAll(ChunkDatabase database) => database.Documents.All(document => _documents.Contains(Key(document)));
+
+    /// <summary>How many documents of a database are among them, by id or by text.</summary>
+    private int CountOf(ChunkDatabase database)
+    {
+        HashSet<long> ids = [.. _documents.Select(one => one.Id)], texts = [.. _documents.Select(one => one.Text)];
+        return database.Documents.Select(Key).Count(key => ids.Contains(key.Id) || texts.Contains(key.Text));
+    }
 
     private static (long Id, long Text) Key(DocumentEntry document)
         => (Half(SHA256.HashData(Encoding.UTF8.GetBytes(document.Id))), Half(Convert.FromHexString(document.ContentHash.AsSpan(0, 16))));

@@ -57,6 +57,7 @@ internal sealed class EmbedTrainCommand : Verb
             progress: progress,
             cancellationToken: cancellationToken));
         Stages.Run("save the embedder", progress => embedder.Save(workspace.Embedder, progress, cancellationToken));
+        TrainedDocuments.Of(sources.Database).Save(workspace.Embedder);
         Screen.Line($"{workspace.Embedder}: keys of {embedder.Dimensions} numbers");
         WriteJson(parsed, new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity });
         return Task.CompletedTask;

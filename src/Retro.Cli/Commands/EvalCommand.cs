@@ -142,7 +142,7 @@ internal sealed class EvalCommand : Verb
             Screen.Note($"the database has documents that repeat nearly {sources.Alike.Similarity:0.##} of a held-out one, as it was built to");
         }
 
-        string[] seen = RequireUnseen(paths, sources, heldOut, cancellationToken);
+        (string[] seen, TrainedDocuments compared) = RequireUnseen(paths, sources, heldOut, cancellationToken);
         torch.ScalarType? dtype = CommonOptions.Type(parsed.GetValue(_dtype), device);
         List<TrainedModel> models = [];
         try
@@ -169,6 +169,15 @@ internal sealed class EvalCommand : Verb
 
                 WriteJson(parsed, WithSeen(answers, seen));
                 return;
+            }
+
+            bool byKeys = parsed.GetValue(_source) is { } typed
+                ? Sources.NeedsKeys(typed)
+                : paths.Zip(models).Any(one => Sources.NeedsKeys(ModelFolder.Source(one.First, one.Second)));
+            if (byKeys
+                && TrainedDocuments.Caveat(TrainedDocuments.Load(sources.EmbedderFolder), sources.EmbedderFolder, heldOut, compared) is { } ofEmbedder)
+            {
+                seen = [.. seen, ofEmbedder];
             }
 
             using TextEvaluation evaluation = new(
@@ -210,12 +219,16 @@ internal sealed class EvalCommand : Verb
     /// <summary>
     /// Refuses held-out documents that are in another database which a model was trained on, and tells what else is known of what the models have seen.
     /// </summary>
-    /// <returns>A sentence for each model that has seen some, and one where of a model it is not known; none: no model has seen any.</returns>
-    private static string[] RequireUnseen(string[] paths, Sources sources, ChunkDatabase heldOut, CancellationToken cancellationToken)
+    /// <returns>
+    /// A sentence for each model that has seen some, or of which it cannot be said; none: no model has seen any. And the documents that were compared with the
+    /// held-out ones.
+    /// </returns>
+    private static (string[] Seen, TrainedDocuments Compared) RequireUnseen(
+        string[] paths, Sources sources, ChunkDatabase heldOut, CancellationToken cancellationToken)
     {
         HashSet<string> looked = [Path.GetFullPath(sources.Database.Folder)];
-        List<string> seen = [];
-        bool isKnown = true;
+        TrainedDocuments compared = TrainedDocuments.Of(sources.Database);
+        List<(string Path, TrainedDocuments? Documents)> models = [];
         foreach (string path in paths)
         {
             TrainedDocuments? documents = TrainedDocuments.Load(Workspace.OfModel(path).Model);
@@ -227,21 +240,14 @@ internal sealed class EvalCommand : Verb
                     looked.Add(folder);
                     Stages.Run($"look for held-out documents in {folder}", progress =>
                         HeldOut.Require(heldOut, other, sources.Tokenizer, sources.Alike, progress, cancellationToken));
+                    compared = compared.And(TrainedDocuments.Of(other));
                 }
             }
 
-            if (documents?.CountOf(heldOut) is { } count and > 0)
-            {
-                string of = Amount.Of(heldOut.Documents.Count, "held-out document");
-                seen.Add($"{count:#,0} of {of} were in what {path} was trained on: what it remembers is measured, too.");
-            }
-            else
-            {
-                isKnown &= documents is { IsComplete: true };
-            }
+            models.Add((path, documents));
         }
 
-        return isKnown ? [.. seen] : [.. seen, "For at least one model it is not known what it was trained on; it may have seen these documents."];
+        return ([.. models.Select(one => TrainedDocuments.Caveat(one.Documents, one.Path, heldOut, compared)).OfType<string>()], compared);
     }
 
     private static JsonObject WithSeen(JsonObject results, string[] seen)

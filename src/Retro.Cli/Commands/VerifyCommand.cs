@@ -134,6 +134,7 @@ internal sealed class VerifyCommand : Verb
             {
                 using TextEmbedder embedder = Stages.Run(
                     $"verify {workspace.Embedder}", progress => TextEmbedder.Load(workspace.Embedder, null, progress, cancellationToken));
+                _ = TrainedDocuments.Load(workspace.Embedder);
                 Stages.Run($"verify the weights of {workspace.Embedder}", progress => RequireFinite(
                     Directory.GetFiles(workspace.Embedder, "*.safetensors", SearchOption.AllDirectories), progress, cancellationToken));
                 return $"keys of {embedder.Dimensions} numbers";

@@ -42,6 +42,7 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         PretrainedDecoder? given = Model is { } path ? Load(path, cancellationToken) : null;
         using PretrainedDecoder? owned = given;
         RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(Model!);
+        TrainedDocuments? learned = given is null ? null : TrainedDocuments.Load(Model!);
         Recipe recipe = new(options.Seed, options.Dtype, options.Device);
         if (given is not null)
         {
@@ -75,6 +76,7 @@ internal sealed class RetrofitRun(ExperimentOptions options)
             RetroConfig config = TrainedModel.Config(tokenizer.VocabularySize).Decoder;
             first = recipe.Train("train the decoder", config, recipe.Windows(own), DecoderSteps, decoderPath, cancellationToken);
             first.Model.Dispose();
+            TrainedDocuments.Of(own).Save(decoderPath);
         }
 
         using PretrainedDecoder? ofHere = given is null ? Load(decoderPath, cancellationToken) : null;
@@ -119,11 +121,15 @@ internal sealed class RetrofitRun(ExperimentOptions options)
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string table = EvaluationTable.Of(entries, [Decoder, comparison.RuleOn(Decoder, k), $"{Fitted} random", TrainedOn]).ToMarkdown();
         bool same = Result(Decoder).ChunkBits.SequenceEqual(Result($"{Fitted} off").ChunkBits);
+        string? caveat = given is null ? null : TrainedDocuments.Caveat(learned, "the decoder", data.HeldOut, TrainedDocuments.Of(data.Database));
+        string note = caveat is null
+            ? SampleCorpus.HeldOutNote
+            : $"The documents are not retrieved from, and nothing was trained or fitted on them here. {caveat}";
         string report = $"""
             # Retrieval fitted onto a decoder
 
             {table}
-            {SampleCorpus.HeldOutNote}
+            {note}
             Off, the fitted model is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}.
             All models are in {CommonOptions.NameOf(options.Dtype)}.
 

@@ -103,6 +103,16 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             embedder.Save(embedderFolder, cancellationToken: cancellationToken);
         }
 
+        TrainedDocuments documents = TrainedDocuments.Of(database);
+        if (options.Embedder is null)
+        {
+            documents.Save(embedderFolder);
+        }
+        else
+        {
+            File.Delete(Path.Combine(embedderFolder, TrainedDocuments.FileName)); // an earlier embedder's
+        }
+
         ChunkKeyer keyer = new(tokenizer, embedder);
 
         // --- neighbors ---
@@ -139,7 +149,6 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             Training(forClosedBook, closedBookFolder) with { Dtype = options.Dtype ?? TrainingOptions.PreferredDtype() },
             cancellationToken,
             resume: options.Resume);
-        TrainedDocuments documents = TrainedDocuments.Of(database);
         documents.Save(closedBookFolder);
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();

@@ -71,6 +71,8 @@ public sealed class QuickstartTests : IDisposable
         using CopyReader copying = CopyReader.Load(Path.Combine(made, "copying.safetensors"), decoder, TokenIndex.Build(database));
         Assert.Equal((16, 16), (copying.Options.Neighbors, copying.Options.Stride));
 
+        Assert.All(["embedder", "closed-book", "checkpoint"], part => Assert.True(File.Exists(Path.Combine(made, part, "trained-on.safetensors")), part));
+
         // What is learned on top of the closed book was given its steps, too; copying takes as many.
         Dictionary<string, double> steps = told["readers"]!.AsArray().ToDictionary(reader => (string)reader!["reader"]!, reader => (double)reader!["steps"]!);
         Assert.Equal(2 * steps["closed book"], steps["copying from anywhere"]);
@@ -137,17 +139,21 @@ public sealed class QuickstartTests : IDisposable
     [Fact]
     public void A_pretrained_embedder_makes_the_keys_and_none_is_trained()
     {
+        string corpus = WriteCorpus(), made = Path.Combine("out", "corpus");
+        _folder.File(Path.Combine(made, ".retro"), corpus); // whose run it was
+        string earlier = _folder.File(Path.Combine(made, "embedder", "trained-on.safetensors"), "of another embedder");
         ChildProcess.Outcome run = Run((process, line) =>
         {
             if (line == "find held-out neighbors, random ...")
             {
                 CtrlC.Press(process);
             }
-        }, "--corpus", WriteCorpus(), "--out", Out, "--embedder", Path.Combine(Fixtures.Own, "pretrained", "bert"));
+        }, "--corpus", corpus, "--out", Out, "--embedder", Path.Combine(Fixtures.Own, "pretrained", "bert"));
 
         Assert.True(run.ExitCode == 130, $"exit code {run.ExitCode}: {run.Output}{run.Errors}");
         Assert.Contains("load the embedder", run.Output, StringComparison.Ordinal);
         Assert.DoesNotContain("train the embedder", run.Output, StringComparison.Ordinal);
+        Assert.False(File.Exists(earlier));
         using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(Out, "corpus", "database"), verify: true);
         using VectorIndex index = VectorIndexFile.Open(database);
         Assert.Equal((48, database.ChunkCount), (index.Dimensions, index.Count));

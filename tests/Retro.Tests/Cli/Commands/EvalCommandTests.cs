@@ -53,7 +53,7 @@ public sealed class EvalCommandTests : IDisposable
         File.Delete(Path.Combine(_retro["decoder"], "model", "trained-on.safetensors"));
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
         Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
-        Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
+        Assert.Contains("It is not known what decoder was trained on; it may have seen these documents.", measured, StringComparison.Ordinal);
     }
 
     /// <summary>Which database they are measured on is the first one's to say, of those that know one, and that another has another is told.</summary>
@@ -107,6 +107,55 @@ public sealed class EvalCommandTests : IDisposable
             "12 held-out documents were in what decoder was trained on",
             _retro.Done("eval", "--task", "qa", "--model", "decoder", "--questions", "1"),
             StringComparison.Ordinal);
+    }
+
+    /// <summary>An embedder stays where a database is built anew, and what finds by its keys finds by what it was trained on.</summary>
+    [Fact]
+    public void Documents_that_the_embedder_was_trained_on_are_not_called_unseen_where_it_makes_the_keys()
+    {
+        _retro.Build();
+        _retro.Done("embed-train", "--database", "work", "--out", "work", "--steps", "1");
+        _retro.Done("build", "--out", "work", "--tokenizer", Path.Combine("work", "tokenizer"), "--held-out-share", "0.5", "--start-over");
+        string[] sizes = ["--database", "work", "--steps", "1", "--batch", "2", "--window", "64"];
+        _retro.Done(["train", "--out", "decoder", "--source", "none", "--preset", "tiny", .. sizes]);
+        _retro.Done(["fit", "--base", "decoder", "--out", "copied", "--reader", "copying", "--k", "2", "--source", "dense", .. sizes]);
+        string said = $"{Path.DirectorySeparatorChar}{Path.Combine("work", "embedder")} was trained on: what it remembers is measured, too.";
+        foreach (string[] line in new string[][] { ["copied"], ["decoder", "--source", "hybrid"] })
+        {
+            string shown = _retro.Done(["eval", "--window", "64", "--json", "eval.json", "--model", .. line]);
+            Assert.Contains("none of them retrieved from.", shown, StringComparison.Ordinal);
+            string warning = (string)_retro.Json("eval.json")["warnings"]!.AsArray().Single()!;
+            Assert.StartsWith("7 of 12 held-out documents were in what ", warning, StringComparison.Ordinal);
+            Assert.EndsWith(said, warning, StringComparison.Ordinal);
+            Assert.Contains(warning, File.ReadAllText(_retro[$"{line[0]}/evaluation.html"]), StringComparison.Ordinal);
+        }
+
+        string byWords = _retro.Done("eval", "--window", "64", "--model", "copied", "--source", "bm25");
+        Assert.Contains("none of them trained on or retrieved from.", byWords, StringComparison.Ordinal);
+    }
+
+    /// <summary>What has left the database since is known by a hash, which finds the same again and nothing that is nearly the same.</summary>
+    [Fact]
+    public void Documents_are_not_called_unseen_where_a_model_has_learned_more_than_they_were_compared_with()
+    {
+        string[] lines = [.. Enumerable.Range(0, 60).Select(i => $"Quiet yellow foxes jump over {i * 31} lazy dogs.\n")];
+        _retro.WriteCorpus();
+        _retro.WriteFile("docs/foxes.md", string.Concat(lines));
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0");
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "1", .. CliRun.Tiny]);
+        lines[^1] = lines[^1].Replace("lazy", "tired", StringComparison.Ordinal);
+        _retro.WriteFile("other/nearly.md", string.Concat(lines));
+        _retro.WriteFile("other/zebras.md", string.Concat(Enumerable.Range(0, 60).Select(i => $"Zebras graze where {i * 17} kiwis nest in vain.\n")));
+        _retro.Done("build", "--corpus", "other", "--tokenizer", "decoder", "--out", "w2", "--chunk", "16", "--held-out-share", "0");
+        string[] eval = ["eval", "--model", "decoder", "--held-out", "w2", "--window", "64", "--json", "eval.json"];
+        Assert.Contains("nearly word for word", _retro.Run(eval).Errors, StringComparison.Ordinal);
+
+        _retro.Done("update", "--database", "work", "--remove", "foxes.md");
+        Assert.Contains("none of them retrieved from.", _retro.Done(eval), StringComparison.Ordinal);
+        Assert.Equal(
+            "Some of what decoder was trained on is in no database that was looked through: by name or text none of these documents is in it, but something "
+                + "may be that nearly repeats one.",
+            (string)_retro.Json("eval.json")["warnings"]!.AsArray().Single()!);
     }
 
     [Fact]

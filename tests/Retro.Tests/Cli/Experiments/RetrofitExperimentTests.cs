@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Tests.Samples;
@@ -37,22 +38,35 @@ public sealed partial class RetrofitExperimentTests : IDisposable
             ],
             Row().Matches(report).Select(row => row.Groups[1].Value));
         Assert.Contains("| decoder, trained on | - | - | 5 |", report, StringComparison.Ordinal);
-        Assert.Contains("Off, the fitted model is the decoder to the bit.", report, StringComparison.Ordinal);
+        Assert.Contains(
+            "\nThe documents are neither trained on nor retrieved from.\nOff, the fitted model is the decoder to the bit.", report, StringComparison.Ordinal);
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(made, "decoder"));
         using Retrofit retrofit = Retrofit.Load(Path.Combine(made, "model"), decoder);
         Assert.True(retrofit.Model.Config.Retrieval!.MatchBias);
 
-        // The decoder that it trained is one to fit onto as any other, in another type, too.
+        // The decoder that it trained is one to fit onto as any other, in another type, too. What another seed holds out it may have seen.
         (code, output) = CliRun.In(
             _folder.Path,
             [
                 .. command, "again", "--model", Path.Combine(made, "decoder"), "--tokenizer", Path.Combine(made, "tokenizer"), "--dtype", type,
-                "--quiet",
+                "--seed", "9", "--quiet",
             ]);
         Assert.True(code == 0, output);
         report = File.ReadAllText(_folder["again/corpus/retrofit.md"]);
         Assert.Contains($"the decoder to the bit.\nAll models are in {type}.", report, StringComparison.Ordinal);
         Assert.Equal(report + "\n", output); // and no progress
+        Assert.DoesNotContain("neither trained on", report, StringComparison.Ordinal);
+        using (ChunkDatabase learned = ChunkDatabase.Open(Path.Combine(made, "decoder-database")),
+            heldOut = ChunkDatabase.Open(_folder["again/corpus/held-out"]))
+        {
+            int seen = heldOut.Documents.Select(document => document.Id).Intersect(learned.Documents.Select(document => document.Id)).Count();
+            Assert.InRange(seen, 1, heldOut.Documents.Count - 1);
+            Assert.Contains(
+                $"\nThe documents are not retrieved from, and nothing was trained or fitted on them here. {seen} of {heldOut.Documents.Count} held-out "
+                    + "documents were in what the decoder was trained on: what it remembers is measured, too.\n",
+                report,
+                StringComparison.Ordinal);
+        }
 
         // What was fitted is not replaced unasked.
         (code, output) = CliRun.In(_folder.Path, [.. command, "out"]);
