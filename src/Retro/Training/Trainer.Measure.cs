@@ -5,11 +5,12 @@ namespace Retro.Training;
 public sealed partial class Trainer
 {
     /// <summary>
-    /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every
+    /// What tells how good the model is, lower being better, such as the bits per byte of a validation part; it finds the model in evaluation mode. Asked every
     /// <see cref="TrainingOptions.MeasureEvery"/> steps, <see cref="TrainingOptions.Measures"/> times, and at the end of <see cref="Run"/>, whose time it is
-    /// part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. Of several processes the first measures, and
-    /// tells the others. The <see cref="FinalizerGate"/> is open while it measures: what computes with TorchSharp's operators itself closes it around them, as
-    /// readers do by themselves. Null: nothing is measured.
+    /// part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. As it chooses that one, and by
+    /// <see cref="TrainingOptions.Patience"/> the end, what is reported of a model is to be measured on other documents than these. Of several processes the
+    /// first measures, and tells the others. The <see cref="FinalizerGate"/> is open while it measures: what computes with TorchSharp's operators itself closes
+    /// it around them, as readers do by themselves. Null: nothing is measured.
     /// </summary>
     public Func<RetroModel, double>? Measure { get; init; }
 
