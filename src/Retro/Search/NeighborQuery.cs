@@ -58,7 +58,9 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
 
     /// <summary>What <see cref="Admits"/> says, for many chunks.</summary>
     /// <param name="database">The source's database.</param>
-    /// <returns>Tells of a chunk's number in it whether it may come; throws an <see cref="ArgumentOutOfRangeException"/> where there is no such chunk.</returns>
+    /// <returns>
+    /// Tells of a chunk's number in it whether it may come; throws an <see cref="ArgumentOutOfRangeException"/> where there is no such chunk.
+    /// </returns>
     /// <exception cref="ArgumentException">An excluded document does not exist, or a label is null.</exception>
     public Func<long, bool> Admission(ChunkDatabase database)
     {
