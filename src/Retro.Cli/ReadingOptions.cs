@@ -299,7 +299,7 @@ internal sealed class ReadingOptions
         ["location"] = neighbor.Location,
         ["chunk"] = neighbor.Chunk,
         ["chunkInDocument"] = neighbor.ChunkInDocument,
-        ["score"] = double.IsFinite(neighbor.Score) ? neighbor.Score : null,
+        ["score"] = neighbor.Score,
         ["text"] = neighbor.Text,
     };
 }

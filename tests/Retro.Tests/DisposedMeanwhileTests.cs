@@ -1,7 +1,9 @@
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
+using Retro.Tests.Embedders;
 using Retro.Tests.Search;
 using Retro.Vectors;
 
@@ -67,6 +69,17 @@ public class DisposedMeanwhileTests
         TokenStore store = TokenStore.Build(model, data.Database, folder["states.bin"]);
         double[] states = [.. Vectors.TestVectors.Random(8, store.Width, seed: 6).Select(x => (double)x)];
         UseAndDispose(store, () => store.Find(states, 4, new long[32], new double[32]));
+    }
+
+    [Fact]
+    public void An_embedder_embeds()
+    {
+        TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny), EmbeddingInputs.Tokenizer);
+        string[] texts = EmbeddingInputs.Texts;
+        UseAndDispose(embedder, () => embedder.Embed(texts, new float[texts.Length * embedder.Dimensions]));
+        Assert.Throws<ObjectDisposedException>(() => embedder.Identity);
+        using TemporaryFolder folder = new();
+        Assert.Throws<ObjectDisposedException>(() => embedder.Save(folder["embedder"]));
     }
 
     [Fact]

@@ -177,9 +177,20 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <summary>The tokens of a document.</summary>
     /// <param name="document">One of <see cref="Documents"/>.</param>
     /// <returns>All of them, in order.</returns>
+    /// <exception cref="ArgumentException">No document here has these chunks: the entry is of another database, or of this one before a change.</exception>
     public int[] TokensOf(DocumentEntry document)
     {
         ArgumentNullException.ThrowIfNull(document);
+        long first = document.FirstChunk;
+        int number = first >= 0 && first < ChunkCount ? DocumentOf(first) : -1;
+        if (number < 0 || ChunksOf(number) != (first, document.ChunkCount) || TokenCountOf(number) != document.TokenCount)
+        {
+            throw new ArgumentException(
+                $"No document of {Folder} has the chunks of \"{document.Id}\": its entry is of another database, or of this one before a change; take it from "
+                    + $"{nameof(Documents)}.",
+                nameof(document));
+        }
+
         int[] tokens = new int[document.TokenCount];
         for (int start = 0; start < tokens.Length; start += ChunkLength)
         {

@@ -27,8 +27,8 @@ public sealed class ChunkKeyer : IChunkKeyer
     /// <summary>Creates the function.</summary>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
     /// <param name="embedder">
-    /// Makes the vectors. Wrapped in middleware (logging, caching), one of Retro's is still known by what it is; a foreign one is asked for its metadata, and
-    /// embeds one word here where those do not tell the number of dimensions.
+    /// Makes the vectors. Wrapped in middleware (logging, caching), one of Retro's is still known by what it is, unless the metadata name another model: then,
+    /// as a foreign one, it is known by them, and embeds one word here where they do not tell the number of dimensions.
     /// </param>
     /// <param name="batchSize">
     /// Texts that a foreign embedder gets at once, at most; the keys are the same. Services refuse more than they take: 2,048 texts with OpenAI, 96 with
@@ -51,14 +51,14 @@ public sealed class ChunkKeyer : IChunkKeyer
         _normalize = normalize;
         string identity;
         _direct = embedder as ITextEmbedder;
-        if ((_direct ?? embedder.GetService(typeof(ITextEmbedder)) as ITextEmbedder) is { } own)
+        EmbeddingGeneratorMetadata? metadata = embedder.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
+        if (embedder.GetService(typeof(ITextEmbedder)) is ITextEmbedder own && metadata?.DefaultModelId == own.Identity)
         {
             (Dimensions, identity, BatchSize) = (own.Dimensions, own.Identity, Block);
         }
         else
         {
             BatchSize = batchSize;
-            EmbeddingGeneratorMetadata? metadata = embedder.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
             if (string.IsNullOrEmpty(metadata?.DefaultModelId))
             {
                 throw new ArgumentException(

@@ -83,6 +83,7 @@ public sealed partial class TextEmbedder
         ArgumentException.ThrowIfNullOrEmpty(folder);
         WeightFolder.RequireReplaceable(
             folder, "an embedder that Retro saved", path => WeightFolder.ConfigText(path, TextEncoderFolder.IdentityKey) is not null);
+        using Use use = Hold();
         TextEncoderConfig config = Encoder.Config;
         TextEncoderFamily family = TextEncoderFamily.Of(config);
         const string DensePrefix = $"{TextEncoder.DenseName}.";

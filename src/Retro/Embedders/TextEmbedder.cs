@@ -31,6 +31,9 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     private readonly TextFrame _frame;
     private readonly Device _device;
     private readonly Lazy<string> _identity;
+    private readonly Lock _lock = new();
+    private int _users;
+    private bool _isDisposed;
 
     /// <summary>Creates the embedder and freezes the encoder: evaluation mode, no gradients.</summary>
     /// <param name="encoder">The encoder; the embedder owns it from here on.</param>
@@ -100,6 +103,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         ArgumentNullException.ThrowIfNull(texts);
         EmbeddingResults.RequireTexts(texts, nameof(texts));
         EmbeddingResults.RequireRoom(texts.Count, Dimensions, vectors.Length, nameof(vectors));
+        using Use use = Hold();
         int[][] tokens = new int[texts.Count][];
         ParallelLoop.For(tokens.Length, i => tokens[i] = Tokens(texts[i]), 0, cancellationToken);
 
@@ -150,8 +154,45 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <inheritdoc/>
     public object? GetService(Type serviceType, object? serviceKey = null) => EmbeddingResults.Service(this, serviceType, serviceKey);
 
-    /// <summary>Frees the encoder's weights.</summary>
-    public void Dispose() => Encoder.Dispose();
+    /// <summary>Frees the encoder's weights; where others embed meanwhile, when the last of them has ended.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _isDisposed = true;
+            if (_users > 0)
+            {
+                return;
+            }
+        }
+
+        Encoder.Dispose();
+    }
+
+    /// <summary>Computes with the weights until what is returned is disposed.</summary>
+    private Use Hold()
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            _users++;
+        }
+
+        return new(this);
+    }
+
+    private void Release()
+    {
+        lock (_lock)
+        {
+            if (--_users > 0 || !_isDisposed)
+            {
+                return;
+            }
+        }
+
+        Encoder.Dispose();
+    }
 
     private float[] EmbedBatch(int[][] tokens, int[] batch)
     {
@@ -164,6 +205,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
 
     private string ComputeIdentity()
     {
+        using Use use = Hold();
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         string head = JsonSerializer.Serialize(
             new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.FilesHash, _frame.Begin, _frame.End, LowerCase });
@@ -180,5 +222,11 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Somebody computes; see <see cref="Hold"/>.</summary>
+    private readonly struct Use(TextEmbedder embedder) : IDisposable
+    {
+        public void Dispose() => embedder.Release();
     }
 }

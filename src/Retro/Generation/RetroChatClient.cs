@@ -10,7 +10,8 @@ namespace Retro.Generation;
 
 /// <summary>
 /// A generator as a chat client, with streaming, usage, and what was read: <see cref="SourcesKey"/> among the additional properties of a response is an
-/// <see cref="IReadOnlyList{T}"/> of <see cref="RetrievedNeighbor"/>, and so it is of each update in which something was read.
+/// <see cref="IReadOnlyList{T}"/> of <see cref="RetrievedNeighbor"/>, each once, and so it is of its message and of the last update; an update before, in which
+/// something was read, has that alone.
 /// </summary>
 /// <remarks>
 /// Of the options, those count that a generator has: MaxOutputTokens, Temperature, TopP, TopK, FrequencyPenalty, PresencePenalty, Seed, StopSequences,
@@ -78,18 +79,13 @@ public sealed class RetroChatClient : IChatClient
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
         List<ChatResponseUpdate> updates = [];
-        List<RetrievedNeighbor> sources = [];
         await foreach (ChatResponseUpdate update in GetStreamingResponseAsync(messages, options, cancellationToken).ConfigureAwait(false))
         {
             updates.Add(update);
-            if (update.AdditionalProperties?[SourcesKey] is IReadOnlyList<RetrievedNeighbor> read)
-            {
-                sources.AddRange(read);
-            }
         }
 
         ChatResponse response = updates.ToChatResponse();
-        response.AdditionalProperties = new() { [SourcesKey] = (IReadOnlyList<RetrievedNeighbor>)[.. GeneratedText.Distinct(sources)] };
+        response.AdditionalProperties = new() { [SourcesKey] = updates[^1].AdditionalProperties![SourcesKey] };
         return response;
     }
 
@@ -167,16 +163,19 @@ public sealed class RetroChatClient : IChatClient
         string id = Guid.NewGuid().ToString("N");
         int tokens = 0;
         HashSet<long> seen = [];
+        List<RetrievedNeighbor> sources = [];
         await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt.AsMemory(), options, cancellationToken).ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
             IReadOnlyList<RetrievedNeighbor> read = piece.Sources(seen);
+            sources.AddRange(read);
             if (piece.Text.Length > 0 || read.Count > 0 || piece.End is not null)
             {
                 ChatResponseUpdate update = new(ChatRole.Assistant, piece.Text) { ResponseId = id, MessageId = id, ModelId = modelId };
-                if (read.Count > 0)
+                if (read.Count > 0 || piece.End is not null)
                 {
-                    update.AdditionalProperties = new() { [SourcesKey] = read };
+                    // Whoever puts updates together keeps, of each property, the last one's: that has all.
+                    update.AdditionalProperties = new() { [SourcesKey] = piece.End is null ? read : [.. GeneratedText.Distinct(sources)] };
                 }
 
                 if (piece.End is { } end)

@@ -65,7 +65,7 @@ internal sealed class StretchRetriever(
 
     /// <summary>A chunk of the database, whole.</summary>
     /// <param name="chunk">Its number.</param>
-    public RetrievedNeighbor Describe(long chunk) => Describe(chunk, float.NaN, Range.All);
+    public RetrievedNeighbor Describe(long chunk) => Describe(chunk, null, Range.All);
 
     private Found Give(int[][] queries, int first, Range[] places)
     {
@@ -79,7 +79,7 @@ internal sealed class StretchRetriever(
         }
 
         return Described(retrieved, queries, first, places, (_, neighbor, read) => neighbor >= _given.Length ? null
-            : new RetrievedNeighbor(-1, "", "", "", neighbor, Text(_given[neighbor], read), "", float.NaN));
+            : new RetrievedNeighbor(-1, "", "", "", neighbor, Text(_given[neighbor], read), "", null));
     }
 
     private Found Described(RetrievedTokens retrieved, int[][] queries, int first, Range[] places, Func<int, int, Range, RetrievedNeighbor?> describe)
@@ -118,7 +118,7 @@ internal sealed class StretchRetriever(
         return tokenizer.DecodePart(passage.AsSpan(start, length), begins: true, ends: start + length == passage.Length);
     }
 
-    private RetrievedNeighbor Describe(long chunk, float score, Range read)
+    private RetrievedNeighbor Describe(long chunk, float? score, Range read)
     {
         DocumentEntry document = database!.Documents[database.DocumentOf(chunk)];
         long[] tokens = new long[Math.Max(plan.RetrievedLength, database.ChunkLength)];

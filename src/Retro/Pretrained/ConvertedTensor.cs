@@ -16,7 +16,7 @@ internal sealed class ConvertedTensor(Func<Tensor, Tensor> convert, Func<Tensor,
     private double[] _stored = [];
 
     /// <summary>Numbers that are read divided.</summary>
-    public static ConvertedTensor Divided(double divisor) => new(stored => stored.div(tensor(divisor)), parameter => parameter.Times(divisor));
+    public static ConvertedTensor Divided(double divisor) => new(stored => stored.div(tensor(divisor, device: CPU)), parameter => parameter.Times(divisor));
 
     /// <summary>Numbers to which another one is added when they are read.</summary>
     public static ConvertedTensor Raised(double added) => new(stored => stored.Plus(added), parameter => parameter.Plus(-added));
@@ -44,7 +44,7 @@ internal sealed class ConvertedTensor(Func<Tensor, Tensor> convert, Func<Tensor,
         Tensor values = restore(parameter.to_type(ScalarType.Float64)).reshape(-1);
         if (_places.Length > 0)
         {
-            Tensor places = tensor(_places), stored = tensor(_stored), now = parameter.reshape(-1).index_select(0, places);
+            Tensor places = tensor(_places, device: CPU), stored = tensor(_stored, device: CPU), now = parameter.reshape(-1).index_select(0, places);
             Tensor kept = where(convert(stored).to_type(parameter.dtype).eq(now), stored, values.index_select(0, places));
             values = values.index_copy(0, places, kept);
         }

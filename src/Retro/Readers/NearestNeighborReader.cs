@@ -248,7 +248,7 @@ public sealed class NearestNeighborReader : IReader
             all += weight;
         }
 
-        Tensor copied = tensor(found, [1, found.Length]).Times(Share / all);
+        Tensor copied = tensor(found, [1, found.Length], device: CPU).Times(Share / all);
         Tensor mixed = logits.softmax(1).Times(1 - Share).Plus(copied).log();
         return mixed.Plus(logits.logsumexp(1, keepdim: true)).MoveToOuterDisposeScope();
     }

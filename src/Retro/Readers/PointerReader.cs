@@ -85,7 +85,7 @@ public sealed class PointerReader : IReader
     public double[] LogLikelihoods(ReadingBatch batch)
     {
         ReaderChecks.Require(this, batch);
-        double[] result = ReaderChecks.LogLikelihoods(_reader, batch);
+        double[] result = [.. ReaderChecks.LogLikelihoods(_reader, batch)]; // the reader may keep what it gave
         if (batch.Retrieved is not { } retrieved)
         {
             return result;

@@ -139,7 +139,7 @@ public sealed class RunReader : IReader
     public double[] LogLikelihoods(ReadingBatch batch)
     {
         ReaderChecks.Require(this, batch);
-        double[] result = ReaderChecks.LogLikelihoods(_reader, batch);
+        double[] result = [.. ReaderChecks.LogLikelihoods(_reader, batch)]; // the reader may keep what it gave
         Span<int> last = stackalloc int[TokenIndex.LongestRun];
         for (int at = 0; at < result.Length; at++)
         {

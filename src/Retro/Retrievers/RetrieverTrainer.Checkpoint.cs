@@ -28,11 +28,13 @@ public sealed partial class RetrieverTrainer
     /// <param name="cancellationToken">Stops between two tensors; what was there stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs the training.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         using OneThread.Turn turn = _one.Enter();
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         string path = Path.Combine(folder, StateFile);
         AtomicFile.Guard(path, CheckpointException.Of, () => AtomicFile.CreateFolder(folder));
         using DisposeScope scope = NewDisposeScope();
@@ -55,11 +57,13 @@ public sealed partial class RetrieverTrainer
     /// <param name="cancellationToken">Stops it; the training is then as it was, or the index alone is that of the checkpoint.</param>
     /// <exception cref="CheckpointException">The file is missing or damaged, or of other settings or data: those that differ are named.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs the training.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         using OneThread.Turn turn = _one.Enter();
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         string path = Path.Combine(folder, StateFile);
         if (!File.Exists(path))
         {

@@ -43,6 +43,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     private readonly LearningRateSchedule _schedule;
     private readonly string? _startIdentity;
     private Dictionary<long, long> _chains = [];
+    private volatile bool _isDisposed;
     private bool _learns; // a step has had a gradient other than 0
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -128,6 +129,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <exception cref="TrainingException">The loss or a gradient is no longer finite; or no step had a gradient other than 0, up to a tenth of the steps and
     /// 100 at least, or to the end.</exception>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Run(IProgress<RetrieverTrainingProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -150,19 +152,23 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="progress">Receives the number of chunks done; null: no reporting.</param>
     /// <param name="cancellationToken">Stops it; the index is then as it was.</param>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void RefreshIndex(IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         using OneThread.Turn turn = _one.Enter();
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         _documents.Refresh(StepsDone, progress, cancellationToken);
     }
 
     /// <summary>The query tower as it is now, as an embedder: a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>.</summary>
     /// <returns>A copy, frozen; dispose it.</returns>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public TextEmbedder QueryEmbedder()
     {
         using OneThread.Turn turn = _one.Enter();
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         return _queries.Export();
     }
 
@@ -172,24 +178,31 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// </summary>
     /// <returns>A copy, frozen; dispose it. Null where documents are frozen: they have the embedder they had.</returns>
     /// <exception cref="InvalidOperationException">Another thread runs or saves the training.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public TextEmbedder? DocumentEmbedder()
     {
         using OneThread.Turn turn = _one.Enter();
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         return _documents.Tower?.Export();
     }
 
-    /// <inheritdoc/>
+    /// <summary>Frees the towers and what trains them; a run, on whichever thread, ends before its next step, and they are freed then.</summary>
     public void Dispose()
     {
-        _optimizer.Dispose();
-        _queries.Dispose();
-        _posterior?.Dispose();
-        _documents.Dispose();
+        _isDisposed = true;
+        _one.Free(() =>
+        {
+            _optimizer.Dispose();
+            _queries.Dispose();
+            _posterior?.Dispose();
+            _documents.Dispose();
+        });
     }
 
     /// <summary>Does one step.</summary>
     internal RetrieverTrainingProgress Step(CancellationToken cancellationToken = default)
     {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable recorded = Gradients.Recorded();
         long[] examples = Draw(StepsDone);

@@ -33,12 +33,17 @@ internal sealed unsafe partial class Bm25Image
     {
         Part[] parts = new Part[Math.Clamp(count / LeastPart, 1, ParallelLoop.ThreadsOf(threads))];
         long done = 0;
+        Lock telling = new();
         void Report(int document)
         {
             if ((document & 0xfff) == 0xfff)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("index terms", Interlocked.Add(ref done, 0x1000), 2L * count));
+                lock (telling)
+                {
+                    done += 0x1000;
+                    progress?.Report(new("index terms", done, 2L * count));
+                }
             }
         }
 

@@ -83,6 +83,7 @@ public static class HeldOut
         NearDuplicateIndex index = Near(heldOut, tokenizer, options);
         ConcurrentDictionary<int, (int There, string Names)> near = new();
         int count = retrieval.Documents.Count, done = 0;
+        Lock telling = new();
         ParallelLoop.For(count, Compare, cancellationToken: cancellationToken);
         Refuse(heldOut, retrieval, "nearly word for word", near.Count, near.Values.OrderBy(found => found.There).Select(found => found.Names));
 
@@ -97,7 +98,11 @@ public static class HeldOut
                 near.AddOrUpdate(found.Text, one, (_, other) => other.There < i ? other : one); // the first, whichever thread comes first
             }
 
-            progress?.Report(new StageProgress("look for held-out documents in the database", Interlocked.Increment(ref done), count));
+            lock (telling)
+            {
+                done++;
+                progress?.Report(new StageProgress("look for held-out documents in the database", done, count));
+            }
         }
     }
 

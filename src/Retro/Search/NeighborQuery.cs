@@ -46,18 +46,32 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
 
     /// <summary>
     /// Whether a chunk may come: it stands in no document that is excluded, and the labels show its own. For custom sources; those of the library go by
-    /// it, and what another gives in spite of it is refused by whatever asks.
+    /// it, and what another gives in spite of it is refused by whatever asks. Of many chunks, <see cref="Admission"/> tells it without looking up documents and
+    /// labels for each.
     /// </summary>
     /// <param name="database">The source's database.</param>
     /// <param name="chunk">The chunk's number in it.</param>
     /// <returns>Whether it may.</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
     /// <exception cref="ArgumentException">An excluded document does not exist, or a label is null.</exception>
-    public bool Admits(ChunkDatabase database, long chunk)
+    public bool Admits(ChunkDatabase database, long chunk) => Admission(database)(chunk);
+
+    /// <summary>What <see cref="Admits"/> says, for many chunks.</summary>
+    /// <param name="database">The source's database.</param>
+    /// <returns>
+    /// Tells of a chunk's number in it whether it may come; throws an <see cref="ArgumentOutOfRangeException"/> where there is no such chunk.
+    /// </returns>
+    /// <exception cref="ArgumentException">An excluded document does not exist, or a label is null.</exception>
+    public Func<long, bool> Admission(ChunkDatabase database)
     {
         ArgumentNullException.ThrowIfNull(database);
-        ArgumentOutOfRangeException.ThrowIfNegative(chunk);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(chunk, database.ChunkCount);
-        return NeighborQueries.Excluded(database, this).Admits(chunk, NeighborQueries.Visible(database, this));
+        ExcludedChunks excluded = NeighborQueries.Excluded(database, this);
+        ChunkSet? visible = NeighborQueries.Visible(database, this);
+        return chunk =>
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(chunk);
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(chunk, database.ChunkCount);
+            return excluded.Admits(chunk, visible);
+        };
     }
 }

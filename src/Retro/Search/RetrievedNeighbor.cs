@@ -13,6 +13,9 @@ namespace Retro.Search;
 /// <param name="Continuation">
 /// The text that follows in the same document: the next chunk's, or as much as the model reads; empty where the document ends.
 /// </param>
-/// <param name="Score">The neighbor source's score; greater is better.</param>
+/// <param name="Score">
+/// The neighbor source's score; greater is better. Null where no source was asked: of a passage that was given, and of a chunk, found by the reader itself,
+/// that a token was copied from.
+/// </param>
 public sealed record RetrievedNeighbor(
-    long Chunk, string DocumentId, string Title, string Location, long ChunkInDocument, string Text, string Continuation, float Score);
+    long Chunk, string DocumentId, string Title, string Location, long ChunkInDocument, string Text, string Continuation, float? Score);

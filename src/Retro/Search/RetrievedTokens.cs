@@ -54,7 +54,14 @@ public sealed class RetrievedTokens
     /// <param name="chunk">Chunk of the row.</param>
     /// <param name="neighbor">Neighbor of the chunk.</param>
     /// <returns>Index of its first token.</returns>
-    public int Offset(int row, int chunk, int neighbor) => ((((row * Chunks) + chunk) * Neighbors) + neighbor) * Length;
+    /// <exception cref="ArgumentOutOfRangeException">There is no such row, chunk or neighbor.</exception>
+    public int Offset(int row, int chunk, int neighbor)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)chunk, (uint)Chunks, nameof(chunk));
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)neighbor, (uint)Neighbors, nameof(neighbor));
+        return ((((row * Chunks) + chunk) * Neighbors) + neighbor) * Length;
+    }
 
     /// <summary>Takes the neighbors of a chunk: each chunk of the database with what follows it in its document, up to R tokens.</summary>
     /// <param name="row">Row.</param>
@@ -63,7 +70,7 @@ public sealed class RetrievedTokens
     /// <param name="found">At most K chunk numbers, best first; -1 where there is none.</param>
     /// <param name="scores">The source's scores of them, as many; none where they are not known.</param>
     /// <exception cref="ArgumentException">There are more than K, or not as many scores.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk in the database.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such row or chunk here, or no such chunk in the database.</exception>
     public void Take(int row, int chunk, ChunkDatabase database, ReadOnlySpan<long> found, ReadOnlySpan<float> scores = default)
     {
         ArgumentNullException.ThrowIfNull(database);
@@ -89,6 +96,7 @@ public sealed class RetrievedTokens
     /// <param name="row">Row.</param>
     /// <param name="chunk">Chunk of the row.</param>
     /// <param name="neighbor">Neighbor of the chunk.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such row, chunk or neighbor.</exception>
     public long[] Passage(int row, int chunk, int neighbor)
     {
         int start = Offset(row, chunk, neighbor);
@@ -123,7 +131,7 @@ public sealed class RetrievedTokens
     internal void Take(int row, int chunk, RetrievedTokens from, int fromRow, int fromChunk, int first = 0)
     {
         int neighbors = Math.Min(Neighbors, from.Neighbors - first), count = neighbors * Length;
-        int start = from.Offset(fromRow, fromChunk, first), to = Offset(row, chunk, 0);
+        int start = from.Offset(fromRow, fromChunk, 0) + (first * Length), to = Offset(row, chunk, 0);
         from.Tokens.AsSpan(start, count).CopyTo(Tokens.AsSpan(to));
         from.Valid.AsSpan(start, count).CopyTo(Valid.AsSpan(to));
         from.Scores.AsSpan(start / Length, neighbors).CopyTo(Scores.AsSpan(to / Length));

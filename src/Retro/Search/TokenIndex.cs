@@ -113,7 +113,12 @@ public sealed class TokenIndex
     /// <summary>The places that begin with a run.</summary>
     /// <param name="run">At most <see cref="LongestRun"/> tokens.</param>
     /// <returns>From the first to before the end.</returns>
-    public (int First, int End) Range(ReadOnlySpan<int> run) => (Bound(run, 0), Bound(run, 1));
+    /// <exception cref="ArgumentOutOfRangeException">The run is longer: beyond that places have no order by which it could be found.</exception>
+    public (int First, int End) Range(ReadOnlySpan<int> run)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(run.Length, LongestRun, nameof(run));
+        return (Bound(run, 0), Bound(run, 1));
+    }
 
     /// <summary>A place of the sorted ones.</summary>
     /// <param name="number">Its number.</param>

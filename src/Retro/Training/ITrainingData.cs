@@ -15,6 +15,6 @@ public interface ITrainingData
     /// <summary>Makes a batch. The trainer calls it on another thread while it computes, but never twice at the same time.</summary>
     /// <param name="index">Number of the batch, from 0.</param>
     /// <param name="progress">Share of the training that is done, from 0 to 1.</param>
-    /// <returns>The batch.</returns>
+    /// <returns>The batch; not one that was given before with other values in it, since that is still read while this one is made.</returns>
     TokenBatch Batch(long index, double progress);
 }

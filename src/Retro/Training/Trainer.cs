@@ -31,7 +31,7 @@ public sealed partial class Trainer : IDisposable
     private TrainingState _state; // of a run that goes on, its time is of before it
     private bool _isMoving; // a step, or a loading, has begun to change what a checkpoint holds, and is not done, or threw
     private bool _isAhead; // of what was made or loaded
-    private bool _isDisposed;
+    private volatile bool _isDisposed;
 
     /// <summary>Creates a trainer at step 0.</summary>
     /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new
@@ -142,11 +142,11 @@ public sealed partial class Trainer : IDisposable
         return _tensors.Averaged();
     }
 
-    /// <inheritdoc/>
+    /// <summary>Frees what the training keeps beside the model; a run, on whichever thread, ends before its next step, and it is freed then.</summary>
     public void Dispose()
     {
         _isDisposed = true;
-        _tensors.Dispose();
+        _one.Free(_tensors.Dispose);
     }
 
     private void RequireUndisposed()

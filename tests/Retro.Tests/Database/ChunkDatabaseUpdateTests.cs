@@ -36,6 +36,26 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         ChunkDatabase.Open(folder, verify: true).Dispose();
     }
 
+    /// <summary>The chunks of an entry of before are others' now.</summary>
+    [Fact]
+    public void An_entry_of_before_a_change_is_refused()
+    {
+        string folder;
+        DocumentEntry[] before;
+        using (ChunkDatabase database = _databases.Build(
+            [TestDatabases.Document("a", "some words"), TestDatabases.Document("b", "more words than before"), TestDatabases.Document("c", "the last")]))
+        {
+            folder = database.Folder;
+            before = [.. database.Documents];
+            Assert.Equal([TestDatabases.EndOfText, .. TestDatabases.Bytes.Encode("the last"), TestDatabases.EndOfText], database.TokensOf(before[2]));
+        }
+
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [], ["a"], TestDatabases.Bytes).Database;
+        Assert.Equal(before[2].TokenCount, changed.TokensOf(changed.Documents[1]).Length);
+        Assert.All(before, entry => Assert.Contains(
+            $"the chunks of \"{entry.Id}\"", Assert.Throws<ArgumentException>(() => changed.TokensOf(entry)).Message, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void A_changed_database_reads_as_one_that_was_built_of_what_is_there_now()
     {

@@ -131,6 +131,16 @@ public class ChunkKeyerTests
     }
 
     [Fact]
+    public void A_wrapped_embedder_whose_metadata_name_another_model_is_another()
+    {
+        HashingEmbedder embedder = new(16);
+        ChunkKeyer plain = new(s_tokenizer, embedder), prefixed = new(s_tokenizer, new Prefixing(embedder));
+        Assert.NotEqual(plain.Identity, prefixed.Identity);
+        Assert.Equal(plain.KeyOfText("passage: Green tea"), prefixed.KeyOfText("Green tea"));
+        Assert.Equal(16, prefixed.Dimensions);
+    }
+
+    [Fact]
     public void A_foreign_embedder_gets_no_more_texts_at_once_than_it_takes()
     {
         Counting few = new(new Foreign("m", 3)), own = new(new HashingEmbedder(16));
@@ -192,6 +202,18 @@ public class ChunkKeyerTests
             Most = Math.Max(Most, values.Count());
             return base.GenerateAsync(values, options, cancellationToken);
         }
+    }
+
+    /// <summary>Another function than the one inside, and named as such.</summary>
+    private sealed class Prefixing(IEmbeddingGenerator<string, Embedding<float>> inner) : DelegatingEmbeddingGenerator<string, Embedding<float>>(inner)
+    {
+        public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+            IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+            => base.GenerateAsync(values.Select(text => $"passage: {text}"), options, cancellationToken);
+
+        public override object? GetService(Type serviceType, object? serviceKey = null)
+            => serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata("test", null, "behind a prefix")
+                : base.GetService(serviceType, serviceKey);
     }
 
     /// <summary>Somebody else's embedder: text length, 1, 2, ...</summary>

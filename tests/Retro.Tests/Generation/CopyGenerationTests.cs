@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Generation;
@@ -308,6 +309,7 @@ public sealed class CopyGenerationTests : IClassFixture<CopyGenerationTests.Fitt
                 pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Concat(pieces.Select(piece => piece.CopiedFrom).OfType<RetrievedNeighbor>())
                     .Select(neighbor => neighbor.Chunk).Distinct().Order(),
                 whole.Neighbors.Select(neighbor => neighbor.Chunk).Order());
+            Assert.Equal(whole.Neighbors, JsonSerializer.Deserialize<GeneratedText>(JsonSerializer.Serialize(whole))!.Neighbors);
             Assert.All(
                 await Collect(generator, document.Text[..60], options with { Retrieval = false, MaximumNewTokens = 8 }),
                 piece => Assert.Null(piece.CopiedFrom));

@@ -652,7 +652,9 @@ public sealed class GenerationChoicesTests : WritingTests
         IReadOnlyList<RetrievedNeighbor> sources = (IReadOnlyList<RetrievedNeighbor>)response.AdditionalProperties![RetroChatClient.SourcesKey]!;
         Assert.Equal(
             pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk).Distinct(), sources.Select(source => source.Chunk));
-        Assert.Contains(updates, update => update.AdditionalProperties?[RetroChatClient.SourcesKey] is not null);
+        Assert.Contains(updates[..^1], update => update.AdditionalProperties?[RetroChatClient.SourcesKey] is not null);
+        Assert.Equal(sources, updates.ToChatResponse().Messages[0].AdditionalProperties![RetroChatClient.SourcesKey]);
+        Assert.Equal(sources, response.Messages[0].AdditionalProperties![RetroChatClient.SourcesKey]);
 
         ChatOptions options = new() { ModelId = "huge", MaxOutputTokens = 3, StopSequences = ["never"], Instructions = "Be brief." };
         ChatResponse shorter = await client.GetResponseAsync(messages[1..], options, TestContext.Current.CancellationToken);

@@ -73,7 +73,7 @@ public sealed class QueryKeyTests : IDisposable
                 if (piece.Retrieved is { } found)
                 {
                     Assert.Equal(first + found.Chunk, found.Neighbors[0].Chunk);
-                    Assert.InRange(found.Neighbors[0].Score, -1e-4, 1e-4);
+                    Assert.InRange(found.Neighbors[0].Score!.Value, -1e-4, 1e-4);
                     Assert.Equal(SearchKey(found.Query), SearchKey(found.Neighbors[0].Text));
                     asked++;
                 }

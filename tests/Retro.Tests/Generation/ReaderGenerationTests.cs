@@ -298,6 +298,26 @@ public sealed class ReaderGenerationTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_default_device_of_torchs_changes_nothing_for_nearest_states_on_the_processor()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        NearestNeighborReader reader = new(_model, _states, 0.4, 1, 8);
+        (Tensor keys, Tensor states) = _model.KeysAndStatesAt(
+            tensor(new long[] { 5, 6, 7 }, [1, 3], device: CPU), tensor(new long[] { 2 }, device: CPU));
+        Tensor expected = reader.Logits(keys, states, among: null);
+        try
+        {
+            set_default_device(META);
+            Assert.True(reader.Logits(keys, states, among: null).Equals(expected));
+        }
+        finally
+        {
+            set_default_device(CPU);
+        }
+    }
+
     /// <summary>Nothing is read of what is excluded: neither states nor neighbors.</summary>
     [Fact]
     public async Task Nearest_states_of_excluded_documents_are_passed_over()

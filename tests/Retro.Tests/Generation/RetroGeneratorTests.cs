@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Retro.Corpora;
 using Retro.Database;
@@ -214,7 +215,7 @@ public sealed class RetroGeneratorTests : IDisposable
             Assert.Equal(found.Query.TrimEnd('\ufffd'), found.Query); // what a border cuts is not shown
             Assert.Equal(numbers, found.Neighbors.Select(source => source.Chunk));
             Assert.Equal(numbers.Select(number => _database.Text(number, s_tokenizer)), found.Neighbors.Select(source => source.Text));
-            Assert.Equal(scores, found.Neighbors.Select(source => source.Score));
+            Assert.Equal(scores, found.Neighbors.Select(source => source.Score!.Value));
         }
 
         // The first chunk of the prompt is in the database: nothing is excluded, and it finds itself.
@@ -327,6 +328,7 @@ public sealed class RetroGeneratorTests : IDisposable
         whole = await _generator.GenerateTextAsync(s_texts[1], options, TestContext.Current.CancellationToken);
         Assert.Equal(options.Passages, whole.Neighbors.Select(neighbor => neighbor.Text));
         Assert.Equal(whole.Text, whole.WithSources());
+        Assert.Equal(whole.Neighbors, JsonSerializer.Deserialize<GeneratedText>(JsonSerializer.Serialize(whole))!.Neighbors);
         await Assert.ThrowsAsync<RetroOptionsException>(() => _generator.GenerateTextAsync("tea", new() { MaximumNewTokens = -1 }));
 
         // A RETRO reads as many as there are, a reader no more than it does, and nobody loses one without a word.

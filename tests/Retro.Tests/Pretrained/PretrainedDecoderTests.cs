@@ -511,6 +511,23 @@ public sealed class PretrainedDecoderTests
         Assert.True(divided.Written(quotients + 1).to_type(ScalarType.Float32).allclose(values.to_type(ScalarType.Float32) + 7, 2e-2, 2e-2));
     }
 
+    [Fact]
+    public void A_default_device_of_torchs_changes_nothing_for_what_is_divided_on_the_processor()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor values = arange(1, 1000, ScalarType.Float32, CPU);
+        try
+        {
+            set_default_device(META);
+            ConvertedTensor divided = ConvertedTensor.Divided(7);
+            Assert.True(divided.Written(divided.Read(values)).to_type(ScalarType.Float32).Equals(values));
+        }
+        finally
+        {
+            set_default_device(CPU);
+        }
+    }
+
     /// <summary>Each layer of a GPT-2 or a GPT-NeoX may be stored with its mask, and all have the same; those of a GPT-Neo have one of two.</summary>
     [Theory]
     [InlineData("gpt2-no-prefix")]

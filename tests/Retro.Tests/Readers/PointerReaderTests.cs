@@ -81,6 +81,16 @@ public sealed class PointerReaderTests : IDisposable
     }
 
     [Fact]
+    public void What_the_other_reader_gave_stays_as_it_is()
+    {
+        ToyReader toy = new(V);
+        ReadingBatch batch = With(RandomBatch(new Random(3), 1, 0), 1);
+        double[] mixed = new PointerReader(toy, new PointerRule(K, M, R, s_precisions)).LogLikelihoods(batch);
+        Assert.NotEqual(mixed, toy.Given);
+        Assert.Equal(new ToyReader(V).LogLikelihoods(batch), toy.Given);
+    }
+
+    [Fact]
     public void Precisions_are_the_shares_that_a_count_over_all_places_gives()
     {
         List<Document> documents = TestDatabases.Documents(12, seed: 4, maximumLength: 90)

@@ -34,7 +34,9 @@ public sealed class RunReaderTests : IDisposable
         double[][] found = [.. Enumerable.Range(0, V).Select(target =>
         {
             Array.Fill(batch.Targets, target);
-            return reader.LogLikelihoods(batch);
+            double[] mixed = reader.LogLikelihoods(batch), below = toy.Given;
+            Assert.Equal(toy.LogLikelihoods(batch), below); // it stays as it was given
+            return mixed;
         })];
         for (int at = 0; at < batch.Tokens.Length; at++)
         {

@@ -17,6 +17,9 @@ internal sealed class ToyReader(int vocabulary) : IReader
 
     public Device Device => CPU;
 
+    /// <summary>What it gave last.</summary>
+    public double[] Given { get; private set; } = [];
+
     public long RowBytes(int length) => length;
 
     public double[] LogLikelihoods(ReadingBatch batch)
@@ -34,7 +37,7 @@ internal sealed class ToyReader(int vocabulary) : IReader
             }
         }
 
-        return result;
+        return Given = result;
     }
 
     public double Probability(ReadOnlySpan<long> context, long target)

@@ -470,6 +470,26 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     }
 
     [Fact]
+    public void What_another_thread_disposes_while_it_trains_is_freed_when_the_run_has_ended()
+    {
+        using RetrieverTrainer trainer = _world.Trainer();
+        long before = 0, after = 0;
+        Assert.Throws<ObjectDisposedException>(() => trainer.Run(new Reports<RetrieverTrainingProgress>(_ =>
+        {
+            before = LiveTensors.Settled();
+            Thread other = new(trainer.Dispose);
+            other.Start();
+            other.Join();
+            after = LiveTensors.Settled();
+        })));
+        Assert.Equal(1, trainer.StepsDone);
+        Assert.Equal(before, after);
+        Assert.True(LiveTensors.Settled() < before);
+        Assert.Throws<ObjectDisposedException>(() => trainer.QueryEmbedder());
+        Assert.Throws<ObjectDisposedException>(() => trainer.Save(_world["disposed"]));
+    }
+
+    [Fact]
     public void A_checkpoint_of_other_settings_or_none_is_refused_by_what_differs()
     {
         using RetrieverTrainer trainer = _world.Trainer();

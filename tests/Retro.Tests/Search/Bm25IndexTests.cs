@@ -471,6 +471,23 @@ public class Bm25IndexTests
     }
 
     [Fact]
+    public void Several_threads_tell_their_progress_one_at_a_time_and_in_order()
+    {
+        int inside = 0;
+        long last = -1;
+        Reports<StageProgress> inOrder = new(report =>
+        {
+            Assert.Equal(1, Interlocked.Increment(ref inside));
+            Assert.True(report.Done > last, $"{report.Done} came after {last}.");
+            last = report.Done;
+            Thread.Sleep(20); // in which another comes
+            Interlocked.Decrement(ref inside);
+        });
+        using Bm25Index index = Bm25Index.Build(40_000, _ => [1], new() { Threads = 4 }, inOrder);
+        Assert.Equal(80_000, last);
+    }
+
+    [Fact]
     public void A_folder_that_cannot_be_written_is_named()
     {
         using TemporaryFolder folder = new();

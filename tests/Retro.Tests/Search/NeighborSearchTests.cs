@@ -190,16 +190,19 @@ public sealed class NeighborSearchTests : IDisposable
     {
         NeighborQuery all = new(default, []), none = all with { Labels = [] }, staff = all with { Labels = ["other", "staff"] };
         NeighborQuery elsewhere = new(default, new ExcludedDocuments(_database).Of(["cafe"]));
+        Func<long, bool>[] admissions = [.. new[] { all, none, staff, elsewhere }.Select(query => query.Admission(_database))];
         for (long chunk = 0; chunk < _database.ChunkCount; chunk++)
         {
             string id = _database.Documents[_database.DocumentOf(chunk)].Id;
             Assert.Equal(
                 (true, id != "secret", true, id != "cafe"),
                 (all.Admits(_database, chunk), none.Admits(_database, chunk), staff.Admits(_database, chunk), elsewhere.Admits(_database, chunk)));
+            Assert.Equal([true, id != "secret", true, id != "cafe"], admissions.Select(admits => admits(chunk)));
         }
 
         Assert.Throws<ArgumentOutOfRangeException>(() => all.Admits(_database, _database.ChunkCount));
         Assert.Throws<ArgumentOutOfRangeException>(() => all.Admits(_database, -1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => admissions[0](_database.ChunkCount));
     }
 
     private ChunkDatabase Build(string name, string cleaning)

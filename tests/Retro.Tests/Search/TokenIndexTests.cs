@@ -57,6 +57,7 @@ public sealed class TokenIndexTests : IDisposable
         Assert.True(lengths.Count(count => count > 0) > 10 && lengths[^1] > 0);
         Assert.Equal((0, 0, 0), index.Find(['z']));
         Assert.Equal((0, 0, 0), index.Find([]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => index.Range(new int[TokenIndex.LongestRun + 1]));
 
         // By as many tokens as are told apart, then by position; behind the last document stands what stands between two.
         IEnumerable<int> InOrder()

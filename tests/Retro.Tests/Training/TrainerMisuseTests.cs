@@ -95,6 +95,25 @@ public sealed class TrainerMisuseTests : IDisposable
     }
 
     [Fact]
+    public void What_another_thread_disposes_while_it_trains_is_freed_when_the_run_has_ended()
+    {
+        using RetroModel model = Model(Config);
+        using Trainer trainer = new(model, Options with { AverageDecay = 0.9 });
+        long before = 0, after = 0;
+        Assert.Throws<ObjectDisposedException>(() => trainer.Run(new CopyingData(Config, 2, 3, seed: 1), new Reports<TrainingProgress>(_ =>
+        {
+            before = LiveTensors.Settled();
+            Thread other = new(trainer.Dispose);
+            other.Start();
+            other.Join();
+            after = LiveTensors.Settled();
+        })));
+        Assert.Equal(1, trainer.StepsDone);
+        Assert.Equal(before, after);
+        Assert.True(LiveTensors.Settled() < before);
+    }
+
+    [Fact]
     public void Patience_without_what_it_counts_is_refused()
     {
         Assert.Contains(
