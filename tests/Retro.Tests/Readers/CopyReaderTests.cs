@@ -72,6 +72,61 @@ public sealed class CopyReaderTests : IDisposable
         }
     }
 
+    /// <summary>
+    /// The gradient is the derivative of the definition along any direction. What is learned of the scores goes through shares and their sum, and not through
+    /// the features: there, these count for nothing.
+    /// </summary>
+    [Theory]
+    [InlineData(true, "threshold state features features_state features_bias correction")]
+    [InlineData(false, "run plausibility equal rank threshold state")]
+    public void Its_gradient_is_the_derivative_of_the_definition(bool corrects, string names)
+    {
+        const double step = 1e-3;
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(3);
+        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1);
+        using (no_grad())
+        {
+            foreach (TorchSharp.Modules.Parameter parameter in mixture.parameters())
+            {
+                parameter.add_(randn_like(parameter) * 0.3);
+            }
+
+            if (!corrects)
+            {
+                mixture.get_parameter("correction")!.zero_();
+            }
+        }
+
+        ReadingBatch batch = Batch(new Random(2), 6);
+        long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
+        CopyCandidates candidates = CopyCandidates.Find(batch, K, places);
+        Tensor logits = randn(places.Length, V), states = randn(places.Length, 3), targets = randint(V, [places.Length], ScalarType.Int64);
+        double[,] weights = Table(logits), h = Table(states);
+        long[] wanted = targets.data<long>().ToArray();
+        mixture.LogLikelihoods(logits, states, candidates, 0, targets).sum().backward();
+        using IDisposable noGradients = no_grad();
+        foreach (string name in names.Split(' '))
+        {
+            Tensor parameter = mixture.get_parameter(name)!, start = parameter.clone(), direction = randn_like(start);
+            double expected = (Moved(step) - Moved(-step)) / (2 * step);
+            Assert.Equal(expected, (parameter.grad! * direction).sum().to(ScalarType.Float64).item<double>(), 1e-2 * (1 + Math.Abs(expected)));
+
+            double Moved(double by)
+            {
+                parameter.add_(direction * by);
+                double sum = Enumerable.Range(0, places.Length).Sum(place => Math.Log(Definition(
+                    mixture,
+                    batch,
+                    place,
+                    [.. Enumerable.Range(0, V).Select(v => weights[place, v])],
+                    [.. Enumerable.Range(0, 3).Select(d => h[place, d])])[wanted[place]]));
+                parameter.copy_(start);
+                return sum;
+            }
+        }
+    }
+
     [Fact]
     public void Without_neighbors_it_is_the_model_and_the_model_stays_as_it_is()
     {
