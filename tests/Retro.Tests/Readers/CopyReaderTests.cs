@@ -127,6 +127,33 @@ public sealed class CopyReaderTests : IDisposable
         }
     }
 
+    /// <summary>However few of a step's targets are computed at a time, as of a large vocabulary; with nothing to copy it is the model's own loss.</summary>
+    [Fact]
+    public void The_loss_of_a_step_is_the_mean_over_all_its_targets()
+    {
+        const int vocabulary = 400_000; // logits of 20 places at a time
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
+        GivenNeighborSource nothing = new(database, _ => []);
+        manual_seed(1);
+        using RetroModel model = new(s_config with
+        {
+            VocabularySize = vocabulary, Width = 8, Layers = 1, Heads = 1, FeedForwardSize = 16, TieEmbeddings = true,
+        });
+        CopyReaderOptions options = new() { Neighbors = 1, Stride = S, QueryLength = S, Steps = 1, WindowLength = 7 * S, BatchSize = 3, RandomShare = 0 };
+        List<StageProgress> told = [];
+        CopyReader.Fit(model, database, nothing, options, progress: new Reports<StageProgress>(told.Add)).Dispose();
+
+        ReadingWindows windows = new(database, nothing, new SameDocuments(database, database))
+        {
+            WindowLength = options.WindowLength, BatchSize = options.BatchSize, Plan = new ReadingPlan(1, 2 * S, S, S), RandomShare = 0, Seed = options.Seed,
+        };
+        ReadingBatch batch = windows.Batch(0, TestContext.Current.CancellationToken).Batch;
+        int targets = batch.Targets.Count(target => target != LogLikelihood.NoTarget);
+        Assert.True(targets > 3 * (ModelReading.HeadBytes / sizeof(float) / vocabulary));
+        double expected = -new DecoderReader(model).LogLikelihoods(batch).Sum() / targets;
+        Assert.Equal(expected, Assert.Single(told).Loss!.Value, 1e-4 * expected);
+    }
+
     [Fact]
     public void Without_neighbors_it_is_the_model_and_the_model_stays_as_it_is()
     {
