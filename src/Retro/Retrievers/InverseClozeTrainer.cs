@@ -177,8 +177,12 @@ public static class InverseClozeTrainer
         return TextEncoder.Mean(encoder.forward(tokens, mask), mask); // [B, D]
     }
 
-    // The first steps are counted too: with a budget of time alone, what share of it a step takes is not known before.
-    private static double Rate(double done, long step)
+    /// <summary>What share of the highest rate a step has.</summary>
+    /// <param name="done">Share of the training that is done before it.</param>
+    /// <param name="step">
+    /// Number of the step, from 0; the first are counted too, since with a budget of time alone it is not known before what share of it a step takes.
+    /// </param>
+    internal static double Rate(double done, long step)
         => Math.Min(
             Math.Min(1, (step + 1) / 10.0), done < WarmUp ? Math.Max(done, 0.01) / WarmUp : 0.5 + 0.5 * Math.Cos(Math.PI * (done - WarmUp) / (1 - WarmUp)));
 }

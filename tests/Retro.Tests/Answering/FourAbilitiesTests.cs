@@ -33,6 +33,25 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.True(found.NegativeRejection.HasInterval);
     }
 
+    /// <summary>By how many bits, and not nats, the right answer is likelier than the only other one.</summary>
+    [Fact]
+    public void A_margin_is_in_bits()
+    {
+        HoldingReader reader = new(1);
+        QuestionReader answers = new(reader, _towns.Passages);
+        Question[] mayors = [.. _towns.Set.Questions.Where(one => one.Kind == "Mayor")];
+        (Question one, Question other) = mayors.Zip(mayors.Skip(1)).First(pair => Bits(pair.First, pair.Second) + Bits(pair.Second, pair.First) > 2);
+        CounterfactualResult right = FourAbilities.Measure(reader, [one, other], _towns.Passages).Counterfactual.Single(row => row.Passages == "right");
+        Assert.Equal(2, right.Questions);
+        Assert.Equal((Bits(one, other) + Bits(other, one)) / 2, right.Margin.Value, 1e-9);
+
+        double Bits(Question asked, Question wrong)
+        {
+            double[] found = answers.LogLikelihoods(asked, [_towns.Passages.Oracle(asked)], [asked.Answers[0], wrong.Answers[0]]);
+            return (found[0] - found[1]) / Math.Log(2);
+        }
+    }
+
     /// <summary>Passages are those that the reader reads; a right one that does not hold its answer that far is none.</summary>
     [Fact]
     public async Task Passages_are_as_long_as_the_reader_reads_them()

@@ -57,6 +57,18 @@ public sealed class EvaluationTableTests : IDisposable
         Assert.Equal(table.Notes, (table with { TextLoss = new(20, 0, 1000, 1000) }).Notes);
     }
 
+    /// <summary>Of the seeds' own ratios, each over the tokens that it is of.</summary>
+    [Fact]
+    public void Every_number_of_a_row_is_the_mean_over_the_seeds()
+    {
+        EvaluationEntry entry = new("one", [Result(600, 400, 240), Result(500, 260, 160)]);
+        string[] lines = EvaluationTable.Of([entry]).ToMarkdown().Split('\n');
+        Assert.Equal("| one | bm25, k = 2 | - | - | - | 1.1000 | - | 5.000 | 4.250 |", lines[2].TrimEnd());
+
+        static BitsPerByteResult Result(double first, double second, double firstChunks)
+            => new("one", "bm25", 2, 200, new([first, second], [500, 300]), [1], 40, firstChunks, "hash") { WindowLength = 64, Stride = 32 };
+    }
+
     /// <summary>As in <see cref="PairedDifferenceTests.Each_training_is_held_against_the_baseline_of_its_own_seed"/>.</summary>
     [Fact]
     public void Measurements_are_paired_in_the_order_of_their_seeds()
@@ -180,6 +192,12 @@ public sealed class EvaluationTableTests : IDisposable
             Assert.Contains(
                 "3 by given. Other text is read by by another source; more; longer; anywhere: what is gained", noted.Note, StringComparison.Ordinal);
             Assert.EndsWith(noted.Note, noted.ToMarkdown().TrimEnd(), StringComparison.Ordinal);
+
+            // Of several seeds the mean.
+            LeakageTable seeds = LeakageTable.Of(curve, [new("both", [off, on])]);
+            Assert.All(
+                seeds.Rows, row => Assert.Equal((curve.At(off, row.Bound).Value + curve.At(on, row.Bound).Value) / 2, row.Values[0], 1e-12));
+            Assert.NotEqual(off.Value, seeds.Rows[^1].Values[0], 1e-6);
         }
     }
 

@@ -24,6 +24,9 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         bool Masked,
         bool Gated,
         int? Rank,
+        double RotaryBase,
+        double RotaryFraction,
+        bool Scaled,
         int Seed);
 
     [Fact]
@@ -41,8 +44,12 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
             from masked in Gen.Elements(false, true)
             from gated in Gen.Elements(false, true)
             from rank in Gen.Elements<int?>(null, 3)
+            from rotaryBase in Gen.Elements(100.0, 10_000.0, 500_000.0)
+            from fraction in Gen.Elements(0.5, 1.0)
+            from scaled in Gen.Elements(false, true)
             from seed in Gen.Choose(0, 1_000_000)
-            select new Sizes(chunk, retrieved, neighbors, tokens, missing, positions, shifted, matched, masked, gated, rank, seed);
+            select new Sizes(
+                chunk, retrieved, neighbors, tokens, missing, positions, shifted, matched, masked, gated, rank, rotaryBase, fraction, scaled, seed);
 
         Prop.ForAll(sizes.ToArbitrary(), Agrees).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(60));
     }
@@ -111,6 +118,11 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
             Width = 6,
             Heads = 2,
             HeadSize = 4,
+            RotaryBase = sizes.RotaryBase,
+
+            // The decoder's own, which retrieval leaves alone.
+            RotaryFraction = sizes.RotaryFraction,
+            RotaryScaling = sizes.Scaled ? new() { Factor = 4 } : null,
             Retrieval = RetroConfig.Tiny.Retrieval! with
             {
                 ChunkLength = sizes.Chunk,
@@ -219,7 +231,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         switch (config.Retrieval!.Positions)
         {
             case PositionKind.Rotary:
-                return (Turn(q, a + config.Retrieval!.ChunkLength - 1) * Turn(k, b)).sum(-1);
+                return (Turn(q, a + config.Retrieval!.ChunkLength - 1, config.RotaryBase) * Turn(k, b, config.RotaryBase)).sum(-1);
             case PositionKind.TransformerXl:
                 double distance = a - b + config.Retrieval!.ChunkLength - 1;
                 int half = config.Width / 2;
@@ -233,7 +245,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         }
     }
 
-    private static Tensor Turn(Tensor x, double position)
+    private static Tensor Turn(Tensor x, double position, double rotaryBase)
     {
         double[] values = x.data<double>().ToArray();
         long size = x.shape[1], half = size / 2;
@@ -242,7 +254,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         {
             for (long i = 0; i < half; i++)
             {
-                double angle = position * Math.Pow(10_000, -2.0 * i / size), first = values[(head * size) + i], second = values[(head * size) + half + i];
+                double angle = position * Math.Pow(rotaryBase, -2.0 * i / size), first = values[(head * size) + i], second = values[(head * size) + half + i];
                 turned[(head * size) + i] = (first * Math.Cos(angle)) - (second * Math.Sin(angle));
                 turned[(head * size) + half + i] = (second * Math.Cos(angle)) + (first * Math.Sin(angle));
             }

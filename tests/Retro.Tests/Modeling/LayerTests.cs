@@ -288,6 +288,48 @@ public class LayerTests
         Assert.True(ModelCase.Distance(branch.call(retrieved, states, plan), normalizing.call(retrieved, states, plan)) > 1e-3);
     }
 
+    /// <summary>
+    /// Cross-attention reads the state after self-attention, and feed-forward that after both, or where residuals are parallel what the layer reads.
+    /// </summary>
+    [Theory]
+    [InlineData("rotary")]
+    [InlineData("gpt-neox")]
+    [InlineData("normalized behind, across heads")]
+    public void What_each_branch_reads_and_gives_is_added_up_in_the_order_of_the_definition(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        Assert.Equal(name == "gpt-neox", config.ParallelResidual);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Dictionary<string, (double[] Read, double[] Gave)> seen = [];
+        DecoderLayer layer = model.Layers[1];
+        layer.register_forward_hook((_, x, _, _, _, y) => Kept("layer", x, y));
+        layer.SelfAttention.register_forward_hook((_, x, _, y) => Kept("self-attention", x, y));
+        layer.CrossAttention!.register_forward_hook((_, x, _, _, y) => Kept("cross-attention", x, y));
+        layer.FeedForward.register_forward_hook((_, x, y) => Kept("feed-forward", x, y));
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 11, 2);
+
+        model.call(ModelCase.Tokens(config, 2, 11), neighbors, valid);
+
+        double[] input = seen["layer"].Read, attended = Sum(input, seen["self-attention"].Gave), crossed = Sum(attended, seen["cross-attention"].Gave);
+        AssertNear(input, seen["self-attention"].Read);
+        AssertNear(attended, seen["cross-attention"].Read);
+        AssertNear(config.ParallelResidual ? input : crossed, seen["feed-forward"].Read);
+        AssertNear(Sum(crossed, seen["feed-forward"].Gave), seen["layer"].Gave);
+        Assert.All(seen.Values, one => Assert.Contains(one.Gave, number => Math.Abs(number) > 1e-3));
+
+        Tensor Kept(string branch, Tensor x, Tensor y)
+        {
+            seen[branch] = (x.Doubles(), y.Doubles());
+            return y;
+        }
+
+        static double[] Sum(double[] one, double[] other) => [.. one.Zip(other, (x, y) => x + y)];
+
+        static void AssertNear(double[] expected, double[] came) => Assert.Equal(expected, came, (x, y) => Math.Abs(x - y) < 1e-12);
+    }
+
     public static IEnumerable<TheoryDataRow<string>> Names => ModelCase.Names;
 
     [Theory]

@@ -18,6 +18,18 @@ public class LearningRateScheduleTests
         Assert.Equal(0.0003, schedule.Rate(1000), 15);
     }
 
+    /// <summary>A twentieth of the steps up, where there are as many, and down to a tenth.</summary>
+    [Theory]
+    [InlineData(100, new[] { 0, 4, 5, 100 }, new[] { 0.2, 1, 1, 0.1 })]
+    [InlineData(105, new[] { 0, 55, 105 }, new[] { 0.2, 0.55, 0.1 })]
+    [InlineData(10, new[] { 0, 5, 10 }, new[] { 1, 0.55, 0.1 })]
+    public void What_is_fitted_in_few_steps_has_the_schedule_that_is_told_of_it(long steps, int[] at, double[] rates)
+    {
+        LearningRateSchedule schedule = LearningRateSchedule.Short(2, steps);
+        double[] came = [.. at.Select(step => schedule.Rate(step) / 2)];
+        Assert.Equal(rates, came, (a, b) => Math.Abs(a - b) < 1e-12);
+    }
+
     [Fact]
     public void The_share_of_a_run_gives_the_rate_of_that_step()
     {

@@ -72,6 +72,88 @@ public sealed class CopyReaderTests : IDisposable
         }
     }
 
+    /// <summary>
+    /// The gradient is the derivative of the definition along any direction. What is learned of the scores goes through shares and their sum, and not through
+    /// the features: there, these count for nothing.
+    /// </summary>
+    [Theory]
+    [InlineData(true, "threshold state features features_state features_bias correction")]
+    [InlineData(false, "run plausibility equal rank threshold state")]
+    public void Its_gradient_is_the_derivative_of_the_definition(bool corrects, string names)
+    {
+        const double step = 1e-3;
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(3);
+        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1);
+        using (no_grad())
+        {
+            foreach (TorchSharp.Modules.Parameter parameter in mixture.parameters())
+            {
+                parameter.add_(randn_like(parameter) * 0.3);
+            }
+
+            if (!corrects)
+            {
+                mixture.get_parameter("correction")!.zero_();
+            }
+        }
+
+        ReadingBatch batch = Batch(new Random(2), 6);
+        long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
+        CopyCandidates candidates = CopyCandidates.Find(batch, K, places);
+        Tensor logits = randn(places.Length, V), states = randn(places.Length, 3), targets = randint(V, [places.Length], ScalarType.Int64);
+        double[,] weights = Table(logits), h = Table(states);
+        long[] wanted = targets.data<long>().ToArray();
+        mixture.LogLikelihoods(logits, states, candidates, 0, targets).sum().backward();
+        using IDisposable noGradients = no_grad();
+        foreach (string name in names.Split(' '))
+        {
+            Tensor parameter = mixture.get_parameter(name)!, start = parameter.clone(), direction = randn_like(start);
+            double expected = (Moved(step) - Moved(-step)) / (2 * step);
+            Assert.Equal(expected, (parameter.grad! * direction).sum().to(ScalarType.Float64).item<double>(), 1e-2 * (1 + Math.Abs(expected)));
+
+            double Moved(double by)
+            {
+                parameter.add_(direction * by);
+                double sum = Enumerable.Range(0, places.Length).Sum(place => Math.Log(Definition(
+                    mixture,
+                    batch,
+                    place,
+                    [.. Enumerable.Range(0, V).Select(v => weights[place, v])],
+                    [.. Enumerable.Range(0, 3).Select(d => h[place, d])])[wanted[place]]));
+                parameter.copy_(start);
+                return sum;
+            }
+        }
+    }
+
+    /// <summary>However few of a step's targets are computed at a time, as of a large vocabulary; with nothing to copy it is the model's own loss.</summary>
+    [Fact]
+    public void The_loss_of_a_step_is_the_mean_over_all_its_targets()
+    {
+        const int vocabulary = 400_000; // logits of 20 places at a time
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
+        GivenNeighborSource nothing = new(database, _ => []);
+        manual_seed(1);
+        using RetroModel model = new(s_config with
+        {
+            VocabularySize = vocabulary, Width = 8, Layers = 1, Heads = 1, FeedForwardSize = 16, TieEmbeddings = true,
+        });
+        CopyReaderOptions options = new() { Neighbors = 1, Stride = S, QueryLength = S, Steps = 1, WindowLength = 7 * S, BatchSize = 3, RandomShare = 0 };
+        List<StageProgress> told = [];
+        CopyReader.Fit(model, database, nothing, options, progress: new Reports<StageProgress>(told.Add)).Dispose();
+
+        ReadingWindows windows = new(database, nothing, new SameDocuments(database, database))
+        {
+            WindowLength = options.WindowLength, BatchSize = options.BatchSize, Plan = new ReadingPlan(1, 2 * S, S, S), RandomShare = 0, Seed = options.Seed,
+        };
+        ReadingBatch batch = windows.Batch(0, TestContext.Current.CancellationToken).Batch;
+        int targets = batch.Targets.Count(target => target != LogLikelihood.NoTarget);
+        Assert.True(targets > 3 * (ModelReading.HeadBytes / sizeof(float) / vocabulary));
+        double expected = -new DecoderReader(model).LogLikelihoods(batch).Sum() / targets;
+        Assert.Equal(expected, Assert.Single(told).Loss!.Value, 1e-4 * expected);
+    }
+
     [Fact]
     public void Without_neighbors_it_is_the_model_and_the_model_stays_as_it_is()
     {

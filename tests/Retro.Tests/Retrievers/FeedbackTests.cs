@@ -218,6 +218,47 @@ public sealed class FeedbackTests : IDisposable
         }
     }
 
+    /// <summary>
+    /// A row's chunk is told from those that were accepted for other prompts of the batch and from those that were rejected for any; what else was accepted for
+    /// its own prompt does not count.
+    /// </summary>
+    [Fact]
+    public void The_loss_is_that_of_a_softmax_over_what_was_rejected_and_what_was_accepted_for_others()
+    {
+        const double temperature = 0.2;
+        long[] chunks = [.. _world.Passages.Documents.Take(5).Select(document => document.FirstChunk)];
+        FeedbackPair[] one = [new("a", chunks[0], true), new("a", chunks[1], false)];
+        FeedbackPair[] several =
+        [
+            new("a", chunks[0], true), new("a", chunks[1], true), new("b", chunks[2], true), new("a", chunks[3], false), new("b", chunks[4], false),
+        ];
+        ChunkKeyer keyer = new(RetrieverWorld.Tokenizer, _world.Embedder);
+
+        Assert.Equal(Cost("a", 0, 1), Told(one), 1e-4);
+        Assert.Equal((Cost("a", 0, 2, 3, 3, 4) + Cost("a", 1, 2, 3, 3, 4) + Cost("b", 2, 0, 1, 3, 3, 4)) / 3, Told(several), 1e-4);
+
+        double Told(FeedbackPair[] pairs)
+        {
+            List<StageProgress> told = [];
+            RetrieverTrainingOptions options = new() { Steps = 1, BatchSize = pairs.Count(pair => pair.Accepted), Temperature = temperature };
+            using TextEmbedder tower = FeedbackTrainer.Train(
+                _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options, progress: new Reports<StageProgress>(told.Add));
+            Assert.NotEqual(_world.Embedder.Identity, tower.Identity);
+            return Assert.Single(told).Loss!.Value;
+        }
+
+        double Cost(string prompt, int accepted, params int[] others)
+        {
+            float[] query = keyer.KeyOfText(
+                RetrieverWorld.Tokenizer.Decode(NeighborQuery.Of(prompt, _world.Passages, RetrieverWorld.Tokenizer).Tokens.Span));
+            return Math.Log(1 + others.Sum(other => Math.Exp(Score(other) - Score(accepted))));
+
+            // Minus half the squared distance, by which the source compares.
+            double Score(int i) => -0.5 * query.Zip(keyer.KeyOfText(RetrieverWorld.Tokenizer.Decode(_world.Passages.OwnTokens(chunks[i]))))
+                .Sum(pair => Math.Pow((double)pair.First - pair.Second, 2)) / temperature;
+        }
+    }
+
     [Fact]
     public void A_tower_over_keys_of_length_1_makes_such()
     {

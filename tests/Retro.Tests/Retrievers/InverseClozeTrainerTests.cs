@@ -45,6 +45,16 @@ public class InverseClozeTrainerTests
         Assert.True(after > before + 0.3, $"recall {before} before, {after} after training");
     }
 
+    [Theory]
+    [InlineData(0, 100, 0.2)]
+    [InlineData(0.025, 100, 0.5)]
+    [InlineData(0.05, 100, 1)]
+    [InlineData(0.05, 3, 0.4)] // of the first ten steps
+    [InlineData(0.525, 100, 0.5)]
+    [InlineData(1, 100, 0)]
+    public void The_rate_rises_over_a_twentieth_and_falls_to_nothing_along_a_cosine(double done, long step, double expected)
+        => Assert.Equal(expected, InverseClozeTrainer.Rate(done, step), 1e-12);
+
     [Fact]
     public void Of_a_corpus_that_memory_does_not_hold_documents_are_chosen_at_random()
     {

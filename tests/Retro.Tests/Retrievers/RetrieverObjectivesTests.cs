@@ -484,6 +484,55 @@ public class RetrieverObjectivesTests
         Assert.Equal(0, batch.AcceptanceRate);
     }
 
+    /// <summary>
+    /// What each takes of a step: sums of whole targets or means over their tokens, with a passage or without it, and the temperature that its name has.
+    /// </summary>
+    [Fact]
+    public void Objectives_are_their_functions_of_what_a_step_gave()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using Generator generator = new(3);
+        Tensor Drawn(params long[] shape) => randn(shape, ScalarType.Float64, generator: generator);
+        Tensor counted = tensor(new double[] { 1, 1, 1, 1, 1, 0 }, [2, 1, 3]), present = tensor(new[] { true, true, true, true, true, false }, [2, 3]);
+        Tensor likelihoods = Drawn(2, 3, 3).abs().neg() * counted, without = Drawn(2, 3, 3).abs().neg() * counted;
+        Tensor none = Drawn(2, 3).abs().neg() * counted.squeeze(1), empty = Drawn(2), scores = Drawn(2, 3) * 2, tower = Drawn(2, 3);
+        Tensor lengths = tensor(new double[] { 3, 2 }, [2]);
+        RetrieverExamples examples = new([4, 7], [[10, 11, 12], [20, 21, -1]], new() { [7] = 21 }, Seed: 5, Step: 0);
+        RetrieverBatch batch = new(examples, scores, present, likelihoods, lengths)
+        {
+            PosteriorScores = tower, NullLikelihoods = none, NullScores = empty, WithoutLikelihoods = without,
+        };
+        Tensor sums = likelihoods.sum(2), means = sums / lengths.unsqueeze(1), others = without.sum(2) / lengths.unsqueeze(1);
+        double[] joint = (sums + scores).reshape(-1).data<double>().ToArray(), proposal = tower.reshape(-1).data<double>().ToArray();
+        joint[5] = proposal[5] = double.NegativeInfinity;
+        MetropolisVisits[] visits =
+        [
+            MetropolisSampler.Run(joint.AsSpan(0, 3), proposal.AsSpan(0, 3), null, 400, 5, 0),
+            MetropolisSampler.Run(joint.AsSpan(3, 3), proposal.AsSpan(3, 3), 1, 400, 5, 1),
+        ];
+        Tensor visited = tensor(visits.SelectMany(chain => chain.Frequencies).ToArray(), [2, 3]);
+        (RetrieverObjective Objective, Tensor Expected)[] cases =
+        [
+            (RetrieverObjective.SequenceMarginal, RetrieverObjectives.Marginal(sums, scores, present)),
+            (RetrieverObjective.TokenMarginal, RetrieverObjectives.Marginal(likelihoods, scores, present)),
+            (RetrieverObjective.Emdr2, RetrieverObjectives.Emdr2(likelihoods, scores, present)),
+            (RetrieverObjective.Realm, RetrieverObjectives.Realm(sums, scores, none.sum(1), empty, present)),
+            (RetrieverObjective.PerplexityDistillation(0.3), RetrieverObjectives.Distillation(means, scores, present, 0.3)),
+            (RetrieverObjective.LanguageModelSupervision(0.7), RetrieverObjectives.Distillation(sums, scores, present, 0.7)),
+            (RetrieverObjective.LeaveOneOut(0.3), RetrieverObjectives.LeaveOneOut(others, scores, present, 0.3)),
+            (RetrieverObjective.Variational(0.5), RetrieverObjectives.Variational(sums, scores, tower, present, 0.5)),
+            (RetrieverObjective.JointStochastic(400), RetrieverObjectives.JointStochastic(sums, scores, tower, visited, present)),
+        ];
+
+        foreach ((RetrieverObjective objective, Tensor expected) in cases)
+        {
+            AssertNear(expected.data<double>().ToArray(), objective.Loss(batch));
+        }
+
+        Assert.Equal(visits.Average(chain => chain.AcceptanceRate), batch.AcceptanceRate!.Value, 1e-12);
+        Assert.Equal([examples.Passages[0][visits[0].Last], examples.Passages[1][visits[1].Last]], new[] { examples.Chains[4], examples.Chains[7] });
+    }
+
     /// <summary>Likelihoods of long targets are far below what an exponential holds.</summary>
     [Theory]
     [MemberData(nameof(Names))]

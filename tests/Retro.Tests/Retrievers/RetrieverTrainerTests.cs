@@ -105,6 +105,7 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.All(told, step =>
         {
             Assert.True(double.IsFinite(step.Loss) && step.GradientNorm > 0 && step.LearningRate > 0);
+            Assert.Equal(3e-4 + (1.35e-3 * (1 + Math.Cos(Math.PI * (step.Step - 1) / 4))), step.LearningRate, 1e-12);
             Assert.Equal((6, 0L, 0.0), (step.Examples, step.IndexAge, step.Staleness));
             Assert.Equal(name == "REALM", step.Utility is not null);
             Assert.Equal(name.StartsWith("JSA", StringComparison.Ordinal), step.AcceptanceRate is > 0 and <= 1);
@@ -796,6 +797,99 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
 
         Assert.Equal(1, asked);
         Assert.Contains("wrong", Assert.Throws<ShapeException>(() => wrong.Step(TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>
+    /// Scores are those of the towers' vectors and the passages' keys, over the temperature; likelihoods those with each passage, with the others of its row,
+    /// and with none.
+    /// </summary>
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2, false)]
+    [InlineData(VectorMetric.InnerProduct, true)]
+    public void An_objective_is_given_scores_and_likelihoods_by_their_definition(VectorMetric metric, bool negatives)
+    {
+        const double temperature = 0.2;
+        using RetrieverWorld world = new(); // its index is made anew
+        using DenseNeighborSource source = DenseNeighborSource.Build(
+            world.Passages, new ChunkKeyer(Tokenizer, world.Embedder), new() { Metric = metric });
+        RetrieverExamples? drawn = null;
+        double[] scores = [], posterior = [], empty = [], each = [], without = [], none = [], targets = [];
+        bool[] present = [];
+        RetrieverObjective own = new(
+            "own",
+            batch =>
+            {
+                drawn = batch.Examples;
+                (scores, posterior, empty) = (batch.Scores.Doubles(), batch.PosteriorScores!.Doubles(), batch.NullScores!.Doubles());
+                (each, without, none) = (batch.Likelihoods.Doubles(), batch.WithoutLikelihoods!.Doubles(), batch.NullLikelihoods!.Doubles());
+                (targets, present) = (batch.Targets.Doubles(), batch.Present.reshape(-1).data<bool>().ToArray());
+                return batch.Scores.sum(1);
+            },
+            RetrieverInputs.Null | RetrieverInputs.LeaveOneOut | RetrieverInputs.Posterior);
+        RetrieverTrainingOptions options = Options with { BatchSize = 16, Temperature = temperature, InBatchNegatives = negatives };
+        using RetrieverTrainer trainer = new(world.Embedder, Tokenizer, source, Reader(8), own, options, world.Examples);
+
+        RetrieverTrainingProgress done = trainer.Step(TestContext.Current.CancellationToken);
+
+        Assert.NotNull(drawn);
+        int most = drawn.Passages[0].Length, length = (int)targets.Max();
+        Assert.True(targets.Distinct().Count() > 1);
+        using RetrieverTower tower = new(world.Embedder, Tokenizer);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        float[] nothing = Vector(tower.Read(""));
+        double utility = 0;
+        for (int row = 0; row < drawn.Chunks.Length; row++)
+        {
+            long example = drawn.Chunks[row];
+            long[] passages = [.. drawn.Passages[row].Where(chunk => chunk >= 0)];
+            int[] target = world.Examples.OwnTokens(example + 1).ToArray();
+            float[] asked = Vector(tower.Read(world.Examples, example)), known = Vector(tower.ReadWithTarget(world.Examples, example));
+            Assert.Equal(target.Length, (int)targets[row]);
+            Assert.Equal(Score(asked, nothing), empty[row], 1e-4);
+            AssertLikelihoods(target, [], none.AsSpan(row * length, length));
+            double worthless = none[(row * length)..((row + 1) * length)].Sum(), worth = Math.Exp(empty[row] + worthless), all = Math.Exp(empty[row]);
+            for (int z = 0; z < most; z++)
+            {
+                int at = (row * most) + z;
+                Assert.Equal(z < passages.Length, present[at]);
+                if (present[at])
+                {
+                    float[] key = Vector(tower.Read(world.Passages, passages[z]));
+                    Assert.Equal(Score(asked, key), scores[at], 1e-4);
+                    Assert.Equal(Score(known, key), posterior[at], 1e-4);
+                    AssertLikelihoods(target, [passages[z]], each.AsSpan(at * length, length));
+                    AssertLikelihoods(target, [.. passages.Where(chunk => chunk != passages[z])], without.AsSpan(at * length, length));
+                    worth += Math.Exp(scores[at] + each[(at * length)..((at + 1) * length)].Sum());
+                    all += Math.Exp(scores[at]);
+                }
+            }
+
+            utility += (Math.Log(worth / all) - worthless) / drawn.Chunks.Length;
+        }
+
+        Assert.Equal(utility, done.Utility!.Value, 1e-3);
+
+        float[] Vector(int[] read) => tower.Vectors([read]).Floats();
+
+        double Score(float[] query, float[] key)
+            => query.Zip(key).Sum(pair => metric == VectorMetric.SquaredL2
+                ? -0.5 * Math.Pow((double)pair.First - pair.Second, 2) : (double)pair.First * pair.Second) / temperature;
+
+        int[] Passage(long chunk) => world.Passages.Continuation(chunk) is >= 0 and var next
+            ? [.. world.Passages.OwnTokens(chunk), .. world.Passages.OwnTokens(next)] : world.Passages.OwnTokens(chunk).ToArray();
+
+        void AssertLikelihoods(int[] target, long[] read, ReadOnlySpan<double> came)
+        {
+            int[] tokens = [.. read.SelectMany(chunk => Passage(chunk))];
+            double uniform = 1.0 / Tokenizer.VocabularySize;
+            for (int place = 0; place < came.Length; place++)
+            {
+                double expected = place >= target.Length ? 0
+                    : Math.Log(read.Length == 0 ? uniform : (uniform + ((double)tokens.Count(token => token == target[place]) / tokens.Length)) / 2);
+                Assert.Equal(expected, came[place], 1e-9);
+            }
+        }
     }
 
     /// <summary>By the negatives of the batch the towers would move all the same, and nobody would see that the objective is idle.</summary>
