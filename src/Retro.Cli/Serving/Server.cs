@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Retro.Generation;
 using Retro.Readers;
 
@@ -45,6 +46,7 @@ internal sealed class Server : IAsyncDisposable
         // An empty builder: an appsettings.json of the current folder, or a variable of the environment, would else add addresses that nobody named.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new());
         builder.Services.AddRoutingCore();
+        builder.Services.AddSingleton<IHostLifetime>(new CallersLifetime());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.Listen(options.Address, options.Port);
@@ -251,5 +253,13 @@ internal sealed class Server : IAsyncDisposable
             aborted).ConfigureAwait(false);
         context.Response.ContentType = "text/html; charset=utf-8";
         await context.Response.WriteAsync(Reports.Inspection.Legend + html, aborted).ConfigureAwait(false);
+    }
+
+    /// <summary>The host's own would take the signals that end the process, which are the tool's: a second Ctrl-C could not end it.</summary>
+    private sealed class CallersLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }
