@@ -40,7 +40,7 @@ internal sealed class Answerer : IDisposable
     /// <param name="running">Answers to one question that are written at once; null: all of them.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>What answers; null: the model was not fitted to, or no database is read.</returns>
-    /// <exception cref="RetroException">The database gives no questions, or the passages cannot be written.</exception>
+    /// <exception cref="RetroException">The database gives no passages, or they cannot be written.</exception>
     public static Answerer? Open(string path, ReadingOptions.Opened opened, int? neighbors, int? running, CancellationToken cancellationToken)
     {
         if (opened.Sources is not { } sources || !ModelFolder.Answers(path))
@@ -48,7 +48,7 @@ internal sealed class Answerer : IDisposable
             return null;
         }
 
-        AnsweringData data = AnsweringData.Of(sources, Workspace.OfModel(path), cancellationToken);
+        AnsweringData data = AnsweringData.Of(sources, Workspace.OfModel(path), asks: false, cancellationToken);
         try
         {
             return new(opened, data, new(ModelFolder.ReaderOfPassages(path, opened.Trained, sources, neighbors), data.Passages) { TextsAtOnce = running });

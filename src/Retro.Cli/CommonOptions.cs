@@ -402,7 +402,7 @@ internal static class CommonOptions
 
     /// <summary>A device by its name, which computes with so many threads.</summary>
     /// <param name="name">cpu or cuda.</param>
-    /// <param name="threads">Threads; 0: one for each processor.</param>
+    /// <param name="threads">Threads; 0: as many as torch takes by itself, but no more than this process has processors.</param>
     /// <returns>The device; null for the processor.</returns>
     /// <exception cref="RetroException">It is not there.</exception>
     public static Device? Compute(string name, int threads)
@@ -411,6 +411,13 @@ internal static class CommonOptions
         if (threads > 0)
         {
             set_num_threads(threads);
+        }
+        else if (string.IsNullOrEmpty(Environment.GetEnvironmentVariable("OMP_NUM_THREADS"))
+            && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("MKL_NUM_THREADS"))
+            && get_num_threads() > Environment.ProcessorCount)
+        {
+            // A container may have the time of fewer processors than the machine has, which .NET knows and torch does not.
+            set_num_threads(Environment.ProcessorCount);
         }
 
         return name == "cpu" ? null

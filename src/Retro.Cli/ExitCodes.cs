@@ -12,7 +12,7 @@ internal static class ExitCodes
     /// <summary>The command line cannot be understood, or a value is out of its range; nothing was begun.</summary>
     public const int Usage = 2;
 
-    /// <summary>It was asked to stop (Ctrl-C, SIGTERM).</summary>
+    /// <summary>It was asked to stop (Ctrl-C, SIGTERM) before it was done.</summary>
     public const int Stopped = 130;
 
     /// <summary>

@@ -153,7 +153,13 @@ internal sealed class Sources : IDisposable
     public Action<ChunkDatabase, IProgress<StageProgress>>? Preparation()
     {
         bool words = FilesOf(WordFile).Any();
-        ChunkKeyer? keyer = FilesOf(KeyFile).Any() && HasEmbedder ? Keyer() : null;
+        ChunkKeyer? keyer = null;
+        if (FilesOf(KeyFile).Any() && HasEmbedder)
+        {
+            CommonOptions.Compute("cpu", 0);
+            keyer = Keyer();
+        }
+
         if (FilesOf(KeyFile).Any(file => KeyerOf(file) != keyer?.Identity))
         {
             keyer = null;

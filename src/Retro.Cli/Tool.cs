@@ -24,7 +24,7 @@ internal static partial class Tool
         measures them and generates with sources.
 
         Exit codes: 0 done; 1 it could not be done, and one sentence on the error output says why; 2 the command line cannot be understood; 130 stopped;
-        141 nobody reads what is printed any more.
+        serve, which nothing else ends, says 0 of that, too; 141 nobody reads what is printed any more.
         Ctrl-C ends the block or the step that is being done, writes a checkpoint where there is one to write, and says how to go on; a second one stops at
         once, and leaves nothing damaged.
         A folder that build, train, fit, embed-train or quickstart writes into (--out), or neighbors (--database), holds retro.json, with what was typed: the
@@ -260,7 +260,7 @@ internal static partial class Tool
         {
             string stopped = AndWhyNotSaved("Stopped.", exception);
             await Console.Error.WriteLineAsync($"{stopped.ReplaceLineEndings(" ")} {verb.HowToGoOn(parsed)}").ConfigureAwait(false);
-            return ExitCodes.Stopped;
+            return verb.Stopped;
         }
         catch (UnreadException)
         {

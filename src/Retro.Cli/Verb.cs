@@ -77,6 +77,9 @@ internal abstract class Verb : Command
     /// <summary>What is said once it is to stop.</summary>
     public virtual string Stopping => "Stopping after the current step; Ctrl-C once more stops at once.";
 
+    /// <summary>What the process ends with after it was stopped.</summary>
+    public virtual int Stopped => ExitCodes.Stopped;
+
     /// <summary>What to do after it was stopped.</summary>
     public virtual string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command starts again.";
 

@@ -301,13 +301,23 @@ internal sealed class Workspace(string folder)
                 return;
             }
 
-            using (FileStream beside = File.Create(path + ".tmp"))
+            string beside = path + ".tmp";
+            File.Delete(beside); // be it a link: what that leads to is not ours to write
+            using (FileStream file = new(beside, FileMode.CreateNew, FileAccess.Write, FileShare.Delete, bufferSize: 0))
             {
-                beside.Write(Encoding.UTF8.GetBytes(text));
-                beside.Flush(flushToDisk: true);
+                try
+                {
+                    file.Write(Encoding.UTF8.GetBytes(text));
+                    file.Flush(flushToDisk: true);
+                }
+                catch
+                {
+                    File.Delete(beside);
+                    throw;
+                }
             }
 
-            File.Move(path + ".tmp", path, overwrite: true);
+            File.Move(beside, path, overwrite: true);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -185,7 +185,7 @@ internal sealed class FitCommand : Verb
     private JsonObject FitInContext(
         ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
     {
-        using AnsweringData data = AnsweringData.Of(sources, workspace, cancellationToken);
+        using AnsweringData data = AnsweringData.Of(sources, workspace, asks: true, cancellationToken);
         int passages = _arguments.K(parsed) ?? AnsweringData.UsualPassages;
         InContextOptions context = AnsweringData.InContext(passages, sources.Database.ChunkLength, window);
         if (context.Neighbors < passages)
@@ -237,7 +237,7 @@ internal sealed class FitCommand : Verb
         JsonObject result;
         if (answers)
         {
-            using AnsweringData data = AnsweringData.Of(sources, workspace, cancellationToken);
+            using AnsweringData data = AnsweringData.Of(sources, workspace, asks: true, cancellationToken);
             QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
             result = run.Train("fit retrieval to answer", model, sampler, recipe, SaveAdditions);
         }

@@ -146,6 +146,9 @@ internal sealed class ServeCommand : Verb
 
     public override string Stopping => "Stopping; what is being written is cut off after 5 seconds. Ctrl-C once more stops at once.";
 
+    /// <summary>A service has no other end, and whoever looks after it takes any other number for a failure.</summary>
+    public override int Stopped => ExitCodes.Done;
+
     public override string HowToGoOn(ParseResult parsed) => "Nobody is served any more.";
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

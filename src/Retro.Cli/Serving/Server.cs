@@ -2,11 +2,13 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Retro.Generation;
 using Retro.Readers;
 
@@ -24,6 +26,7 @@ internal sealed class Server : IAsyncDisposable
     private readonly Turns _turns;
     private readonly Writer _writer;
     private readonly PrefixCache? _prefixes;
+    private readonly FaultLog _faults;
 
     /// <summary>Makes a server; it listens after <see cref="StartAsync"/>.</summary>
     /// <param name="opened">The model, and what it reads from; they stay the caller's.</param>
@@ -36,6 +39,7 @@ internal sealed class Server : IAsyncDisposable
         _opened = opened;
         _defaults = defaults;
         _options = options;
+        _faults = new(options.Errors ?? Console.Error, TimeProvider.System);
         _prefixes = options.PrefixBytes > 0 ? new(options.PrefixBytes) : null;
         RetroGenerator generator = opened.Generator(running: options.Running, prefixes: _prefixes);
         _ = generator.GenerateAsync("", defaults); // which is checked, and not begun
@@ -45,6 +49,7 @@ internal sealed class Server : IAsyncDisposable
         // An empty builder: an appsettings.json of the current folder, or a variable of the environment, would else add addresses that nobody named.
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new());
         builder.Services.AddRoutingCore();
+        builder.Services.AddSingleton<IHostLifetime>(new CallersLifetime());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.Listen(options.Address, options.Port);
@@ -64,7 +69,7 @@ internal sealed class Server : IAsyncDisposable
         Get("/api/state", (HttpContext context) =>
         {
             (int computing, int waiting, long served) = _turns.State;
-            JsonObject state = new() { ["running"] = computing, ["waiting"] = waiting, ["served"] = served };
+            JsonObject state = new() { ["running"] = computing, ["waiting"] = waiting, ["served"] = served, ["failed"] = _faults.Count };
             if (options.Access is null)
             {
                 // It would tell one caller how much of a guess another one has written.
@@ -135,11 +140,12 @@ internal sealed class Server : IAsyncDisposable
                     : new Fault(405, $"{what} It takes {context.Response.Headers.Allow}.", "method_not_allowed");
             }
         }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch (Exception exception) when (
+            exception is ConnectionResetException || (exception is OperationCanceledException && context.RequestAborted.IsCancellationRequested))
         {
             // Whoever asked has gone, and nobody is to be told.
         }
-        catch (Exception exception) when (exception is not OutOfMemoryException)
+        catch (Exception exception)
         {
             Fault fault = exception switch
             {
@@ -148,6 +154,11 @@ internal sealed class Server : IAsyncDisposable
                 RetroException => new(500, exception.Message),
                 _ => new(500, $"The server failed: {exception.Message}"),
             };
+            if (fault.Status >= StatusCodes.Status500InternalServerError)
+            {
+                _faults.Add($"{context.Request.Method} {context.Request.Path.ToUriComponent()}", exception);
+            }
+
             if (context.Response.HasStarted)
             {
                 // In the middle of a stream; the client reads an error event in place of the rest.
@@ -251,5 +262,13 @@ internal sealed class Server : IAsyncDisposable
             aborted).ConfigureAwait(false);
         context.Response.ContentType = "text/html; charset=utf-8";
         await context.Response.WriteAsync(Reports.Inspection.Legend + html, aborted).ConfigureAwait(false);
+    }
+
+    /// <summary>The host's own would take the signals that end the process, which are the tool's: a second Ctrl-C could not end it.</summary>
+    private sealed class CallersLifetime : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

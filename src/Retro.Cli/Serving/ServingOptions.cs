@@ -28,4 +28,7 @@ internal sealed record ServingOptions(
 
     /// <summary>Seed of texts whose request names none; null: each has its own.</summary>
     public long? Seed { get; init; }
+
+    /// <summary>Where it is said what failed; null: on the error output.</summary>
+    public TextWriter? Errors { get; init; }
 }

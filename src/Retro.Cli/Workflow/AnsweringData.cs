@@ -30,7 +30,8 @@ internal sealed class AnsweringData : IDisposable
     private AnsweringData(Lazy<QuestionSet> set, ChunkDatabase database, KeywordNeighborSource keyword, RetroTokenizer tokenizer)
         => (_set, Database, Keyword, Tokenizer, Passages) = (set, database, keyword, tokenizer, new QuestionPassages(database, tokenizer, keyword));
 
-    /// <summary>Passages and questions; made of the documents, where that was not needed to find the passages.</summary>
+    /// <summary>Passages and questions; made of the documents when it is first asked for, which who asks a model does not.</summary>
+    /// <exception cref="CorpusException">The documents give no question.</exception>
     public QuestionSet Set => _set.Value;
 
     /// <summary>The database of the passages.</summary>
@@ -49,11 +50,20 @@ internal sealed class AnsweringData : IDisposable
     /// Makes questions of a database's documents, and a database of their passages in a model's folder; those that lie there of the same documents are taken,
     /// without a look at any text.
     /// </summary>
-    /// <inheritdoc cref="Build"/>
-    public static AnsweringData Of(Sources sources, Workspace model, CancellationToken cancellationToken)
+    /// <param name="sources">The database, and its tokenizer.</param>
+    /// <param name="model">The model's folder.</param>
+    /// <param name="asks">Whether questions are needed, and not passages alone, which any documents give.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <exception cref="CorpusException">Questions are needed, and the documents give none.</exception>
+    public static AnsweringData Of(Sources sources, Workspace model, bool asks, CancellationToken cancellationToken)
     {
         (ChunkDatabase documents, RetroTokenizer tokenizer) = (sources.Database, sources.Tokenizer);
         Lazy<QuestionSet> set = new(() => MakeQuestions([.. Documents(documents, tokenizer)], tokenizer, documents.ChunkLength, cancellationToken));
+        if (asks)
+        {
+            _ = set.Value; // before anything that is there is replaced
+        }
+
         string from = IdentityOf(documents);
         JsonObject? known = model.Section(Section);
         if (known?[MadeFrom]?.ToString() == from
@@ -63,7 +73,11 @@ internal sealed class AnsweringData : IDisposable
             return Open(set, ChunkDatabase.Open(model.Passages, cancellationToken: cancellationToken), tokenizer, cancellationToken);
         }
 
-        AnsweringData made = Cut(model.Passages, set, tokenizer, documents.ChunkLength, cancellationToken);
+        // One document after the other: a server would hold the whole corpus for as long as it runs.
+        QuestionOptions options = Options(documents.ChunkLength);
+        IEnumerable<Document> passages = Documents(documents, tokenizer).SelectMany(
+            document => QuestionBuilder.Build([document], tokenizer, options, cancellationToken: cancellationToken).Passages);
+        AnsweringData made = Cut(model.Passages, set, passages, tokenizer, documents.ChunkLength, cancellationToken);
         try
         {
             model.Write(Section, new() { [MadeFrom] = from, [Corpus] = made.Database.Manifest.CorpusHash });
@@ -89,13 +103,12 @@ internal sealed class AnsweringData : IDisposable
 
     /// <summary>Makes a database of passages.</summary>
     public static AnsweringData Open(string folder, QuestionSet set, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
-        => Cut(folder, new(set), tokenizer, chunkLength, cancellationToken);
+        => Cut(folder, new(set), set.Passages, tokenizer, chunkLength, cancellationToken);
 
     private static QuestionSet MakeQuestions(
         IReadOnlyList<Document> documents, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
     {
-        // A short chunk holds no passage; then it has two.
-        QuestionOptions options = new() { PassageTokens = Math.Max(8, Math.Min(PassageTokens, (2 * chunkLength) - 4)) };
+        QuestionOptions options = Options(chunkLength);
         QuestionSet set = Stages.Run("make questions", progress => QuestionBuilder.Build(documents, tokenizer, options, progress, cancellationToken));
         return set.Questions.Count > 0
             ? set
@@ -104,11 +117,18 @@ internal sealed class AnsweringData : IDisposable
                     + $"{options.LeastOfAKind} of them share in kind; take documents that say what they are about.");
     }
 
+    /// <summary>How passages are cut: a short chunk holds none, and one of those has two.</summary>
+    private static QuestionOptions Options(int chunkLength) => new() { PassageTokens = Math.Max(8, Math.Min(PassageTokens, (2 * chunkLength) - 4)) };
+
     private static AnsweringData Cut(
-        string folder, Lazy<QuestionSet> set, RetroTokenizer tokenizer, int chunkLength, CancellationToken cancellationToken)
+        string folder,
+        Lazy<QuestionSet> set,
+        IEnumerable<Document> passages,
+        RetroTokenizer tokenizer,
+        int chunkLength,
+        CancellationToken cancellationToken)
     {
         ChunkDatabaseOptions options = new() { ChunkLength = chunkLength, StartOver = true };
-        IReadOnlyList<Document> passages = set.Value.Passages;
         return Open(
             set,
             Stages.Make(

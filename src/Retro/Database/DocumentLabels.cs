@@ -9,6 +9,9 @@ internal sealed class DocumentLabels
     // Sets that are kept, of a bit for each chunk: as many as there are groups of readers that take turns. Of more, the one that is longest there goes.
     private const int Kept = 64;
 
+    // Sets that are kept of what is hidden, which take some forty bytes for each document: enough for the texts of requests that are answered at once.
+    private const int KeptHidden = 4;
+
     private readonly ChunkDatabase _database;
 
     // Which of the combinations that occur each document has; null where no document has a label.
@@ -16,6 +19,7 @@ internal sealed class DocumentLabels
     private readonly List<IReadOnlyList<string>> _combinations = [];
     private readonly HashSet<string> _labels;
     private readonly OrderedDictionary<string, Lazy<ChunkSet?>> _sets = new(StringComparer.Ordinal);
+    private readonly OrderedDictionary<string, Lazy<HashSet<int>>> _hidden = new(StringComparer.Ordinal);
 
     /// <summary>Reads the entries of all documents.</summary>
     public DocumentLabels(ChunkDatabase database)
@@ -48,41 +52,48 @@ internal sealed class DocumentLabels
             return null;
         }
 
-        // Labels that no document has change nothing. The set, which takes a pass over all documents, is made outside of the lock.
-        string[] own = [.. labels.Where(_labels.Contains).Distinct().Order(StringComparer.Ordinal)];
-        string key = KeyOf(own);
-        Lazy<ChunkSet?>? set;
-        lock (_sets)
-        {
-            if (!_sets.TryGetValue(key, out set))
-            {
-                if (_sets.Count >= Kept)
-                {
-                    _sets.RemoveAt(0);
-                }
-
-                _sets.Add(key, set = new(() =>
-                {
-                    bool[] seen = Seen(own);
-                    return Array.TrueForAll(seen, visible => visible) ? null : new ChunkSet(_database.ChunkCount, Chunks(seen));
-                }));
-            }
-        }
-
-        return set.Value;
+        return Known<ChunkSet?>(_sets, Kept, labels, seen => Array.TrueForAll(seen, visible => visible) ? null : new(_database.ChunkCount, Chunks(seen)));
     }
 
     /// <summary>The documents that may not be seen.</summary>
     /// <param name="labels">The labels that may be seen; null: all of them.</param>
-    public IEnumerable<int> Hidden(IReadOnlyList<string>? labels)
+    /// <returns>Their numbers, for reading alone.</returns>
+    public HashSet<int> Hidden(IReadOnlyList<string>? labels)
     {
         if (labels is null || _documents is null)
         {
             return [];
         }
 
-        bool[] seen = Seen(labels);
-        return Enumerable.Range(0, _documents.Length).Where(document => !seen[_documents[document]]);
+        return Known<HashSet<int>>(
+            _hidden, KeptHidden, labels, seen => [.. Enumerable.Range(0, _documents.Length).Where(document => !seen[_documents[document]])]);
+    }
+
+    /// <summary>A set of those that are kept, or a new one.</summary>
+    /// <param name="sets">The sets that are kept.</param>
+    /// <param name="most">How many.</param>
+    /// <param name="labels">The labels that may be seen.</param>
+    /// <param name="make">Makes it of which combinations may be seen.</param>
+    private T Known<T>(OrderedDictionary<string, Lazy<T>> sets, int most, IReadOnlyList<string> labels, Func<bool[], T> make)
+    {
+        // Labels that no document has change nothing. The set, which takes a pass over all documents, is made outside of the lock.
+        string[] own = [.. labels.Where(_labels.Contains).Distinct().Order(StringComparer.Ordinal)];
+        string key = KeyOf(own);
+        Lazy<T>? set;
+        lock (sets)
+        {
+            if (!sets.TryGetValue(key, out set))
+            {
+                if (sets.Count >= most)
+                {
+                    sets.RemoveAt(0);
+                }
+
+                sets.Add(key, set = new(() => make(Seen(own))));
+            }
+        }
+
+        return set.Value;
     }
 
     private static string KeyOf(string[] labels) => string.Concat(labels.Select(label => $"{label.Length}:{label}"));

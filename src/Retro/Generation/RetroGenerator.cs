@@ -390,9 +390,12 @@ public sealed partial class RetroGenerator
         // What looks up by itself, and in no source, passes over all that may not be seen.
         HashSet<int>? unread = Copying(options) is { Index: null } ? []
             : _reader is CopyReader or NearestNeighborReader
-            ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
+            ? await Task.Run(() => With(excluded, _database!.Labels.Hidden(options.Labels)), cancellationToken).ConfigureAwait(false)
             : null;
         return (plan is null ? null : new StretchRetriever(_tokenizer, _database, _source, plan, excluded, options, _reader as PromptReader), unread);
+
+        // The hidden ones may be nearly all there are, and are not copied for each text.
+        static HashSet<int> With(int[] excluded, HashSet<int> hidden) => excluded.Length == 0 ? hidden : [.. hidden, .. excluded];
     }
 
     /// <summary>Continues a prompt of tokens, the first of which begins a text.</summary>

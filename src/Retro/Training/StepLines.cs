@@ -12,6 +12,8 @@ namespace Retro.Training;
 /// <param name="stepOf">The step of a line; null: it is none.</param>
 internal sealed class StepLines(string path, string? header, string begin, Func<string, long?> stepOf) : IDisposable
 {
+    private static readonly UTF8Encoding s_encoding = new(false);
+
     // Where it is when the observer is made: the first step comes later.
     private readonly string _path = Path.GetFullPath(path);
 
@@ -40,23 +42,37 @@ internal sealed class StepLines(string path, string? header, string begin, Func<
 
     private StreamWriter Begin(long step)
     {
-        List<string> kept = header is null ? [] : [header];
-        if (File.Exists(_path))
+        bool isThere = File.Exists(_path);
+        if (isThere)
         {
             string[] first = [.. File.ReadLines(_path).Take(2)];
             if (first.Length > 0 && !IsOurs(first[0], alone: first.Length == 1))
             {
                 throw new TrainingException($"{_path} is there already and holds no steps of a training in this form; name another file, or delete it.");
             }
-
-            kept.AddRange(File.ReadLines(_path).Where(line => stepOf(line) < step));
         }
 
-        AtomicFile.WriteText(_path, string.Concat(kept.Select(line => line + "\n")), TrainingException.Of);
+        // Line by line: a training of weeks has more of them than memory holds.
+        AtomicFile.Write(
+            _path,
+            stream =>
+            {
+                using StreamWriter kept = new(stream, s_encoding, leaveOpen: true) { NewLine = "\n" };
+                if (header is not null)
+                {
+                    kept.WriteLine(header);
+                }
+
+                foreach (string line in isThere ? File.ReadLines(_path).Where(one => stepOf(one) < step) : [])
+                {
+                    kept.WriteLine(line);
+                }
+            },
+            TrainingException.Of);
 
         // What a full disk has refused must not be written, and fail, once more when the file is closed.
         FileStream file = new(_path, FileMode.Append, FileAccess.Write, FileShare.Read, bufferSize: 0);
-        return new StreamWriter(file, new UTF8Encoding(false)) { NewLine = "\n" };
+        return new StreamWriter(file, s_encoding) { NewLine = "\n" };
     }
 
     /// <summary>Whether a file whose first line is this one was written here. One that stands alone may have been cut off, as by a full disk.</summary>

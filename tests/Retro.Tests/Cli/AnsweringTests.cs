@@ -112,6 +112,31 @@ public sealed class AnsweringTests : IDisposable
         Assert.True(longer.ExitCode == 2 && longer.Errors.Contains("at most 128", StringComparison.Ordinal), longer.Errors);
     }
 
+    /// <summary>Of which no question can be made, and none has to be.</summary>
+    [Fact]
+    public void A_model_that_was_fitted_to_answer_is_asked_over_documents_of_any_kind()
+    {
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2");
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        string[] fit = ["fit", "--task", "qa", "--base", "decoder", "--steps", "2", "--window", "256"];
+        _retro.Done([.. fit, "--database", "work", "--out", "fitted"]);
+        string[] seen = ["river", "bridge", "harbor", "mountain"];
+        Assert.All(seen, (what, i) => _retro.WriteFile(
+            Path.Combine("prose", $"{what}.txt"),
+            string.Concat(Enumerable.Range(0, 20).Select(j => $"Then they came to the {what} with {(i + 3) * j} stones, and saw {what} {j} behind it.\n"))));
+
+        _retro.Done(
+            "build", "--corpus", "prose", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "other", "--chunk", "16", "--held-out-share", "0");
+        ChildProcess.Outcome asked = _retro.Run(
+            "ask", "--model", "fitted", "--database", "other", "--tokens", "3", "--json", "answer.json", "What did they see behind the bridge?");
+        Assert.True(asked.ExitCode == 0, asked.Output + asked.Errors);
+        Assert.NotEmpty(_retro.Json("answer.json")["passages"]!.AsArray());
+        ChildProcess.Outcome refused = _retro.Run([.. fit, "--database", "other", "--out", "refused"]);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("No question could be made of ", refused.Errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(_retro["refused"], "passages")));
+    }
+
     /// <summary>What was fitted to answer is asked by ask and serve as it was fitted, in front of the question or as neighbors.</summary>
     [Theory]
     [InlineData("retro", 5)]
@@ -141,7 +166,7 @@ public sealed class AnsweringTests : IDisposable
 
         string[] ask = ["ask", "--model", "fitted", "--tokens", "40", "--json", "answer.json"];
         string printed = _retro.Done([.. ask, $"{first.Title}\\nHouses:"]);
-        Assert.DoesNotContain("make questions", printed, StringComparison.Ordinal); // the passages are there
+        Assert.DoesNotContain("cut passages", printed, StringComparison.Ordinal); // the passages are there
         JsonObject told = _retro.Json("answer.json");
         Assert.Equal(expected, ((string)told["answer"]!).TrimEnd());
         JsonArray read = told["passages"]!.AsArray();
@@ -160,12 +185,12 @@ public sealed class AnsweringTests : IDisposable
         _retro.WriteFile(
             Path.Combine("more", "new.md"), "# Newtown\n\nHouses: 777\nRoofs: red\nRiver: long\n\nA town is a place of many houses and few rivers.");
         _retro.Done("update", "--database", "work", "--add", "more");
-        Assert.Contains("make questions", _retro.Done([.. ask, "Newtown\nHouses:"]), StringComparison.Ordinal);
+        Assert.Contains("cut passages", _retro.Done([.. ask, "Newtown\nHouses:"]), StringComparison.Ordinal);
         Assert.EndsWith("more/new.md", (string)_retro.Json("answer.json")["passages"]![0]!["document"]!, StringComparison.Ordinal);
 
         // Neither is the same text with another label what it was.
         _retro.Done("update", "--database", "work", "--add", "more", "--labels", "board");
-        Assert.Contains("make questions", _retro.Done([.. ask, "--labels", "", "Newtown\nHouses:"]), StringComparison.Ordinal);
+        Assert.Contains("cut passages", _retro.Done([.. ask, "--labels", "", "Newtown\nHouses:"]), StringComparison.Ordinal);
         Assert.DoesNotContain("new.md", _retro.Json("answer.json")["passages"]!.ToJsonString(), StringComparison.Ordinal);
 
         // It says how it is asked where it is asked otherwise, by no document, which not everyone may see.

@@ -71,7 +71,7 @@ public sealed class PretrainedGuideTests : IDisposable
                 }
             },
             arguments);
-        Assert.True(run.ExitCode == 130, run.Output + run.Errors);
+        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         Assert.Equal(asked, InPrompt(JsonNode.Parse(answer)!["sources"]!));
 
         static long[] InPrompt(JsonNode read)

@@ -1,3 +1,4 @@
+using Retro.Cli;
 using Retro.Database;
 using Retro.Tests.Database;
 
@@ -9,6 +10,19 @@ public sealed class WorkspaceTests : IDisposable
     private readonly CliRun _retro = new();
 
     public void Dispose() => _retro.Dispose();
+
+    /// <summary>As somebody else may have put it into a folder that all may write.</summary>
+    [Fact]
+    public void What_a_link_leads_to_that_stands_where_a_text_is_made_whole_is_not_written()
+    {
+        _retro.WriteFile("other", "kept");
+        string path = _retro["results.json"];
+        File.WriteAllText(path, "before");
+        File.CreateSymbolicLink(path + ".tmp", _retro["other"]);
+        Workspace.WriteText(path, "after");
+        Assert.Equal(("after", "kept"), (File.ReadAllText(path), File.ReadAllText(_retro["other"])));
+        Assert.Null(new FileInfo(path).LinkTarget);
+    }
 
     /// <summary>What is refused, by the trainer too, changes nothing of what a folder remembers, and the same without it goes on.</summary>
     [Fact]

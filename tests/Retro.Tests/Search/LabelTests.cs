@@ -171,6 +171,19 @@ public class LabelTests
         ChunkSet? Seen(int label) => labels.Visible([$"label {label}"]);
     }
 
+    /// <summary>Which each text of a request asks for.</summary>
+    [Fact]
+    public void What_is_hidden_is_found_once_for_the_same_labels()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(80, seed: 6).Select((document, i) => document with { Labels = [$"label {i % 4}"] }));
+        DocumentLabels labels = new(data.Database);
+        HashSet<int> hidden = labels.Hidden(["label 1", "label 2"]);
+        Assert.Equal(Enumerable.Range(0, 80).Where(i => i % 4 is 0 or 3), hidden.Order());
+        Assert.Same(hidden, labels.Hidden(["label 2", "none", "label 1"]));
+        Assert.NotSame(hidden, labels.Hidden(["label 1"]));
+        Assert.Empty(labels.Hidden(null));
+    }
+
     [Fact]
     public void A_set_of_chunks_counts_and_selects_its_members()
     {

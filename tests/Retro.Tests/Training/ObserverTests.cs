@@ -31,6 +31,41 @@ public sealed class ObserverTests : IDisposable
         static DateTimeOffset At(double seconds) => DateTimeOffset.UnixEpoch.AddSeconds(seconds);
     }
 
+    /// <summary>Those of a training of weeks have no room there.</summary>
+    [Fact]
+    public void Lines_that_stay_are_never_all_in_memory()
+    {
+        const int Count = 1000;
+        string path = _folder["steps"];
+        File.WriteAllLines(path, Enumerable.Range(1, Count).Select(step => $"{step}"));
+        WeakReference? early = null;
+        bool? isHeld = null;
+        using (StepLines lines = new(path, null, "", StepOf))
+        {
+            lines.Add(Count, "last");
+        }
+
+        Assert.False(isHeld);
+        string[] kept = [.. Enumerable.Range(1, Count - 1).Select(step => $"{step}"), "last"];
+        Assert.Equal(kept, File.ReadAllLines(path));
+
+        long? StepOf(string line)
+        {
+            long step = long.Parse(line, System.Globalization.CultureInfo.InvariantCulture);
+            if (step == 20)
+            {
+                early = new(line);
+            }
+            else if (step == Count)
+            {
+                GC.Collect();
+                isHeld = early!.IsAlive;
+            }
+
+            return step;
+        }
+    }
+
     [Fact]
     public void The_event_files_of_a_run_that_goes_on_lie_side_by_side()
     {

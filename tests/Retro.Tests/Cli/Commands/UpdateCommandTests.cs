@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Retro.Cli.Commands;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
@@ -12,6 +13,23 @@ public sealed class UpdateCommandTests : IDisposable
     private readonly CliRun _retro = new();
 
     public void Dispose() => _retro.Dispose();
+
+    /// <summary>To look for a document among those that are held out takes longer than all else.</summary>
+    [Fact]
+    public void A_document_that_is_read_twice_is_looked_for_once_and_one_that_changed_meanwhile_again()
+    {
+        List<string> looked = [];
+        Func<Document, bool> isHeld = UpdateCommand.Once(document =>
+        {
+            looked.Add(document.Text);
+            return document.Text == "held";
+        });
+        Document free = new("a", "", "free", ""), held = new("b", "", "held", "");
+        Assert.Equal([false, true, false, true], new[] { free, held, free, held }.Select(isHeld));
+        Assert.True(isHeld(free with { Text = "held" }));
+        Assert.False(isHeld(free with { Id = "c", Text = "other" }));
+        Assert.Equal(["free", "held", "held", "other"], looked);
+    }
 
     [Fact]
     public void Documents_are_added_replaced_and_removed()

@@ -30,7 +30,7 @@ public sealed class AccessTests
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secret");
         Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
         JsonNode state = await Json(await served.Http.GetAsync("/api/state", Cancel));
-        Assert.Equal(["running", "waiting", "served"], state.AsObject().Select(member => member.Key)); // nothing of what others wrote
+        Assert.Equal(["running", "waiting", "served", "failed"], state.AsObject().Select(member => member.Key)); // nothing of what others wrote
     }
 
     [Fact]
