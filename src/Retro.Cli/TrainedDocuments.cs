@@ -64,6 +64,17 @@ internal sealed class TrainedDocuments
             file.Metadata?.GetValueOrDefault(Complete) == "true");
     }
 
+    /// <summary>Takes away what is there of a model that another is to replace: of the other it would say what is not so.</summary>
+    /// <param name="model">The model's own folder.</param>
+    public static void Forget(string model)
+    {
+        string path = Path.Combine(model, FileName);
+        if (File.Exists(path))
+        {
+            File.Delete(path);
+        }
+    }
+
     /// <summary>Writes it beside a model.</summary>
     /// <param name="model">The model's own folder.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>

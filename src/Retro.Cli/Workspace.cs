@@ -302,8 +302,14 @@ internal sealed class Workspace(string folder)
             }
 
             string beside = path + ".tmp";
-            File.Delete(beside); // be it a link: what that leads to is not ours to write
-            using (FileStream file = new(beside, FileMode.CreateNew, FileAccess.Write, FileShare.Delete, bufferSize: 0))
+            if (new FileInfo(beside).LinkTarget is not null)
+            {
+                File.Delete(beside); // what it leads to is not ours to write
+            }
+
+            // Alone, so that of two that write the same file one is told, and neither takes away what the other is writing.
+            FileShare share = OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None;
+            using (FileStream file = new(beside, FileMode.Create, FileAccess.Write, share, bufferSize: 0))
             {
                 try
                 {

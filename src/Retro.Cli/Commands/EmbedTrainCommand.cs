@@ -56,6 +56,7 @@ internal sealed class EmbedTrainCommand : Verb
             device: device,
             progress: progress,
             cancellationToken: cancellationToken));
+        TrainedDocuments.Forget(workspace.Embedder);
         Stages.Run("save the embedder", progress => embedder.Save(workspace.Embedder, progress, cancellationToken));
         TrainedDocuments.Of(sources.Database).Save(workspace.Embedder);
         Screen.Line($"{workspace.Embedder}: keys of {embedder.Dimensions} numbers");

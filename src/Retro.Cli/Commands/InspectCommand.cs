@@ -62,6 +62,11 @@ internal sealed class InspectCommand : Verb
             throw new UsageException($"{_text.Name} is a text of its own; leave out {_document.Name} and {_chunk.Name}.");
         }
 
+        if (parsed.GetValue(_beside)!.Append(parsed.GetValue(_source)!).Any(Sources.NeedsKeys))
+        {
+            CommonOptions.Compute("cpu", parsed.GetValue(_threads)); // which keys of the text, or of all chunks, are made with
+        }
+
         using Sources sources = new(
             parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), null, cancellationToken);
         using ChunkDatabase? heldOut = parsed.GetValue(_ofHeldOut)

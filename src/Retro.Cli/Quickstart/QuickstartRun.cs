@@ -100,6 +100,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         using TextEmbedder owned = embedder;
         if (!isTrained)
         {
+            TrainedDocuments.Forget(embedderFolder);
             embedder.Save(embedderFolder, cancellationToken: cancellationToken);
         }
 
@@ -107,10 +108,6 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         if (options.Embedder is null)
         {
             documents.Save(embedderFolder);
-        }
-        else
-        {
-            File.Delete(Path.Combine(embedderFolder, TrainedDocuments.FileName)); // an earlier embedder's
         }
 
         ChunkKeyer keyer = new(tokenizer, embedder);

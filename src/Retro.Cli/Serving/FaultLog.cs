@@ -41,7 +41,7 @@ internal sealed class FaultLog(TextWriter output, TimeProvider clock)
             {
                 if (_unsaid > 0)
                 {
-                    Say(string.Create(CultureInfo.InvariantCulture, $"{_unsaid:#,0} more requests failed like those before."));
+                    Say($"{Amount.Of(_unsaid, "more request")} failed like those before.");
                 }
 
                 _said.Clear();

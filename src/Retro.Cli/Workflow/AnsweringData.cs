@@ -48,7 +48,7 @@ internal sealed class AnsweringData : IDisposable
 
     /// <summary>
     /// Makes questions of a database's documents, and a database of their passages in a model's folder; those that lie there of the same documents are taken,
-    /// without a look at any text.
+    /// and no text is looked at where no questions are needed.
     /// </summary>
     /// <param name="sources">The database, and its tokenizer.</param>
     /// <param name="model">The model's folder.</param>
@@ -73,10 +73,12 @@ internal sealed class AnsweringData : IDisposable
             return Open(set, ChunkDatabase.Open(model.Passages, cancellationToken: cancellationToken), tokenizer, cancellationToken);
         }
 
-        // One document after the other: a server would hold the whole corpus for as long as it runs.
+        // One document after the other, and without questions: a server would hold the whole corpus for as long as it runs.
         QuestionOptions options = Options(documents.ChunkLength);
-        IEnumerable<Document> passages = Documents(documents, tokenizer).SelectMany(
-            document => QuestionBuilder.Build([document], tokenizer, options, cancellationToken: cancellationToken).Passages);
+        IEnumerable<Document> passages = asks
+            ? set.Value.Passages
+            : [.. Documents(documents, tokenizer).SelectMany(
+                document => QuestionBuilder.Build([document], tokenizer, options, cancellationToken: cancellationToken).Passages)];
         AnsweringData made = Cut(model.Passages, set, passages, tokenizer, documents.ChunkLength, cancellationToken);
         try
         {

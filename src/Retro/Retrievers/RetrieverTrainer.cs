@@ -134,6 +134,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     public void Run(IProgress<RetrieverTrainingProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         using OneThread.Turn turn = _one.Enter();
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
         while (StepsDone < Options.Steps)
         {
             cancellationToken.ThrowIfCancellationRequested();

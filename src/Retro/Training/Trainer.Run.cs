@@ -230,7 +230,9 @@ public sealed partial class Trainer
     {
         if (_folder.Folder is { } folder)
         {
-            Save(folder);
+            // Also of a trainer that was disposed while it ran: what it keeps is freed behind the run.
+            RequireSound();
+            SaveAlone(folder, null, default);
         }
     }
 

@@ -161,11 +161,22 @@ public sealed partial class Trainer : IDisposable
         _tensors.RequireOwnWeights();
     }
 
-    /// <summary>The same, and refuses what a step or a loading has left half done: neither may a step hide that, nor a checkpoint hold it.</summary>
-    /// <exception cref="InvalidOperationException">It is so.</exception>
+    /// <summary>Refuses a trainer that was disposed, and what <see cref="RequireSound"/> does.</summary>
     private void RequireWhole()
     {
-        RequireOwnWeights();
+        RequireUndisposed();
+        RequireSound();
+    }
+
+    /// <summary>
+    /// Refuses a model that was disposed or holds another's weights, and what a step or a loading has left half done: neither may a step hide that, nor a
+    /// checkpoint hold it.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">It is so.</exception>
+    private void RequireSound()
+    {
+        _ = Model.Undisposed;
+        _tensors.RequireOwnWeights();
         if (_isMoving)
         {
             throw new InvalidOperationException(

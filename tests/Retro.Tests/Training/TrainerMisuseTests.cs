@@ -98,7 +98,7 @@ public sealed class TrainerMisuseTests : IDisposable
     public void What_another_thread_disposes_while_it_trains_is_freed_when_the_run_has_ended()
     {
         using RetroModel model = Model(Config);
-        using Trainer trainer = new(model, Options with { AverageDecay = 0.9 });
+        using Trainer trainer = new(model, Options with { AverageDecay = 0.9, CheckpointFolder = Folder });
         long before = 0, after = 0;
         Assert.Throws<ObjectDisposedException>(() => trainer.Run(new CopyingData(Config, 2, 3, seed: 1), new Reports<TrainingProgress>(_ =>
         {
@@ -111,6 +111,7 @@ public sealed class TrainerMisuseTests : IDisposable
         Assert.Equal(1, trainer.StepsDone);
         Assert.Equal(before, after);
         Assert.True(LiveTensors.Settled() < before);
+        Assert.Equal(1, Trainer.Stored(Folder).Steps); // of what was done until then nothing is lost
     }
 
     [Fact]
