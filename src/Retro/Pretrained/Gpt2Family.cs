@@ -44,9 +44,39 @@ internal sealed class Gpt2Family(bool dividesByLayer = false) : DecoderFamily
         };
     }
 
-    public override IEnumerable<StoredTensor> Tensors(RetroConfig config)
+    public override IEnumerable<StoredTensor> Tensors(RetroConfig config) => AroundProjections(config, (layer, from, to) =>
     {
         long width = config.Width, inner = config.FeedForwardSize;
+        Projections weights = new(dividesByLayer ? layer + 1 : 1), biases = new(dividesByLayer ? layer + 1 : 1);
+        return
+        [
+            new(
+                $"{from}.attn.c_attn.weight",
+                [width, 3 * width],
+                [$"{to}.attn.q.weight", $"{to}.attn.k.weight", $"{to}.attn.v.weight"],
+                tensor => weights.Read(Thirds(tensor.t())),
+                parts => cat(weights.Written(parts), 0).t()),
+            new(
+                $"{from}.attn.c_attn.bias",
+                [3 * width],
+                [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"],
+                tensor => biases.Read(Thirds(tensor)),
+                parts => cat(biases.Written(parts), 0)),
+            StoredTensor.Transposed($"{from}.attn.c_proj.weight", $"{to}.attn.o.weight", width, width),
+            StoredTensor.Same($"{from}.attn.c_proj.bias", $"{to}.attn.o.bias", width),
+            StoredTensor.Transposed($"{from}.mlp.c_fc.weight", $"{to}.ffw.up.weight", width, inner),
+            StoredTensor.Same($"{from}.mlp.c_fc.bias", $"{to}.ffw.up.bias", inner),
+            StoredTensor.Transposed($"{from}.mlp.c_proj.weight", $"{to}.ffw.down.weight", inner, width),
+            StoredTensor.Same($"{from}.mlp.c_proj.bias", $"{to}.ffw.down.bias", width),
+        ];
+    });
+
+    /// <summary>The tensors of GPT-2 and GPT-Neo, which differ in their projections alone.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="projections">Those of a layer, from 0, by how its names begin there and here.</param>
+    internal static IEnumerable<StoredTensor> AroundProjections(RetroConfig config, Func<int, string, string, StoredTensor[]> projections)
+    {
+        long width = config.Width;
         yield return StoredTensor.Same("wte.weight", "embedding.weight", config.VocabularySize, width);
         yield return StoredTensor.Same("wpe.weight", "positions.weight", config.MaximumLength!.Value, width);
         for (int layer = 0; layer < config.Layers; layer++)
@@ -58,25 +88,9 @@ internal sealed class Gpt2Family(bool dividesByLayer = false) : DecoderFamily
                 yield return StoredTensor.Same($"{from}.ln_2.{part}", $"{to}.ffw.norm.{part}", width);
             }
 
-            Projections weights = new(dividesByLayer ? layer + 1 : 1), biases = new(dividesByLayer ? layer + 1 : 1);
-            yield return new(
-                $"{from}.attn.c_attn.weight",
-                [width, 3 * width],
-                [$"{to}.attn.q.weight", $"{to}.attn.k.weight", $"{to}.attn.v.weight"],
-                tensor => weights.Read(Thirds(tensor.t())),
-                parts => cat(weights.Written(parts), 0).t());
-            yield return new(
-                $"{from}.attn.c_attn.bias",
-                [3 * width],
-                [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"],
-                tensor => biases.Read(Thirds(tensor)),
-                parts => cat(biases.Written(parts), 0));
-            foreach ((string name, string target, long input, long output) in ((string, string, long, long)[])[
-                ("attn.c_proj", "attn.o", width, width), ("mlp.c_fc", "ffw.up", width, inner), ("mlp.c_proj", "ffw.down", inner, width)
-            ])
+            foreach (StoredTensor projection in projections(layer, from, to))
             {
-                yield return StoredTensor.Transposed($"{from}.{name}.weight", $"{to}.{target}.weight", input, output);
-                yield return StoredTensor.Same($"{from}.{name}.bias", $"{to}.{target}.bias", output);
+                yield return projection;
             }
         }
 

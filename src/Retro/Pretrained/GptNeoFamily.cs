@@ -48,41 +48,28 @@ internal sealed class GptNeoFamily : DecoderFamily
         return WithWindow(common, config.Integer("window_size") ?? UnsaidWindow, LocalLayers(config, layers));
     }
 
-    public override IEnumerable<StoredTensor> Tensors(RetroConfig config)
+    public override IEnumerable<StoredTensor> Tensors(RetroConfig config) => Gpt2Family.AroundProjections(config, (_, from, to) =>
     {
         long width = config.Width, inner = config.FeedForwardSize;
-        yield return StoredTensor.Same("wte.weight", "embedding.weight", config.VocabularySize, width);
-        yield return StoredTensor.Same("wpe.weight", "positions.weight", config.MaximumLength!.Value, width);
-        for (int layer = 0; layer < config.Layers; layer++)
-        {
-            string from = $"h.{layer}", to = $"decoder.{layer + 1}";
-            foreach (string part in (string[])["weight", "bias"])
-            {
-                yield return StoredTensor.Same($"{from}.ln_1.{part}", $"{to}.attn.norm.{part}", width);
-                yield return StoredTensor.Same($"{from}.ln_2.{part}", $"{to}.ffw.norm.{part}", width);
-            }
-
-            ConvertedTensor queries = ConvertedTensor.Divided(1 / Math.Sqrt(config.HeadSize));
-            yield return new(
+        ConvertedTensor queries = ConvertedTensor.Divided(1 / Math.Sqrt(config.HeadSize));
+        return
+        [
+            new(
                 $"{from}.attn.attention.q_proj.weight",
                 [width, width],
                 [$"{to}.attn.q.weight"],
                 stored => [queries.Read(stored)],
-                parameters => queries.Written(parameters[0]));
-            yield return StoredTensor.Same($"{from}.attn.attention.k_proj.weight", $"{to}.attn.k.weight", width, width);
-            yield return StoredTensor.Same($"{from}.attn.attention.v_proj.weight", $"{to}.attn.v.weight", width, width);
-            foreach ((string name, string target, long output, long input) in ((string, string, long, long)[])[
-                ("attn.attention.out_proj", "attn.o", width, width), ("mlp.c_fc", "ffw.up", inner, width), ("mlp.c_proj", "ffw.down", width, inner)
-            ])
-            {
-                yield return StoredTensor.Same($"{from}.{name}.weight", $"{to}.{target}.weight", output, input);
-                yield return StoredTensor.Same($"{from}.{name}.bias", $"{to}.{target}.bias", output);
-            }
-        }
-
-        yield return StoredTensor.Same("ln_f.weight", "decoder.norm.weight", width);
-        yield return StoredTensor.Same("ln_f.bias", "decoder.norm.bias", width);
-    }
+                parameters => queries.Written(parameters[0])),
+            StoredTensor.Same($"{from}.attn.attention.k_proj.weight", $"{to}.attn.k.weight", width, width),
+            StoredTensor.Same($"{from}.attn.attention.v_proj.weight", $"{to}.attn.v.weight", width, width),
+            StoredTensor.Same($"{from}.attn.attention.out_proj.weight", $"{to}.attn.o.weight", width, width),
+            StoredTensor.Same($"{from}.attn.attention.out_proj.bias", $"{to}.attn.o.bias", width),
+            StoredTensor.Same($"{from}.mlp.c_fc.weight", $"{to}.ffw.up.weight", inner, width),
+            StoredTensor.Same($"{from}.mlp.c_fc.bias", $"{to}.ffw.up.bias", inner),
+            StoredTensor.Same($"{from}.mlp.c_proj.weight", $"{to}.ffw.down.weight", width, inner),
+            StoredTensor.Same($"{from}.mlp.c_proj.bias", $"{to}.ffw.down.bias", width),
+        ];
+    });
 
     public override bool IsBuffer(string name) => IsInLayer(name, "h", "attn.attention.bias", "attn.attention.masked_bias");
 
